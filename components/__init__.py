@@ -1,0 +1,1 @@
+"""Kubeflow components: one thin wrapper around one library call each."""

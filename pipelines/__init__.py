@@ -1,0 +1,1 @@
+"""The Kubeflow pipelines and their command line."""

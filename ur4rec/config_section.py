@@ -1,0 +1,63 @@
+"""Base of every group of configuration fields."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+Section = TypeVar("Section", bound="ConfigSection")
+
+
+class ConfigError(ValueError):
+    """A configuration that names an unknown key or holds a value out of range."""
+
+
+class ConfigSection(BaseModel):
+    """Frozen, validated group of fields that lives beside the code that reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], source: str = "configuration") -> Self:
+        """Validates `values`.
+
+        Args:
+            values: Keys and values, for example a parsed YAML file.
+            source: What the values come from; error messages start with it.
+
+        Raises:
+            ConfigError: Names the key, what was expected and, for an unknown key, the nearest known one.
+        """
+        unknown = sorted(set(values) - set(cls.model_fields))
+        if unknown:
+            raise ConfigError(f"{source}: " + "; ".join(cls._explain_unknown(key) for key in unknown))
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}, got {item['input']!r}"
+                for item in error.errors()
+            )
+            raise ConfigError(f"{source}: {problems}") from None
+
+    @classmethod
+    def _explain_unknown(cls, key: str) -> str:
+        nearest = difflib.get_close_matches(key, cls.model_fields, n=1, cutoff=0.0)
+        return f"unknown key {key!r}, did you mean {nearest[0]!r}?" if nearest else f"unknown key {key!r}"
+
+    def narrow(self, section: type[Section]) -> Section:
+        """The fields of one group, as an object of that group."""
+        return section.model_validate({name: getattr(self, name) for name in section.model_fields})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, in the order of declaration."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """sha256 over the values, independent of the order of declaration."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()

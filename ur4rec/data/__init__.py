@@ -1,0 +1,1 @@
+"""Raw interactions to leave-one-out or time-split sequences."""

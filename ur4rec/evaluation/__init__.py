@@ -1,0 +1,1 @@
+"""Metrics, ranking, baselines, results and the report."""

@@ -1,0 +1,1 @@
+"""The recommender: SASRec, the mixture-of-experts retriever, the memory, their fusion."""

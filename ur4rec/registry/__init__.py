@@ -1,0 +1,1 @@
+"""The MLflow registry: logging, the served model, recommendations."""

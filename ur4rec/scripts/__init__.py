@@ -1,0 +1,1 @@
+"""Entry points with the names of the original training scripts."""

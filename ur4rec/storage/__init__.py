@@ -1,0 +1,1 @@
+"""Artifact folders with manifests."""

@@ -1,0 +1,179 @@
+"""Artifact folders: written atomically, described by a manifest, verified before use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ur4rec.config_section import ConfigSection
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+
+
+class ArtifactError(ValueError):
+    """An artifact folder that is missing, incomplete or altered."""
+
+
+class Manifest(BaseModel):
+    """What an artifact folder holds and what it was made from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    producer: str
+    config: dict[str, Any]
+    config_digest: str
+    files: dict[str, str]
+    """Relative path → sha256 of every file."""
+    inputs: dict[str, str]
+    """Input name → sha256 of its manifest (or of the file, for a plain file)."""
+    details: dict[str, Any]
+    """What the producer wants to tell: counts, exclusions, provenance."""
+    seconds: float
+    peak_memory_mb: float
+
+    @property
+    def content_digest(self) -> str:
+        """sha256 over the digests of the files: equal for equal content, whenever it was made."""
+        return hashlib.sha256(json.dumps(self.files, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass
+class ArtifactWriter:
+    """Handed out by `write_artifact`: where to put files and what to note in the manifest."""
+
+    folder: Path
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def sha256_file(path: Path) -> str:
+    """sha256 of a file's bytes, as hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
+
+
+@contextmanager
+def write_artifact(
+    path: Path, producer: str, config: ConfigSection, inputs: Mapping[str, Path] | None = None
+) -> Iterator[ArtifactWriter]:
+    """Writes an artifact folder that appears complete or not at all.
+
+    Args:
+        path: Where the folder goes; an older one there is replaced.
+        producer: Name of the command that makes it.
+        config: The fields that shaped it.
+        inputs: Artifact folders (or files) it was made from.
+
+    Yields:
+        A writer whose `folder` is a temporary sibling of `path`.
+    """
+    started = time.perf_counter()
+    path = Path(path)
+    input_digests = {name: _input_digest(Path(source)) for name, source in (inputs or {}).items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    temporary.chmod(0o755)
+    try:
+        writer = ArtifactWriter(temporary)
+        yield writer
+        manifest = Manifest(
+            producer=producer,
+            config=config.to_dict(),
+            config_digest=config.digest(),
+            files=_digest_files(temporary),
+            inputs=input_digests,
+            details=writer.details,
+            seconds=round(time.perf_counter() - started, 3),
+            peak_memory_mb=peak_memory_mb(),
+        )
+        write_text_atomic(temporary / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+        _replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_artifact(path: Path) -> Manifest:
+    """Reads a manifest and verifies the digest of every file it names.
+
+    Raises:
+        ArtifactError: The folder, its manifest or a file is missing or altered; names the file.
+    """
+    path = Path(path)
+    location = path / MANIFEST
+    if not location.is_file():
+        raise ArtifactError(f"{location}: not found; expected an artifact folder with a manifest")
+    try:
+        manifest = Manifest.model_validate_json(location.read_bytes())
+    except ValidationError as error:
+        raise ArtifactError(
+            f"{location}: not a manifest of schema version {SCHEMA_VERSION}: {error}"
+        ) from None
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{location}: schema version {manifest.schema_version}, this release reads {SCHEMA_VERSION}; "
+            "make the artifact again"
+        )
+    for name, expected in manifest.files.items():
+        file = path / name
+        if not file.is_file():
+            raise ArtifactError(f"{file}: named in the manifest but missing; make the artifact again")
+        if sha256_file(file) != expected:
+            raise ArtifactError(f"{file}: sha256 differs from the manifest; make the artifact again")
+    return manifest
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Writes a file that appears complete or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _input_digest(source: Path) -> str:
+    if source.is_dir():
+        read_artifact(source)
+        return sha256_file(source / MANIFEST)
+    return sha256_file(source)
+
+
+def _digest_files(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
+
+
+def _replace_folder(new: Path, target: Path) -> None:
+    if not target.exists():
+        new.rename(target)
+        return
+    if not (target / MANIFEST).is_file() and any(target.iterdir()):
+        raise ArtifactError(f"{target}: exists and is not an artifact folder; refusing to replace it")
+    retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+    target.rename(retired / target.name)
+    new.rename(target)
+    shutil.rmtree(retired, ignore_errors=True)

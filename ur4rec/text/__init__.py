@@ -1,0 +1,1 @@
+"""Texts about users and items, and their sentence embeddings."""
