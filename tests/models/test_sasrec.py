@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from ur4rec.models.sasrec import SASRec, SASRecConfig, align_left
+
+CONFIG = SASRecConfig(sasrec_hidden_dim=8, sasrec_num_blocks=2, max_seq_len=6)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return SASRec(20, CONFIG).eval()
+
+
+def test_the_future_does_not_move_the_past(model):
+    sequence = torch.tensor([[3, 7, 1, 9, 4, 2]])
+    changed = sequence.clone()
+    changed[0, 3:] = torch.tensor([11, 12, 13])
+    assert torch.equal(model(sequence)[:, :3], model(changed)[:, :3])
+    assert not torch.allclose(model(sequence)[:, 3:], model(changed)[:, 3:])
+
+
+def test_order_matters(model):
+    first, second = torch.tensor([[3, 7, 1]]), torch.tensor([[7, 3, 1]])
+    assert not torch.allclose(model(first)[:, -1], model(second)[:, -1])
+
+
+def test_padding_side_does_not_matter(model):
+    right = torch.tensor([[3, 7, 1, 0, 0, 0]])
+    left = torch.tensor([[0, 0, 0, 3, 7, 1]])
+    times = torch.arange(6)[None]
+    outputs = []
+    for sequence in (left, right):
+        aligned, _, lengths = align_left(sequence, times)
+        outputs.append(model(aligned)[0, lengths[0] - 1])
+    assert torch.equal(outputs[0], outputs[1])
+
+
+def test_padding_after_a_sequence_changes_nothing(model):
+    assert torch.allclose(model(torch.tensor([[3, 7, 1]])), model(torch.tensor([[3, 7, 1, 0, 0, 0]]))[:, :3], atol=1e-6)
+
+
+def test_gradients_reach_every_parameter(model):
+    hidden = model(torch.tensor([[3, 7, 1, 9, 4, 2]]))
+    (hidden @ model.item_vectors().T).logsumexp(-1).sum().backward()
+    assert [name for name, value in model.named_parameters() if not value.grad.abs().sum()] == []
+
+
+def test_width_must_divide_into_heads():
+    with pytest.raises(ValueError, match="width 9 is not a multiple"):
+        SASRec(5, SASRecConfig(sasrec_hidden_dim=9))

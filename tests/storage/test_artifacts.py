@@ -1,0 +1,76 @@
+import json
+
+import pytest
+
+from ur4rec.config_section import ConfigSection
+from ur4rec.storage.artifacts import ArtifactError, read_artifact, sha256_file, write_artifact
+
+
+class Colour(ConfigSection):
+    name: str = "red"
+
+
+def write(path, text="hello", inputs=None):
+    with write_artifact(path, "paint", Colour(), inputs) as writer:
+        (writer.folder / "text.txt").write_text(text)
+        writer.details["count"] = 3
+    return path
+
+
+def test_round_trip(tmp_path):
+    manifest = read_artifact(write(tmp_path / "a"))
+    assert manifest.producer == "paint"
+    assert manifest.details == {"count": 3}
+    assert manifest.config == {"name": "red"}
+    assert manifest.files == {"text.txt": sha256_file(tmp_path / "a" / "text.txt")}
+
+
+def test_input_manifests_are_recorded(tmp_path):
+    first = write(tmp_path / "a")
+    manifest = read_artifact(write(tmp_path / "b", inputs={"first": first}))
+    assert manifest.inputs == {"first": sha256_file(first / "manifest.json")}
+
+
+def test_content_digest_ignores_when_it_was_made(tmp_path):
+    a, b, c = (write(tmp_path / name, text) for name, text in [("a", "x"), ("b", "x"), ("c", "y")])
+    digests = [read_artifact(path).content_digest for path in (a, b, c)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_altered_file_is_named(tmp_path):
+    path = write(tmp_path / "a")
+    (path / "text.txt").write_text("hellO")
+    with pytest.raises(ArtifactError, match=r"text\.txt: sha256 differs"):
+        read_artifact(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    path = write(tmp_path / "a")
+    (path / "text.txt").unlink()
+    with pytest.raises(ArtifactError, match=r"text\.txt: named in the manifest but missing"):
+        read_artifact(path)
+
+
+def test_other_schema_version_is_refused(tmp_path):
+    path = write(tmp_path / "a")
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 99}))
+    with pytest.raises(ArtifactError, match="schema version 99"):
+        read_artifact(path)
+
+
+def test_failed_producer_leaves_the_old_artifact(tmp_path):
+    path = write(tmp_path / "a", "old")
+    with pytest.raises(FileNotFoundError), write_artifact(path, "paint", Colour()) as writer:
+        (writer.folder / "missing" / "text.txt").write_text("new")
+    read_artifact(path)
+    assert (path / "text.txt").read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+def test_foreign_folder_is_not_replaced(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "thesis.tex").write_text("mine")
+    with pytest.raises(ArtifactError, match="refusing to replace"):
+        write(tmp_path / "a")
+    assert (tmp_path / "a" / "thesis.tex").read_text() == "mine"

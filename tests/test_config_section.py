@@ -1,0 +1,36 @@
+import pytest
+from pydantic import Field
+
+from ur4rec.config_section import ConfigError, ConfigSection
+
+
+class Shape(ConfigSection):
+    width: int = Field(64, ge=1)
+    dropout: float = 0.1
+
+
+class Whole(Shape):
+    patience: int = 3
+
+
+def test_unknown_key_names_the_nearest_one():
+    with pytest.raises(ConfigError, match=r"run\.yaml: unknown key 'widht', did you mean 'width'\?"):
+        Shape.parse({"widht": 3}, "run.yaml")
+
+
+def test_bad_value_names_key_and_value():
+    with pytest.raises(ConfigError, match=r"run\.yaml: width: .*greater than or equal to 1.*got 0"):
+        Shape.parse({"width": 0}, "run.yaml")
+
+
+def test_whole_floats_are_integers():
+    assert Shape.parse({"width": 3.0}).width == 3
+
+
+def test_narrow_keeps_values_and_drops_other_groups():
+    assert Whole(width=7, patience=9).narrow(Shape) == Shape(width=7)
+
+
+def test_digest_follows_values_only():
+    assert Shape(width=7).digest() == Shape.parse({"dropout": 0.1, "width": 7}).digest()
+    assert Shape(width=7).digest() != Shape(width=8).digest()

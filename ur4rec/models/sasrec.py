@@ -1,0 +1,183 @@
+"""SASRec: a causal transformer over the interaction sequence.
+
+Kang & McAuley 2018, "Self-Attentive Sequential Recommendation"; relative position bias after Raffel et al. 2020
+(T5), pre-norm blocks.
+
+Dimensions: B users in a batch, L positions, D width, H heads, N items.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from ur4rec.config_section import ConfigSection
+
+
+class SASRecConfig(ConfigSection):
+    """Shape of the sequence encoder."""
+
+    sasrec_hidden_dim: int = Field(64, ge=1)
+    sasrec_num_blocks: int = Field(2, ge=1)
+    sasrec_num_heads: int = Field(2, ge=1)
+    sasrec_dropout: float = Field(0.3, ge=0, lt=1)
+    max_seq_len: int = Field(50, ge=1)
+    """Most recent interactions that an encoder reads."""
+
+
+class RelativeAttention(nn.Module):
+    """Causal multi-head attention with a learned bias per head and distance.
+
+    Args:
+        dim: Width D; a multiple of `num_heads`.
+        num_heads: Heads H.
+        max_len: Largest number of positions.
+        dropout: Share of attention weights dropped in training.
+    """
+
+    def __init__(self, dim: int, num_heads: int, max_len: int, dropout: float) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"width {dim} is not a multiple of the number of heads {num_heads}")
+        self.num_heads = num_heads
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim, bias=False)  # a softmax would not see it
+        self.value = nn.Linear(dim, dim)
+        self.output = nn.Linear(dim, dim)
+        self.distance_bias = nn.Parameter(torch.zeros(num_heads, max_len))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Float[Tensor, "B L D"], tokens: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        """Position t of the queries attends to tokens 0..t."""
+        length = tokens.shape[1]
+        query, key, value = self.query(queries), self.key(tokens), self.value(tokens)
+        mixed: Tensor = self.output(attend(query, key, value, self.num_heads, self.causal_bias(length), self.dropout))
+        return mixed
+
+    def causal_bias(self, length: int) -> Float[Tensor, "H L L"]:
+        """Bias of each head by distance; −inf for the future."""
+        positions = torch.arange(length, device=self.distance_bias.device)
+        distance = positions[:, None] - positions[None, :]
+        bias = self.distance_bias[:, distance.clamp_min(0)]
+        return bias.masked_fill(distance < 0, float("-inf"))
+
+
+def attend(
+    query: Float[Tensor, "B Q D"],
+    key: Float[Tensor, "B K D"],
+    value: Float[Tensor, "B K D"],
+    num_heads: int,
+    bias: Float[Tensor, "..."],
+    dropout: nn.Module,
+) -> Float[Tensor, "B Q D"]:
+    """Multi-head scaled dot-product attention with an additive bias.
+
+    Args:
+        query: Projected queries.
+        key: Projected keys.
+        value: Projected values.
+        num_heads: H; D is split evenly.
+        bias: Broadcastable to `[B, H, Q, K]`; −inf masks a key. No query may have every key masked.
+        dropout: Applied to the attention weights.
+    """
+    batch, num_queries, dim = query.shape
+    head_dim = dim // num_heads
+    query = query.view(batch, num_queries, num_heads, head_dim).transpose(1, 2)
+    key = key.view(batch, -1, num_heads, head_dim).transpose(1, 2)
+    value = value.view(batch, -1, num_heads, head_dim).transpose(1, 2)
+    weights = (query @ key.transpose(-1, -2) * head_dim**-0.5 + bias).softmax(dim=-1)
+    mixed: Tensor = dropout(weights) @ value
+    return mixed.transpose(1, 2).reshape(batch, num_queries, dim)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with GELU between them."""
+
+    def __init__(self, dim: int, dropout: float, expansion: int = 2) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(dim, expansion * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(expansion * dim, dim)
+        )
+
+    def forward(self, hidden: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """Transforms every position alone."""
+        transformed: Tensor = self.layers(hidden)
+        return transformed
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, config: SASRecConfig) -> None:
+        super().__init__()
+        dim = config.sasrec_hidden_dim
+        self.attention_norm = nn.LayerNorm(dim)
+        self.attention = RelativeAttention(dim, config.sasrec_num_heads, config.max_seq_len, config.sasrec_dropout)
+        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.feed_forward = FeedForward(dim, config.sasrec_dropout)
+        self.dropout = nn.Dropout(config.sasrec_dropout)
+
+    def forward(self, hidden: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        """Attention, then the feed-forward layer, each added to its input."""
+        normed = self.attention_norm(hidden)
+        hidden = hidden + self.dropout(self.attention(normed, normed))
+        transformed: Tensor = hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
+        return transformed
+
+
+class SASRec(nn.Module):
+    """Sequence encoder; the score of item i at a position is `h · e_i`.
+
+    Args:
+        num_items: N; item 0 is padding.
+        config: Shape of the encoder.
+    """
+
+    def __init__(self, num_items: int, config: SASRecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.item_embedding = item_table(num_items, config.sasrec_hidden_dim)
+        self.dropout = nn.Dropout(config.sasrec_dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.sasrec_num_blocks))
+        self.norm = nn.LayerNorm(config.sasrec_hidden_dim)
+
+    def forward(self, input_seq: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
+        """Representation of every position; it reads that position and earlier ones only.
+
+        Args:
+            input_seq: Item indices, oldest first, padded with 0 *after* the sequence (see `align_left`).
+        """
+        hidden = self.dropout(self.item_embedding(input_seq) * self.config.sasrec_hidden_dim**0.5)
+        for block in self.blocks:
+            hidden = block(hidden)
+        normed: Tensor = self.norm(hidden)
+        return normed
+
+    def item_vectors(self) -> Float[Tensor, "N1 D"]:
+        """Item side of the score, row 0 for padding."""
+        return self.item_embedding.weight
+
+
+def item_table(num_items: int, dim: int) -> nn.Embedding:
+    """Embedding of N items and the padding row 0, with a small start."""
+    table = nn.Embedding(num_items + 1, dim, padding_idx=0)
+    nn.init.normal_(table.weight, std=0.02)
+    with torch.no_grad():
+        table.weight[0] = 0
+    return table
+
+
+def align_left(
+    input_seq: Int[Tensor, "B L"], timestamps: Int[Tensor, "B L"]
+) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B L"], Int[Tensor, "B"]]:
+    """Moves the items of each row to its start, so that padding on either side reads the same.
+
+    Returns:
+        Sequence, timestamps (both aligned) and the number of items in each row.
+    """
+    padding: Bool[Tensor, "B L"] = input_seq == 0
+    order = padding.to(torch.uint8).argsort(dim=1, stable=True)
+    lengths = (~padding).sum(dim=1)
+    return input_seq.gather(1, order), timestamps.gather(1, order), lengths

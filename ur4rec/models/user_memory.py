@@ -1,0 +1,272 @@
+"""Per-user memory: a batched GRU over what a user did, with a decayed ring of past states.
+
+Dimensions: B users in a batch, L positions, U users, M memory slots, D item width, E memory width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from ur4rec.config_section import ConfigSection
+
+
+class UpdateTrigger(StrEnum):
+    """When the memory takes in the interactions that are pending."""
+
+    INTERACTION_COUNT = "interaction_count"
+    DRIFT_THRESHOLD = "drift_threshold"
+    TIME_BASED = "time_based"
+    EXPLICIT = "explicit"
+
+
+class MemoryConfig(ConfigSection):
+    """Shape of the memory and when it is updated."""
+
+    memory_dim: int = Field(64, ge=1)
+    max_memory_size: int = Field(10, ge=0)
+    """Slots per user; 0 turns the memory off."""
+    update_trigger: UpdateTrigger = UpdateTrigger.INTERACTION_COUNT
+    interaction_threshold: int = Field(10, ge=1)
+    """Pending interactions that cause an update; read by `interaction_count` only."""
+    drift_threshold: float = Field(0.3, ge=0, le=2)
+    """1 − cosine of pending mean and current state that causes an update; read by `drift_threshold` only."""
+    time_threshold_s: int = Field(86_400, ge=1)
+    """Seconds since the last update that cause an update; read by `time_based` only."""
+    decay_factor: float = Field(0.95, gt=0, le=1)
+    """Weight of a slot relative to the next newer one."""
+
+
+@dataclass(frozen=True)
+class MemoryState:
+    """Memory of B users; slot 0 is the current state."""
+
+    history: Float[Tensor, "B M E"]
+    memory_size: Int[Tensor, "B"]
+    """Slots in use."""
+    interaction_count: Int[Tensor, "B"]
+    """Interactions read since the last update."""
+    absorbed: Int[Tensor, "B"]
+    """Cursor: interactions read so far."""
+    last_update_s: Int[Tensor, "B"]
+    pending_sum: Float[Tensor, "B D"]
+    """Sum of the item vectors read since the last update."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> MemoryState:
+        """Applies a function to every tensor."""
+        return MemoryState(*(function(tensor) for tensor in self.tensors()))
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The tensors in the order of the fields."""
+        return (getattr(self, field.name) for field in fields(self))
+
+
+STATE_FIELDS = tuple(field.name for field in fields(MemoryState))
+
+
+class UserMemory(nn.Module):
+    """Reads interactions one by one and folds them into a GRU state when the trigger fires.
+
+    The GRU's input is the mean item vector of the interactions since the last update, so it does not depend on
+    any window. The state of every user lives in buffers that are saved apart from the weights.
+
+    Args:
+        num_users: U; user 0 is the padding user.
+        item_dim: Width D of the item vectors.
+        config: Shape and trigger.
+    """
+
+    history: Tensor
+    absorbed: Tensor
+    memory_size: Tensor
+    decay: Tensor
+
+    def __init__(self, num_users: int, item_dim: int, config: MemoryConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.item_dim = item_dim
+        self.input = nn.Linear(item_dim, config.memory_dim)
+        self.cell = nn.GRUCell(config.memory_dim, config.memory_dim)
+        decay = config.decay_factor ** torch.arange(max(config.max_memory_size, 1), dtype=torch.float32)
+        self.register_buffer("decay", decay, persistent=False)
+        for name, tensor in zip(STATE_FIELDS, self.empty_state(num_users + 1).tensors(), strict=True):
+            self.register_buffer(name, tensor, persistent=False)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is any memory at all."""
+        return self.config.max_memory_size > 0
+
+    def empty_state(self, batch: int) -> MemoryState:
+        """State of users who have done nothing."""
+        device = self.input.weight.device
+        history = torch.zeros(batch, self.config.max_memory_size, self.config.memory_dim, device=device)
+        size, count, absorbed, last_update_s = torch.zeros(4, batch, dtype=torch.int64, device=device)
+        pending_sum = torch.zeros(batch, self.item_dim, device=device)
+        return MemoryState(history, size, count, absorbed, last_update_s, pending_sum)
+
+    def stored_state(self, user_ids: Int[Tensor, "B"]) -> MemoryState:
+        """State of known users; a user outside 1..U gets an empty one of their own."""
+        known = (user_ids > 0) & (user_ids < len(self.absorbed))
+        rows = torch.where(known, user_ids, 0)
+        stored = MemoryState(*(getattr(self, name)[rows] for name in STATE_FIELDS))
+        return _select(known, stored, self.empty_state(len(user_ids)))
+
+    def store(self, user_ids: Int[Tensor, "B"], state: MemoryState) -> None:
+        """Keeps the state of known users; others are ephemeral and dropped."""
+        known = (user_ids > 0) & (user_ids < len(self.absorbed))
+        for name, tensor in zip(STATE_FIELDS, state.tensors(), strict=True):
+            getattr(self, name)[user_ids[known]] = tensor[known].detach()
+
+    def read(self, state: MemoryState) -> Float[Tensor, "B E"]:
+        """Decayed mean of the slots in use: Σ decay^k·history_k / Σ decay^k."""
+        slots = torch.arange(state.history.shape[1], device=state.history.device)
+        weights = self.decay[: len(slots)] * (slots < state.memory_size[:, None])
+        total = weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+        return torch.einsum("bm,bme->be", weights / total, state.history)
+
+    def step(
+        self,
+        state: MemoryState,
+        item_vectors: Float[Tensor, "B D"],
+        timestamps: Int[Tensor, "B"],
+        active: Bool[Tensor, "B"],
+    ) -> MemoryState:
+        """Reads one interaction of each active user.
+
+        Args:
+            state: Before the interaction.
+            item_vectors: Of the items interacted with.
+            timestamps: Seconds.
+            active: Users for whom there is an interaction.
+        """
+        first = active & (state.absorbed == 0)
+        read = active.to(torch.int64)
+        pending = MemoryState(
+            state.history,
+            state.memory_size,
+            state.interaction_count + read,
+            state.absorbed + read,
+            torch.where(first, timestamps, state.last_update_s),
+            state.pending_sum + item_vectors * active[:, None],
+        )
+        triggered = active & self._triggered(pending, timestamps)
+        return self._update(pending, timestamps, triggered) if bool(triggered.any()) else pending
+
+    def scan(
+        self,
+        state: MemoryState,
+        item_vectors: Float[Tensor, "B L D"],
+        timestamps: Int[Tensor, "B L"],
+        active: Bool[Tensor, "B L"],
+    ) -> tuple[Float[Tensor, "B L E"], MemoryState]:
+        """Reads a window in time order.
+
+        Returns:
+            What the memory says after each position, and the state after the last.
+        """
+        reads = []
+        for position in range(item_vectors.shape[1]):
+            state = self.step(state, item_vectors[:, position], timestamps[:, position], active[:, position])
+            reads.append(self.read(state))
+        return torch.stack(reads, dim=1), state
+
+    @torch.no_grad()
+    def replay(
+        self,
+        item_vectors: Float[Tensor, "N1 D"],
+        items: Int[Tensor, "R"],
+        timestamps: Int[Tensor, "R"],
+        starts: Int[Tensor, "B"],
+        lengths: Int[Tensor, "B"],
+    ) -> MemoryState:
+        """State after reading `lengths` interactions from an empty memory, for many users at once.
+
+        Args:
+            item_vectors: Of every item, row 0 for padding.
+            items: Item of every interaction, users one after another.
+            timestamps: Seconds, beside `items`.
+            starts: First row of each user in `items`.
+            lengths: Interactions to read.
+        """
+        order = lengths.argsort(descending=True, stable=True)
+        starts, lengths = starts[order], lengths[order]
+        longest = int(lengths[0]) if len(lengths) else 0
+        still_active = torch.bincount(lengths, minlength=longest + 1).flip(0).cumsum(0).flip(0)
+        state = self.empty_state(len(lengths))
+        active = torch.ones(len(lengths), dtype=torch.bool, device=lengths.device)
+        for position, count in enumerate(still_active[1:].tolist()):
+            rows = starts[:count] + position
+            head = self.step(
+                MemoryState(*(tensor[:count] for tensor in state.tensors())),
+                item_vectors[items[rows]],
+                timestamps[rows],
+                active[:count],
+            )
+            for whole, part in zip(state.tensors(), head.tensors(), strict=True):
+                if part.data_ptr() != whole.data_ptr():
+                    whole[:count] = part
+        inverse = order.argsort()
+        return state.map(lambda tensor: tensor[inverse])
+
+    @torch.no_grad()
+    def force_update(self, state: MemoryState, representation: Float[Tensor, "B D"], force: bool) -> MemoryState:
+        """Puts a representation in place of the pending mean and updates where forced or triggered."""
+        count = state.interaction_count.clamp_min(1)
+        pending = MemoryState(
+            state.history,
+            state.memory_size,
+            count,
+            state.absorbed,
+            state.last_update_s,
+            representation * count[:, None],
+        )
+        everyone = torch.ones_like(count, dtype=torch.bool)
+        triggered = everyone if force else self._triggered(pending, state.last_update_s)
+        return self._update(pending, state.last_update_s, triggered)
+
+    def _triggered(self, state: MemoryState, timestamps: Int[Tensor, "B"]) -> Bool[Tensor, "B"]:
+        match self.config.update_trigger:
+            case UpdateTrigger.INTERACTION_COUNT:
+                return state.interaction_count >= self.config.interaction_threshold
+            case UpdateTrigger.TIME_BASED:
+                return timestamps - state.last_update_s >= self.config.time_threshold_s
+            case UpdateTrigger.DRIFT_THRESHOLD:
+                return (state.memory_size == 0) | (self._drift(state) > self.config.drift_threshold)
+            case UpdateTrigger.EXPLICIT:
+                return torch.zeros_like(state.memory_size, dtype=torch.bool)
+
+    @torch.no_grad()
+    def _drift(self, state: MemoryState) -> Float[Tensor, "B"]:
+        pending = self.input(self._pending_mean(state)).double()
+        return 1 - torch.cosine_similarity(pending, state.history[:, 0].double(), dim=1)
+
+    @staticmethod
+    def _pending_mean(state: MemoryState) -> Float[Tensor, "B D"]:
+        return state.pending_sum / state.interaction_count.clamp_min(1)[:, None]
+
+    def _update(self, state: MemoryState, timestamps: Int[Tensor, "B"], triggered: Bool[Tensor, "B"]) -> MemoryState:
+        rows = triggered.nonzero().squeeze(1)
+        old = state.history[rows]
+        new = self.cell(self.input(self._pending_mean(state)[rows]), old[:, 0])
+        ring = torch.cat([new[:, None], old[:, :-1]], dim=1)
+        size = (state.memory_size + triggered).clamp_max(self.config.max_memory_size)
+        return MemoryState(
+            state.history.index_copy(0, rows, ring),
+            size,
+            state.interaction_count.masked_fill(triggered, 0),
+            state.absorbed,
+            torch.where(triggered, timestamps, state.last_update_s),
+            state.pending_sum.masked_fill(triggered[:, None], 0),
+        )
+
+
+def _select(condition: Bool[Tensor, "B"], first: MemoryState, second: MemoryState) -> MemoryState:
+    pairs = zip(first.tensors(), second.tensors(), strict=True)
+    return MemoryState(*(torch.where(condition.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in pairs))
