@@ -125,9 +125,7 @@ def read_artifact(path: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(location.read_bytes())
     except ValidationError as error:
-        raise ArtifactError(
-            f"{location}: not a manifest of schema version {SCHEMA_VERSION}: {error}"
-        ) from None
+        raise ArtifactError(f"{location}: not a manifest of schema version {SCHEMA_VERSION}: {error}") from None
     if manifest.schema_version != SCHEMA_VERSION:
         raise ArtifactError(
             f"{location}: schema version {manifest.schema_version}, this release reads {SCHEMA_VERSION}; "
