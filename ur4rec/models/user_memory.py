@@ -146,7 +146,7 @@ class UserMemory(nn.Module):
             timestamps: Seconds.
             active: Users for whom there is an interaction.
         """
-        first = active & (state.absorbed == 0)
+        first = active & (state.memory_size == 0) & (state.interaction_count == 0)
         read = active.to(torch.int64)
         pending = MemoryState(
             state.history,

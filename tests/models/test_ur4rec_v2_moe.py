@@ -1,0 +1,210 @@
+import pytest
+import torch
+
+from ur4rec.config_section import ConfigError
+from ur4rec.models.fusion import FusionMethod
+from ur4rec.models.retriever_moe_memory import MemoryConfig, UpdateTrigger
+from ur4rec.models.ur4rec_v2_moe import Part, UR4RecV2MoE, Window
+
+SMALL = {
+    "sasrec_hidden_dim": 8,
+    "retriever_output_dim": 8,
+    "memory_dim": 6,
+    "max_seq_len": 12,
+    "interaction_threshold": 3,
+    "text_dim": 5,
+}
+LENGTH = 12
+
+
+def make(**fields):
+    torch.manual_seed(0)
+    model = UR4RecV2MoE(num_items=30, num_users=4, **(SMALL | fields))
+    generator = torch.Generator().manual_seed(1)
+    # User 1 has texts as of 2 and 5 interactions, user 3 as of 4; two sentences each.
+    model.retriever.encoder.text.fill(
+        torch.randn(31, 5, generator=generator),
+        torch.randn(6, 5, generator=generator),
+        torch.tensor([0, 2, 4, 6]),
+        torch.tensor([[1, 2], [1, 5], [3, 4]]),
+        num_users=4,
+    )
+    return model.eval()
+
+
+@pytest.fixture
+def window():
+    generator = torch.Generator().manual_seed(2)
+    items = torch.randint(1, 31, (3, LENGTH), generator=generator)
+    items[2, 7:] = 0
+    times = torch.arange(LENGTH).expand(3, -1) * 3600
+    return Window(torch.tensor([1, 2, 3]), items, times, torch.zeros(3, dtype=torch.int64))
+
+
+def vectors(model, window, part=Part.FUSED):
+    memory = model.retriever.memory
+    state = None if memory is None else memory.empty_state(len(window.items))
+    return model.user_vectors(model.encode(window, state, part), part)
+
+
+@pytest.mark.parametrize("part", list(Part))
+@pytest.mark.parametrize("trigger", list(UpdateTrigger))
+@pytest.mark.parametrize("slots", [0, 3])
+def test_the_future_moves_no_earlier_position(window, part, trigger, slots):
+    model = make(update_trigger=trigger, max_memory_size=slots, time_threshold_s=7200)
+    before = vectors(model, window, part)
+    for position in (1, 4, 8):
+        items, times = window.items.clone(), window.timestamps.clone()
+        items[:2, position:] = items[:2, position:] % 30 + 1
+        times[:, position:] += 10**6
+        after = vectors(model, Window(window.user_ids, items, times, window.starts), part)
+        assert torch.equal(before[:, :position], after[:, :position])
+        assert not torch.allclose(before[:2, position:], after[:2, position:])
+
+
+def test_texts_are_read_only_by_targets_they_precede(window):
+    model = make()
+    before = vectors(model, window, Part.RETRIEVER)
+    model.retriever.encoder.text.sentences[2:4] += 3  # user 1's text as of 5 interactions
+    moved = (vectors(model, window, Part.RETRIEVER) - before).abs().sum(-1) > 0
+    # Position t predicts interaction t + 1; the text is written from interactions 0 to 4.
+    assert moved[0].tolist() == [position + 1 >= 5 for position in range(LENGTH)]
+    assert not moved[1:].any()
+
+
+def test_expert_weights_leave_out_what_cannot_be_read(window):
+    weights = make().encode(window, make().retriever.memory.empty_state(3)).expert_weights
+    assert torch.allclose(weights.sum(-1), torch.ones(3, LENGTH))
+    assert (weights[0, :, 0] > 0).tolist() == [position + 1 >= 2 for position in range(LENGTH)]
+    assert not weights[1, :, 0].any()
+
+
+def test_no_proxies_is_a_plain_average(window):
+    model = make(moe_num_proxies=0)
+    weights = model.encode(window, model.retriever.memory.empty_state(3)).expert_weights
+    assert torch.allclose(weights[0, 6], torch.full((3,), 1 / 3))
+    assert torch.allclose(weights[1, 6], torch.tensor([0, 0.5, 0.5]))
+    assert not any("router" in name or "proxies" in name for name in model.state_dict())
+
+
+@pytest.mark.parametrize("method", list(FusionMethod))
+def test_fused_score_is_the_weighted_sum_of_the_parts(window, method):
+    model = make(fusion_method=method, sasrec_weight=0.7, retriever_weight=0.2)
+    with torch.no_grad():
+        model.fusion.sasrec_log_temperature += 0.3
+    parts = [vectors(model, window, part) @ model.item_vectors(part).T for part in (Part.SASREC, Part.RETRIEVER)]
+    fused = vectors(model, window) @ model.item_vectors().T
+    assert torch.allclose(fused, 0.7 * parts[0] + 0.2 * parts[1], atol=1e-5)
+
+
+def test_adaptive_gate_depends_on_the_user(window):
+    model = make(fusion_method="adaptive")
+    torch.nn.init.normal_(model.fusion.gate.weight)
+    encoded = model.encode(window, model.retriever.memory.empty_state(3))
+    assert model.fusion.weigh(encoded.sasrec, encoded.retriever)[:, 5, 0].unique().numel() == 3
+
+
+def test_gradients_reach_every_parameter(window):
+    model = make(fusion_method="adaptive")
+    torch.nn.init.normal_(model.fusion.gate.weight)
+    encoded = model.encode(window, model.retriever.memory.empty_state(3))
+    logits = model.user_vectors(encoded)[window.items > 0] @ model.item_vectors().T
+    torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)) % 30 + 1).backward()
+    dead = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
+    assert dead == []
+
+
+def replayed(model, items, times):
+    lengths = (items > 0).sum(1)
+    starts = lengths.cumsum(0) - lengths
+    flat = items > 0
+    state = model.retriever.replay(items[flat], times[flat], starts, lengths)
+    model.retriever.memory.store(torch.tensor([1, 2, 3]), state)
+    return lengths
+
+
+def test_stored_memory_scores_like_a_fresh_scan(window):
+    model = make()
+    fresh = vectors(model, window)
+    lengths = replayed(model, window.items, window.timestamps)
+    scores, _ = model(window.user_ids, window.items, timestamps=window.timestamps)
+    expected = fresh[torch.arange(3), lengths - 1] @ model.item_vectors().T
+    assert torch.allclose(scores, expected, atol=1e-5)
+
+
+def test_nothing_is_absorbed_twice_and_reading_changes_nothing(window):
+    model = make()
+    replayed(model, window.items, window.timestamps)
+    before = {name: tensor.clone() for name, tensor in model.memory_tensors().items()}
+    first, _ = model(window.user_ids, window.items, timestamps=window.timestamps, update_memory=True)
+    second, _ = model(window.user_ids, window.items, timestamps=window.timestamps, update_memory=True)
+    assert torch.equal(first, second)
+    later = torch.tensor([20, 20, 20])
+    model(window.user_ids, window.items, timestamps=window.timestamps, seq_end=later, update_memory=False)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.memory_tensors().items())
+    model(window.user_ids, window.items, timestamps=window.timestamps, seq_end=later, update_memory=True)
+    assert model.retriever.memory.absorbed[1:].tolist() == [20, 20, 20, 0]
+
+
+def test_unknown_users_get_their_own_ephemeral_memory(window):
+    model = make()
+    scores, _ = model(torch.tensor([0, 99, -1]), window.items, timestamps=window.timestamps, update_memory=True)
+    assert model.get_memory_stats()["users_with_memory"] == 0
+    nobody = Window(torch.zeros(3, dtype=torch.int64), window.items, window.timestamps, window.starts)
+    expected = vectors(model, nobody)[torch.arange(3), (window.items > 0).sum(1) - 1]
+    assert torch.allclose(scores, expected @ model.item_vectors().T, atol=1e-5)
+
+
+def test_padding_side_and_overlong_histories(window):
+    model = make()
+    padded = torch.cat([torch.zeros(3, 5, dtype=torch.int64), window.items], dim=1)
+    assert torch.equal(model(window.user_ids, padded)[0], model(window.user_ids, window.items)[0])
+    longer = torch.cat([torch.full((3, 5), 7), window.items], dim=1)
+    longer[2] = 0
+    assert model(torch.tensor([2, 2, 2]), longer)[0].shape == (3, 31)
+
+
+def test_candidates_are_columns_of_the_catalogue(window):
+    model = make()
+    everything, _ = model(window.user_ids, window.items)
+    some, _ = model(window.user_ids, window.items, torch.tensor([[4, 9], [1, 2], [30, 5]]))
+    assert torch.allclose(some[2], everything[2, [30, 5]], atol=1e-6)
+
+
+def test_public_interface(tmp_path, window):
+    trained = UR4RecV2MoE(num_items=1682, num_users=943, fusion_method="adaptive")
+    trained.retriever.encoder.text.fill(
+        torch.randn(1683, 384), torch.randn(6, 384), torch.tensor([0, 4, 6]), torch.tensor([[1, 2], [9, 5]]), 943
+    )
+    trained.update_memory(torch.tensor([1, 9]), torch.randn(2, 64), force=True)
+    torch.save(trained.state_dict(), tmp_path / "final_model.pt")
+    trained.save_memories(tmp_path / "final_memories.pt")
+
+    model = UR4RecV2MoE(num_items=1682, num_users=943, fusion_method="adaptive")
+    model.load_state_dict(torch.load(tmp_path / "final_model.pt"))
+    model.load_memories(tmp_path / "final_memories.pt")
+    arguments = {"user_ids": window.user_ids, "input_seq": window.items, "target_items": window.items}
+    scores, info = model.eval()(**arguments, update_memory=False)
+    expected, _ = trained.eval()(**arguments)
+    assert torch.equal(scores, expected)
+    assert info["expert_weights"].shape == (3, 3)
+    assert model.get_memory_stats()["users_with_memory"] == 2
+    config = MemoryConfig(
+        memory_dim=256,
+        max_memory_size=15,
+        update_trigger=UpdateTrigger.DRIFT_THRESHOLD,
+        drift_threshold=0.25,
+        decay_factor=0.9,
+    )
+    assert config.max_memory_size == 15
+
+
+def test_memories_of_another_shape_are_refused(tmp_path):
+    make().save_memories(tmp_path / "memories.pt")
+    with pytest.raises(ValueError, match=r"memories\.pt: history: expected shape \(5, 2, 6\), found \(5, 10, 6\)"):
+        make(max_memory_size=2).load_memories(tmp_path / "memories.pt")
+
+
+def test_unknown_keyword_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'fusion_method'"):
+        UR4RecV2MoE(num_items=3, num_users=2, fusion_methods="adaptive")

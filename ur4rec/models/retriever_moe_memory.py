@@ -1,0 +1,94 @@
+"""The retriever with a memory of every user.
+
+Dimensions: B users, L positions, D width, N items, R interactions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ur4rec.models.text_preference_retriever_moe import (
+    RetrieverConfig,
+    RetrieverOutput,
+    TextPreferenceRetrieverMoE,
+)
+from ur4rec.models.user_memory import MemoryConfig, MemoryState, UpdateTrigger, UserMemory
+
+__all__ = ["MemoryConfig", "RetrieverMoEMemory", "UpdateTrigger"]
+
+
+class RetrieverMoEMemory(nn.Module):
+    """Mixture-of-experts retriever whose queries also see what the user's memory says.
+
+    Args:
+        num_items: N; item 0 is padding.
+        num_users: Users with a stored memory.
+        max_seq_len: Largest number of positions.
+        text_dim: Width of the text embeddings.
+        retriever: Shape of the retriever.
+        memory: Shape and trigger of the memory.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        num_users: int,
+        max_seq_len: int,
+        text_dim: int,
+        retriever: RetrieverConfig,
+        memory: MemoryConfig,
+    ) -> None:
+        super().__init__()
+        memory_dim = memory.memory_dim if memory.max_memory_size else 0
+        self.encoder = TextPreferenceRetrieverMoE(num_items, max_seq_len, text_dim, memory_dim, retriever)
+        self.memory: UserMemory | None = None
+        if memory_dim:
+            self.memory = UserMemory(num_users, retriever.retriever_output_dim, memory)
+
+    def item_vectors(self) -> Float[Tensor, "N1 D"]:
+        """Item side of the score."""
+        return self.encoder.item_vectors()
+
+    def forward(
+        self,
+        input_seq: Int[Tensor, "B L"],
+        timestamps: Int[Tensor, "B L"],
+        user_ids: Int[Tensor, "B"],
+        starts: Int[Tensor, "B"],
+        state: MemoryState | None,
+    ) -> tuple[RetrieverOutput, MemoryState | None]:
+        """User side of every position and the memory after the last.
+
+        Args:
+            input_seq: Item indices, oldest first, padded with 0 after the sequence.
+            timestamps: Seconds, beside `input_seq`.
+            user_ids: Whose text to read.
+            starts: Index in the user's whole history of the first item of each row.
+            state: Memory before the row; what it has already absorbed is not absorbed again.
+        """
+        indices = starts[:, None] + torch.arange(input_seq.shape[1], device=input_seq.device)
+        reads = None
+        if self.memory is not None:
+            assert state is not None
+            active: Bool[Tensor, "B L"] = (input_seq > 0) & (indices >= state.absorbed[:, None])
+            # Interactions before the row that the memory never saw are passed over, not counted as pending.
+            state = replace(state, absorbed=torch.maximum(state.absorbed, starts))
+            vectors = self.item_vectors()[input_seq]
+            reads, state = self.memory.scan(state, vectors, timestamps, active)
+        return self.encoder(input_seq, user_ids, indices + 1, reads), state
+
+    def replay(
+        self,
+        items: Int[Tensor, "R"],
+        timestamps: Int[Tensor, "R"],
+        starts: Int[Tensor, "B"],
+        lengths: Int[Tensor, "B"],
+    ) -> MemoryState | None:
+        """Memory after reading `lengths` interactions from row `starts` on; None without a memory."""
+        if self.memory is None:
+            return None
+        return self.memory.replay(self.item_vectors().detach(), items, timestamps, starts, lengths)

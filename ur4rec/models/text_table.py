@@ -1,0 +1,128 @@
+"""Frozen text embeddings inside the model: one vector per item, several sentences per user snapshot.
+
+Dimensions: B users, L positions, N items, U users, P snapshots, Q sentences, S sentences per snapshot, T text width,
+K snapshots that a window can see.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+EMPTY_SHAPES = ("item_text", "sentences", "sentence_offsets", "as_of", "snapshot_offsets")
+
+
+class TextTable(nn.Module):
+    """Looks texts up; empty until `fill` or `load_state_dict`.
+
+    Args:
+        text_dim: Width T of the embeddings.
+    """
+
+    item_text: Tensor
+    sentences: Tensor
+    sentence_offsets: Tensor
+    as_of: Tensor
+    snapshot_offsets: Tensor
+
+    def __init__(self, text_dim: int) -> None:
+        super().__init__()
+        self.text_dim = text_dim
+        self.register_buffer("item_text", torch.zeros(0, text_dim, dtype=torch.float16))
+        self.register_buffer("sentences", torch.zeros(0, text_dim, dtype=torch.float16))
+        self.register_buffer("sentence_offsets", torch.zeros(1, dtype=torch.int64))
+        self.register_buffer("as_of", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("snapshot_offsets", torch.zeros(1, dtype=torch.int64))
+
+    def fill(
+        self,
+        item_text: Float[Tensor, "N1 T"],
+        sentences: Float[Tensor, "Q T"],
+        sentence_offsets: Int[Tensor, "P1"],
+        snapshots: Int[Tensor, "P 2"],
+        num_users: int,
+    ) -> None:
+        """Takes embeddings in, centred and kept in half precision.
+
+        Args:
+            item_text: One row per item, row 0 for padding.
+            sentences: Of all snapshots, one after another.
+            sentence_offsets: The sentences of snapshot p are `sentence_offsets[p]:sentence_offsets[p + 1]`.
+            snapshots: User index and `as_of` of each snapshot, sorted.
+            num_users: U.
+        """
+        if item_text.shape[1] != self.text_dim:
+            raise ValueError(f"text embeddings are {item_text.shape[1]} wide, the model expects {self.text_dim}")
+        self.item_text = _standardise(item_text)
+        self.item_text[0] = 0
+        self.sentences = _standardise(sentences)
+        self.sentence_offsets, self.as_of = sentence_offsets.clone(), snapshots[:, 1].clone()
+        users = torch.arange(num_users + 2, device=snapshots.device)
+        self.snapshot_offsets = torch.searchsorted(snapshots[:, 0].contiguous(), users)
+
+    def items(self) -> Float[Tensor, "N1 T"] | None:
+        """Item embeddings, or None where there is no text."""
+        return self.item_text.float() if len(self.item_text) else None
+
+    def visible(
+        self, user_ids: Int[Tensor, "B"], targets: Int[Tensor, "B L"], valid: Bool[Tensor, "B L"]
+    ) -> tuple[Float[Tensor, "B KS T"], Bool[Tensor, "B L KS"]]:
+        """Sentences that the score of each target may read: the newest snapshot with `as_of <= target`.
+
+        Args:
+            user_ids: Users; those outside 1..U have no text.
+            targets: Index, from 0, of the interaction that each position predicts; rises along L.
+            valid: Positions that hold an item.
+
+        Returns:
+            Sentences of the K snapshots in reach of each row, and which of them each position may read.
+        """
+        num_users = len(self.snapshot_offsets) - 2
+        known = (user_ids > 0) & (user_ids <= num_users)
+        rows = torch.where(known, user_ids, 0).clamp_max(max(num_users, 0))
+        begin, end = self.snapshot_offsets[rows], self.snapshot_offsets[(rows + 1).clamp_max(num_users + 1)]
+        end = torch.where(known, end, begin)
+        newest = self._newest(begin, end, targets)
+        first = newest.masked_fill(~valid | (newest < 0), len(self.as_of)).amin(dim=1)
+        last = newest.masked_fill(~valid, -1).amax(dim=1)
+        num_snapshots = int((last - first + 1).clamp_min(0).max()) if len(first) else 0
+        snapshots = first[:, None] + torch.arange(num_snapshots, device=first.device)
+        tokens, present = self._gather(snapshots.clamp_max(len(self.as_of) - 1))
+        readable = (snapshots[:, None, :] == newest[:, :, None]) & (newest >= 0)[:, :, None]
+        mask = readable[..., None] & present[:, None]
+        return tokens.flatten(1, 2), mask.flatten(2, 3)
+
+    def _newest(
+        self, begin: Int[Tensor, "B"], end: Int[Tensor, "B"], targets: Int[Tensor, "B L"]
+    ) -> Int[Tensor, "B L"]:
+        most = int((end - begin).max()) if len(begin) else 0
+        candidates = begin[:, None] + torch.arange(most, device=begin.device)
+        inside = candidates < end[:, None]
+        as_of = self.as_of[candidates.clamp_max(max(len(self.as_of) - 1, 0))] if most else candidates
+        count = (inside[:, None] & (as_of[:, None] <= targets[:, :, None])).sum(dim=2)
+        return torch.where(count > 0, begin[:, None] + count - 1, -1)
+
+    def _gather(self, snapshots: Int[Tensor, "B K"]) -> tuple[Float[Tensor, "B K S T"], Bool[Tensor, "B K S"]]:
+        if snapshots.shape[1] == 0:
+            empty = torch.zeros(*snapshots.shape, 0, self.text_dim, device=snapshots.device)
+            return empty, empty[..., 0].bool()
+        widest = int(self.sentence_offsets.diff().max())
+        rows = self.sentence_offsets[snapshots][..., None] + torch.arange(widest, device=snapshots.device)
+        present = rows < self.sentence_offsets[snapshots + 1][..., None]
+        return self.sentences[rows.clamp_max(len(self.sentences) - 1)].float(), present
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name in EMPTY_SHAPES:
+            if prefix + name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _standardise(embeddings: Float[Tensor, "R T"]) -> Tensor:
+    if not len(embeddings):
+        return embeddings.half()
+    centred = embeddings - embeddings.mean(dim=0)
+    return (centred / centred.std(correction=0).clamp_min(1e-6)).half()
