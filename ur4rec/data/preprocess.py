@@ -1,0 +1,133 @@
+"""The task `preprocess_sequences`: raw interactions in, the artifact of `sequences.py` out.
+
+Letters: R rows, N distinct ids.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64
+
+from ur4rec.columns import ITEM_ID, USER_ID
+from ur4rec.data import sequences as files
+from ur4rec.data.config import DataConfig
+from ur4rec.data.errors import DataError
+from ur4rec.data.fields import is_integer_like, sort_naturally
+from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, find_inputs
+from ur4rec.data.interactions import Interactions, read_interactions
+from ur4rec.data.items import build_catalogue, count_items, read_items, write_catalogue
+from ur4rec.data.selection import Rows, Selection, select_rows
+from ur4rec.data.splits import Part
+from ur4rec.storage.artifacts import Manifest, read_artifact, write_artifact, write_text_atomic
+
+FILE_OF_PART = {Part.TRAIN: files.TRAIN, Part.VAL: files.VAL, Part.TEST: files.TEST}
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Dense indices of the ids that occur, in their natural order."""
+
+    of_row: Int64[np.ndarray, "R"]
+    """From 1; 0 is padding."""
+    ids: pa.StringArray
+
+
+def preprocess_sequences(interactions: Path, output: Path, config: DataConfig, items: Path | None = None) -> Manifest:
+    """Validates, filters, sorts and splits interactions.
+
+    Args:
+        interactions: CSV or Parquet file, or a folder with the files `interactions` and perhaps `items`.
+        output: Folder to write; an older one there is replaced.
+        config: Filters and split.
+        items: Item table, instead of the one in the folder.
+
+    Returns:
+        The manifest; its `details` hold every count.
+
+    Raises:
+        DataError: The input cannot be used or nothing of it is left; names the file and, where there is one,
+            the row and the column.
+    """
+    inputs = find_inputs(Path(interactions), items)
+    with write_artifact(Path(output), files.PRODUCER, config, inputs) as writer:
+        raw = read_interactions(inputs[INTERACTIONS], config.bad_rows, config.min_rating is not None)
+        metadata = read_items(inputs[ITEM_TABLE], config.bad_rows) if ITEM_TABLE in inputs else None
+        selection = select_rows(raw, config)
+        _refuse_nothing_left(inputs[INTERACTIONS], raw, selection)
+        users = _enumerate(selection.rows.users, raw.user_ids)
+        catalogue = _enumerate(selection.rows.items, raw.item_ids)
+        _write_arrays(writer.folder, selection.rows, users, catalogue)
+        _write_map(writer.folder / files.USER_MAP, users)
+        _write_map(writer.folder / files.ITEM_MAP, catalogue)
+        write_catalogue(writer.folder / files.ITEMS, build_catalogue(catalogue.ids, metadata))
+        writer.details |= {"dataset_name": config.dataset_name, "split": config.split, "cut_s": selection.cut}
+        writer.details |= _count(raw, selection, users, catalogue)
+        writer.details["items"] = count_items(catalogue.ids, metadata)
+        writer.details["source_files"] = {role: file.name for role, file in inputs.items()}
+    return read_artifact(Path(output))
+
+
+def _refuse_nothing_left(path: Path, raw: Interactions, selection: Selection) -> None:
+    excluded = raw.excluded | selection.excluded_rows
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items()) or "none excluded"
+    for part in (Part.TRAIN, Part.VAL, Part.TEST):
+        if not (selection.rows.parts == part).any():
+            raise DataError(
+                f"{path}: no {part.name.lower()} interaction is left of {raw.num_read:,} rows ({reasons}); "
+                "lower min_seq_len or min_rating, move time_split_quantile, or give more data"
+            )
+
+
+def _enumerate(codes: Int64[np.ndarray, "R"], ids: pa.StringArray) -> _Index:
+    used, of_row = np.unique(codes, return_inverse=True)
+    occurring = ids.take(pa.array(used))
+    order = sort_naturally(occurring)
+    index = np.empty(len(used), dtype=np.int64)
+    index[order] = np.arange(1, len(used) + 1)
+    return _Index(index[of_row], occurring.take(pa.array(order)))
+
+
+def _write_arrays(folder: Path, rows: Rows, users: _Index, catalogue: _Index) -> None:
+    seconds = np.floor(rows.timestamps).astype(np.int64)
+    table = np.stack([users.of_row, catalogue.of_row, seconds], axis=1)
+    order = np.argsort(users.of_row, kind="stable")
+    table, parts = table[order], rows.parts[order]
+    for part, name in FILE_OF_PART.items():
+        np.save(folder / name, table[parts == part], allow_pickle=False)
+
+
+def _write_map(path: Path, index: _Index) -> None:
+    index_of = {original: position for position, original in enumerate(index.ids.to_pylist(), 1)}
+    write_text_atomic(path, json.dumps(index_of, ensure_ascii=False, indent=0) + "\n")
+
+
+def _count(raw: Interactions, selection: Selection, users: _Index, catalogue: _Index) -> dict[str, Any]:
+    rows = selection.rows
+    split_rows = {part.name.lower(): int((rows.parts == part).sum()) for part in FILE_OF_PART}
+    unused = len(rows) - sum(split_rows.values())
+    after_target = {"after_target": unused} if unused else {}
+    used = rows.timestamps[rows.parts != Part.UNUSED]
+    return {
+        "num_users": len(users.ids),
+        "num_items": len(catalogue.ids),
+        "num_interactions": sum(split_rows.values()),
+        "rows": {"read": raw.num_read, **split_rows},
+        "excluded_rows": raw.excluded | selection.excluded_rows | after_target,
+        "excluded_users": selection.excluded_users,
+        "id_types": {USER_ID: _name_type(users), ITEM_ID: _name_type(catalogue)},
+        "timestamps": {
+            "first_s": int(np.floor(used.min())),
+            "last_s": int(np.floor(used.max())),
+            "cut_to_whole_seconds": int((used != np.floor(used)).sum()),
+        },
+    }
+
+
+def _name_type(index: _Index) -> str:
+    return "integer" if is_integer_like(index.ids) else "string"
