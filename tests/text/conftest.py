@@ -1,0 +1,72 @@
+"""Toy data sets and a toy sentence encoder."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from jaxtyping import install_import_hook
+
+ARRAY_MODULES = ("artifact", "embeddings", "encode", "encoder", "imports", "snapshots")
+install_import_hook([f"ur4rec.text.{name}" for name in ARRAY_MODULES], "beartype.beartype")
+
+Row = tuple[object, object, int]
+BuildSequences = Callable[..., Path]
+
+WORDS = (
+    *("the", "choices", "are", "latest", "most", "typical", "titles", "drama", "comedy", "western", "from"),
+    *("1950s", "1990s", "alpha", "beta", "gamma", "delta"),
+)
+
+
+@pytest.fixture
+def build_sequences(tmp_path: Path) -> BuildSequences:
+    """Preprocesses rows of (user, item, timestamp) with an optional item table."""
+
+    def build(rows: Iterable[Row], items: pd.DataFrame | None = None, **config: object) -> Path:
+        from ur4rec.data.config import DataConfig
+        from ur4rec.data.preprocess import preprocess_sequences
+
+        number = len(list(tmp_path.glob("sequences*")))
+        interactions = tmp_path / f"interactions{number}.csv"
+        pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(interactions, index=False)
+        table = None
+        if items is not None:
+            table = tmp_path / f"items{number}.csv"
+            items.to_csv(table, index=False)
+        output = tmp_path / f"sequences{number}"
+        preprocess_sequences(interactions, output, DataConfig.parse(config), items=table)
+        return output
+
+    return build
+
+
+@pytest.fixture
+def write_json(tmp_path: Path) -> Callable[[Mapping[str, object]], Path]:
+    def write(texts: Mapping[str, object]) -> Path:
+        path = tmp_path / f"texts{len(list(tmp_path.glob('texts*')))}.json"
+        path.write_text(json.dumps(texts), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentence-transformers model on disk: the mean of one random vector a word."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.normalizers import Lowercase
+    from tokenizers.pre_tokenizers import Whitespace
+
+    tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(["[UNK]", *WORDS])}, unk_token="[UNK]"))
+    tokenizer.normalizer = Lowercase()
+    tokenizer.pre_tokenizer = Whitespace()
+    weights = torch.randn(len(WORDS) + 1, 8, generator=torch.Generator().manual_seed(0))
+    folder = tmp_path_factory.mktemp("model") / "toy"
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights.numpy())]).save(str(folder))
+    return folder

