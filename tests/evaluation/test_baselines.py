@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+import torch
+
+from ur4rec.data.archives import SourceError
+from ur4rec.data.config import DataConfig
+from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.data.sequences import Histories, load_sequences
+from ur4rec.data.sources import fetch
+from ur4rec.evaluation import baselines
+from ur4rec.evaluation.baselines import EASE, Popularity, RecencyEASE, fit_ease
+from ur4rec.evaluation.metrics import metrics_from_ranks
+from ur4rec.evaluation.ranking import ScoreError, rank_users
+
+
+def make_histories(*items):
+    flat = np.array([item for history in items for item in history], dtype=np.int64)
+    return Histories(np.cumsum([0, 0, *map(len, items)]), flat, np.arange(len(flat)))
+
+
+def test_popularity_counts_interactions():
+    scores = Popularity(make_histories([1, 2], [2, 3, 2]), num_items=4)(np.array([2, 1, 2]))
+    assert scores.tolist() == [[0, 1, 3, 1, 0]] * 3
+
+
+def test_ease_weights_by_hand():
+    # Users have items {1, 2} and {1}: XᵀX + I = [[3, 1], [1, 2]], its inverse [[2, -1], [-1, 3]] / 5.
+    weights = fit_ease(make_histories([1, 2], [1]), num_items=2, l2=1.0)
+    assert weights == pytest.approx(torch.tensor([[0, 0, 0], [0, 0, 1 / 3], [0, 1 / 2, 0]]))
+
+
+def test_ease_sees_an_item_once_however_often_it_was_consumed():
+    once, twice = (fit_ease(make_histories(history, [1]), 2, l2=1.0) for history in ([1, 2], [1, 2, 1, 2]))
+    assert torch.equal(once, twice)
+
+
+@pytest.mark.parametrize("columns_at_once", [3, 1024])
+def test_ease_weights_equal_the_dense_closed_form(monkeypatch, columns_at_once):
+    monkeypatch.setattr(baselines, "_COLUMNS_AT_ONCE", columns_at_once)
+    rng = np.random.default_rng(0)
+    items = [rng.choice(np.arange(1, 8), size=rng.integers(1, 6), replace=False) for _ in range(20)]
+    matrix = np.zeros((20, 8))
+    for user, history in enumerate(items):
+        matrix[user, history] = 1.0
+    precision = np.linalg.inv(matrix.T @ matrix + 2.0 * np.eye(8))
+    expected = -precision / np.diag(precision)
+    np.fill_diagonal(expected, 0.0)
+    assert fit_ease(make_histories(*items), 7, l2=2.0).numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_ease_without_regularisation_is_refused():
+    with pytest.raises(ScoreError, match="positive"):
+        fit_ease(make_histories([1]), 1, l2=0.0)
+
+
+def test_ease_query_is_binary():
+    scorer = EASE(torch.eye(5), make_histories([1, 2, 1], [], [4]))
+    assert scorer(np.array([3, 1, 2])).tolist() == [[0, 0, 0, 0, 1], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]]
+
+
+def test_recency_query_decays_with_age():
+    scorer = RecencyEASE(torch.eye(5), make_histories([4, 1, 2], [3]))
+    assert scorer(np.array([1, 2])) == pytest.approx(torch.tensor([[0, 0.9, 1, 0, 0.81], [0, 0, 0, 1.0, 0]]))
+
+
+def test_recency_query_holds_the_last_thirty_items():
+    scores = RecencyEASE(torch.eye(41), make_histories(list(range(1, 41))))(np.array([1]))[0]
+    assert (scores[1:11] == 0).all()
+    assert scores[11:] == pytest.approx(torch.tensor([0.9**age for age in range(29, -1, -1)]))
+
+
+def test_recency_query_adds_up_repeats():
+    scores = RecencyEASE(torch.eye(3), make_histories([1, 2, 1]))(np.array([1]))
+    assert scores == pytest.approx(torch.tensor([[0, 1 + 0.81, 0.9]]))
+
+
+def test_padding_gets_no_weight():
+    weights = fit_ease(make_histories([1, 2], [2, 3]), 3)
+    assert not weights[0].any()
+    assert not weights[:, 0].any()
+
+
+@pytest.fixture(scope="module")
+def ml100k(tmp_path_factory):
+    try:
+        source = fetch("ml-100k")
+    except SourceError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("ml100k") / "sequences"
+    preprocess_sequences(source, folder, DataConfig())
+    return load_sequences(folder)
+
+
+@pytest.mark.ml100k
+@pytest.mark.parametrize(
+    ("name", "ndcg", "hit", "mrr"),
+    [
+        ("popularity", 0.0436, 0.0838, 0.0407),
+        ("ease", 0.0728, 0.1400, 0.0680),
+        ("recency_ease", 0.1002, 0.1835, 0.0917),
+    ],
+)
+def test_published_figures_on_ml100k(ml100k, name, ndcg, hit, mrr):
+    train, seen = ml100k.histories("validation"), ml100k.histories("test")
+    if name == "popularity":
+        scorer = Popularity(train, ml100k.num_items)
+    else:
+        scorer = {"ease": EASE, "recency_ease": RecencyEASE}[name](fit_ease(train, ml100k.num_items), seen)
+    metrics = metrics_from_ranks(rank_users(scorer, ml100k.test, seen, batch_size=256))
+    found = [metrics[key] for key in ("ndcg@10", "hit@10", "mrr")]
+    assert found == pytest.approx([ndcg, hit, mrr], abs=1e-4)

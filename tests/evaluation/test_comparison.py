@@ -1,0 +1,98 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ur4rec.data.sequences import Sequences
+from ur4rec.evaluation.comparison import (
+    Baselines,
+    estimate_slices,
+    estimate_systems,
+    later_interactions_share,
+    rank_systems,
+)
+from ur4rec.evaluation.config import EvaluationConfig
+from ur4rec.evaluation.metrics import METRICS
+
+
+def make_data(train, val, test, num_items=5):
+    arrays = [np.array(rows, dtype=np.int64).reshape(-1, 3) for rows in (train, val, test)]
+    users = ("", *map(str, np.unique(arrays[0][:, 0])))
+    return Sequences("toy", *arrays, users, ("",) * (num_items + 1), pd.DataFrame(), "digest")
+
+
+@pytest.fixture
+def data():
+    return make_data(
+        train=[(1, 1, 10), (1, 2, 20), (2, 2, 10), (2, 3, 40), (2, 1, 50)],
+        val=[(1, 3, 30), (2, 4, 60)],
+        test=[(1, 4, 35), (2, 5, 70)],
+    )
+
+
+def by_item_index(users):
+    return torch.arange(6.0).expand(len(users), -1)
+
+
+def test_each_horizon_has_its_targets_and_its_seen_items(data):
+    ranks = {h: rank_systems(data, lambda _: {"index": by_item_index}, h, 8)["index"] for h in ("validation", "test")}
+    assert ranks["validation"].tolist() == [3.0, 2.0]  # 4 and 5 are higher than 3; 5 is higher than 4
+    assert ranks["test"].tolist() == [2.0, 1.0]
+
+
+def test_estimates_and_differences_by_hand():
+    test, differences = estimate_systems({"a": np.array([1.0, 2.0]), "b": np.array([2.0, 2.0])}, samples=200)
+    assert tuple(test["a"]) == METRICS
+    assert test["a"]["mrr"].value == 0.75
+    assert test["a"]["mrr"].ci95 == (0.5, 1.0)
+    assert test["b"]["mrr"].ci95 == (0.5, 0.5)
+    assert list(differences) == ["b"]
+    assert differences["b"]["mrr"].value == 0.25
+    assert differences["b"]["mrr"].ci95 == (0.0, 0.5)
+
+
+def test_a_single_system_has_no_differences():
+    test, differences = estimate_systems({"a": np.array([3.0])}, samples=100)
+    assert test["a"]["hit@5"].value == 1.0
+    assert differences == {}
+
+
+def test_slices_split_the_test_users_twice(data):
+    ranks = {"a": np.array([1.0, 4.0])}
+    slices = estimate_slices(data, ranks, samples=100)
+    by_length = [part for part in slices if part.by == "history_length"]
+    assert [(part.low, part.high, part.num_users) for part in by_length] == [(3, 3, 1), (4, 4, 1)]
+    assert [part.test["a"]["mrr"].value for part in by_length] == [1.0, 0.25]
+    by_popularity = [part for part in slices if part.by == "target_popularity"]
+    assert [(part.name, part.num_users) for part in by_popularity] == [("cold", 2)]  # items 4, 5: not in training
+
+
+def test_later_interactions_of_others_by_hand(data):
+    # User 1 (target at 35): 2 of the 3 interactions of user 2 are later. User 2 (target at 70): none of 2.
+    assert later_interactions_share(data) == pytest.approx((2 / 3 + 0) / 2)
+
+
+def test_later_interactions_of_a_lone_user_are_none():
+    assert later_interactions_share(make_data([(1, 1, 1), (1, 2, 2)], [(1, 3, 3)], [(1, 4, 4)])) == 0.0
+
+
+def test_baselines_are_those_configured(data):
+    seen = data.histories("test")
+    assert list(Baselines(data, EvaluationConfig())(seen)) == ["recency_ease", "popularity"]
+    assert list(Baselines(data, EvaluationConfig(baselines=("ease",)))(seen)) == ["ease"]
+    assert list(Baselines(data, EvaluationConfig(baselines=()))(seen)) == []
+
+
+def test_baselines_are_fitted_on_the_training_prefixes_alone(data):
+    other = make_data(data.train, [(1, 5, 30), (2, 5, 60)], [(1, 3, 35), (2, 4, 70)])
+    config, users = EvaluationConfig(baselines=("popularity", "ease", "recency_ease")), np.array([1, 2])
+    seen = data.histories("validation")
+    for name, scorer in Baselines(data, config)(seen).items():
+        assert torch.equal(scorer(users), Baselines(other, config)(seen)[name](users))
+
+
+def test_ease_is_left_out_of_large_catalogues_and_says_so(data):
+    baselines = Baselines(data, EvaluationConfig(ease_max_items=4))
+    assert list(baselines(data.histories("test"))) == ["popularity"]
+    assert baselines.notes == ["recency_ease was left out: 5 items are more than ease_max_items (4)"]
+    assert Baselines(data, EvaluationConfig(ease_max_items=5)).notes == []

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from ur4rec.data.sequences import load_sequences
+from ur4rec.evaluation.config import EvaluationConfig
+from ur4rec.evaluation.evaluate import evaluate
+from ur4rec.evaluation.metrics import metrics_from_ranks
+from ur4rec.evaluation.ranking import rank_users
+from ur4rec.evaluation.results import load_results
+from ur4rec.models.ur4rec_v2_moe import ModelConfig, UR4RecV2MoE
+from ur4rec.storage.artifacts import write_artifact
+from ur4rec.training.checkpoints import best_file, load_model, write_model_config
+from ur4rec.training.scoring import ModelScorer
+
+MODEL = ModelConfig(
+    sasrec_hidden_dim=8,
+    sasrec_num_heads=2,
+    retriever_output_dim=8,
+    memory_dim=4,
+    max_memory_size=3,
+    interaction_threshold=2,
+    max_seq_len=8,
+    text_dim=5,
+)
+
+
+def make_model(data, seed):
+    torch.manual_seed(seed)
+    model = UR4RecV2MoE(data.num_items, data.num_users, MODEL)
+    model.retriever.encoder.text.fill(
+        torch.randn(data.num_items + 1, 5),
+        torch.randn(2, 5),
+        torch.tensor([0, 2]),
+        torch.tensor([[1, 2]]),
+        data.num_users,
+    )
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def trained(sequences, checkpoint, tmp_path_factory):
+    """A checkpoint folder with the weights of two stages that differ in everything."""
+    data = load_sequences(sequences)
+    folder = tmp_path_factory.mktemp("evaluation") / "trained"
+    with write_artifact(folder, "end_to_end", MODEL) as writer:
+        for seed, stage in enumerate(("pretrain_sasrec", "end_to_end")):
+            torch.save(make_model(data, seed).state_dict(), writer.folder / best_file(stage))
+        write_model_config(writer.folder, make_model(data, 0))
+        (writer.folder / "history.json").write_bytes((checkpoint / "history.json").read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outcome(sequences, trained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluation")
+    files = folder / "results.json", folder / "report.html"
+    return evaluate(sequences, trained, *files, EvaluationConfig(bootstrap_samples=100)), *files
+
+
+def test_writes_what_it_returns(outcome):
+    results, results_file, report_file = outcome
+    assert load_results(results_file) == results
+    assert f"{results.test['UR4RecV2MoE']['ndcg@10'].value:.4f}" in report_file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("system", "stage", "part"), [("UR4RecV2MoE", "end_to_end", "fused"), ("sasrec", "pretrain_sasrec", "sasrec")]
+)
+def test_every_system_has_the_weights_of_its_stage(outcome, sequences, trained, system, stage, part):
+    data = load_sequences(sequences)
+    seen = data.histories("test")
+    scorer = ModelScorer(load_model(trained, stage=stage), seen, part=part)
+    expected = metrics_from_ranks(rank_users(scorer, data.test, seen, 256))
+    assert {name: item.value for name, item in outcome[0].test[system].items()} == pytest.approx(expected)
+
+
+def test_memory_and_experts_are_those_of_the_test(outcome, sequences, trained):
+    data = load_sequences(sequences)
+    scorer = ModelScorer(load_model(trained), data.histories("test"))
+    assert outcome[0].memory == scorer.memory_stats()
+    scorer(np.arange(1, data.num_users + 1))
+    assert outcome[0].expert_weights == pytest.approx(scorer.expert_weights())
+    assert sum(outcome[0].expert_weights.values()) == pytest.approx(1.0)

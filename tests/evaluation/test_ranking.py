@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ur4rec.data.sequences import Histories
+from ur4rec.evaluation.ranking import ScoreError, expected_ranks, history_rows, rank_users
+
+SCORES = [9.0, 5.0, 4.0, 4.0, 4.0, 1.0]  # column 0 is padding
+
+
+def rank_one(target, excluded=(), scores=SCORES):
+    mask = torch.zeros(1, len(scores), dtype=torch.bool)
+    mask[0, list(excluded)] = True
+    return expected_ranks(torch.tensor([scores]), torch.tensor([target]), mask).item()
+
+
+def make_histories(*items):
+    offsets = np.cumsum([0, 0, *map(len, items)])
+    flat = np.array([item for history in items for item in history], dtype=np.int64)
+    return Histories(offsets, flat, np.arange(len(flat)))
+
+
+def make_targets(*pairs):
+    return np.array([(user, item, 0) for user, item in pairs], dtype=np.int64)
+
+
+@pytest.mark.parametrize(
+    ("target", "excluded", "rank"),
+    [
+        (1, (), 1.0),
+        (3, (), 3.0),  # one higher, two equal others
+        (5, (), 5.0),
+        (3, (1,), 2.0),
+        (3, (1, 2), 1.5),
+        (3, (1, 2, 4), 1.0),
+        (3, (3,), 3.0),  # the target competes although it was seen
+    ],
+)
+def test_ranks_by_hand(target, excluded, rank):
+    assert rank_one(target, excluded) == rank
+
+
+def test_all_equal_scores_give_the_middle():
+    assert rank_one(2, scores=[0.0] * 8) == 4.0
+
+
+def test_infinite_scores_tie_like_others():
+    low, high = float("-inf"), float("inf")
+    assert rank_one(1, scores=[0.0, low, low, 1.0]) == 2.5
+    assert rank_one(1, scores=[0.0, high, high, 1.0]) == 1.5
+
+
+def test_padding_never_competes():
+    assert rank_one(1, scores=[float("nan"), 5.0, 4.0]) == 1.0
+    assert rank_one(2, scores=[float("inf"), 5.0, 4.0]) == 2.0
+
+
+@given(st.data())
+def test_equals_a_naive_reference(data):
+    num_items, num_users = data.draw(st.integers(1, 8)), data.draw(st.integers(1, 5))
+    row = st.lists(st.integers(0, 3).map(float), min_size=num_items + 1, max_size=num_items + 1)
+    mask = st.lists(st.booleans(), min_size=num_items + 1, max_size=num_items + 1)
+    scores = data.draw(st.lists(row, min_size=num_users, max_size=num_users))
+    excluded = data.draw(st.lists(mask, min_size=num_users, max_size=num_users))
+    targets = data.draw(st.lists(st.integers(1, num_items), min_size=num_users, max_size=num_users))
+    expected = []
+    for user, target in enumerate(targets):
+        others = [i for i in range(1, num_items + 1) if i != target and not excluded[user][i]]
+        higher = sum(scores[user][i] > scores[user][target] for i in others)
+        equal = sum(scores[user][i] == scores[user][target] for i in others)
+        expected.append(1 + higher + equal / 2)
+    ranks = expected_ranks(torch.tensor(scores), torch.tensor(targets), torch.tensor(excluded))
+    assert ranks.dtype == torch.float64
+    assert ranks.tolist() == expected
+
+
+def test_inputs_are_left_alone():
+    excluded = torch.zeros(1, 6, dtype=torch.bool)
+    expected_ranks(torch.tensor([SCORES]), torch.tensor([3]), excluded)
+    assert not excluded.any()
+
+
+@pytest.mark.parametrize("target", [0, 6, -1])
+def test_target_outside_the_catalogue_is_refused(target):
+    with pytest.raises(ScoreError, match=f"row 0: target item index {target}, expected 1 to 5"):
+        rank_one(target)
+
+
+def test_rank_users_excludes_what_each_user_has_seen():
+    seen = make_histories([1], [2, 3], [])
+    targets = make_targets((1, 3), (2, 4), (3, 3))
+    ranks = rank_users(lambda users: torch.tensor([SCORES]).expand(len(users), -1), targets, seen, batch_size=2)
+    assert ranks.tolist() == [2.0, 2.0, 3.0]
+
+
+def test_rank_users_ranks_a_target_that_was_seen_before():
+    ranks = rank_users(lambda _: torch.tensor([SCORES]), make_targets((1, 1)), make_histories([1, 2]), batch_size=4)
+    assert ranks.tolist() == [1.0]
+
+
+def test_rank_users_asks_for_bounded_batches_in_order_and_without_gradients():
+    asked = []
+
+    def scorer(users):
+        assert not torch.is_grad_enabled()
+        asked.append(users.tolist())
+        return torch.zeros(len(users), 4)
+
+    targets = make_targets(*[(user, 1) for user in (5, 3, 1, 2, 4)])
+    assert rank_users(scorer, targets, make_histories(*[[]] * 5), batch_size=2).tolist() == [2.0] * 5
+    assert asked == [[5, 3], [1, 2], [4]]
+
+
+def test_batch_size_changes_nothing():
+    rng = np.random.default_rng(0)
+    scores = torch.from_numpy(rng.integers(0, 5, (21, 12)).astype(np.float32))
+    seen = make_histories(*[rng.choice(np.arange(1, 12), size=3, replace=False) for _ in range(20)])
+    targets = make_targets(*[(user, int(rng.integers(1, 12))) for user in range(1, 21)])
+    ranks = [rank_users(lambda users: scores[users], targets, seen, batch_size) for batch_size in (1, 7, 50)]
+    assert np.array_equal(ranks[0], ranks[1])
+    assert np.array_equal(ranks[0], ranks[2])
+
+
+def test_targets_may_be_a_read_only_memory_map(tmp_path):
+    np.save(tmp_path / "targets.npy", make_targets((1, 3)))
+    targets = np.load(tmp_path / "targets.npy", mmap_mode="r")
+    assert rank_users(lambda _: torch.tensor([SCORES]), targets, make_histories([]), batch_size=8).tolist() == [3.0]
+
+
+def test_no_targets_give_no_ranks():
+    assert rank_users(lambda _: torch.zeros(0, 3), np.zeros((0, 3), np.int64), make_histories([]), 8).shape == (0,)
+
+
+def test_nan_names_the_user_and_the_item():
+    scores = torch.tensor([SCORES] * 3)
+    scores[2, 4] = float("nan")
+    targets = make_targets((4, 1), (6, 1), (7, 1))
+    with pytest.raises(ScoreError, match="user index 7: the score of item index 4 is NaN"):
+        rank_users(lambda _: scores, targets, make_histories(*[[]] * 7), batch_size=8)
+
+
+@pytest.mark.parametrize("shape", [(2, 6), (6,), (1, 1, 6)])
+def test_another_shape_is_refused(shape):
+    with pytest.raises(ScoreError, match="for 1 users starting with user index 1"):
+        rank_users(lambda _: torch.zeros(shape), make_targets((1, 1)), make_histories([]), batch_size=8)
+
+
+def test_too_few_columns_are_refused():
+    with pytest.raises(ScoreError, match="user index 2 has seen item index 9"):
+        rank_users(lambda _: torch.zeros(2, 6), make_targets((1, 1), (2, 1)), make_histories([3], [4, 9]), batch_size=8)
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=5),
+    st.lists(st.integers(0, 4), max_size=6),
+    st.none() | st.integers(0, 4),
+)
+def test_history_rows_equals_slicing(items, picks, last):
+    histories = make_histories(*items)
+    users = np.array([1 + pick % len(items) for pick in picks], dtype=np.int64)
+    rows, positions = history_rows(users, histories, last)
+    found = [histories.items[positions[rows == row]].tolist() for row in range(len(users))]
+    kept = [
+        items[user - 1] if last is None else items[user - 1][max(0, len(items[user - 1]) - last) :] for user in users
+    ]
+    assert found == kept
+    assert np.all(np.diff(rows) >= 0)

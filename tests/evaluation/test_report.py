@@ -1,0 +1,179 @@
+import base64
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from ur4rec.evaluation.history import Epoch, TrainingHistory
+from ur4rec.evaluation.report import render_report, write_report
+
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Collects elements; refuses tags that do not nest."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements = [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def find(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def text(measured):
+    return render_report(*measured)
+
+
+def test_the_page_is_well_formed_and_self_contained(text):
+    page = Page(text)
+    links = [value for _, attributes in page.elements for key, value in attributes.items() if key in {"src", "href"}]
+    assert links
+    assert all(link.startswith(("#", "data:image/svg+xml;base64,")) for link in links)
+    assert not page.find("script")
+    assert not page.find("link")
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_links_within_the_page_lead_somewhere(text):
+    page = Page(text)
+    names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(names) == len(set(names))
+    assert {attributes["href"][1:] for attributes in page.find("a")} <= set(names)
+
+
+def test_images_and_tables_can_be_read_without_seeing_them(text, measured):
+    results, _ = measured
+    page = Page(text)
+    images = page.find("img")
+    assert len(images) == 3
+    assert all(len(image["alt"]) > 40 for image in images)
+    assert f"{results.test['sasrec']['ndcg@10'].value:.4f}" in images[0]["alt"]
+    assert all("scope" in header for header in page.find("th"))
+    assert len(page.find("caption")) == len(page.find("table"))
+    assert page.find("html")[0]["lang"] == "en"
+
+
+def test_figures_load_nothing_either(text):
+    for image in Page(text).find("img"):
+        svg = base64.b64decode(image["src"].partition("base64,")[2]).decode()
+        assert "<svg" in svg
+        assert not re.search(r'href="(?!#)', svg)
+
+
+def test_numbers_are_those_of_the_results(text, measured):
+    results, _ = measured
+    for metrics in results.test.values():
+        for item in metrics.values():
+            assert f"{item.value:.4f}" in text
+            assert f"{item.ci95[0]:.4f}–{item.ci95[1]:.4f}" in text
+    for part in results.slices:
+        assert f"<td>{part.num_users}</td>" in text
+    assert results.dataset.digest in text
+    assert "bootstrap_samples: 100" in text
+
+
+def test_the_best_system_of_a_column_is_bold(text, measured):
+    results, _ = measured
+    best = max(item["mrr"].value for item in results.test.values())
+    assert f"<strong>{best:.4f}</strong>" in text
+
+
+def test_everything_from_data_is_escaped(measured):
+    results, history = measured
+    evil = "<script>alert('x')</script>$^&\""
+    results = results.model_copy(
+        update={
+            "dataset": results.dataset.model_copy(update={"name": evil}),
+            "config": {evil: evil},
+            "notes": [evil],
+            "memory": {evil: 1.0},
+            "expert_weights": {evil: 0.5},
+            "timings_s": {evil: 1.0},
+            "versions": {evil: evil},
+            "test": {f"{name}{evil}": values for name, values in results.test.items()},
+            "differences": {f"{name}{evil}": values for name, values in results.differences.items()},
+            "validation_systems": {f"{name}{evil}": values for name, values in results.validation_systems.items()},
+            "slices": [
+                part.model_copy(update={"test": {f"{name}{evil}": values for name, values in part.test.items()}})
+                for part in results.slices
+            ],
+        }
+    )
+    history = TrainingHistory(stages=[stage.model_copy(update={"stage": evil}) for stage in history.stages])
+    text = render_report(results, history)
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    Page(text)
+
+
+def test_leave_one_out_carries_its_caveat(text, measured):
+    results, history = measured
+    assert "Caveat of leave-one-out" in text
+    assert f"here {100 * results.dataset.later_interactions_share:.0f} % of the other users" in text
+    by_time = results.model_copy(update={"protocol": results.protocol.model_copy(update={"split": "time"})})
+    assert "Caveat of leave-one-out" not in render_report(by_time, history)
+
+
+def test_the_verdict_follows_the_paired_interval(measured):
+    results, history = measured
+    rival = max(results.differences, key=lambda name: results.test[name]["ndcg@10"].value)
+    lead = results.differences[rival]["ndcg@10"]
+    for interval, phrase in (((0.01, 0.02), "excludes zero"), ((-0.01, 0.02), "includes zero")):
+        changed = {"ndcg@10": lead.model_copy(update={"value": 0.015, "ci95": interval})}
+        differences = results.differences | {rival: results.differences[rival] | changed}
+        text = render_report(results.model_copy(update={"differences": differences}), history)
+        assert f"leads <b>{rival}</b>" in text
+        assert phrase in text
+
+
+def test_few_seeds_are_said_to_be_few(text, measured):
+    results, history = measured
+    assert "one seed (5)" in text
+    assert "noted no seed" in render_report(results.model_copy(update={"seeds": []}), history)
+    many = results.model_copy(update={"seeds": [1, 2, 3, 4, 5]})
+    assert "at least five seeds" not in render_report(many, history)
+
+
+def test_parts_that_are_missing_are_left_out(measured):
+    results, _ = measured
+    name = results.model_name
+    bare = results.model_copy(
+        update={
+            "test": {name: results.test[name]},
+            "differences": {},
+            "validation_systems": {},
+            "memory": {},
+            "expert_weights": {},
+            "slices": [],
+        }
+    )
+    text = render_report(bare, TrainingHistory(stages=[]))
+    Page(text)
+    assert "no memory" in text
+    assert "no router" in text
+
+
+def test_curves_with_gaps_are_drawn(measured):
+    results, history = measured
+    series = [Epoch(epoch=1, loss=float("nan")), Epoch(epoch=2), Epoch.model_validate({"epoch": 3, "ndcg@10": 0.1})]
+    stages = [stage.model_copy(update={"series": series, "validation": {}}) for stage in history.stages]
+    Page(render_report(results, TrainingHistory(stages=stages)))
+
+
+def test_equal_results_give_equal_bytes(text, measured, tmp_path):
+    write_report(*measured, tmp_path / "new" / "report.html")
+    assert (tmp_path / "new" / "report.html").read_text(encoding="utf-8") == text
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"]

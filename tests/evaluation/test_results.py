@@ -1,0 +1,123 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from ur4rec.evaluation.comparison import estimate_systems
+from ur4rec.evaluation.results import Dataset, Protocol, Results, ResultsError, load_results, write_results
+
+STABLE_KEYS = {
+    "dataset",
+    "protocol",
+    "config",
+    "seeds",
+    "test",
+    "validation",
+    "memory",
+    "expert_weights",
+    "timings_s",
+    "versions",
+}
+
+
+@pytest.fixture
+def results():
+    test, differences = estimate_systems({"UR4RecV2MoE": np.array([1.0, 3.0]), "sasrec": np.array([2.0, 30.0])}, 100)
+    return Results(
+        dataset=Dataset(
+            name="toy", digest="d", num_users=2, num_items=40, num_interactions=9, later_interactions_share=0.5
+        ),
+        protocol=Protocol(split="leave_one_out", eval_protocol="full"),
+        config={"seed": 1, "split": "leave_one_out"},
+        seeds=[1],
+        test=test,
+        validation={"pretrain_sasrec": {"ndcg@10": 0.1}},
+        memory={"total_users": 2.0},
+        expert_weights={"user_preference": 1.0},
+        timings_s={"evaluate": 1.0},
+        versions={"python": "3"},
+        validation_systems={"sasrec": {"ndcg@10": 0.1}},
+        differences=differences,
+        slices=[],
+        peak_memory_mb={"evaluate": 100.0},
+        notes=[],
+    )
+
+
+def test_round_trip(results, tmp_path):
+    write_results(results, tmp_path / "new" / "results.json")
+    assert load_results(tmp_path / "new" / "results.json") == results
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["results.json"]
+
+
+def test_stable_keys_and_shapes(results, tmp_path):
+    write_results(results, tmp_path / "results.json")
+    content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert set(content) >= STABLE_KEYS
+    assert set(content["dataset"]) >= {"name", "digest", "num_users", "num_items", "num_interactions"}
+    assert content["test"]["sasrec"]["mrr"]["value"] == pytest.approx((1 / 2 + 1 / 30) / 2)
+    assert content["test"]["sasrec"]["mrr"]["ci95"] == pytest.approx([1 / 30, 1 / 2])
+
+
+def test_headline_names_the_model_and_its_rivals(results):
+    assert results.model_name == "UR4RecV2MoE"
+    assert results.headline() == pytest.approx(
+        {"ndcg@10": 0.75, "hit@10": 1.0, "mrr": 2 / 3, "sasrec/ndcg@10": 1 / math.log2(3) / 2}
+    )
+
+
+def test_protocol_reads_as_a_phrase(results):
+    assert str(results.protocol) == "leave_one_out, full ranking, seen items excluded, ties expected_rank"
+
+
+def edit(content, path, value):
+    *parents, last = path
+    for key in parents:
+        content = content[key]
+    if value is None:
+        del content[last]
+    else:
+        content[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("seeds",), None, "seeds: Field required"),
+        (("surprise",), 1, "surprise: Extra inputs"),
+        (("dataset", "digest"), None, "dataset.digest: Field required"),
+        (("test", "sasrec", "mrr", "value"), math.nan, "test.sasrec.mrr.value: Input should be a finite number"),
+        (("test", "sasrec", "mrr", "ci95"), [0.1, math.inf], "test.sasrec.mrr.ci95.1: Input should be a finite number"),
+        (("test", "sasrec", "mrr", "ci95"), [0.9, 0.1], "ci95 is [low, high]"),
+        (("test", "sasrec", "mrr"), None, "test.sasrec holds"),
+        (("test",), {}, "test names no system"),
+        (("timings_s", "evaluate"), math.inf, "timings_s.evaluate: Input should be a finite number"),
+        (("seeds",), ["x"], "seeds.0: Input should be a valid integer"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_key(results, tmp_path, path, value, message):
+    content = results.model_dump(mode="json")
+    edit(content, path, value)
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ResultsError) as caught:
+        load_results(file)
+    assert str(file) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_or_no_json_is_named(tmp_path):
+    with pytest.raises(ResultsError, match=r"results\.json: not found"):
+        load_results(tmp_path / "results.json")
+    (tmp_path / "results.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ResultsError, match="Invalid JSON"):
+        load_results(tmp_path / "results.json")
+
+
+def test_a_configuration_without_finite_numbers_is_not_written(results, tmp_path):
+    file = tmp_path / "results.json"
+    file.write_text("old", encoding="utf-8")
+    with pytest.raises(ResultsError, match="finite"):
+        write_results(results.model_copy(update={"config": {"lr": math.inf}}), file)
+    assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["old"]

@@ -1,0 +1,35 @@
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ur4rec.evaluation.slices import popularity_groups, quantile_groups
+
+counts = st.lists(st.integers(0, 20), max_size=40).map(lambda values: np.array(values, dtype=np.int64))
+
+
+@given(counts)
+def test_groups_are_a_partition_in_order(values):
+    for groups in (quantile_groups(values), popularity_groups(values)):
+        positions = np.concatenate([group.positions for group in groups]) if groups else np.array([], dtype=np.int64)
+        assert sorted(positions.tolist()) == list(range(len(values)))
+        for before, after in pairwise(groups):
+            assert before.low <= before.high < after.low <= after.high
+
+
+@given(counts)
+def test_bounds_are_those_of_the_values(values):
+    for group in popularity_groups(values):
+        inside = values[group.positions]
+        assert (group.low, group.high) == (inside.min(), inside.max())
+        assert (group.name == "cold") == (group.high == 0)
+
+
+def test_distinct_values_give_equal_quarters():
+    groups = quantile_groups(np.arange(100)[::-1])
+    assert [(group.name, len(group.positions)) for group in groups] == [("q1", 25), ("q2", 25), ("q3", 25), ("q4", 25)]
+
+
+def test_equal_values_stay_together():
+    assert [len(group.positions) for group in quantile_groups(np.full(10, 3))] == [10]

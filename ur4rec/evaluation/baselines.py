@@ -1,0 +1,112 @@
+"""Baselines that every report carries: popularity and EASE, binary and recency-weighted.
+
+B users in a batch, N items (N1 = N + 1 columns, column 0 is padding).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from ur4rec.data.sequences import Histories
+from ur4rec.evaluation.ranking import ScoreError, history_rows
+
+EASE_L2 = 300.0
+RECENT_ITEMS = 30
+RECENCY_DECAY = 0.9
+_COLUMNS_AT_ONCE = 1024
+
+
+class Popularity:
+    """Scores every item by its number of interactions in the training prefixes, whoever asks."""
+
+    def __init__(self, train: Histories, num_items: int) -> None:
+        counts = np.bincount(train.items, minlength=num_items + 1)
+        self._scores = torch.from_numpy(counts.astype(np.float32))
+
+    def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
+        """The same scores for every user."""
+        return self._scores.expand(len(users), -1)
+
+
+def fit_ease(train: Histories, num_items: int, l2: float = EASE_L2) -> Float[Tensor, "N1 N1"]:
+    """Item-to-item weights of EASE (Steck 2019, "Embarrassingly shallow autoencoders for sparse data", eq. 8).
+
+    With X the binary user-item matrix and P = (XᵀX + l2·I)⁻¹, the weights are -P_ij / P_jj with a zero
+    diagonal. Memory is about two dense matrices over the items.
+
+    Raises:
+        ScoreError: `l2` is not positive.
+    """
+    if l2 <= 0:
+        raise ScoreError(f"EASE with an L2 of {l2}: expected a positive number, the matrix is singular without")
+    matrix = _co_occurrences(_binary_matrix(train, num_items))
+    matrix.diagonal().add_(l2)
+    matrix = torch.linalg.cholesky(matrix)
+    matrix = torch.cholesky_inverse(matrix)
+    matrix /= -matrix.diagonal().clone()
+    return matrix.fill_diagonal_(0.0)
+
+
+class EASE:
+    """Scores `x·W` for the binary vector x of everything in the user's history."""
+
+    def __init__(self, weights: Float[Tensor, "N1 N1"], histories: Histories) -> None:
+        self._weights = weights
+        self._histories = histories
+
+    def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
+        """Scores of the catalogue for each user."""
+        rows, positions = history_rows(users, self._histories)
+        query = torch.zeros(len(users), len(self._weights))
+        query[torch.from_numpy(rows), torch.from_numpy(self._histories.items[positions])] = 1.0
+        return query @ self._weights
+
+
+class RecencyEASE:
+    """Scores `x·W` where x holds the user's last items, weighted by `decay ** age`; the last item has age 0."""
+
+    def __init__(
+        self,
+        weights: Float[Tensor, "N1 N1"],
+        histories: Histories,
+        recent_items: int = RECENT_ITEMS,
+        decay: float = RECENCY_DECAY,
+    ) -> None:
+        self._weights = weights
+        self._histories = histories
+        self._recent_items = recent_items
+        self._decay = decay
+
+    def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
+        """Scores of the catalogue for each user."""
+        rows, positions = history_rows(users, self._histories, self._recent_items)
+        ages = self._histories.offsets[users + 1][rows] - 1 - positions
+        query = torch.zeros(len(users), len(self._weights))
+        query.index_put_(
+            (torch.from_numpy(rows), torch.from_numpy(self._histories.items[positions])),
+            torch.from_numpy((self._decay**ages).astype(np.float32)),
+            accumulate=True,  # an item consumed twice counts twice
+        )
+        return query @ self._weights
+
+
+def _binary_matrix(train: Histories, num_items: int) -> csr_array:
+    ones = np.ones(len(train.items), dtype=np.float32)
+    matrix = csr_array((ones, train.items, train.offsets), shape=(len(train.offsets) - 1, num_items + 1))
+    matrix.sum_duplicates()
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def _co_occurrences(matrix: csr_array) -> Float[Tensor, "N1 N1"]:
+    num_columns = matrix.shape[1]
+    gram = torch.empty(num_columns, num_columns)
+    by_item, by_user = matrix.T.tocsr(), matrix.tocsc()
+    for start in range(0, num_columns, _COLUMNS_AT_ONCE):
+        block = by_item @ by_user[:, start : start + _COLUMNS_AT_ONCE]
+        gram[:, start : start + _COLUMNS_AT_ONCE] = torch.from_numpy(block.toarray())
+    return gram

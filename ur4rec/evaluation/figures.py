@@ -1,0 +1,184 @@
+"""Figures of the report, as SVG files in data URIs: nothing is loaded from elsewhere, no identifier collides."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ur4rec.evaluation.bootstrap import Estimate
+from ur4rec.evaluation.history import StageHistory, TrainingHistory
+from ur4rec.evaluation.results import Slice, SystemMetrics
+
+INK, MUTED, GRID = "#1b2733", "#5b6875", "#e3e8ee"
+MODEL_COLOR = "#0b62a8"
+OTHER_COLORS = ("#d1662b", "#3d8b5f", "#8a5aa8", "#7c8794")
+WIDTH = 10.5
+STYLE: Any = {  # matplotlib's own type lists the keys of one release
+    "axes.axisbelow": True,
+    "axes.edgecolor": MUTED,
+    "axes.grid": True,
+    "axes.labelcolor": MUTED,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "font.size": 10,
+    "grid.color": GRID,
+    "legend.frameon": False,
+    "svg.hashsalt": "ur4rec",
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+}
+
+
+def plot_systems(test: SystemMetrics, metric: str) -> str:
+    """Bars of one metric with their intervals, the evaluated model on top."""
+    estimates = [metrics[metric] for metrics in test.values()]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.55 * len(test)), layout="constrained")
+        axes = figure.subplots()
+        positions = range(len(test))
+        axes.barh(positions, [item.value for item in estimates], color=_colors(len(test)), height=0.62)
+        axes.errorbar(
+            [item.value for item in estimates],
+            positions,
+            xerr=_error_lengths(estimates),
+            fmt="none",
+            ecolor=INK,
+            elinewidth=1.2,
+            capsize=4,
+        )
+        for position, item in zip(positions, estimates, strict=True):
+            axes.annotate(
+                f"{item.value:.4f}", (item.ci95[1], position), (7, 0), textcoords="offset points", va="center"
+            )
+        axes.set_yticks(positions, list(test))
+        axes.tick_params(axis="y", labelcolor=INK, length=0)
+        axes.set_xlim(0, 1.12 * max([item.ci95[1] for item in estimates] + [1e-6]))
+        axes.set_xlabel(f"{metric.upper()}, mean over test users with 95 % interval")
+        axes.grid(axis="y", visible=False)
+        axes.invert_yaxis()
+        return _data_uri(figure)
+
+
+def plot_training(history: TrainingHistory, references: Mapping[str, float]) -> str:
+    """Loss and validation NDCG@10 of every epoch, stage after stage; a ring marks the epoch that was kept.
+
+    Args:
+        history: The curves.
+        references: System → validation NDCG@10, drawn as horizontal lines.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+        loss, score = figure.subplots(2, sharex=True)
+        end = 0.0
+        for number, stage in enumerate(history.stages):
+            start, end = end, _plot_stage(loss, score, stage, end)
+            height = 1.02 + 0.08 * (number % 2)  # short stages lie close together: neighbours' names must not touch
+            loss.text(
+                (start + end) / 2,
+                height,
+                stage.stage,
+                transform=loss.get_xaxis_transform(),
+                ha="center",
+                va="top",
+                fontsize=9,
+            )
+        for (name, value), color in zip(references.items(), _colors(len(references) + 1)[1:], strict=True):
+            score.axhline(value, color=color, linestyle=(0, (4, 3)), linewidth=1.2, label=f"{name} (reference)")
+        loss.set_ylabel("training loss")
+        score.set_ylabel("validation NDCG@10")
+        score.set_xlabel("epoch, counted through all stages")
+        score.set_xlim(0, 1.015 * max(end, 1))
+        score.margins(y=0.12)
+        if references:
+            _legend_below(figure, score)
+        return _data_uri(figure)
+
+
+def plot_slices(slices: Sequence[Slice], metric: str) -> str:
+    """One metric by quarter of the users, a panel for history length and one for target popularity."""
+    titles = {"history_length": "By history length", "target_popularity": "By popularity of the target"}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
+        panels = figure.subplots(1, len(titles), sharey=True)
+        for axes, (by, title) in zip(panels, titles.items(), strict=True):
+            _plot_panel(axes, [part for part in slices if part.by == by], metric)
+            axes.set_title(title)
+        panels[0].set_ylabel(metric.upper())
+        panels[0].set_ylim(bottom=0)
+        _legend_below(figure, panels[0])
+        return _data_uri(figure)
+
+
+def _plot_stage(loss: Axes, score: Axes, stage: StageHistory, start: float) -> float:
+    """Draws one stage from epoch `start` on; returns the epoch where it ends."""
+    epochs = [start + row.epoch for row in stage.series]
+    for axes, values in ((loss, [row.loss for row in stage.series]), (score, [row.ndcg for row in stage.series])):
+        # None and NaN leave a gap.
+        heights = np.array(values, dtype=np.float64)
+        axes.plot(epochs, heights, color=MODEL_COLOR, marker="o", markersize=2.5)
+    best = stage.validation.get("ndcg@10")
+    if best is not None:
+        score.plot([start + stage.best_epoch], [best], "o", markersize=9, markerfacecolor="none", color=INK)
+    end = max(epochs, default=start)
+    for axes in (loss, score):
+        axes.axvline(end, color=MUTED, linewidth=0.8)
+    return end
+
+
+def _plot_panel(axes: Axes, slices: Sequence[Slice], metric: str) -> None:
+    if not slices:
+        return
+    systems = list(slices[0].test)
+    for number, (system, color) in enumerate(zip(systems, _colors(len(systems)), strict=True)):
+        estimates = [part.test[system][metric] for part in slices]
+        shift = 0.14 * (number - (len(systems) - 1) / 2)
+        axes.errorbar(
+            [position + shift for position in range(len(slices))],
+            [item.value for item in estimates],
+            yerr=_error_lengths(estimates),
+            fmt="o",
+            color=color,
+            markersize=5,
+            elinewidth=1.2,
+            label=system,
+        )
+    axes.set_xticks(range(len(slices)), [_tick_label(part) for part in slices])
+    axes.grid(axis="x", visible=False)
+
+
+def _tick_label(part: Slice) -> str:
+    values = f"{part.low}–{part.high}" if part.high > part.low else f"{part.low}"
+    return f"{part.name}\n{values}\nn={part.num_users}"
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=max(len(labels), 1), fontsize=9)
+
+
+def _colors(count: int) -> list[str]:
+    return [MODEL_COLOR, *(OTHER_COLORS[number % len(OTHER_COLORS)] for number in range(count - 1))]
+
+
+def _error_lengths(estimates: Sequence[Estimate]) -> list[list[float]]:
+    """Distances from the mean to both ends; a skewed interval of few users may leave the mean outside."""
+    low = [max(item.value - item.ci95[0], 0.0) for item in estimates]
+    high = [max(item.ci95[1] - item.value, 0.0) for item in estimates]
+    return [low, high]
+
+
+def _data_uri(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})  # no date: equal results give an equal report
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,131 @@
+"""Measures a model's systems beside the baselines, and puts together what `results.json` holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol as Interface
+
+import numpy as np
+
+from ur4rec.data.sequences import Histories, Sequences, load_sequences
+from ur4rec.evaluation.comparison import (
+    Baselines,
+    Horizon,
+    estimate_slices,
+    estimate_systems,
+    later_interactions_share,
+    rank_systems,
+)
+from ur4rec.evaluation.config import EvaluationConfig
+from ur4rec.evaluation.history import HISTORY, TrainingHistory, read_history
+from ur4rec.evaluation.metrics import metrics_from_ranks
+from ur4rec.evaluation.provenance import describe_versions, trace
+from ur4rec.evaluation.ranking import Scorer
+from ur4rec.evaluation.results import Dataset, Protocol, Results
+from ur4rec.storage.artifacts import Manifest, peak_memory_mb, read_artifact
+
+TASK = "evaluate"
+
+
+class EvaluationError(ValueError):
+    """A data set without anything to evaluate on."""
+
+
+class ModelSystems(Interface):
+    """The systems that one training left behind; the first one is the evaluated model."""
+
+    def __call__(self, histories: Histories) -> Mapping[str, Scorer]:
+        """Systems by name, ready to score from `histories`."""
+        ...
+
+    def expert_weights(self) -> dict[str, float]:
+        """Mean router weight of each expert, for the histories of the last call."""
+        ...
+
+    def memory_stats(self) -> dict[str, float]:
+        """Statistics of the user memories, for the histories of the last call."""
+        ...
+
+
+def measure(
+    sequences: Path,
+    checkpoint: Path,
+    systems: ModelSystems,
+    config: EvaluationConfig,
+    upstream: Sequence[Path] = (),
+) -> tuple[Results, TrainingHistory]:
+    """Ranks every system on the validation and the test targets.
+
+    Args:
+        sequences: Sequences artifact folder.
+        checkpoint: Checkpoint artifact folder; its manifest and training history are read here.
+        systems: The trained systems, loaded from that folder.
+        config: Protocol, baselines and sizes.
+        upstream: Further artifact folders, in the order they were made, whose time and memory are reported.
+
+    Raises:
+        EvaluationError: There is no test target.
+        ArtifactError: An artifact folder is missing or altered.
+        ScoreError: A system returns scores that cannot be ranked.
+    """
+    started = time.perf_counter()
+    data = load_sequences(sequences)
+    if len(data.test) == 0:
+        raise EvaluationError(f"{sequences}: holds no test target; loosen the filters or choose another split")
+    history = read_history(Path(checkpoint) / HISTORY)
+    manifests = _read_manifests([sequences, *upstream, checkpoint])
+    ranks, notes = _rank_all(data, systems, config)
+    test, differences = estimate_systems(ranks["test"], config.bootstrap_samples)
+    slices = estimate_slices(data, ranks["test"], config.bootstrap_samples)
+    origin = trace(manifests, history)
+    results = Results(
+        dataset=_describe_dataset(data),
+        protocol=Protocol(split=manifests[0].config["split"], eval_protocol=config.eval_protocol),
+        config=origin.config | config.to_dict(),
+        seeds=origin.seeds,
+        test=test,
+        validation=history.validation,
+        memory=systems.memory_stats(),
+        expert_weights=systems.expert_weights(),
+        timings_s=origin.timings_s | {TASK: round(time.perf_counter() - started, 3)},
+        versions=describe_versions(),
+        validation_systems={name: metrics_from_ranks(rank) for name, rank in ranks["validation"].items()},
+        differences=differences,
+        slices=slices,
+        peak_memory_mb=origin.peak_memory_mb | {TASK: peak_memory_mb()},
+        notes=notes,
+    )
+    return results, history
+
+
+def _rank_all(
+    data: Sequences, systems: ModelSystems, config: EvaluationConfig
+) -> tuple[dict[Horizon, dict[str, np.ndarray]], list[str]]:
+    """Ranks by horizon; the test comes last, so that `systems` then describes its state at the test."""
+    baselines = Baselines(data, config)
+
+    def systems_at(histories: Histories) -> dict[str, Scorer]:
+        return {**systems(histories), **baselines(histories)}
+
+    ranks: dict[Horizon, dict[str, np.ndarray]] = {"validation": {}}
+    if len(data.val):
+        ranks["validation"] = rank_systems(data, systems_at, "validation", config.eval_batch_size)
+    ranks["test"] = rank_systems(data, systems_at, "test", config.eval_batch_size)
+    return ranks, baselines.notes
+
+
+def _read_manifests(folders: Sequence[Path]) -> list[Manifest]:
+    return [read_artifact(folder) for folder in dict.fromkeys(Path(folder).resolve() for folder in folders)]
+
+
+def _describe_dataset(data: Sequences) -> Dataset:
+    return Dataset(
+        name=data.name,
+        digest=data.digest,
+        num_users=data.num_users,
+        num_items=data.num_items,
+        num_interactions=data.num_interactions,
+        later_interactions_share=later_interactions_share(data),
+    )

@@ -1,0 +1,142 @@
+"""Ranks of targets among the whole catalogue.
+
+B users in a batch, N items (N1 = N + 1 columns, column 0 is padding), T targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int, Int64
+from torch import Tensor
+
+from ur4rec.columns import ITEM, USER
+from ur4rec.data.sequences import Histories
+
+Scorer = Callable[[np.ndarray], Tensor]
+"""User indices `[B]` → scores `[B, N + 1]`; column 0 is ignored."""
+
+
+class ScoreError(ValueError):
+    """Scores that cannot be ranked."""
+
+
+def expected_ranks(
+    scores: Float[Tensor, "B N1"], targets: Int[Tensor, "B"], excluded: Bool[Tensor, "B N1"]
+) -> Float64[Tensor, "B"]:
+    """Rank of each target, ties resolved by expectation: `1 + #higher + #equal others / 2`.
+
+    Column 0 and the excluded items do not compete; a target that is itself excluded is ranked all the same.
+
+    Raises:
+        ScoreError: A score is NaN or a target lies outside `1..N`; names the row.
+
+    >>> scores = torch.tensor([[9.0, 3.0, 2.0, 2.0, 1.0]])
+    >>> seen = torch.tensor([[False, False, False, False, False]])
+    >>> expected_ranks(scores, torch.tensor([2]), seen).tolist()
+    [2.5]
+    >>> expected_ranks(scores, torch.tensor([2]), torch.tensor([[False, True, False, False, False]])).tolist()
+    [1.5]
+    """
+    _check(scores, targets, np.arange(len(scores)), "row")
+    others = ~excluded
+    others[:, 0] = False
+    others.scatter_(1, targets[:, None], False)
+    target_scores = scores.gather(1, targets[:, None])
+    higher = (others & (scores > target_scores)).sum(1)
+    equal = (others & (scores == target_scores)).sum(1)
+    return 1.0 + higher.double() + 0.5 * equal.double()
+
+
+def rank_users(scorer: Scorer, targets: np.ndarray, seen: Histories, batch_size: int) -> np.ndarray:
+    """Rank of every target in the whole catalogue without the items its user has seen.
+
+    Memory is bounded by `batch_size` × N, whatever the number of users.
+
+    Args:
+        scorer: Called with up to `batch_size` user indices at a time, in the order of `targets`.
+        targets: Rows `user, item, timestamp_s`, int64 `[T, 3]`.
+        seen: What each user has seen before the target.
+        batch_size: Users scored at once.
+
+    Returns:
+        float64 ranks `[T]`.
+
+    Raises:
+        ScoreError: The scorer returns NaN, another shape, or too few columns; names the user index.
+    """
+    ranks = np.empty(len(targets), dtype=np.float64)
+    for start in range(0, len(targets), batch_size):
+        batch = np.array(targets[start : start + batch_size])  # a copy: the rows may be a read-only memory map
+        ranks[start : start + len(batch)] = _rank_batch(scorer, batch[:, USER], batch[:, ITEM], seen)
+    return ranks
+
+
+def _rank_batch(scorer: Scorer, users: np.ndarray, items: np.ndarray, seen: Histories) -> np.ndarray:
+    with torch.no_grad():
+        scores = scorer(users)
+        if scores.ndim != 2 or len(scores) != len(users):
+            raise ScoreError(
+                f"scorer returned shape {tuple(scores.shape)} for {len(users)} users starting with user index "
+                f"{users[0]}, expected [{len(users)}, N + 1]"
+            )
+        targets = torch.from_numpy(items).to(scores.device)
+        _check(scores, targets, users, "user index")
+        excluded = _seen_mask(users, seen, scores.shape[1]).to(scores.device)
+        return expected_ranks(scores, targets, excluded).cpu().numpy()
+
+
+def history_rows(
+    users: np.ndarray, histories: Histories, last: int | None = None
+) -> tuple[Int64[np.ndarray, "R"], Int64[np.ndarray, "R"]]:
+    """Where the interactions of a batch of users lie in `histories`, in chronological order.
+
+    Args:
+        users: User indices.
+        histories: Interactions of all users.
+        last: Only this many of each user's newest interactions.
+
+    Returns:
+        Position of the user within the batch, and position of the interaction in the arrays of `histories`.
+
+    >>> histories = Histories(np.array([0, 0, 2, 5]), np.array([7, 8, 4, 5, 6]), np.arange(5))
+    >>> [part.tolist() for part in history_rows(np.array([2, 1]), histories, last=2)]
+    [[0, 0, 1, 1], [3, 4, 0, 1]]
+    """
+    ends = histories.offsets[users + 1]
+    lengths = ends - histories.offsets[users]
+    if last is not None:
+        lengths = np.minimum(lengths, last)
+    rows = np.repeat(np.arange(len(users)), lengths)
+    return rows, np.arange(len(rows)) + np.repeat(ends - np.cumsum(lengths), lengths)
+
+
+def _seen_mask(users: np.ndarray, seen: Histories, num_columns: int) -> Bool[Tensor, "B N1"]:
+    rows, positions = history_rows(users, seen)
+    columns = seen.items[positions]
+    if len(columns) and columns.max() >= num_columns:
+        user = users[rows[columns.argmax()]]
+        raise ScoreError(
+            f"scorer returned {num_columns} columns but user index {user} has seen item index {columns.max()}; "
+            "expected one column for each item and one for padding"
+        )
+    mask = torch.zeros(len(users), num_columns, dtype=torch.bool)
+    mask[torch.from_numpy(rows), torch.from_numpy(columns)] = True
+    return mask
+
+
+def _check(scores: Tensor, targets: Tensor, names: np.ndarray, kind: str) -> None:
+    outside = ((targets < 1) | (targets >= scores.shape[1])).nonzero()
+    if len(outside):
+        row = int(outside[0])
+        raise ScoreError(
+            f"{kind} {names[row]}: target item index {int(targets[row])}, "
+            f"expected 1 to {scores.shape[1] - 1} (the scored items)"
+        )
+    undefined = scores[:, 1:].isnan().any(1).nonzero()
+    if len(undefined):
+        row = int(undefined[0])
+        column = int(scores[row, 1:].isnan().nonzero()[0]) + 1
+        raise ScoreError(f"{kind} {names[row]}: the score of item index {column} is NaN, expected a number")

@@ -1,0 +1,139 @@
+"""`results.json`: what an evaluation found, in keys that stay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError, model_validator
+
+from ur4rec.evaluation.bootstrap import Estimate
+from ur4rec.evaluation.metrics import METRICS
+from ur4rec.storage.artifacts import write_text_atomic
+
+HEADLINE_METRICS = ("ndcg@10", "hit@10", "mrr")
+
+SystemMetrics = dict[str, dict[str, Estimate]]
+"""System → metric → estimate."""
+
+
+class ResultsError(ValueError):
+    """A results file that is missing, incomplete or holds a number that is none."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Dataset(_Part):
+    """What was evaluated on."""
+
+    name: str
+    digest: str
+    num_users: NonNegativeInt
+    num_items: NonNegativeInt
+    num_interactions: NonNegativeInt
+    later_interactions_share: FiniteFloat
+    """Share of the other users' training interactions that are later than a test target, averaged over targets."""
+
+
+class Protocol(_Part):
+    """How ranks were measured; results of different protocols cannot be compared."""
+
+    split: str
+    eval_protocol: str
+    seen_items: Literal["excluded"] = "excluded"
+    ties: Literal["expected_rank"] = "expected_rank"
+
+    def __str__(self) -> str:
+        return f"{self.split}, {self.eval_protocol} ranking, seen items {self.seen_items}, ties {self.ties}"
+
+
+class Slice(_Part):
+    """Test metrics of a part of the users."""
+
+    by: Literal["history_length", "target_popularity"]
+    name: str
+    """`q1` (lowest quarter) to `q4`; `cold`: the target has no interaction in training."""
+    low: int
+    high: int
+    """Smallest and largest value in the slice."""
+    num_users: int
+    test: SystemMetrics
+
+
+class Results(_Part):
+    """Everything the report shows, except the training curves."""
+
+    dataset: Dataset
+    protocol: Protocol
+    config: dict[str, Any]
+    seeds: list[int]
+    test: SystemMetrics
+    """The evaluated model comes first."""
+    validation: dict[str, dict[str, FiniteFloat]]
+    """Stage → metric of the best epoch, as the training measured it."""
+    memory: dict[str, FiniteFloat]
+    expert_weights: dict[str, FiniteFloat]
+    timings_s: dict[str, FiniteFloat]
+    versions: dict[str, str]
+    validation_systems: dict[str, dict[str, FiniteFloat]]
+    """System → metric on the validation targets, measured again by this evaluation."""
+    differences: SystemMetrics
+    """Other system → the model's metric minus that system's, users paired."""
+    slices: list[Slice]
+    peak_memory_mb: dict[str, FiniteFloat]
+    notes: list[str]
+    """What a reader should know before comparing, such as a baseline that was left out."""
+
+    @model_validator(mode="after")
+    def _check_metrics(self) -> Self:
+        if not self.test:
+            raise ValueError("test names no system")
+        for system, metrics in self.test.items():
+            if tuple(metrics) != METRICS:
+                raise ValueError(f"test.{system} holds {list(metrics)}, expected {list(METRICS)}")
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """The evaluated system."""
+        return next(iter(self.test))
+
+    def headline(self) -> dict[str, float]:
+        """The few numbers for a dashboard: the model's headline metrics and the other systems' NDCG@10."""
+        model, *others = self.test
+        numbers = {name: self.test[model][name].value for name in HEADLINE_METRICS}
+        return numbers | {f"{system}/ndcg@10": self.test[system]["ndcg@10"].value for system in others}
+
+
+def write_results(results: Results, path: Path) -> None:
+    """Writes `results.json`; the file appears complete or not at all.
+
+    Raises:
+        ResultsError: A number is NaN or an infinity.
+    """
+    path = Path(path)
+    try:
+        text = json.dumps(results.model_dump(), indent=2, allow_nan=False, ensure_ascii=False)
+    except ValueError:
+        raise ResultsError(f"{path}: a number is NaN or an infinity; every number must be finite") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(path, text + "\n")
+
+
+def load_results(path: Path) -> Results:
+    """Reads and validates a `results.json`.
+
+    Raises:
+        ResultsError: The file is missing, or a key is missing, unknown or not a finite number; names both.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ResultsError(f"{path}: not found; run the evaluation first")
+    try:
+        return Results.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors())
+        raise ResultsError(f"{path}: {problems}; run the evaluation again") from None
