@@ -1,0 +1,54 @@
+import pytest
+
+from ur4rec.config import CONFIGS, SHIPPED, load_config
+from ur4rec.config_section import ConfigError
+from ur4rec.models.user_memory import UpdateTrigger
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_shipped_files_are_valid(path):
+    assert load_config(path)
+
+
+def test_toy_goes_by_its_name():
+    assert load_config(SHIPPED.parent / "toy.yaml") == load_config("toy")
+
+
+def test_overrides_are_read_as_yaml(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("max_seq_len: 20\nseed: 3\n")
+    config = load_config(path, {"seed": "4", "update_trigger": "time_based", "min_rating": "3.5"})
+    assert (config.max_seq_len, config.seed, config.min_rating) == (20, 4, 3.5)
+    assert config.update_trigger is UpdateTrigger.TIME_BASED
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max_seq_length: 3", "unknown key 'max_seq_length', did you mean 'max_seq_len'"),
+        ("- 3", "expected keys and values, found list"),
+        ("a: [", "cannot be read as YAML"),
+        ("update_trigger: sometimes", "update_trigger"),
+    ],
+)
+def test_errors_name_the_file(tmp_path, text, message):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as error:
+        load_config(path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
+        load_config(tmp_path / "none.yaml")
+
+
+ORIGINAL_GUIDE = """max_memory_size update_trigger interaction_threshold drift_threshold decay_factor moe_num_heads
+moe_dropout moe_num_proxies fusion_method sasrec_weight retriever_weight batch_size epochs_per_stage patience
+sasrec_hidden_dim sasrec_num_blocks sasrec_num_heads sasrec_dropout text_model_name retriever_output_dim max_seq_len
+sasrec_lr retriever_lr adaptive_switch_threshold adaptive_min_steps num_negatives seed"""
+
+
+def test_keys_of_the_original_guide_are_accepted():
+    assert set(ORIGINAL_GUIDE.split()) <= set(load_config().to_dict())

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+
+from ur4rec.data.sequences import Histories
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
+from ur4rec.training.loop import Trainer, TrainingConfig, deterministic
+from ur4rec.training.stages import PLANS
+
+NUM_USERS, NUM_ITEMS, LENGTH = 24, 20, 12
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Every user walks through the items in order, from a place of their own."""
+    users = np.repeat(np.arange(1, NUM_USERS + 1), LENGTH)
+    items = (users + np.tile(np.arange(LENGTH), NUM_USERS)) % NUM_ITEMS + 1
+    times = np.tile(np.arange(LENGTH), NUM_USERS) * 60
+    offsets = np.concatenate([[0], np.arange(NUM_USERS + 1) * LENGTH])
+    targets = np.stack([np.arange(1, NUM_USERS + 1), np.arange(1, NUM_USERS + 1), np.full(NUM_USERS, 720)], axis=1)
+    targets[:, 1] = (targets[:, 0] + LENGTH) % NUM_ITEMS + 1
+    return Histories(offsets, items, times), targets
+
+
+def make():
+    torch.manual_seed(0)
+    model = UR4RecV2MoE(
+        NUM_ITEMS, NUM_USERS, sasrec_hidden_dim=16, retriever_output_dim=16, max_seq_len=8, text_dim=4,
+        interaction_threshold=3, max_memory_size=2, sasrec_dropout=0.0, moe_dropout=0.0,
+    )  # fmt: skip
+    text = torch.randn(NUM_ITEMS + 1, 4), torch.randn(4, 4), torch.tensor([0, 2, 4]), torch.tensor([[1, 5], [2, 5]])
+    model.retriever.encoder.text.fill(*text, NUM_USERS)
+    return model
+
+
+def train(model, data, stage, **fields):
+    config = TrainingConfig(epochs_per_stage=fields.pop("epochs", 3), batch_size=8, adaptive_min_steps=2, **fields)
+    with deterministic(config.seed):
+        return Trainer(model, *data, PLANS[stage], config).run(lambda entry: None)
+
+
+@pytest.mark.parametrize("stage", ["pretrain_sasrec", "pretrain_retriever"])
+def test_a_stage_learns_a_rule_that_can_be_learned(data, stage):
+    record = train(make(), data, stage, epochs=30, patience=30)
+    assert record.series[0]["ndcg@10"] < 0.6
+    assert record.validation["ndcg@10"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("stage", "moves"),
+    [
+        ("pretrain_sasrec", ("sasrec.", "fusion.sasrec_log_temperature")),
+        ("pretrain_retriever", ("retriever.", "fusion.retriever_log_temperature")),
+        ("joint_finetune", ("sasrec.", "retriever.")),
+        ("end_to_end", ("sasrec.", "retriever.", "fusion.gate", "fusion.log_weights")),
+    ],
+)
+def test_a_stage_moves_what_it_should_and_nothing_else(data, stage, moves):
+    model = make()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    config = TrainingConfig(epochs_per_stage=2, batch_size=8, adaptive_min_steps=2, adaptive_switch_threshold=9.0)
+    trainer = Trainer(model, *data, PLANS[stage], config)
+    for _ in range(4):
+        trainer._train_epoch()
+    moved = {name for name, value in model.named_parameters() if not torch.equal(before[name], value)}
+    assert moved == {name for name in before if name.startswith(moves)}
+
+
+@pytest.mark.parametrize("stage", list(PLANS))
+def test_a_stage_never_ends_worse_than_it_began(data, stage):
+    model = make()
+    record = train(model, data, stage, sasrec_lr=5.0, retriever_lr=5.0)
+    assert record.validation["ndcg@10"] >= record.series[0]["ndcg@10"]
+    again = Trainer(model, *data, PLANS[stage], TrainingConfig()).validate()
+    assert again == record.validation
+
+
+def test_the_same_seed_gives_the_same_losses(data):
+    first, second, other = (train(make(), data, "pretrain_retriever", seed=seed).series for seed in (1, 1, 2))
+    assert first == second != other
+
+
+def test_negatives_change_the_loss(data):
+    full, sampled = (train(make(), data, "pretrain_sasrec", num_negatives=count).series[1] for count in (0, 5))
+    assert full["loss"] != sampled["loss"]

@@ -1,0 +1,60 @@
+"""The whole configuration: one flat YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ur4rec.config_section import ConfigError
+from ur4rec.data.config import DataConfig
+from ur4rec.evaluation.config import EvaluationConfig
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.text.config import EncodeConfig, TextConfig
+from ur4rec.training.stages import StageConfig
+
+CONFIGS = Path(__file__).parent / "configs"
+SHIPPED = CONFIGS / "ur4rec_moe_100k.yaml"
+
+
+class Config(DataConfig, TextConfig, EncodeConfig, StageConfig, EvaluationConfig, RegistryConfig):
+    """Every field of every group."""
+
+
+def load_config(path: Path | str | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Reads and validates a configuration.
+
+    Args:
+        path: A YAML file, or the name of a shipped one such as `toy`; None for the defaults.
+        overrides: Keys that replace those of the file; text values are read as YAML.
+
+    Raises:
+        ConfigError: The file cannot be read, or a key or value is wrong; names the file and the key.
+    """
+    values = {} if path is None else _read_yaml(_locate(Path(path)))
+    parsed = {key: _parse(key, value) for key, value in (overrides or {}).items()}
+    return Config.parse(values | parsed, "configuration" if path is None else str(path))
+
+
+def _locate(path: Path) -> Path:
+    shipped = CONFIGS / f"{path}.yaml"
+    return shipped if not path.is_file() and shipped.is_file() else path
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
+    return values or {}
+
+
+def _parse(key: str, value: Any) -> Any:
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{key}: {value!r} cannot be read as YAML: {error}") from None

@@ -1,0 +1,87 @@
+"""Checkpoints: plain state dictionaries beside the configuration that rebuilds the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ur4rec.models.ur4rec_v2_moe import ModelConfig, UR4RecV2MoE
+
+MODEL_CONFIG = "model_config.json"
+HISTORY = "history.json"
+FINAL_MODEL = "final_model.pt"
+FINAL_MEMORIES = "final_memories.pt"
+STAGES = ("pretrain_sasrec", "pretrain_retriever", "joint_finetune", "end_to_end")
+TEXT_WEIGHT = "retriever.encoder.description_projection.weight"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint folder that does not hold what was asked for."""
+
+
+def best_file(stage: str) -> str:
+    """File name of a stage's best weights."""
+    return f"{stage}_best.pt"
+
+
+def memories_file(stage: str) -> str:
+    """File name of a stage's memories."""
+    return f"{stage}_memories.pt"
+
+
+def write_model_config(folder: Path, model: UR4RecV2MoE) -> None:
+    """Writes what `load_model` needs besides the weights."""
+    content = {"num_items": model.num_items, "num_users": model.num_users, "config": model.config.to_dict()}
+    (folder / MODEL_CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def load_state(checkpoint: Path, stage: str | None = None) -> dict[str, Tensor]:
+    """Weights of a stage, by default of the latest in the folder.
+
+    Raises:
+        CheckpointError: The folder holds no such stage; names the file.
+    """
+    stages = [stage] if stage else [name for name in reversed(STAGES) if (checkpoint / best_file(name)).is_file()]
+    path = checkpoint / (best_file(stages[0]) if stages else best_file("*"))
+    if not stages or not path.is_file():
+        raise CheckpointError(f"{path}: not found; expected the folder that a training stage wrote")
+    state: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+    return state
+
+
+def load_model(checkpoint: Path, device: str = "cpu", stage: str | None = None) -> UR4RecV2MoE:
+    """Rebuilds a trained model.
+
+    Args:
+        checkpoint: Folder of a training stage.
+        device: `auto`, `cpu` or `cuda`.
+        stage: Which stage's weights; the latest by default.
+
+    Raises:
+        CheckpointError: The folder does not hold the stage or the configuration.
+    """
+    path = Path(checkpoint) / MODEL_CONFIG
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not found; expected the folder that a training stage wrote")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    state = load_state(Path(checkpoint), stage)
+    config = ModelConfig.parse(content["config"] | {"text_dim": state[TEXT_WEIGHT].shape[1]}, str(path))
+    model = UR4RecV2MoE(content["num_items"], content["num_users"], config)
+    model.load_state_dict(state)
+    return model.to(resolve_device(device)).eval()
+
+
+def resolve_device(device: str) -> torch.device:
+    """`auto` is the GPU where there is one.
+
+    Raises:
+        CheckpointError: `cuda` is asked for and there is none.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise CheckpointError("device cuda: no GPU is available; use --device cpu or auto")
+    return torch.device(device)

@@ -1,0 +1,72 @@
+"""The four stages, the evaluation and the outputs folder in one call, without a pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ur4rec.config import Config
+from ur4rec.evaluation.config import EvaluationConfig
+from ur4rec.evaluation.evaluate import evaluate
+from ur4rec.evaluation.results import Results
+from ur4rec.storage.export import REPORT, RESULTS, export_outputs
+from ur4rec.training.checkpoints import STAGES
+from ur4rec.training.stages import StageConfig, StageSummary, run_stage
+
+STAGES_FOLDER = "stages"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a run left behind."""
+
+    summaries: dict[str, StageSummary]
+    results: Results
+    checkpoint: Path
+    memories: Path
+    files: list[Path]
+
+
+def train_all(sequences: Path, embeddings: Path, output_dir: Path, config: Config, device: str = "auto") -> TrainingRun:
+    """Trains all stages, evaluates, and exports the files that a user of the old script knows.
+
+    Args:
+        sequences: Sequences artifact folder.
+        embeddings: Text embeddings artifact folder; the first stage does not read it.
+        output_dir: Gets the exported files, `report.html`, and the artifact folder of each stage under `stages/`.
+        config: Everything the stages and the evaluation read.
+        device: `auto`, `cpu` or `cuda`.
+
+    Returns:
+        A summary of each stage, the results and the last stage's folders.
+    """
+    output_dir = Path(output_dir)
+    summaries: dict[str, StageSummary] = {}
+    checkpoints: list[Path] = []
+    memories: list[Path] = []
+    for stage in STAGES:
+        folder = output_dir / STAGES_FOLDER / stage
+        summaries[stage] = run_stage(
+            stage,
+            sequences,
+            folder / "checkpoint",
+            folder / "memories",
+            config.narrow(StageConfig),
+            embeddings=embeddings if summaries else None,
+            previous_checkpoint=checkpoints[-1] if checkpoints else None,
+            previous_memories=memories[-1] if memories else None,
+            device=device,
+        )
+        checkpoints.append(folder / "checkpoint")
+        memories.append(folder / "memories")
+    files = export_outputs(checkpoints[-1], memories, None, None, output_dir)
+    results_path, report_path = output_dir / RESULTS, output_dir / REPORT
+    results = evaluate(
+        sequences,
+        checkpoints[-1],
+        results_path,
+        report_path,
+        config.narrow(EvaluationConfig),
+        upstream=[embeddings, *checkpoints[:-1]],
+    )
+    return TrainingRun(summaries, results, checkpoints[-1], memories[-1], [*files, results_path, report_path])

@@ -1,0 +1,107 @@
+"""Scores of the whole catalogue for users with a history.
+
+Dimensions: B users, N items, R interactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ur4rec.data.sequences import Histories
+from ur4rec.models.text_preference_retriever_moe import EXPERTS
+from ur4rec.models.ur4rec_v2_moe import Part, UR4RecV2MoE, Window
+from ur4rec.models.user_memory import MemoryState
+from ur4rec.training.windows import gather
+
+
+class ModelScorer:
+    """Replays the memories over histories once, then scores users in batches.
+
+    Args:
+        model: Put into evaluation mode; its stored memories become those of `histories`.
+        histories: What each user did before the item to score.
+        part: Whose score.
+    """
+
+    def __init__(
+        self, model: UR4RecV2MoE, histories: Histories, part: Literal["fused", "sasrec", "retriever"] = "fused"
+    ) -> None:
+        self.model, self.part = model.eval(), Part(part)
+        self.device = model.sasrec.item_embedding.weight.device
+        arrays = histories.items, histories.timestamps, histories.offsets[:-1], histories.lengths
+        self.items, self.timestamps, self.offsets, self.lengths = (
+            torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays
+        )
+        with torch.no_grad():
+            self.item_vectors = model.item_vectors(self.part)
+        self.weight_sum = torch.zeros(len(EXPERTS), dtype=torch.float64, device=self.device)
+        self._rebuild_memories()
+
+    def _rebuild_memories(self) -> None:
+        memory = self.model.retriever.memory
+        if memory is None or self.part is Part.SASREC:
+            return
+        users = torch.arange(1, len(self.lengths), device=self.device)
+        state = self.model.retriever.replay(self.items, self.timestamps, self.offsets[1:], self.lengths[1:])
+        assert state is not None
+        memory.store(users, state)
+
+    def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
+        """Scores of every item for each user; column 0 is padding."""
+        rows = torch.from_numpy(np.array(users, dtype=np.int64)).to(self.device)
+        memory = self.model.retriever.memory
+        state = None if memory is None else memory.stored_state(rows)
+        return self._score(rows, self.items, self.timestamps, self.offsets[rows], self.lengths[rows], state)
+
+    def score_histories(
+        self, items: Sequence[np.ndarray], timestamps: Sequence[np.ndarray] | None = None
+    ) -> Float[Tensor, "B N1"]:
+        """Scores for histories of nobody in particular, with a memory that lives for this call.
+
+        Args:
+            items: Item indices of each history, oldest first.
+            timestamps: Seconds beside them; zeros by default.
+        """
+        lengths = torch.tensor([len(history) for history in items], device=self.device)
+        flat = torch.from_numpy(np.concatenate([*items, np.zeros(0, np.int64)])).to(self.device)
+        times = torch.zeros_like(flat)
+        if timestamps is not None:
+            times = torch.from_numpy(np.concatenate([*timestamps, np.zeros(0, np.int64)])).to(self.device)
+        offsets = lengths.cumsum(0) - lengths
+        state = self.model.retriever.replay(flat, times, offsets, lengths)
+        return self._score(torch.zeros_like(lengths), flat, times, offsets, lengths, state)
+
+    @torch.no_grad()
+    def _score(
+        self,
+        users: Int[Tensor, "B"],
+        items: Int[Tensor, "R"],
+        timestamps: Int[Tensor, "R"],
+        offsets: Int[Tensor, "B"],
+        lengths: Int[Tensor, "B"],
+        state: MemoryState | None,
+    ) -> Float[Tensor, "B N1"]:
+        kept = lengths.clamp_max(self.model.config.max_seq_len)
+        starts = lengths - kept
+        sequence, times = gather(items, timestamps, offsets + starts, kept, 0 if len(kept) and int(kept.max()) else 1)
+        encoded = self.model.encode(Window(users, sequence, times, starts), state, self.part)
+        last = (kept - 1).clamp_min(0)
+        rows = torch.arange(len(users), device=self.device)
+        if encoded.expert_weights is not None:
+            self.weight_sum += encoded.expert_weights[rows, last].double().sum(dim=0)
+        return self.model.user_vectors(encoded, self.part)[rows, last] @ self.item_vectors.T
+
+    def expert_weights(self) -> dict[str, float]:
+        """Mean router weight of each expert over the users scored so far."""
+        total = self.weight_sum.sum().clamp_min(torch.finfo(torch.float64).tiny)
+        return dict(zip(EXPERTS, (self.weight_sum / total).tolist(), strict=True))
+
+    def memory_stats(self) -> dict[str, float]:
+        """Statistics of the replayed memories."""
+        return self.model.get_memory_stats()

@@ -1,0 +1,111 @@
+"""Training windows: one per user and epoch, the newest or a random one, ties shuffled.
+
+Dimensions: R interactions, W windows, B windows in a batch, L positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ur4rec.data.sequences import Histories
+from ur4rec.models.ur4rec_v2_moe import Window
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The windows of one epoch over one order of the interactions."""
+
+    items: Int[Tensor, "R"]
+    timestamps: Int[Tensor, "R"]
+    offsets: Int[Tensor, "W"]
+    """First row of the window's user in `items`."""
+    users: Int[Tensor, "W"]
+    starts: Int[Tensor, "W"]
+    """First interaction of the window, counted in the user's history."""
+    lengths: Int[Tensor, "W"]
+
+    def window(self, rows: Int[Tensor, "B"]) -> tuple[Window, Int[Tensor, "B L"]]:
+        """Input and target of some windows; target 0 is padding."""
+        items, times = gather(
+            self.items, self.timestamps, self.offsets[rows] + self.starts[rows], self.lengths[rows], 1
+        )
+        mask = torch.arange(items.shape[1] - 1, device=items.device) < self.lengths[rows][:, None]
+        window = Window(self.users[rows], items[:, :-1] * mask, times[:, :-1], self.starts[rows])
+        return window, items[:, 1:] * mask
+
+
+def gather(
+    items: Int[Tensor, "R"],
+    timestamps: Int[Tensor, "R"],
+    begin: Int[Tensor, "B"],
+    lengths: Int[Tensor, "B"],
+    extra: int,
+) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B L"]]:
+    """Rows `begin:begin + lengths + extra`, padded with 0 to the longest."""
+    longest = int(lengths.max()) + extra if len(lengths) else extra
+    columns = torch.arange(longest, device=items.device)
+    inside = columns < lengths[:, None] + extra
+    rows = (begin[:, None] + columns).clamp_max(max(len(items) - 1, 0))
+    return items[rows] * inside, timestamps[rows] * inside
+
+
+def sample_epoch(
+    histories: Histories,
+    max_len: int,
+    generator: np.random.Generator,
+    random_share: float,
+    shuffle_ties: bool,
+    device: torch.device,
+) -> Epoch:
+    """Draws one window of each user with at least two interactions.
+
+    Args:
+        histories: Training prefixes.
+        max_len: Inputs in a window at most.
+        generator: Source of all randomness.
+        random_share: Share of windows that start anywhere instead of ending with the prefix.
+        shuffle_ties: Whether interactions of a user with equal timestamps change places.
+        device: Where the tensors go.
+    """
+    order = shuffled_ties(histories, generator) if shuffle_ties else np.arange(len(histories.items))
+    lengths = histories.lengths
+    users = np.flatnonzero(lengths >= 2)
+    inputs = lengths[users] - 1
+    latest = np.maximum(inputs - max_len, 0)
+    anywhere = generator.integers(0, latest + 1)
+    starts = np.where(generator.random(len(users)) < random_share, anywhere, latest)
+    arrays = (
+        histories.items[order],
+        histories.timestamps,
+        histories.offsets[users],
+        users,
+        starts,
+        np.minimum(inputs - starts, max_len),
+    )
+    return Epoch(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))
+
+
+def shuffled_ties(histories: Histories, generator: np.random.Generator) -> np.ndarray:
+    """Order of the rows in which those of a user with equal timestamps are permuted.
+
+    >>> histories = Histories(np.array([0, 0, 2, 3]), np.array([5, 7, 6]), np.array([10, 20, 15]))
+    >>> shuffled_ties(histories, np.random.default_rng(0)).tolist()
+    [0, 1, 2]
+    """
+    users = np.repeat(np.arange(len(histories.lengths)), histories.lengths)
+    return np.lexsort((generator.random(len(users)), histories.timestamps, users))
+
+
+def batches(epoch: Epoch, batch_size: int, generator: np.random.Generator) -> Iterator[Int[Tensor, "B"]]:
+    """Rows of windows of similar length, the batches in random order."""
+    lengths = epoch.lengths.cpu().numpy()
+    rows = np.lexsort((generator.random(len(lengths)), lengths))
+    starts = np.arange(0, len(rows), batch_size)
+    for start in generator.permutation(starts):
+        yield torch.from_numpy(rows[start : start + batch_size]).to(epoch.users.device)
