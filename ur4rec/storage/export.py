@@ -1,0 +1,92 @@
+"""Copies artifact folders to the file names a user of the old training script knows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ur4rec.storage.artifacts import ArtifactError
+
+CHECKPOINTS = ("*_best.pt", "final_model.pt", "model_config.json", "history.json")
+MEMORIES_PATTERN = "*_memories.pt"
+LOGS = "logs"
+EVENT_FILES = "events.out.tfevents.*"
+RESULTS = "results.json"
+REPORT = "report.html"
+
+
+def export_outputs(
+    checkpoint: Path,
+    memories: Sequence[Path],
+    results: Path | None,
+    report: Path | None,
+    output_dir: Path,
+) -> list[Path]:
+    """Fills the outputs folder; each file appears complete or not at all.
+
+    TensorBoard would draw an older run's event files into the new curves, so those are removed.
+
+    Args:
+        checkpoint: Folder of the last stage; it holds the weights, history and logs of all stages so far.
+        memories: Memories folder of every stage, in order.
+        results: `results.json`, or None where nothing was evaluated.
+        report: The HTML report, or None.
+        output_dir: Where the files go; other files there stay as they are.
+
+    Returns:
+        The files that were written, in the order of writing.
+
+    Raises:
+        ArtifactError: A source is missing, or the checkpoint folder holds no weights.
+    """
+    output_dir = Path(output_dir)
+    copies = _plan_copies(Path(checkpoint), memories, results, report)
+    written = [copy_atomic(source, output_dir / name) for source, name in copies]
+    for stale in set((output_dir / LOGS).rglob(EVENT_FILES)) - set(written):
+        stale.unlink()
+    return written
+
+
+def copy_atomic(source: Path, target: Path) -> Path:
+    """Copies one file so that `target` is either the old file or the complete new one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _plan_copies(
+    checkpoint: Path, memories: Sequence[Path], results: Path | None, report: Path | None
+) -> list[tuple[Path, str]]:
+    if not list(checkpoint.glob("*_best.pt")):
+        raise ArtifactError(f"{checkpoint}: holds no *_best.pt; expected the checkpoint of a training stage")
+    copies = [(file, file.name) for pattern in CHECKPOINTS for file in sorted(checkpoint.glob(pattern))]
+    copies += [(file, file.name) for folder in memories for file in _memory_files(Path(folder))]
+    copies += [(file, file.relative_to(checkpoint).as_posix()) for file in _files_below(checkpoint / LOGS)]
+    for source, name in ((results, RESULTS), (report, REPORT)):
+        if source is not None:
+            copies.append((_existing(Path(source)), name))
+    return copies
+
+
+def _memory_files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob(MEMORIES_PATTERN))
+    if not files:
+        raise ArtifactError(f"{folder}: holds no {MEMORIES_PATTERN}; expected the memories folder of a training stage")
+    return files
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ArtifactError(f"{path}: not found; run the evaluation first")
+    return path
