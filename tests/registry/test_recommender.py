@@ -1,0 +1,155 @@
+"""Recommendations over a toy scorer whose scores are known."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ur4rec.data.sequences import Histories
+from ur4rec.registry import recommender as module
+from ur4rec.registry.bundle import Bundle, count_popularity, rank_popularity
+from ur4rec.registry.recommender import COLUMNS, Recommender, RecommendError
+from ur4rec.storage.artifacts import Manifest
+
+NUM_ITEMS = 6
+ITEM_IDS = np.array(["", "a", "b", "c", "d", "e", "f"], dtype=object)
+HISTORIES = Histories(
+    offsets=np.array([0, 0, 2, 5]),
+    items=np.array([1, 2, 2, 3, 6]),
+    timestamps=np.array([10, 20, 15, 30, 40]),
+)
+
+
+class ToyScorer:
+    """User u gives item i the score i·u; a history the index of the item, doubled for its last item."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, users: np.ndarray) -> Tensor:
+        self.batches.append(len(users))
+        return torch.from_numpy(users)[:, None].float() * torch.arange(NUM_ITEMS + 1).float()
+
+    def score_histories(self, items: list[np.ndarray], timestamps: list[np.ndarray] | None = None) -> Tensor:
+        scores = torch.arange(NUM_ITEMS + 1).float().repeat(len(items), 1)
+        for row, history in enumerate(items):
+            scores[row, history[-1]] *= 2
+        return scores
+
+
+@pytest.fixture
+def scorer() -> ToyScorer:
+    return ToyScorer()
+
+
+@pytest.fixture
+def recommender(tmp_path, scorer) -> Recommender:
+    recent, total = count_popularity(HISTORIES, NUM_ITEMS, 0.5)
+    manifest = Manifest(
+        producer="bundle", config={}, config_digest="", files={}, inputs={}, details={}, seconds=0, peak_memory_mb=0
+    )
+    bundle = Bundle(
+        path=tmp_path,
+        manifest=manifest,
+        item_index={item: index for index, item in enumerate(ITEM_IDS) if index},
+        user_index={"ann": 1, "bob": 2},
+        item_ids=ITEM_IDS,
+        titles=np.array(["", *(f"Title {item}" for item in ITEM_IDS[1:])], dtype=object),
+        histories=HISTORIES,
+        training_lengths=np.array([0, 1, 2]),
+        popularity=recent,
+        fallback_order=rank_popularity(recent, total),
+    )
+    return Recommender(bundle, scorer)
+
+
+def test_known_users_get_their_best_unseen_items(recommender):
+    table = recommender.recommend(["bob", "ann"], k=2)
+    assert list(table.columns) == list(COLUMNS)
+    assert table["request"].tolist() == [0, 0, 1, 1]
+    assert table["user_id"].tolist() == ["bob", "bob", "ann", "ann"]
+    assert table["rank"].tolist() == [1, 2, 1, 2]
+    assert table["item_id"].tolist() == ["e", "d", "f", "e"]
+    assert table["title"].tolist() == ["Title e", "Title d", "Title f", "Title e"]
+    assert table["score"].tolist() == [10.0, 8.0, 6.0, 5.0]
+    assert set(table["source"]) == {"user"}
+
+
+def test_seen_items_come_back_when_asked_for(recommender):
+    assert recommender.recommend(["bob"], k=2, exclude_seen=False)["item_id"].tolist() == ["f", "e"]
+
+
+def test_padding_is_never_recommended_and_k_is_cut_at_what_is_left(recommender):
+    table = recommender.recommend(["ann"], k=100)
+    assert table["item_id"].tolist() == ["f", "e", "d", "c"]
+    assert len(recommender.recommend(["ann"], k=100, exclude_seen=False)) == NUM_ITEMS
+
+
+def test_inline_history_is_scored_and_excluded(recommender):
+    table = recommender.recommend(histories=[["a", "d"]], k=3)
+    assert table["item_id"].tolist() == ["f", "e", "c"]
+    assert set(table["source"]) == {"history"}
+    assert table["user_id"].isna().all()
+    assert recommender.recommend(histories=[["a", "d"]], k=1, exclude_seen=False)["item_id"].tolist() == ["d"]
+
+
+def test_a_history_wins_over_what_the_user_did(recommender):
+    table = recommender.recommend(["bob", "bob"], [["a"], None], k=1, exclude_seen=False)
+    assert table["source"].tolist() == ["history", "user"]
+    assert table["score"].tolist() == [6.0, 12.0]
+
+
+def test_items_outside_the_catalogue_are_ignored_and_counted(recommender):
+    table = recommender.recommend(histories=[["a"], ["nope", "d", "neither"]], k=1, exclude_seen=False)
+    assert table["item_id"].tolist() == ["f", "d"]
+    assert table.attrs["unknown_items"] == {1: 2}
+
+
+def test_unknown_users_and_unknown_histories_get_recent_popularity(recommender):
+    # The newer half of the timestamps (from 20 on) holds items 2, 3 and 6 once each; item 2 has more in all.
+    table = recommender.recommend(["eve", None], [None, ["nope"]], k=3)
+    assert table["item_id"].tolist() == ["b", "c", "f"] * 2
+    assert table["score"].tolist() == [1.0] * 6
+    assert set(table["source"]) == {"fallback"}
+
+
+def test_empty_history_counts_as_none(recommender):
+    assert recommender.recommend(["ann"], [[]], k=1)["source"].tolist() == ["user"]
+    assert recommender.recommend(histories=[[]], k=1)["source"].tolist() == ["fallback"]
+
+
+def test_batches_are_bounded_and_do_not_change_the_answer(recommender, scorer, monkeypatch):
+    whole = recommender.recommend(["ann", "bob"] * 5, k=3)
+    monkeypatch.setattr(module, "MAX_BATCH", 3)
+    scorer.batches.clear()
+    parts = recommender.recommend(["ann", "bob"] * 5, k=3)
+    assert scorer.batches == [3, 3, 3, 1]
+    assert parts.equals(whole)
+    monkeypatch.setattr(module, "MAX_SCORES", 2 * (NUM_ITEMS + 1))
+    scorer.batches.clear()
+    recommender.recommend(["ann"] * 4)
+    assert scorer.batches == [2, 2]
+
+
+def test_no_request_gives_an_empty_table(recommender):
+    table = recommender.recommend([])
+    assert list(table.columns) == list(COLUMNS)
+    assert table.empty
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "got neither"),
+        ({"user_ids": ["ann"], "histories": [["a"], ["b"]]}, "1 ids and 2 histories"),
+        ({"user_ids": ["ann"], "k": 0}, "k: expected at least 1, got 0"),
+    ],
+)
+def test_requests_that_make_no_sense_are_refused(recommender, arguments, message):
+    with pytest.raises(RecommendError, match=message):
+        recommender.recommend(**arguments)
+
+
+def test_popularity_ties_follow_total_then_index():
+    recent, total = np.array([0, 2, 2, 5, 2]), np.array([0, 3, 9, 5, 3])
+    assert rank_popularity(recent, total).tolist() == [3, 2, 1, 4]

@@ -1,0 +1,101 @@
+"""What the commands share: output, errors as one line, configuration from a file and overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from ur4rec.config import Config
+
+USER_ERROR = 2
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file of settings, or a shipped one: toy, ur4rec_moe_100k.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="Override one setting; may be repeated.", metavar="KEY=VALUE"),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False)]
+
+
+class OptionError(ValueError):
+    """A command-line option that cannot be read; says what was expected."""
+
+
+class ErrorGroup(TyperGroup):
+    """Reports the library's own errors in one line; `--debug` shows the traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; `ctx` is Typer's own context, whose class moved between releases."""
+        with report_errors(debug=bool(ctx.params.get("debug"))):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def report_errors(debug: bool = False) -> Iterator[None]:
+    """Turns a typed `ValueError` into one red line on stderr and exit code 2.
+
+    A bare `ValueError` is a defect of ours or of a library, so it keeps its traceback.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if debug or type(error) is ValueError:
+            raise
+        message = " ".join(str(error).split())
+        Console(stderr=True).print(f"[red]Error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+        raise typer.Exit(USER_ERROR) from None
+
+
+def read_config(path: Path | None, overrides: Sequence[str] | None) -> Config:
+    """The validated configuration; later overrides win.
+
+    Raises:
+        OptionError: An override is not `key=value`.
+        ConfigError: An unknown key or a value out of range.
+    """
+    from ur4rec.config import load_config
+
+    values = {}
+    for override in overrides or ():
+        key, equals, value = override.partition("=")
+        if not equals or not key.strip():
+            raise OptionError(f"--set {override}: expected KEY=VALUE, for example --set batch_size=256")
+        values[key.strip()] = value
+    return load_config(path, values)
+
+
+def show(message: str) -> None:
+    """Prints one line."""
+    Console().print(escape(message), soft_wrap=True, highlight=False)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints a table; numbers are right-aligned, fractions have four digits."""
+    rows = [list(row) for row in rows]
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        numeric = all(isinstance(row[number], int | float) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(_format(value)) for value in row))
+    Console().print(table)
+
+
+def _format(value: object) -> str:
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.4f}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,.0f}"
+    return "" if value is None else str(value)

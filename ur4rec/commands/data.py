@@ -1,0 +1,102 @@
+"""`ur4rec data`: fetch, preprocess, show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ur4rec.commands.console import ConfigOption, OutputOption, SetOption, read_config, show, show_table
+
+if TYPE_CHECKING:
+    from ur4rec.storage.artifacts import Manifest
+
+SHOWN_ITEMS = 5
+
+data_app = typer.Typer(help="Fetch and prepare interactions.", no_args_is_help=True)
+
+SequencesArgument = Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)]
+
+
+@data_app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Data set, for example ml-100k.")],
+    source: Annotated[Path | None, typer.Option("--from", help="Folder or zip you already have.", exists=True)] = None,
+    cache: Annotated[Path | None, typer.Option(help="Cache folder instead of the user's own.")] = None,
+) -> None:
+    """Get a public data set, verified by digest, and print its folder.
+
+    For example:
+
+        ur4rec data fetch ml-100k
+
+        ur4rec data fetch ml-100k --from ~/Downloads/ml-100k.zip
+    """
+    from ur4rec.data.sources import fetch as fetch_data
+
+    show(str(fetch_data(name, source=source, cache=cache)))
+
+
+@data_app.command()
+def preprocess(
+    interactions: Annotated[Path, typer.Argument(help="Fetched folder, or a CSV/Parquet file.", exists=True)],
+    output: OutputOption = Path("outputs/sequences"),
+    items: Annotated[
+        Path | None, typer.Option(help="Item table: item_id, title, genres, description.", exists=True)
+    ] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Filter, split and index interactions; tell what was left out.
+
+    For example:
+
+        ur4rec data preprocess "$(ur4rec data fetch ml-100k)" -o outputs/sequences
+
+        ur4rec data preprocess plays.csv --items songs.csv --set split=time --set bad_rows=exclude
+    """
+    from ur4rec.data.config import DataConfig
+    from ur4rec.data.preprocess import preprocess_sequences
+
+    section = read_config(config, settings).narrow(DataConfig)
+    manifest = preprocess_sequences(interactions, output, section, items=items)
+    show_exclusions(manifest)
+    show(f"sequences: {output}")
+
+
+@data_app.command(name="show")
+def show_sequences(sequences: SequencesArgument) -> None:
+    """Counts, exclusions and first items of a sequences folder.
+
+    For example:
+
+        ur4rec data show outputs/sequences
+    """
+    from ur4rec.data.sequences import load_sequences
+    from ur4rec.storage.artifacts import read_artifact
+
+    loaded = load_sequences(sequences)
+    rows = [
+        ("users", loaded.num_users),
+        ("items", loaded.num_items),
+        ("interactions", loaded.num_interactions),
+        ("training rows", len(loaded.train)),
+        ("validation targets", len(loaded.val)),
+        ("test targets", len(loaded.test)),
+    ]
+    show_table(loaded.name, ("what", "count"), rows)
+    show_exclusions(read_artifact(sequences))
+    head = loaded.items.head(SHOWN_ITEMS)
+    show_table("first items", ("item_id", "title", "genres"), head[["item_id", "title", "genres"]].to_numpy())
+
+
+def show_exclusions(manifest: Manifest) -> None:
+    """What was left out or replaced, as a table, or a line where nothing was."""
+    from ur4rec.data.summary import exclusion_table
+
+    rows = exclusion_table(manifest)
+    if rows:
+        show_table("exclusions", ("what", "count"), rows)
+    else:
+        show("exclusions: none")

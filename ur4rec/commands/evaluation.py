@@ -1,0 +1,52 @@
+"""`ur4rec evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ur4rec.commands.console import ConfigOption, OutputOption, SetOption, read_config, show, show_table
+
+if TYPE_CHECKING:
+    from ur4rec.evaluation.results import Results
+
+
+def evaluate(
+    sequences: Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.", exists=True, file_okay=False)],
+    output: OutputOption = Path("outputs/ur4rec_moe"),
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Rank the whole catalogue for every test target; write results.json and report.html.
+
+    For example:
+
+        ur4rec evaluate outputs/sequences outputs/ur4rec_moe/stages/end_to_end/checkpoint -o outputs/ur4rec_moe
+    """
+    from ur4rec.evaluation.config import EvaluationConfig
+    from ur4rec.evaluation.evaluate import evaluate as evaluate_model
+
+    section = read_config(config, settings).narrow(EvaluationConfig)
+    output.mkdir(parents=True, exist_ok=True)
+    results = evaluate_model(sequences, checkpoint, output / "results.json", output / "report.html", section)
+    show_results(results)
+    show(f"report: {output / 'report.html'}")
+
+
+def show_results(results: Results) -> None:
+    """Every system's headline metrics."""
+    columns = ("system", "ndcg@10", "95 % interval", "hit@10", "mrr")
+    rows = [
+        (
+            system,
+            metrics["ndcg@10"].value,
+            "{:.4f} to {:.4f}".format(*metrics["ndcg@10"].ci95),
+            metrics["hit@10"].value,
+            metrics["mrr"].value,
+        )
+        for system, metrics in results.test.items()
+    ]
+    show_table(f"test on {results.dataset.name} ({results.protocol.split})", columns, rows)

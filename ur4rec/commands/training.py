@@ -1,0 +1,122 @@
+"""`ur4rec train`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ur4rec.commands.console import (
+    ConfigOption,
+    DeviceOption,
+    OptionError,
+    OutputOption,
+    SetOption,
+    read_config,
+    show,
+    show_table,
+)
+from ur4rec.commands.progress import progress_bars
+
+if TYPE_CHECKING:
+    from ur4rec.config import Config
+    from ur4rec.training.stages import StageSummary
+
+
+class Stage(StrEnum):
+    """The training stages, in order."""
+
+    PRETRAIN_SASREC = "pretrain_sasrec"
+    PRETRAIN_RETRIEVER = "pretrain_retriever"
+    JOINT_FINETUNE = "joint_finetune"
+    END_TO_END = "end_to_end"
+
+
+def train(
+    sequences: Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)],
+    embeddings: Annotated[
+        Path | None,
+        typer.Argument(help="Text embeddings folder; only pretrain_sasrec does without.", exists=True, file_okay=False),
+    ] = None,
+    output: OutputOption = Path("outputs/ur4rec_moe"),
+    stage: Annotated[Stage | None, typer.Option(help="Run this stage only.")] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(help="Output folder of the stage before, for --stage.", exists=True, file_okay=False),
+    ] = None,
+    device: DeviceOption = "auto",
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Train the four stages and evaluate, or run a single stage.
+
+    For example:
+
+        ur4rec train outputs/sequences outputs/text_embeddings -o outputs/ur4rec_moe
+
+        ur4rec train outputs/sequences outputs/text_embeddings --set epochs_per_stage=10 --set patience=5
+
+        ur4rec train outputs/sequences --stage pretrain_sasrec -o outputs/one
+
+        ur4rec train outputs/sequences outputs/text_embeddings --stage pretrain_retriever --previous outputs/one
+    """
+    values = read_config(config, settings)
+    if embeddings is None and stage is not Stage.PRETRAIN_SASREC:
+        raise OptionError("EMBEDDINGS: missing; only `--stage pretrain_sasrec` runs without text embeddings")
+    if stage is not None:
+        _train_one(stage, sequences, embeddings, output, previous, values, device)
+    else:
+        assert embeddings is not None
+        _train_all(sequences, embeddings, output, values, device)
+
+
+def _train_all(sequences: Path, embeddings: Path, output: Path, config: Config, device: str) -> None:
+    from ur4rec.commands.evaluation import show_results
+    from ur4rec.training.run import train_all
+
+    with progress_bars():
+        run = train_all(sequences, embeddings, output, config, device)
+    show_stages(run.summaries)
+    show_results(run.results)
+    show(f"outputs: {output}")
+    show(f"register: ur4rec register {sequences} {run.checkpoint} {run.memories} --outputs {output}")
+
+
+def _train_one(
+    stage: Stage,
+    sequences: Path,
+    embeddings: Path | None,
+    output: Path,
+    previous: Path | None,
+    config: Config,
+    device: str,
+) -> None:
+    from ur4rec.training.stages import StageConfig, run_stage
+
+    if previous is None and stage is not Stage.PRETRAIN_SASREC:
+        raise OptionError(f"--previous: missing; {stage.value} starts from the stage before it")
+    with progress_bars():
+        summary = run_stage(
+            stage.value,
+            sequences,
+            output / "checkpoint",
+            output / "memories",
+            config.narrow(StageConfig),
+            embeddings=embeddings,
+            previous_checkpoint=previous / "checkpoint" if previous else None,
+            previous_memories=previous / "memories" if previous else None,
+            device=device,
+        )
+    show_stages({stage.value: summary})
+    show(f"outputs: {output}")
+
+
+def show_stages(summaries: dict[str, StageSummary]) -> None:
+    """A row a stage."""
+    rows = [
+        (name, summary.epochs, f"{summary.seconds:.1f}", summary.validation["ndcg@10"])
+        for name, summary in summaries.items()
+    ]
+    show_table("stages", ("stage", "epochs", "seconds", "validation ndcg@10"), rows)

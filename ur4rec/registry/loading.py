@@ -1,0 +1,48 @@
+"""Recommenders from where users have them: a bundle, a folder of trained outputs, the registry."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from ur4rec.registry.bundle import PRODUCER, write_bundle
+from ur4rec.registry.recommender import Recommender
+from ur4rec.registry.tracking import open_mlflow
+from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact
+
+
+def open_recommender(folder: Path, sequences: Path | None = None, device: str = "cpu") -> Recommender:
+    """Loads a bundle, or makes one in memory from trained outputs and their sequences.
+
+    Raises:
+        ArtifactError: The folder does not exist, is altered, or needs `sequences`.
+    """
+    folder = Path(folder)
+    if (folder / MANIFEST).is_file() and read_artifact(folder).producer == PRODUCER:
+        return Recommender.load(folder, device)
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: not found; expected models:/NAME@ALIAS, a bundle or a folder of outputs")
+    if sequences is None:
+        raise ArtifactError(f"{folder}: is not a bundle; name the sequences it was trained on with --sequences")
+    with tempfile.TemporaryDirectory(prefix="ur4rec-bundle-") as scratch:
+        bundle = Path(scratch) / "bundle"
+        write_bundle(sequences, folder, bundle)
+        return Recommender.load(bundle, device)
+
+
+def ask_registered(
+    model_uri: str, request: pd.DataFrame, params: Mapping[str, object], tracking_uri: str | None = None
+) -> pd.DataFrame:
+    """Loads a registered model and predicts once.
+
+    Raises:
+        RegistryError: MLflow cannot be reached, there is no such model, or it refuses the request.
+    """
+    with open_mlflow(tracking_uri):
+        import mlflow.pyfunc
+
+        table: pd.DataFrame = mlflow.pyfunc.load_model(model_uri).predict(request, params=dict(params))
+        return table

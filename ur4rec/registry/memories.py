@@ -1,0 +1,95 @@
+"""A look into saved memories: all users in four numbers, one user in detail."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cosine_similarity
+
+from ur4rec.data.sequences import USER_MAP
+from ur4rec.registry.served_model import MEMORIES
+from ur4rec.storage.artifacts import ArtifactError
+from ur4rec.training.checkpoints import FINAL_MEMORIES, load_model
+
+
+class MemoryLookupError(ValueError):
+    """A user whose memory cannot be shown; says why."""
+
+
+@dataclass(frozen=True)
+class UserMemoryReport:
+    """What the memory holds of one user."""
+
+    user_id: str
+    absorbed: int
+    """Interactions read so far."""
+    pending: int
+    """Of those, read since the last update."""
+    last_update: str
+    """UTC, or empty where there was none."""
+    norms: tuple[float, ...]
+    """Length of each slot in use, the current state first."""
+    similarities: tuple[float, ...]
+    """Cosine of each slot in use with the current state."""
+
+
+def memory_statistics(folder: Path) -> dict[str, float]:
+    """`UR4RecV2MoE.get_memory_stats()` of a bundle or a folder of outputs."""
+    model = load_model(Path(folder))
+    model.load_memories(find_memories(Path(folder)))
+    return model.get_memory_stats()
+
+
+def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> UserMemoryReport:
+    """The memory of one user.
+
+    Args:
+        folder: A bundle or a folder of outputs.
+        user_id: Original id.
+        sequences: Sequences folder; not needed with a bundle.
+
+    Raises:
+        ArtifactError: There are no memories or no user map.
+        MemoryLookupError: The user is unknown, or the model has no memory.
+    """
+    user = _find_user(Path(folder), user_id, sequences)
+    state = torch.load(find_memories(Path(folder)), weights_only=True)
+    if not state:
+        raise MemoryLookupError(f"{folder}: the model was trained without memory (max_memory_size: 0)")
+    size = int(state["memory_size"][user])
+    slots = state["history"][user, :size]
+    similarities = cosine_similarity(slots, slots[:1]) if size else torch.empty(0)
+    return UserMemoryReport(
+        user_id=user_id,
+        absorbed=int(state["absorbed"][user]),
+        pending=int(state["interaction_count"][user]),
+        last_update=_format_time(int(state["last_update_s"][user])) if size else "",
+        norms=tuple(slots.norm(dim=1).tolist()),
+        similarities=tuple(similarities.tolist()),
+    )
+
+
+def find_memories(folder: Path) -> Path:
+    """The newest memories file of a bundle or a folder of outputs."""
+    for name in (MEMORIES, FINAL_MEMORIES):
+        if (folder / name).is_file():
+            return folder / name
+    raise ArtifactError(f"{folder}: holds neither {MEMORIES} nor {FINAL_MEMORIES}; train the model first")
+
+
+def _find_user(folder: Path, user_id: str, sequences: Path | None) -> int:
+    path = (sequences or folder) / USER_MAP
+    if not path.is_file():
+        raise ArtifactError(f"{path}: not found; name the sequences folder with --sequences")
+    user = json.loads(path.read_text(encoding="utf-8")).get(user_id)
+    if user is None:
+        raise MemoryLookupError(f"{path}: no user {user_id!r}; an unknown user has no memory")
+    return int(user)
+
+
+def _format_time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,107 @@
+"""The MLflow model folder: models-from-code, a bundle, the library's sources, pinned requirements."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+import ur4rec
+from ur4rec.columns import ITEM_ID, TITLE, USER_ID
+from ur4rec.registry.bundle import Bundle, load_bundle
+from ur4rec.registry.tracking import prepare_mlflow
+from ur4rec.storage.code_digest import code_digest
+
+if TYPE_CHECKING:
+    from mlflow.models import Model, ModelSignature
+
+CODE_FILE = "pyfunc_model.py"
+EXAMPLE_HISTORY = 3
+REQUIREMENTS = ("jaxtyping", "mlflow", "numpy", "pandas", "pyarrow", "pydantic", "torch")
+"""Distributions that serving imports; training, text and pipelines need more."""
+
+
+def save_model_package(bundle: Path, folder: Path, model: Model) -> None:
+    """Writes a folder that `mlflow.pyfunc.load_model` reads, without pickle and without inference of requirements.
+
+    The sources of `ur4rec` go along, so the model loads where the package is not installed.
+
+    Args:
+        bundle: A bundle folder.
+        folder: Where the model goes; must not exist.
+        model: MLflow's description, with the ids of the run and the logged model.
+    """
+    prepare_mlflow()
+    import mlflow.pyfunc
+
+    loaded = load_bundle(bundle)
+    with tempfile.TemporaryDirectory(prefix="ur4rec-code-") as scratch:
+        mlflow.pyfunc.save_model(
+            str(folder),
+            python_model=str(Path(__file__).with_name(CODE_FILE)),
+            artifacts={"bundle": str(bundle)},
+            code_paths=[str(copy_sources(Path(scratch)))],
+            signature=make_signature(),
+            input_example=(make_example(loaded), {"k": 5, "exclude_seen": True}),
+            pip_requirements=list_requirements(),
+            metadata={
+                "dataset_digest": loaded.manifest.details["dataset_digest"],
+                "training_cutoff_s": loaded.manifest.details["training_cutoff_s"],
+            },
+            mlflow_model=model,
+        )
+
+
+def make_signature() -> ModelSignature:
+    """Columns and parameters of the served model."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, USER_ID, required=False),
+        ColSpec(Array(DataType.string), "history", required=False),
+    ]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.long, "request"),
+        ColSpec(DataType.string, USER_ID, required=False),
+        ColSpec(DataType.long, "rank"),
+        ColSpec(DataType.string, ITEM_ID),
+        ColSpec(DataType.string, TITLE),
+        ColSpec(DataType.double, "score"),
+        ColSpec(DataType.string, "source"),
+    ]
+    parameters = [ParamSpec("k", DataType.long, 10), ParamSpec("exclude_seen", DataType.boolean, True)]
+    return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(parameters))
+
+
+def make_example(bundle: Bundle) -> pd.DataFrame:
+    """One known user, one inline history, one unknown user."""
+    known = next(iter(bundle.user_index))
+    history = [str(bundle.item_ids[index]) for index in bundle.fallback_order[:EXAMPLE_HISTORY]]
+    return pd.DataFrame({USER_ID: [known, None, "a user never seen"], "history": [None, history, None]})
+
+
+def list_requirements() -> list[str]:
+    """Exact versions of what serving imports; a build tag such as `+cpu` is left out."""
+    return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
+
+
+def copy_sources(folder: Path) -> Path:
+    """Copies the sources of `ur4rec` into `folder`, without caches.
+
+    The installed package asks its metadata for the version; the copy has none, so it holds the number itself.
+    """
+    target = folder / "ur4rec"
+    source = Path(ur4rec.__file__).parent
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    (target / "__init__.py").write_text(f'"""{ur4rec.__doc__}"""\n\n__version__ = "{ur4rec.__version__}"\n')
+    return target
+
+
+def describe_code() -> str:
+    """Version of `ur4rec` and a digest of the sources that serve a model."""
+    return f"{ur4rec.__version__}+{code_digest('ur4rec.registry.pyfunc_model')[:12]}"

@@ -1,0 +1,165 @@
+"""Logs a trained model to MLflow and registers it as the challenger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from ur4rec.evaluation.results import Results, load_results
+from ur4rec.registry.bundle import write_bundle
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.model_package import describe_code, save_model_package
+from ur4rec.registry.run_log import log_curves, log_files, log_params, log_test_metrics, open_run
+from ur4rec.registry.tracking import open_mlflow, public_uri
+from ur4rec.registry.versions import create_version, describe_version, find_version
+from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_text_atomic
+from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+
+class Registration(BaseModel):
+    """Which version a model became."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    name: str
+    version: str
+    alias: str
+    run_id: str
+    model_uri: str
+    tracking_uri: str
+    """Without credentials."""
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    sequences: Path
+    checkpoint: Path
+    memories: Path
+    results: Path
+    report: Path
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        return {"sequences": self.sequences, "checkpoint": self.checkpoint, "memories": self.memories}
+
+    def digest(self, config: RegistryConfig) -> str:
+        """Equal for the very same artifacts under the same names; a model trained again differs."""
+        parts = {name: sha256_file(folder / MANIFEST) for name, folder in self.folders.items()}
+        parts |= {"results": sha256_file(self.results), "config": config.digest(), "code": describe_code()}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def verify(self) -> Results:
+        """Reads the results once every folder is known to be whole."""
+        for folder in self.folders.values():
+            read_artifact(folder)
+        if not self.report.is_file():
+            raise ArtifactError(f"{self.report}: not found; run the evaluation first")
+        return load_results(self.results)
+
+    def files(self) -> dict[str, Path]:
+        """What the run shows beside the model."""
+        manifests = {f"manifests/{name}.json": folder / MANIFEST for name, folder in self.folders.items()}
+        named = {"results.json": self.results, "report.html": self.report}
+        return manifests | named | {MODEL_CONFIG: self.checkpoint / MODEL_CONFIG}
+
+
+def register_model(
+    sequences: Path,
+    checkpoint: Path,
+    memories: Path,
+    results: Path,
+    report: Path,
+    config: RegistryConfig,
+    output: Path,
+    tracking_uri: str | None = None,
+) -> Registration:
+    """Logs a run, makes a version of the registered model and points the challenger alias at it.
+
+    The version appears last, when everything it needs is uploaded. Called again with the very same
+    inputs (a retried task, say), it reuses the version that is there and only sets the alias again.
+
+    Args:
+        sequences: Sequences artifact folder.
+        checkpoint: Checkpoint folder of the last stage.
+        memories: Memories folder of the last stage.
+        results: `results.json`; its configuration becomes the run's parameters.
+        report: The HTML report.
+        config: Names of experiment, registered model and alias.
+        output: The JSON file to write: where the model went, without credentials.
+        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+
+    Raises:
+        ArtifactError: An input is missing or altered.
+        ResultsError: The results cannot be read.
+        RegistryError: MLflow cannot be reached or refuses; says what to do.
+    """
+    inputs = _Inputs(*(Path(path) for path in (sequences, checkpoint, memories, results, report)))
+    evaluated = inputs.verify()
+    name, alias, digest = config.registered_model_name, config.challenger_alias, inputs.digest(config)
+    with open_mlflow(tracking_uri) as client:
+        version = find_version(client, name, digest)
+        if version is None:
+            version = _log_and_register(client, inputs, evaluated, config, digest)
+        client.set_registered_model_alias(name, alias, version.version)
+        address = public_uri(str(client.tracking_uri))
+    registration = Registration(
+        name=name,
+        version=str(version.version),
+        alias=alias,
+        run_id=str(version.run_id),
+        model_uri=f"models:/{name}/{version.version}",
+        tracking_uri=address,
+    )
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(Path(output), registration.model_dump_json(indent=2) + "\n")
+    return registration
+
+
+def _log_and_register(
+    client: MlflowClient, inputs: _Inputs, results: Results, config: RegistryConfig, digest: str
+) -> ModelVersion:
+    with open_run(client, config.experiment_name) as run:
+        run_id = run.info.run_id
+        log_params(client, run, results.config)
+        log_curves(client, run_id, inputs.checkpoint / HISTORY)
+        log_files(client, run_id, inputs.files())
+        model_id = _log_model(client, inputs, config.registered_model_name, run)
+        log_test_metrics(client, run_id, model_id, results)
+        tags = describe_version(results, digest)
+        return create_version(client, config.registered_model_name, run_id, model_id, tags)
+
+
+def _log_model(client: MlflowClient, inputs: _Inputs, name: str, run: Run) -> str:
+    """Uploads the served model; returns its id."""
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    run_id = run.info.run_id
+    logged = client.create_logged_model(run.info.experiment_id, name=name, source_run_id=run_id)
+    model_id = str(logged.model_id)
+    status: Literal["READY", "FAILED"] = "FAILED"
+    try:
+        with tempfile.TemporaryDirectory(prefix="ur4rec-model-") as scratch:
+            bundle, folder = Path(scratch) / "bundle", Path(scratch) / "model"
+            write_bundle(inputs.sequences, inputs.checkpoint, bundle)
+            described = Model(
+                artifact_path=logged.artifact_location, run_id=run_id, model_uuid=model_id, model_id=model_id
+            )
+            save_model_package(bundle, folder, described)
+            client.log_model_artifacts(model_id, str(folder))
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+        status = "READY"
+    finally:
+        client.finalize_logged_model(model_id, status)
+    return model_id

@@ -1,0 +1,134 @@
+"""What a run in MLflow shows: parameters, curves of every stage, test metrics, files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from ur4rec.evaluation.results import Results
+from ur4rec.registry.tracking import TRACKING_URI, RegistryError, ensure_experiment
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+RUN_ID = "MLFLOW_RUN_ID"
+METRICS_PER_BATCH = 1000
+PARAMS_PER_BATCH = 100
+NOT_A_CURVE = ("epoch", "step")
+
+
+@contextmanager
+def open_run(client: MlflowClient, experiment_name: str) -> Iterator[Run]:
+    """The run to log into: the one `MLFLOW_RUN_ID` names, else a new one.
+
+    A preset run belongs to who made it (a KFP plugin, say), so it is left open whatever happens; a new one
+    ends as FINISHED, or FAILED after an exception.
+
+    Raises:
+        RegistryError: The preset run cannot be used.
+    """
+    preset = _preset_run_id(client)
+    if preset:
+        yield _get_preset_run(client, preset)
+        return
+    run = client.create_run(ensure_experiment(client, experiment_name))
+    status = "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    finally:
+        client.set_terminated(run.info.run_id, status)
+
+
+def log_params(client: MlflowClient, run: Run, config: Mapping[str, Any]) -> None:
+    """Logs a flat configuration; a parameter the run already has is kept, MLflow refuses to change one."""
+    from mlflow.entities import Param
+
+    params = [Param(key, str(value)) for key, value in config.items() if key not in run.data.params]
+    for start in range(0, len(params), PARAMS_PER_BATCH):
+        client.log_batch(run.info.run_id, params=params[start : start + PARAMS_PER_BATCH])
+
+
+def log_curves(client: MlflowClient, run_id: str, history: Path) -> None:
+    """Logs every number of every epoch as `<stage>/<metric>`, with the epoch as step."""
+    _log_metrics(
+        client,
+        run_id,
+        [
+            _metric(f"{stage['stage']}/{name}", value, step=int(row["epoch"]))
+            for stage in json.loads(history.read_text(encoding="utf-8"))["stages"]
+            for row in stage["series"]
+            for name, value in row.items()
+            if name not in NOT_A_CURVE and _is_number(value)
+        ],
+    )
+
+
+def log_test_metrics(client: MlflowClient, run_id: str, model_id: str, results: Results) -> None:
+    """Logs `test/<system>/<metric>` with both ends of its interval, for the run and for the logged model."""
+    metrics = []
+    for system, values in results.test.items():
+        for name, metric in values.items():
+            low, high = metric.ci95
+            for suffix, value in (("", metric.value), ("_ci95_low", low), ("_ci95_high", high)):
+                metrics.append(_metric(f"test/{system}/{name}{suffix}", value, model_id=model_id))
+    _log_metrics(client, run_id, metrics)
+
+
+def log_files(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> None:
+    """Uploads files under the names given: KFP's own names say nothing."""
+    with tempfile.TemporaryDirectory(prefix="ur4rec-run-") as scratch:
+        for name, source in files.items():
+            target = Path(scratch) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        client.log_artifacts(run_id, scratch)
+
+
+def metric_key(name: str) -> str:
+    """MLflow's spelling of a metric: it allows no `@`."""
+    return name.replace("@", "_at_")
+
+
+def _preset_run_id(client: MlflowClient) -> str | None:
+    """The preset run, unless the caller chose another server than the one it was made on."""
+    server = os.environ.get(TRACKING_URI)
+    return os.environ.get(RUN_ID) if not server or server == client.tracking_uri else None
+
+
+def _get_preset_run(client: MlflowClient, run_id: str) -> Run:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        run = None
+    if run is None or run.info.lifecycle_stage != "active":
+        raise RegistryError(f"{RUN_ID}={run_id}: no such run, or it is deleted; unset {RUN_ID} to log a new one")
+    return run
+
+
+def _log_metrics(client: MlflowClient, run_id: str, metrics: list[Metric]) -> None:
+    for start in range(0, len(metrics), METRICS_PER_BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
+
+
+def _metric(name: str, value: float, step: int = 0, model_id: str | None = None) -> Metric:
+    from mlflow.entities import Metric
+
+    return Metric(metric_key(name), float(value), int(time.time() * 1000), step, model_id=model_id)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

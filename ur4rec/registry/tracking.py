@@ -1,0 +1,149 @@
+"""A quiet MLflow client on an explicit address, with errors a user can act on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+DEFAULT_DATABASE = "mlflow.db"
+ARTIFACTS_FOLDER = "mlartifacts"
+SQLITE = "sqlite:///"
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow's own default waits four minutes for a server that is not there.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+}
+"""Set before MLflow is imported, unless the user has set them."""
+
+
+class RegistryError(ValueError):
+    """MLflow cannot be reached or refused a request; says where and what to do."""
+
+
+def prepare_mlflow() -> None:
+    """Turns off MLflow's telemetry and chatter; to be called before `import mlflow`."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def open_mlflow(tracking_uri: str | None = None) -> Iterator[MlflowClient]:
+    """A client for `tracking_uri`, which is also MLflow's global address until the block ends.
+
+    MLflow resolves `models:/…` addresses through its global, so a client alone is not enough.
+
+    Args:
+        tracking_uri: Address; None reads `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+
+    Raises:
+        RegistryError: Any MLflow failure inside the block, without the address's credentials.
+    """
+    prepare_mlflow()
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    prepare_mlflow()  # the import resets the levels of MLflow's loggers
+    uri = resolve_tracking_uri(tracking_uri)
+    before = os.environ.get(TRACKING_URI)
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield mlflow.MlflowClient()
+    except (MlflowException, SQLAlchemyError) as error:
+        raise RegistryError(_explain(uri, str(error))) from None
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None resets it, "" would not
+        if before is not None:
+            os.environ[TRACKING_URI] = before
+
+
+def resolve_tracking_uri(tracking_uri: str | None) -> str:
+    """The address to use; sqlite paths become absolute, their folder is made."""
+    uri = tracking_uri or os.environ.get(TRACKING_URI) or SQLITE + DEFAULT_DATABASE
+    if not uri.startswith(SQLITE):
+        return uri
+    database = Path(uri.removeprefix(SQLITE)).absolute()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return f"{SQLITE}{database}"
+
+
+def public_uri(uri: str) -> str:
+    """The address without user, password and query, fit for logs and files."""
+    if uri.startswith(SQLITE):
+        return uri
+    parts = urlsplit(uri)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def ensure_experiment(client: MlflowClient, name: str) -> str:
+    """Id of the experiment, made if need be; beside a sqlite file its artifacts get an absolute folder."""
+    from mlflow.exceptions import MlflowException
+
+    experiment_id = _find_experiment(client, name)
+    if experiment_id is not None:
+        return experiment_id
+    try:
+        return str(client.create_experiment(name, artifact_location=_artifact_location(client)))
+    except MlflowException as error:
+        made_meanwhile = error.error_code == "RESOURCE_ALREADY_EXISTS" and _find_experiment(client, name)
+        if not made_meanwhile:
+            raise
+        return made_meanwhile
+
+
+def _find_experiment(client: MlflowClient, name: str) -> str | None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return None
+    if experiment.lifecycle_stage != "active":
+        raise RegistryError(
+            f"experiment {name!r} is deleted in MLflow; "
+            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}` "
+            "or choose another experiment_name"
+        )
+    return str(experiment.experiment_id)
+
+
+def _artifact_location(client: MlflowClient) -> str | None:
+    uri = str(client.tracking_uri)
+    if not uri.startswith(SQLITE):
+        return None
+    return (Path(uri.removeprefix(SQLITE)).parent / ARTIFACTS_FOLDER).as_uri()
+
+
+def _explain(uri: str, message: str) -> str:
+    clean = message.replace(uri, public_uri(uri))
+    for secret in _secrets(uri):
+        clean = clean.replace(secret, "***")
+    return f"MLflow at {public_uri(uri)}: {clean}; {_advise(message)}"
+
+
+def _advise(message: str) -> str:
+    if "Max retries exceeded" in message:
+        return "check MLFLOW_TRACKING_URI and that `mlflow server` is up, or unset it to use a local mlflow.db"
+    if "error code 401" in message or "error code 403" in message:
+        return "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    if "not found" in message:
+        return "register a model first, or correct its name or alias"
+    return "check the address and what this user may do there"
+
+
+def _secrets(uri: str) -> list[str]:
+    user_info, at, _ = urlsplit(uri).netloc.rpartition("@")
+    password = user_info.partition(":")[2]
+    return [secret for secret in (user_info if at else "", password) if secret]
