@@ -1,0 +1,40 @@
+"""Stage 2: SASRec and text → the retriever and its memory."""
+
+from typing import Any
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def pretrain_retriever(
+    code_digest: str,
+    config: dict[str, Any],
+    device: str,
+    sequences: dsl.Input[dsl.Dataset],
+    embeddings: dsl.Input[dsl.Dataset],
+    previous_checkpoint: dsl.Input[dsl.Model],
+    previous_memories: dsl.Input[dsl.Artifact],
+    checkpoint: dsl.Output[dsl.Model],
+    memories: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+) -> None:
+    """Thin wrapper around `ur4rec.training.stages.run_stage`."""
+    from pathlib import Path
+
+    from ur4rec.storage.task_metrics import log_metrics
+    from ur4rec.training.stages import StageConfig, run_stage
+
+    summary = run_stage(
+        "pretrain_retriever",
+        Path(sequences.path),
+        Path(checkpoint.path),
+        Path(memories.path),
+        StageConfig.parse(config, "training_config"),
+        embeddings=Path(embeddings.path),
+        previous_checkpoint=Path(previous_checkpoint.path),
+        previous_memories=Path(previous_memories.path),
+        device=device,
+    )
+    log_metrics(metrics, {"epochs": summary.epochs, **summary.validation})

@@ -1,0 +1,34 @@
+"""Stage 1: sequences → SASRec."""
+
+from typing import Any
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def pretrain_sasrec(
+    code_digest: str,
+    config: dict[str, Any],
+    device: str,
+    sequences: dsl.Input[dsl.Dataset],
+    checkpoint: dsl.Output[dsl.Model],
+    memories: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+) -> None:
+    """Thin wrapper around `ur4rec.training.stages.run_stage`."""
+    from pathlib import Path
+
+    from ur4rec.storage.task_metrics import log_metrics
+    from ur4rec.training.stages import StageConfig, run_stage
+
+    summary = run_stage(
+        "pretrain_sasrec",
+        Path(sequences.path),
+        Path(checkpoint.path),
+        Path(memories.path),
+        StageConfig.parse(config, "training_config"),
+        device=device,
+    )
+    log_metrics(metrics, {"epochs": summary.epochs, **summary.validation})

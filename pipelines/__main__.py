@@ -1,0 +1,130 @@
+"""`python -m pipelines`: compile the pipeline, or run it on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from pipelines.compilation import PIPELINE_FILE, check_compiled, compile_pipeline
+from ur4rec.commands.console import DeviceOption, ErrorGroup, SetOption, show
+
+if TYPE_CHECKING:
+    from pipelines.arguments import Tracking
+    from pipelines.local_run import LocalRun
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    cls=ErrorGroup,
+    help="The training pipeline: compile it, run it on this machine.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """The training pipeline: compile it, run it on this machine."""
+
+
+@app.command(name="compile")
+def compile_command(
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", dir_okay=False)] = PIPELINE_FILE,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the file is out of date.")] = False,
+) -> None:
+    """Compile the pipeline to YAML.
+
+    Example:
+        python -m pipelines compile
+    """
+    if check:
+        check_compiled(output)
+        return
+    compile_pipeline(output)
+    show(f"compiled: {output}")
+
+
+@app.command()
+def run(
+    config: Annotated[
+        str, typer.Option("--config", "-c", help="YAML file of settings, or the name of a shipped one: toy.")
+    ] = "ur4rec_moe_100k",
+    data: Annotated[
+        str | None,
+        typer.Option(help="ml-100k, ml-1m, or a CSV or Parquet file, or a folder.", show_default="ml-100k"),
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="Item table: item_id, title, genres, description.", exists=True, dir_okay=False)
+    ] = None,
+    item_text: Annotated[
+        Path | None, typer.Option(help="Item texts that exist already.", exists=True, dir_okay=False)
+    ] = None,
+    user_text: Annotated[
+        Path | None, typer.Option(help="User texts that exist already.", exists=True, dir_okay=False)
+    ] = None,
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", "-o", help="Gets the trained files, results and report.", file_okay=False)
+    ] = Path("outputs/ur4rec_moe"),
+    pipeline_root: Annotated[
+        Path, typer.Option(help="Keeps the artifacts of all runs, and the cache.", file_okay=False)
+    ] = Path("outputs/pipeline_root"),
+    device: DeviceOption = "auto",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every task, whatever ran before.")] = False,
+    settings: SetOption = None,
+) -> None:
+    """Run the compiled pipeline on this machine: from data to a registered model.
+
+    What has not changed since the last run is taken from the cache.
+
+    Examples:
+        python -m pipelines run
+
+        python -m pipelines run --config toy --data plays.csv --items songs.csv
+
+        python -m pipelines run --set epochs_per_stage=10 --set seed=7 --output-dir outputs/seed7
+    """
+    from pipelines.preparation import RunOptions, prepare
+
+    options = RunOptions(
+        config=config,
+        settings=tuple(settings or ()),
+        data=data,
+        items=items,
+        item_text=item_text,
+        user_text=user_text,
+        device=device,
+        output_dir=output_dir,
+        pipeline_root=pipeline_root,
+        caching=not no_cache,
+    )
+    prepared, tracking = prepare(options)
+    raise typer.Exit(_run(prepared, tracking))
+
+
+def _run(prepared: LocalRun, tracking: Tracking) -> int:
+    from pipelines.local_run import execute, lock_run
+    from pipelines.summary import export_run, show_failure, show_success
+
+    console = Console()
+    with lock_run(prepared):
+        try:
+            outcome = execute(prepared, console)
+        except KeyboardInterrupt:
+            show("interrupted; what had finished is cached, so the same command goes on from there")
+            return INTERRUPTED
+        if not outcome.succeeded:
+            show_failure(console, prepared, outcome)
+            return 1
+        export_run(outcome, prepared.output_dir)
+    show_success(console, prepared, outcome, tracking.public)
+    return 0
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m pipelines")

@@ -1,0 +1,134 @@
+"""From a configuration and files to the arguments of the pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ur4rec.config_section import ConfigSection
+from ur4rec.data.config import DataConfig
+from ur4rec.data.input_files import find_inputs
+from ur4rec.data.sources import DATASETS, fetch
+from ur4rec.evaluation.config import EvaluationConfig
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.tracking import ENVIRONMENT, TRACKING_URI, public_uri
+from ur4rec.storage.artifacts import sha256_file
+from ur4rec.storage.code_digest import code_digest
+from ur4rec.text.config import EncodeConfig, TextConfig
+
+if TYPE_CHECKING:
+    from ur4rec.config import Config
+
+CODE = {
+    "data_code": ("ur4rec.data.preprocess",),
+    "text_code": ("ur4rec.text.generate", "ur4rec.text.encode"),
+    "training_code": ("ur4rec.training.stages",),
+    "evaluation_code": ("ur4rec.evaluation.evaluate",),
+    "registry_code": ("ur4rec.registry.register",),
+}
+"""Parameter of the pipeline → what its tasks call."""
+
+
+class DataNotFoundError(ValueError):
+    """Neither the name of a data set nor a path."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files that a run reads."""
+
+    interactions: Path
+    items: Path | None = None
+    item_text: Path | None = None
+    user_text: Path | None = None
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where MLflow is."""
+
+    uri: str
+    """As MLflow needs it; may hold credentials."""
+
+    @property
+    def public(self) -> str:
+        """Without credentials."""
+        return public_uri(self.uri)
+
+    @property
+    def parameter(self) -> str:
+        """What the task is told: nothing where the address holds credentials that only the environment may carry."""
+        return self.uri if self.uri == self.public else ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables for the tasks; those that the user has set stay."""
+        return {name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()} | {TRACKING_URI: self.uri}
+
+
+def locate_data(data: str) -> Path:
+    """A known data set by its name, fetched if need be; anything else is a path.
+
+    Raises:
+        DataNotFoundError: It is neither.
+        SourceError: The data set cannot be fetched.
+    """
+    names = [dataset.name for dataset in DATASETS]
+    if data in names:
+        return fetch(data)
+    if not Path(data).exists():
+        raise DataNotFoundError(f"--data {data}: expected {', '.join(names)}, or an existing file or folder")
+    return Path(data).absolute()
+
+
+def build_arguments(config: Config, inputs: Inputs, device: str, tracking: Tracking) -> dict[str, Any]:
+    """Every parameter of the pipeline; equal arguments mean equal results.
+
+    Raises:
+        DataError: An input file is missing.
+    """
+    from ur4rec.training.stages import StageConfig
+
+    files = list(find_inputs(inputs.interactions, inputs.items).values())
+    texts = [path for path in (inputs.item_text, inputs.user_text) if path]
+    digests = {name: code_digest(*modules) for name, modules in CODE.items()}
+    if not tracking.parameter:
+        digests["registry_code"] += f" for {tracking.public}"
+    return {
+        "interactions": str(inputs.interactions),
+        "items": str(inputs.items or ""),
+        "data_digest": digest_files(files),
+        "item_text": str(inputs.item_text or ""),
+        "user_text": str(inputs.user_text or ""),
+        "text_digest": digest_files(texts) if texts else "",
+        "device": device,
+        "tracking_uri": tracking.parameter,
+        "data_config": list_settings(config.narrow(DataConfig)),
+        "text_config": list_settings(config.narrow(TextConfig)),
+        "encode_config": list_settings(config.narrow(EncodeConfig)),
+        "training_config": list_settings(config.narrow(StageConfig)),
+        "evaluation_config": list_settings(config.narrow(EvaluationConfig)),
+        "registry_config": list_settings(config.narrow(RegistryConfig)),
+        **digests,
+    }
+
+
+def list_settings(section: ConfigSection) -> dict[str, Any]:
+    """A group of settings as a parameter; None, which kfp cannot carry, is left to the default.
+
+    Raises:
+        AssertionError: A field is None whose default is something else.
+    """
+    defaults = type(section).model_fields
+    settings = section.to_dict()
+    for name, value in settings.items():
+        assert value is not None or defaults[name].default is None, f"{name}: None is not its default"
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def digest_files(files: list[Path]) -> str:
+    """sha256 over the contents, wherever the files are."""
+    return hashlib.sha256("\n".join(sha256_file(path) for path in files).encode()).hexdigest()

@@ -1,0 +1,58 @@
+"""Pipelines → `pipeline.yaml`."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+PIPELINE_FILE = Path(__file__).parents[1] / "pipeline.yaml"
+"""The committed file: made by `python -m pipelines compile`, never edited."""
+SDK_VERSION = re.compile(rb"^sdkVersion: .*$", re.MULTILINE)
+
+
+class PipelineFileError(ValueError):
+    """A compiled pipeline that is missing or older than its sources."""
+
+
+def compile_pipeline(target: Path) -> None:
+    """Writes the compiled pipeline; equal sources give equal bytes."""
+    target.write_bytes(_compile())
+
+
+def check_compiled(target: Path) -> None:
+    """Compares a file with what the sources compile to, byte by byte.
+
+    Raises:
+        PipelineFileError: The file is missing or differs.
+    """
+    if _read(target) != _compile():
+        raise PipelineFileError(
+            f"{target}: differs from what the sources compile to; run `python -m pipelines compile`"
+        )
+
+
+def is_current(target: Path) -> bool:
+    """Whether a file is what the sources compile to, whichever version of kfp compiled it.
+
+    Raises:
+        PipelineFileError: The file is missing.
+    """
+    return SDK_VERSION.sub(b"", _read(target)) == SDK_VERSION.sub(b"", _compile())
+
+
+def _read(target: Path) -> bytes:
+    if not target.is_file():
+        raise PipelineFileError(f"{target}: not found; run `python -m pipelines compile`")
+    return target.read_bytes()
+
+
+def _compile() -> bytes:
+    from kfp.compiler import Compiler
+
+    from pipelines.training import training
+
+    with tempfile.TemporaryDirectory(prefix="ur4rec-compile-") as scratch:
+        file = Path(scratch) / "pipeline.yaml"
+        Compiler().compile(training, str(file))
+        return file.read_bytes()

@@ -1,0 +1,82 @@
+"""Executes a compiled pipeline with `kfp.local`, in a process of its own: everything it prints is a log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kfp import components, local
+from pydantic import BaseModel, ConfigDict
+
+from ur4rec.storage.artifacts import write_text_atomic
+
+INTERPRETER = "python3"
+
+
+class Request(BaseModel):
+    """What to execute."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pipeline: Path
+    arguments: dict[str, Any]
+    pipeline_root: Path
+    caching: bool
+    outputs: Path
+    """Gets the pipeline's outputs: a JSON object of name → path of the artifact."""
+
+
+def execute(request: Request) -> dict[str, str]:
+    """Runs every task that is not cached.
+
+    Returns:
+        Output of the pipeline → path of the artifact.
+
+    Raises:
+        RuntimeError: A task failed.
+    """
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(request.pipeline_root),
+        enable_caching=request.caching,
+    )
+    component = components.load_component_from_text(load_without_retries(request.pipeline))
+    task = component(**request.arguments)
+    return {name: artifact.uri for name, artifact in task.outputs.items()}
+
+
+def load_without_retries(pipeline: Path) -> str:
+    """The compiled pipeline as it is, but a failed task is not tried again.
+
+    Retries are for machines and networks that fail; here a failure is the user's to see, at once.
+    """
+    documents = list(yaml.safe_load_all(pipeline.read_text(encoding="utf-8")))
+    for task in documents[0]["root"]["dag"]["tasks"].values():
+        task.pop("retryPolicy", None)
+    return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+def main() -> int:
+    """Runs the request in the file that is named on the command line."""
+    # kfp puts the interpreter's path wherever it finds "python3", even inside paths of artifacts, and unquoted;
+    # a replacement of the name by itself is harmless, and whoever starts this process chooses what it means.
+    sys.executable = INTERPRETER
+    warnings.filterwarnings("ignore", message=".*no effect in the current local runner")
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+    request = Request.model_validate_json(Path(sys.argv[1]).read_bytes())
+    try:
+        outputs = execute(request)
+    except RuntimeError as error:
+        print(error, flush=True)
+        return 1
+    write_text_atomic(request.outputs, json.dumps(outputs))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Runs the compiled pipeline on this machine and follows it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+from rich.console import Console
+
+from pipelines.local_cache import forget_lost_registrations, lock_folder
+from pipelines.local_executor import INTERPRETER
+from pipelines.task_log import COLOR, Task, TaskLog, read_tasks
+from pipelines.views import open_view
+
+GRACE_S = 5
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+LOG = Path("logs", "pipeline.log")
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """What to run, and where."""
+
+    pipeline: Path
+    arguments: Mapping[str, Any]
+    environment: Mapping[str, str]
+    pipeline_root: Path
+    output_dir: Path
+    caching: bool = True
+
+    @property
+    def log(self) -> Path:
+        """Gets everything that kfp and the tasks print."""
+        return self.output_dir / LOG
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run."""
+
+    tasks: list[Task]
+    outputs: dict[str, Path]
+    """Output of the pipeline → artifact; empty where a task failed."""
+    seconds: float
+    peak_memory_mb: float
+    """The largest process."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every task ended well."""
+        return bool(self.outputs)
+
+
+@contextmanager
+def lock_run(run: LocalRun) -> Iterator[None]:
+    """Keeps other runs out of the folders of this one.
+
+    Raises:
+        FolderInUseError: Another run works there.
+    """
+    with ExitStack() as stack:
+        for folder in sorted({run.pipeline_root, run.output_dir}):
+            stack.enter_context(lock_folder(folder))
+        yield
+
+
+def execute(run: LocalRun, console: Console) -> Outcome:
+    """Runs every task that is not cached and shows the progress.
+
+    Raises:
+        KeyboardInterrupt: Also for SIGTERM and SIGHUP; no process is left behind.
+    """
+    started = time.monotonic()
+    tasks = read_tasks(run.pipeline)
+    forget_lost_registrations(run.pipeline_root)
+    run.log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="ur4rec-run-") as scratch:
+        outputs_file = Path(scratch) / "outputs.json"
+        with (
+            run.log.open("w", encoding="utf-8") as log,
+            open_view(console, tasks, f"log: {run.log}") as view,
+            _start(run, outputs_file) as lines,
+        ):
+            follower = TaskLog(tasks)
+            for line in lines:
+                log.write(COLOR.sub("", line))
+                if changed := follower.read(line):
+                    log.flush()
+                    view.update(changed)
+        outputs = json.loads(outputs_file.read_bytes()) if outputs_file.is_file() else {}
+    return Outcome(
+        tasks=tasks,
+        outputs={name: Path(path) for name, path in outputs.items()},
+        seconds=time.monotonic() - started,
+        peak_memory_mb=_largest_child_mb(),
+    )
+
+
+@contextmanager
+def _start(run: LocalRun, outputs: Path) -> Iterator[IO[str]]:
+    """What the executing process and the tasks print; none of them is left at the end."""
+    request = outputs.with_name("request.json")
+    request.write_text(
+        json.dumps(
+            {
+                "pipeline": str(run.pipeline),
+                "arguments": dict(run.arguments),
+                "pipeline_root": str(run.pipeline_root),
+                "caching": run.caching,
+                "outputs": str(outputs),
+            }
+        )
+    )
+    with _stop_signals_interrupt():
+        process = subprocess.Popen(  # noqa: S603  # our own module
+            [sys.executable, "-m", "pipelines.local_executor", str(request)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            env=_make_environment(run, outputs.parent),
+            start_new_session=True,  # so that one signal to the group reaches the tasks as well
+        )
+        assert process.stdout is not None
+        with process.stdout as lines:
+            try:
+                yield lines
+                process.wait()
+            except BaseException:
+                _kill_group(process)
+                raise
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+
+
+def _make_environment(run: LocalRun, scratch: Path) -> dict[str, str]:
+    folder = run.pipeline_root / ".bin"
+    folder.mkdir(exist_ok=True)
+    interpreter = folder / INTERPRETER
+    interpreter.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    interpreter.chmod(0o755)
+    path = os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])
+    own = {"PATH": path, "TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **run.environment, **own}
+
+
+@contextmanager
+def _stop_signals_interrupt() -> Iterator[None]:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _largest_child_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)

@@ -1,0 +1,74 @@
+"""From command-line options to a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.arguments import Inputs, Tracking, build_arguments, locate_data
+from pipelines.compilation import PIPELINE_FILE, is_current
+from pipelines.local_run import LocalRun
+from ur4rec.commands.console import read_config, show
+from ur4rec.registry.tracking import resolve_tracking_uri
+
+if TYPE_CHECKING:
+    from ur4rec.config import Config
+
+DEFAULT_DATA = "ml-100k"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the user asks for."""
+
+    config: str
+    settings: tuple[str, ...]
+    data: str | None
+    items: Path | None
+    item_text: Path | None
+    user_text: Path | None
+    device: str
+    output_dir: Path
+    pipeline_root: Path
+    caching: bool
+
+
+def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
+    """Reads the configuration, gets the data and digests everything that the tasks depend on.
+
+    Raises:
+        ValueError: Typed: the configuration, the data or the compiled pipeline cannot be used.
+    """
+    if not is_current(PIPELINE_FILE):
+        show(f"note: {PIPELINE_FILE} is older than its sources and runs as it is; python -m pipelines compile")
+    config = _read_config(options)
+    inputs = Inputs(
+        interactions=locate_data(options.data or DEFAULT_DATA),
+        items=_absolute(options.items),
+        item_text=_absolute(options.item_text),
+        user_text=_absolute(options.user_text),
+    )
+    tracking = Tracking(resolve_tracking_uri(None))
+    run = LocalRun(
+        pipeline=PIPELINE_FILE,
+        arguments=build_arguments(config, inputs, options.device, tracking),
+        environment=tracking.environment,
+        pipeline_root=options.pipeline_root.absolute(),
+        output_dir=options.output_dir,
+        caching=options.caching,
+    )
+    return run, tracking
+
+
+def _read_config(options: RunOptions) -> Config:
+    """The configuration; data that are chosen on the command line bring their name along."""
+    config = read_config(Path(options.config), options.settings)
+    is_named = any(setting.partition("=")[0].strip() == "dataset_name" for setting in options.settings)
+    if options.data is None or is_named:
+        return config
+    return config.model_copy(update={"dataset_name": Path(options.data).stem})
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path.absolute() if path else None
