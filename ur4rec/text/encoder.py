@@ -18,6 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from jaxtyping import Float32
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import get_device_name
+from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from ur4rec.storage.artifacts import sha256_file
@@ -70,7 +71,7 @@ class Encoder:
         Raises:
             EncoderError: The model yields something that is no vector of finite, positive length.
         """
-        order = np.argsort([-len(text) for text in texts], kind="stable")
+        order = np.argsort([-length for length in self._count_tokens(texts)], kind="stable")
         vectors: Float32[np.ndarray, "Q T"] | None = None
         for start in range(0, len(texts), batch_size):
             rows = order[start : start + batch_size]
@@ -81,6 +82,14 @@ class Encoder:
             advance(len(rows))
         assert vectors is not None
         return vectors
+
+    def _count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Length of every text as the model reads it; in characters if its tokenizer is of no common kind."""
+        tokenizer = self.model.tokenizer
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            return [len(text) for text in texts]
+        encoded = tokenizer(list(texts), return_attention_mask=False, verbose=False)
+        return [len(tokens) for tokens in encoded["input_ids"]]
 
     def _encode_batch(self, texts: list[str]) -> Float32[np.ndarray, "B T"]:
         encoded = self.model.encode(texts, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)

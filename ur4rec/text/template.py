@@ -1,6 +1,6 @@
 """Sentences filled in from counts: the wording of the offline provider.
 
-Shares are rounded to 5 % and lists kept to three entries, so that equal tastes give equal sentences (which
+Shares are rounded to 10 % and lists kept to three entries, so that equal tastes give equal sentences (which
 are encoded once) and a text varies with what it says of a user, not with how it puts it.
 """
 
@@ -179,8 +179,8 @@ def _describe_period(year: int) -> str:
 
 
 def _percent(share: float) -> str:
-    """Rounded to 5 %."""
-    return f"{math.floor(share * 20 + 0.5) * 5}%"
+    """Rounded to 10 %."""
+    return f"{math.floor(share * 10 + 0.5) * 10}%"
 
 
 def _join(words: Iterable[str]) -> str:
