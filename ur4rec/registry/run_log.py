@@ -54,9 +54,7 @@ def find_preset_run(tracking_uri: str | None) -> str | None:
     To be called before `open_mlflow`, which sets `MLFLOW_TRACKING_URI` for its duration.
     """
     elsewhere = (
-        tracking_uri
-        and TRACKING_URI in os.environ
-        and resolve_tracking_uri(tracking_uri) != resolve_tracking_uri(None)
+        tracking_uri and TRACKING_URI in os.environ and resolve_tracking_uri(tracking_uri) != resolve_tracking_uri(None)
     )
     return None if elsewhere else os.environ.get(RUN_ID)
 
