@@ -89,7 +89,7 @@ def test_inline_history_is_scored_and_excluded(recommender):
     table = recommender.recommend(histories=[["a", "d"]], k=3)
     assert table["item_id"].tolist() == ["f", "e", "c"]
     assert set(table["source"]) == {"history"}
-    assert table["user_id"].isna().all()
+    assert table["user_id"].tolist() == [None, None, None]
     assert recommender.recommend(histories=[["a", "d"]], k=1, exclude_seen=False)["item_id"].tolist() == ["d"]
 
 

@@ -10,6 +10,6 @@ from ur4rec.config_section import ConfigSection
 class RegistryConfig(ConfigSection):
     """Where in MLflow a trained model goes."""
 
-    registered_model_name: str = Field("ur4rec", min_length=1, pattern=r"^[^/:]+$")
+    registered_model_name: str = Field("ur4rec", min_length=1, pattern=r"^[\w.\- ]+$")
     experiment_name: str = Field("ur4rec", min_length=1)
     challenger_alias: str = Field("challenger", pattern=r"^(?!latest$|v\d+$)[A-Za-z0-9_\-]+$")

@@ -14,12 +14,13 @@ import ur4rec
 from ur4rec.columns import ITEM_ID, TITLE, USER_ID
 from ur4rec.registry.bundle import Bundle, load_bundle
 from ur4rec.registry.tracking import prepare_mlflow
-from ur4rec.storage.code_digest import code_digest
+from ur4rec.storage.code_digest import code_digest, find_sources
 
 if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 CODE_FILE = "pyfunc_model.py"
+SERVED_MODULE = "ur4rec.registry.pyfunc_model"
 EXAMPLE_HISTORY = 3
 REQUIREMENTS = ("jaxtyping", "mlflow", "numpy", "pandas", "pyarrow", "pydantic", "torch")
 """Distributions that serving imports; training, text and pipelines need more."""
@@ -28,7 +29,7 @@ REQUIREMENTS = ("jaxtyping", "mlflow", "numpy", "pandas", "pyarrow", "pydantic",
 def save_model_package(bundle: Path, folder: Path, model: Model) -> None:
     """Writes a folder that `mlflow.pyfunc.load_model` reads, without pickle and without inference of requirements.
 
-    The sources of `ur4rec` go along, so the model loads where the package is not installed.
+    The sources of `ur4rec` that serving needs go along, so the model loads where the package is not installed.
 
     Args:
         bundle: A bundle folder.
@@ -82,7 +83,8 @@ def make_example(bundle: Bundle) -> pd.DataFrame:
     """One known user, one inline history, one unknown user."""
     known = next(iter(bundle.user_index))
     history = [str(bundle.item_ids[index]) for index in bundle.fallback_order[:EXAMPLE_HISTORY]]
-    return pd.DataFrame({USER_ID: [known, None, "a user never seen"], "history": [None, history, None]})
+    users = pd.Series([known, None, "a user never seen"], dtype=object)  # None is JSON's null, NaN is nothing
+    return pd.DataFrame({USER_ID: users, "history": [None, history, None]})
 
 
 def list_requirements() -> list[str]:
@@ -91,17 +93,19 @@ def list_requirements() -> list[str]:
 
 
 def copy_sources(folder: Path) -> Path:
-    """Copies the sources of `ur4rec` into `folder`, without caches.
+    """Copies the sources that serving needs into `folder`; returns the package's copy.
 
     The installed package asks its metadata for the version; the copy has none, so it holds the number itself.
     """
-    target = folder / "ur4rec"
-    source = Path(ur4rec.__file__).parent
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    (target / "__init__.py").write_text(f'"""{ur4rec.__doc__}"""\n\n__version__ = "{ur4rec.__version__}"\n')
-    return target
+    for name, source in find_sources(SERVED_MODULE).items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    package = folder / ur4rec.__name__
+    (package / "__init__.py").write_text(f'"""{ur4rec.__doc__}"""\n\n__version__ = "{ur4rec.__version__}"\n')
+    return package
 
 
 def describe_code() -> str:
     """Version of `ur4rec` and a digest of the sources that serve a model."""
-    return f"{ur4rec.__version__}+{code_digest('ur4rec.registry.pyfunc_model')[:12]}"
+    return f"{ur4rec.__version__}+{code_digest(SERVED_MODULE)[:12]}"

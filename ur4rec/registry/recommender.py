@@ -182,9 +182,10 @@ class Recommender:
     def _tabulate(self, answers: list[_Answer]) -> pd.DataFrame:
         lengths = [len(answer.items) for answer in answers]
         items = _join([answer.items for answer in answers], np.int64)
+        user_ids = np.repeat(np.array([answer.request.user_id for answer in answers], dtype=object), lengths)
         columns = {
             "request": np.repeat([answer.request.number for answer in answers], lengths).astype(np.int64),
-            USER_ID: np.repeat(np.array([answer.request.user_id for answer in answers], dtype=object), lengths),
+            USER_ID: pd.Series(user_ids, dtype=object),  # a string column would turn None into NaN, which is no JSON
             "rank": _join([np.arange(1, length + 1) for length in lengths], np.int64),
             ITEM_ID: self.bundle.item_ids[items],
             TITLE: self.bundle.titles[items],

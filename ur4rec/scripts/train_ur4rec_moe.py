@@ -27,7 +27,7 @@ def main(
         Path, typer.Option("--llm_data_dir", help="Text embeddings or texts, or a folder that holds them.", exists=True)
     ],
     output_dir: Annotated[Path, typer.Option("--output_dir", help="Gets the eleven files and logs/.")],
-    config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.", exists=True)] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file, or a shipped one: toy.")] = None,
     epochs_per_stage: Annotated[int | None, typer.Option("--epochs_per_stage", help="Overrides the file.")] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Overrides the file.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",

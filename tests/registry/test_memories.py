@@ -1,0 +1,73 @@
+import json
+import shutil
+
+import pytest
+import torch
+
+from ur4rec.data.sequences import load_sequences
+from ur4rec.registry.bundle import write_bundle
+from ur4rec.registry.loading import open_recommender
+from ur4rec.registry.memories import MemoryLookupError, describe_user, memory_statistics
+from ur4rec.storage.artifacts import ArtifactError
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, trained):
+    path = tmp_path_factory.mktemp("bundle") / "bundle"
+    write_bundle(trained.sequences, trained.checkpoint, path)
+    return path
+
+
+def test_statistics_count_users_with_at_least_one_update(bundle):
+    state = torch.load(bundle / "memories.pt", weights_only=True)
+    used = state["memory_size"] > 0
+    statistics = memory_statistics(bundle)
+    assert statistics["total_users"] == 30
+    assert statistics["users_with_memory"] == used.sum()
+    assert statistics["avg_interaction_count"] == pytest.approx(state["absorbed"][used].double().mean().item())
+
+
+def test_one_user_in_detail(bundle, trained):
+    sequences = load_sequences(trained.sequences)
+    state = torch.load(bundle / "memories.pt", weights_only=True)
+    user = int(state["memory_size"].argmax())
+    report = describe_user(bundle, sequences.user_ids[user])
+    assert report.absorbed == sequences.histories("full").lengths[user]
+    assert report.pending == report.absorbed % trained.config.interaction_threshold
+    assert len(report.norms) == int(state["memory_size"][user])
+    assert report.norms[0] == pytest.approx(state["history"][user, 0].norm().item())
+    assert report.similarities[0] == pytest.approx(1)
+    assert report.last_update.startswith("1970-01-12")
+
+
+def test_outputs_need_the_sequences_for_the_ids(trained):
+    outputs = trained.results.parent
+    with pytest.raises(ArtifactError, match="--sequences"):
+        describe_user(outputs, "u03")
+    assert describe_user(outputs, "u03", trained.sequences).user_id == "u03"
+
+
+def test_an_unknown_user_is_named(bundle):
+    with pytest.raises(MemoryLookupError, match="no user 'stranger'"):
+        describe_user(bundle, "stranger")
+
+
+def test_a_model_without_memory_says_so(bundle, tmp_path):
+    shutil.copytree(bundle, tmp_path / "bundle")
+    torch.save({}, tmp_path / "bundle/memories.pt")
+    with pytest.raises(MemoryLookupError, match="max_memory_size: 0"):
+        describe_user(tmp_path / "bundle", "u03")
+
+
+def test_bundle_and_outputs_recommend_the_same(bundle, trained):
+    outputs = trained.results.parent
+    users = list(json.loads((bundle / "user_map.json").read_text()))[:4]
+    from_bundle = open_recommender(bundle).recommend(users)
+    assert open_recommender(outputs, trained.sequences).recommend(users).equals(from_bundle)
+
+
+def test_outputs_without_sequences_are_explained(trained, tmp_path):
+    with pytest.raises(ArtifactError, match="name the sequences it was trained on"):
+        open_recommender(trained.results.parent)
+    with pytest.raises(ArtifactError, match="nowhere: not found"):
+        open_recommender(tmp_path / "nowhere")

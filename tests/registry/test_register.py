@@ -1,0 +1,236 @@
+"""Real MLflow on sqlite: what is logged, what is registered, what a loaded model answers."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+
+from ur4rec.data.sequences import load_sequences
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.register import register_model
+from ur4rec.registry.tracking import RegistryError, open_mlflow
+from ur4rec.storage.artifacts import ArtifactError
+
+CHALLENGER = "models:/ur4rec@challenger"
+COLUMNS = ["request", "user_id", "rank", "item_id", "title", "score", "source"]
+
+
+@pytest.fixture
+def first(trained, tracking_uri, tmp_path):
+    return register_model(*trained.inputs, RegistryConfig(), tmp_path / "registration.json", tracking_uri)
+
+
+def predict(tracking_uri, request, **params):
+    with open_mlflow(tracking_uri):
+        return mlflow.pyfunc.load_model(CHALLENGER).predict(pd.DataFrame(request), params=params or None)
+
+
+def test_the_alias_serves_known_inline_and_unknown_users(registered, trained):
+    request = {"user_id": ["u03", None, "stranger"], "history": [None, ["i05", "i06"], None]}
+    table = predict(registered.tracking_uri, request)
+    assert list(table.columns) == COLUMNS
+    assert table.groupby("request")["source"].unique().map(list).to_dict() == {
+        0: ["user"],
+        1: ["history"],
+        2: ["fallback"],
+    }
+    sequences = load_sequences(trained.sequences)
+    histories = sequences.histories("full")
+    user = sequences.user_ids.index("u03")
+    seen = {sequences.item_ids[i] for i in histories.items[histories.offsets[user] : histories.offsets[user + 1]]}
+    assert seen.isdisjoint(table[table["request"] == 0]["item_id"])
+    assert {"i05", "i06"}.isdisjoint(table[table["request"] == 1]["item_id"])
+    assert (table.groupby("request").size() == 10).all()
+    assert set(table["title"]) <= set(sequences.items["title"])
+
+
+def test_parameters_and_single_columns_work(registered):
+    assert predict(registered.tracking_uri, {"user_id": ["u03"]}, k=3)["rank"].tolist() == [1, 2, 3]
+    history = {"history": [["i05", "i06"]]}
+    unseen = predict(registered.tracking_uri, history, k=24)
+    every = predict(registered.tracking_uri, history, k=24, exclude_seen=False)
+    assert set(every["item_id"]) - set(unseen["item_id"]) == {"i05", "i06"}
+
+
+def test_a_request_of_another_shape_is_refused(registered):
+    with pytest.raises(RegistryError, match="user_id"):
+        predict(registered.tracking_uri, {"user_id": [3]})
+
+
+def test_the_input_example_fits_the_signature(registered):
+    with open_mlflow(registered.tracking_uri):
+        model = mlflow.pyfunc.load_model(CHALLENGER)
+        assert model.metadata.signature.inputs.input_names() == ["user_id", "history"]
+        assert model.predict(model.input_example)["source"].unique().tolist() == ["user", "history", "fallback"]
+        served = Path(mlflow.artifacts.download_artifacts(f"{CHALLENGER}/serving_input_example.json")).read_text()
+        assert "null" in served
+        assert "NaN" not in served
+        requirements = Path(mlflow.artifacts.download_artifacts(f"{CHALLENGER}/requirements.txt")).read_text()
+    assert f"pandas=={pd.__version__}" in requirements
+    assert "+cpu" not in requirements
+
+
+def test_the_run_shows_config_curves_metrics_and_files(registered, trained):
+    results = json.loads(trained.results.read_text())
+    with open_mlflow(registered.tracking_uri) as client:
+        run = client.get_run(registered.registration.run_id)
+        assert run.info.status == "FINISHED"
+        assert run.data.params["sasrec_hidden_dim"] == "16"
+        assert run.data.params == {key: str(value) for key, value in results["config"].items()}
+        for stage in ("pretrain_sasrec", "pretrain_retriever", "joint_finetune", "end_to_end"):
+            curve = client.get_metric_history(run.info.run_id, f"{stage}/ndcg_at_10")
+            assert [point.step for point in curve] == [0, 1]
+            assert client.get_metric_history(run.info.run_id, f"{stage}/loss")
+        estimate = results["test"]["UR4RecV2MoE"]["ndcg@10"]
+        assert run.data.metrics["test/UR4RecV2MoE/ndcg_at_10"] == pytest.approx(estimate["value"])
+        assert run.data.metrics["test/UR4RecV2MoE/ndcg_at_10_ci95_low"] == pytest.approx(estimate["ci95"][0])
+        assert run.data.metrics["test/UR4RecV2MoE/ndcg_at_10_ci95_high"] == pytest.approx(estimate["ci95"][1])
+        files = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert files == {"results.json", "report.html", "model_config.json", "manifests"}
+        manifests = {file.path for file in client.list_artifacts(run.info.run_id, "manifests")}
+        assert manifests == {f"manifests/{name}.json" for name in ("sequences", "checkpoint", "memories")}
+        assert run.outputs.model_outputs
+        model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
+        assert "test/UR4RecV2MoE/ndcg_at_10" in {metric.key for metric in model.metrics}
+
+
+def test_the_version_carries_tags(registered, trained):
+    with open_mlflow(registered.tracking_uri) as client:
+        tags = client.get_model_version("ur4rec", registered.registration.version).tags
+    results = json.loads(trained.results.read_text())
+    assert tags["ur4rec.dataset_digest"] == results["dataset"]["digest"]
+    assert float(tags["ur4rec.test_ndcg_at_10"]) == pytest.approx(
+        results["test"]["UR4RecV2MoE"]["ndcg@10"]["value"], abs=1e-6
+    )
+    assert tags["ur4rec.protocol"].startswith("leave_one_out, full ranking")
+    assert len(tags["ur4rec.config_digest"]) == 64
+    assert tags["ur4rec.code_version"].startswith("0.")
+
+
+def test_registration_is_written(registered):
+    written = json.loads((registered.folder / "registration.json").read_text())
+    assert written == registered.registration.model_dump()
+    assert written == {
+        "name": "ur4rec",
+        "version": "1",
+        "alias": "challenger",
+        "run_id": registered.registration.run_id,
+        "model_uri": "models:/ur4rec/1",
+        "tracking_uri": registered.tracking_uri,
+    }
+
+
+def test_artifacts_lie_beside_the_database(registered):
+    assert {path.name for path in (registered.folder / "mlflow").iterdir()} == {"mlflow.db", "mlartifacts"}
+    assert not (registered.folder / "mlruns").exists()
+
+
+def test_a_retrained_model_is_version_2_and_a_retried_task_makes_none(
+    first, retrained, trained, tracking_uri, tmp_path
+):
+    second = register_model(*retrained.inputs, RegistryConfig(), tmp_path / "second.json", tracking_uri)
+    assert second.version == "2"
+    assert second.run_id != first.run_id
+    with open_mlflow(tracking_uri) as client:
+        assert str(client.get_model_version_by_alias("ur4rec", "challenger").version) == "2"
+    again = register_model(*trained.inputs, RegistryConfig(), tmp_path / "again.json", tracking_uri)
+    assert again == first
+    with open_mlflow(tracking_uri) as client:
+        assert len(client.search_model_versions("name = 'ur4rec'")) == 2
+        assert str(client.get_model_version_by_alias("ur4rec", "challenger").version) == "1"
+
+
+def test_a_version_whose_files_are_gone_is_made_again(first, trained, tracking_uri, tmp_path):
+    for path in (tmp_path / "mlflow/mlartifacts").rglob("MLmodel"):
+        path.unlink()
+    again = register_model(*trained.inputs, RegistryConfig(), tmp_path / "again.json", tracking_uri)
+    assert again.version == "2"
+
+
+def test_a_preset_run_is_used_and_left_open(trained, tracking_uri, tmp_path, monkeypatch):
+    with open_mlflow(tracking_uri) as client:
+        preset = client.create_run(client.create_experiment("kfp"))
+        client.log_param(preset.info.run_id, "seed", "set by someone else")
+    monkeypatch.setenv("MLFLOW_RUN_ID", preset.info.run_id)
+    registration = register_model(*trained.inputs, RegistryConfig(), tmp_path / "registration.json", tracking_uri)
+    assert registration.run_id == preset.info.run_id
+    with open_mlflow(tracking_uri) as client:
+        run = client.get_run(preset.info.run_id)
+        assert run.info.status == "RUNNING"
+        assert run.data.params["seed"] == "set by someone else"
+        assert run.data.params["sasrec_hidden_dim"] == "16"
+        assert client.get_experiment_by_name("ur4rec") is None
+
+
+def test_a_preset_run_that_is_not_there_is_named(trained, tracking_uri, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with pytest.raises(RegistryError, match=r"MLFLOW_RUN_ID=0{32}: no such run"):
+        register_model(*trained.inputs, RegistryConfig(), tmp_path / "registration.json", tracking_uri)
+
+
+def test_a_preset_run_of_another_server_is_ignored(trained, tracking_uri, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere.invalid")
+    registration = register_model(*trained.inputs, RegistryConfig(), tmp_path / "registration.json", tracking_uri)
+    assert registration.run_id != "0" * 32
+
+
+def test_a_failure_marks_its_own_run_and_registers_nothing(trained, tracking_uri, tmp_path, monkeypatch):
+    def fail(*args: object) -> None:
+        raise MlflowException("disk full")
+
+    monkeypatch.setattr("ur4rec.registry.register.save_model_package", fail)
+    with pytest.raises(RegistryError, match="disk full"):
+        register_model(*trained.inputs, RegistryConfig(), tmp_path / "registration.json", tracking_uri)
+    with open_mlflow(tracking_uri) as client:
+        experiment = client.get_experiment_by_name("ur4rec")
+        assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FAILED"]
+        assert not client.search_registered_models()
+    assert not (tmp_path / "registration.json").exists()
+
+
+@pytest.mark.parametrize("missing", ["report", "results"])
+def test_a_missing_input_is_named_before_anything_is_logged(trained, tracking_uri, tmp_path, missing):
+    inputs = list(trained.inputs)
+    inputs[3 if missing == "results" else 4] = tmp_path / "nowhere"
+    with pytest.raises((ArtifactError, ValueError), match="nowhere: not found; run the evaluation first"):
+        register_model(*inputs, RegistryConfig(), tmp_path / "registration.json", tracking_uri)
+    assert not (tmp_path / "mlflow/mlartifacts").exists()
+
+
+def test_names_come_from_the_configuration(trained, tracking_uri, tmp_path):
+    config = RegistryConfig(registered_model_name="films", experiment_name="trial", challenger_alias="next")
+    registration = register_model(*trained.inputs, config, tmp_path / "registration.json", tracking_uri)
+    assert registration.model_uri == "models:/films/1"
+    with open_mlflow(tracking_uri) as client:
+        assert str(client.get_model_version_by_alias("films", "next").version) == "1"
+        assert client.get_experiment_by_name("trial") is not None
+
+
+SCRIPT = """
+import sys
+import mlflow, pandas
+model = mlflow.pyfunc.load_model("models:/ur4rec@challenger")
+table = model.predict(pandas.DataFrame({"user_id": ["u03", "stranger"]}), params={"k": 2})
+import ur4rec.registry.recommender as served
+print(served.__file__)
+print(table["item_id"].tolist())
+foreign = {"kfp", "typer", "sentence_transformers", "matplotlib"}
+print(sorted(foreign & {name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def test_a_loaded_model_brings_its_own_sources(registered):
+    # -I: neither the working directory nor PYTHONPATH; the model's folder comes first on the path.
+    code = f"import os; os.environ['MLFLOW_TRACKING_URI'] = {registered.tracking_uri!r}\n{SCRIPT}"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=registered.folder)
+    assert done.returncode == 0, done.stderr
+    source, items, foreign = done.stdout.strip().splitlines()[-3:]
+    assert Path(source).is_relative_to(registered.folder / "mlflow/mlartifacts")
+    assert len(json.loads(items.replace("'", '"'))) == 4
+    assert foreign == "[]"

@@ -1,0 +1,96 @@
+import os
+
+import mlflow
+import pytest
+
+from ur4rec.registry.tracking import (
+    RegistryError,
+    ensure_experiment,
+    open_mlflow,
+    prepare_mlflow,
+    public_uri,
+    resolve_tracking_uri,
+)
+
+
+@pytest.mark.parametrize(
+    ("uri", "public"),
+    [
+        ("http://ann:s3cret@mlflow.example:5000/base", "http://mlflow.example:5000/base"),
+        ("https://token@mlflow.example", "https://mlflow.example"),
+        ("https://mlflow.example:443/?key=s3cret", "https://mlflow.example:443/"),
+        ("postgresql://ann:s3cret@db/mlflow?sslmode=require", "postgresql://db/mlflow"),
+        ("sqlite:////data/a@b.db", "sqlite:////data/a@b.db"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_public_uri_has_no_credentials(uri, public):
+    assert public_uri(uri) == public
+
+
+def test_the_address_is_the_argument_then_the_environment_then_a_local_file(tracking_uri, tmp_path, monkeypatch):
+    assert resolve_tracking_uri(None) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://from.environment")
+    assert resolve_tracking_uri(None) == "http://from.environment"
+    assert resolve_tracking_uri("http://from.argument") == "http://from.argument"
+
+
+def test_a_relative_database_becomes_absolute_and_gets_its_folder(tracking_uri, tmp_path):
+    assert resolve_tracking_uri("sqlite:///deep/er/m.db") == f"sqlite:///{tmp_path}/deep/er/m.db"
+    assert (tmp_path / "deep/er").is_dir()
+
+
+@pytest.mark.parametrize("before", [None, "sqlite:////somewhere/else.db"])
+def test_the_global_address_is_put_back(tracking_uri, monkeypatch, before):
+    if before:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", before)
+    with open_mlflow(tracking_uri) as client:
+        assert client.tracking_uri == mlflow.get_tracking_uri() == tracking_uri
+    assert os.environ.get("MLFLOW_TRACKING_URI") == before
+    assert mlflow.get_tracking_uri() != tracking_uri
+
+
+def test_telemetry_is_off_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("DO_NOT_TRACK", raising=False)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    prepare_mlflow()
+    assert os.environ["DO_NOT_TRACK"] == "true"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "false"
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password(tracking_uri, monkeypatch, free_port):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with (
+        pytest.raises(RegistryError) as caught,
+        open_mlflow(f"http://ann:s3cret@127.0.0.1:{free_port}") as client,
+    ):
+        ensure_experiment(client, "ur4rec")
+    message = str(caught.value)
+    assert message.startswith(f"MLflow at http://127.0.0.1:{free_port}: ")
+    assert message.endswith("that `mlflow server` is up, or unset it to use a local mlflow.db")
+    assert "s3cret" not in message
+
+
+def test_a_file_that_is_no_database_is_named(tracking_uri, tmp_path):
+    (tmp_path / "broken.db").write_text("not a database, but long enough to be read as a header of one")
+    with (
+        pytest.raises(RegistryError, match=r"broken\.db: .*not a database"),
+        open_mlflow(f"sqlite:///{tmp_path}/broken.db"),
+    ):
+        pass
+
+
+def test_an_experiment_is_made_once(tracking_uri):
+    with open_mlflow(tracking_uri) as client:
+        assert ensure_experiment(client, "ur4rec") == ensure_experiment(client, "ur4rec")
+        location = client.get_experiment_by_name("ur4rec").artifact_location
+        assert location.startswith("file:///")
+        assert location.endswith("/mlflow/mlartifacts")
+
+
+def test_a_deleted_experiment_is_explained(tracking_uri):
+    with open_mlflow(tracking_uri) as client:
+        experiment_id = ensure_experiment(client, "ur4rec")
+        client.delete_experiment(experiment_id)
+        with pytest.raises(RegistryError, match=f"restore --experiment-id {experiment_id}"):
+            ensure_experiment(client, "ur4rec")

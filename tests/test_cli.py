@@ -1,0 +1,276 @@
+"""The command line, end to end on small data, and what it says when something is wrong."""
+
+import csv
+import json
+import random
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ur4rec import __version__
+from ur4rec.cli import app
+from ur4rec.registry.tracking import prepare_mlflow
+from ur4rec.scripts.train_ur4rec_moe import app as script
+
+prepare_mlflow()
+with warnings.catch_warnings():
+    # MLflow warns about its own type hints while it is imported.
+    warnings.simplefilter("ignore")
+    import mlflow.pyfunc  # noqa: F401
+
+# Of MLflow about its own dependencies.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:mlflow"),
+]
+
+STAGES = ("pretrain_sasrec", "pretrain_retriever", "joint_finetune", "end_to_end")
+COMMANDS = [
+    [],
+    ["data"],
+    ["data", "fetch"],
+    ["data", "preprocess"],
+    ["data", "show"],
+    ["text"],
+    ["text", "generate"],
+    ["text", "encode"],
+    ["train"],
+    ["evaluate"],
+    ["register"],
+    ["recommend"],
+    ["memory"],
+    ["memory", "stats"],
+    ["memory", "show"],
+]
+runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
+
+
+def run(*arguments: object, application=app) -> str:
+    result = runner.invoke(application, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output + str(result.exception)
+    return result.stdout
+
+
+def fail(*arguments: object, application=app) -> str:
+    """The error line of a command that must end with exit code 2."""
+    result = runner.invoke(application, [str(argument) for argument in arguments])
+    assert result.exit_code == 2, (result.exit_code, result.output, result.exception)
+    assert "Traceback" not in result.output
+    return result.stderr
+
+
+def write_plays(path: Path) -> Path:
+    source = random.Random(1)
+    rows: list[tuple[object, ...]] = [("user_id", "item_id", "timestamp"), ("shy", "i01", 5)]
+    for user in range(1, 21):
+        for step, item in enumerate(source.sample(range(1, 19), 12)):
+            rows.append((f"u{user:02}", f"i{item:02}", 1_000_000 + 1000 * user + step))
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Everything up to the registered model, made with the commands a user types."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "config.yaml").write_text("dataset_name: plays\n")
+    config = ("--config", folder / "config.yaml")
+    toy = ("--config", "toy", "--set", "epochs_per_stage=1", "--set", "bootstrap_samples=100")
+    sequences, texts, embeddings, outputs = (folder / name for name in ("sequences", "texts", "embeddings", "outputs"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv("MLFLOW_RUN_ID", raising=False)
+        steps = {
+            "preprocess": run("data", "preprocess", write_plays(folder / "plays.csv"), "-o", sequences, *config),
+            "generate": run("text", "generate", sequences, "-o", texts),
+            "encode": run("text", "encode", sequences, texts, "-o", embeddings, "--device", "cpu"),
+            "train": run("train", sequences, embeddings, "-o", outputs, *toy, "--device", "cpu"),
+        }
+        last = outputs / "stages/end_to_end"
+        steps["register"] = run("register", sequences, last / "checkpoint", last / "memories", "--outputs", outputs)
+    (folder / "steps.json").write_text(json.dumps(steps))
+    return folder
+
+
+@pytest.fixture
+def steps(folder) -> dict[str, str]:
+    texts: dict[str, str] = json.loads((folder / "steps.json").read_text())
+    return texts
+
+
+def test_version():
+    assert run("--version") == f"ur4rec {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_every_command_has_an_example_where_it_does_something(command):
+    text = run(*command, "--help")
+    assert "Usage:" in text
+    if command and command not in (["data"], ["text"], ["memory"]):
+        assert f"ur4rec {' '.join(command)}" in text.partition("For example")[2]
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['ur4rec', '--help']\n"
+        "from ur4rec.cli import app\n"
+        "try: app()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'mlflow', 'pandas', 'numpy', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_preprocess_tells_what_was_left_out(steps):
+    assert "users left out: user below min seq len" in steps["preprocess"]
+
+
+def test_show_counts(folder):
+    text = run("data", "show", folder / "sequences")
+    assert text.startswith("plays")
+    assert "users left out" in text
+    counts = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in text.splitlines() if "│" in line}
+    assert counts["users"] == "20"
+    assert counts["interactions"] == "240"
+    assert counts["test targets"] == "20"
+
+
+def test_train_leaves_the_files_and_shows_stages_and_systems(folder, steps):
+    outputs = folder / "outputs"
+    for stage in STAGES:
+        assert (outputs / f"{stage}_best.pt").is_file()
+        assert (outputs / f"{stage}_memories.pt").is_file()
+        assert stage in steps["train"]
+    for name in ("final_model.pt", "final_memories.pt", "results.json", "report.html", "model_config.json"):
+        assert (outputs / name).is_file()
+    assert list((outputs / "logs").rglob("events.out.tfevents.*"))
+    results = json.loads((outputs / "results.json").read_text())
+    for system, metrics in results["test"].items():
+        assert system in steps["train"]
+        assert f"{metrics['ndcg@10']['value']:.4f}" in steps["train"]
+    assert set(results["timings_s"]) >= {"preprocess_sequences", "encode_text", *STAGES, "evaluate"}
+
+
+def test_evaluate_repeats_the_numbers(folder, tmp_path):
+    checkpoint = folder / "outputs/stages/end_to_end/checkpoint"
+    settings = ("--set", "bootstrap_samples=100")
+    text = run("evaluate", folder / "sequences", checkpoint, "-o", tmp_path / "again", *settings)
+    again = json.loads((tmp_path / "again/results.json").read_text())
+    assert again["test"] == json.loads((folder / "outputs/results.json").read_text())["test"]
+    assert "UR4RecV2MoE" in text
+    assert (tmp_path / "again/report.html").is_file()
+
+
+def test_a_single_stage_and_the_next(folder, tmp_path):
+    sequences, embeddings = folder / "sequences", folder / "embeddings"
+    toy = ("--config", "toy", "--set", "epochs_per_stage=1", "--device", "cpu")
+    text = run("train", sequences, "--stage", "pretrain_sasrec", "-o", tmp_path / "one", *toy)
+    assert "pretrain_sasrec" in text
+    first = ("--previous", tmp_path / "one")
+    run("train", sequences, embeddings, "--stage", "pretrain_retriever", *first, "-o", tmp_path / "two", *toy)
+    assert (tmp_path / "two/checkpoint/pretrain_retriever_best.pt").is_file()
+    assert (tmp_path / "two/checkpoint/pretrain_sasrec_best.pt").is_file()
+
+
+def test_register_says_where_the_model_went(folder, steps):
+    registration = json.loads((folder / "outputs/registration.json").read_text())
+    assert registration["tracking_uri"] == f"sqlite:///{folder}/mlflow.db"
+    assert registration["run_id"] in steps["register"]
+
+
+def recommended(text: str) -> list[str]:
+    rows = [line.split("│") for line in text.splitlines() if line.startswith("│")]
+    return [row[2].strip() for row in rows]
+
+
+def test_registry_and_outputs_recommend_the_same(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    outputs = ("--model", folder / "outputs", "--sequences", folder / "sequences")
+    registered = run("recommend", "--user", "u03", "-k", 4)
+    assert len(recommended(registered)) == 4
+    assert recommended(run("recommend", "--user", "u03", "-k", 4, *outputs)) == recommended(registered)
+    history = ("recommend", "--history", "i02, i03,nope", "-k", 18)
+    text = run(*history, *outputs)
+    assert "1 item(s) of the history are not in the catalogue" in text
+    assert {"i02", "i03"}.isdisjoint(recommended(text))
+    assert set(recommended(run(*history, *outputs, "--include-seen"))) > {"i02", "i03"}
+    assert "popular recently" in run("recommend", "--user", "nobody", *outputs)
+
+
+def test_memory_commands(folder):
+    text = run("memory", "stats", "--model", folder / "outputs")
+    assert "total_users" in text
+    shown = run("memory", "show", "u03", "--model", folder / "outputs", "--sequences", folder / "sequences")
+    assert "user u03: 10 interactions read" in shown
+    assert "slots, newest first" in shown
+
+
+def test_script_with_the_old_options_leaves_the_eleven_files(folder, tmp_path):
+    # data_dir holds the sequences, llm_data_dir holds texts that are not encoded yet.
+    arguments = ["--data_dir", folder / "sequences", "--llm_data_dir", folder / "texts"]
+    arguments += ["--output_dir", tmp_path / "out", "--epochs_per_stage", 1, "--patience", 1, "--device", "cpu"]
+    run(*arguments, "--config", "toy", application=script)
+    eleven = {f"{stage}_{kind}.pt" for stage in STAGES for kind in ("best", "memories")}
+    eleven |= {"final_model.pt", "final_memories.pt", "results.json"}
+    assert eleven <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert (tmp_path / "out/text_embeddings/manifest.json").is_file()
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert results["config"]["epochs_per_stage"] == 1
+    assert results["config"]["patience"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["recommend"], "expected either --user"),
+        (["recommend", "--user", "1", "--history", "2"], "expected either --user"),
+        (["recommend", "--user", "1", "--model", "nowhere"], "nowhere: not found"),
+        (["recommend", "--user", "1", "--model", "."], "--sequences"),
+        (["data", "fetch", "ml-100"], "did you mean 'ml-100k'?"),
+        (["data", "preprocess", "plays.csv", "--set", "min_seq=5"], "did you mean 'min_seq_len'?"),
+        (["data", "preprocess", "plays.csv", "--set", "min_seq_len"], "expected KEY=VALUE"),
+        (["data", "preprocess", "plays.csv", "--config", "absent.yaml"], "absent.yaml"),
+        (["data", "preprocess", "plays.csv", "--set", "min_rating=[1"], "min_rating"),
+        (["data", "show", "."], "manifest.json: not found"),
+        (["train", "."], "EMBEDDINGS: missing"),
+        (["train", ".", ".", "--stage", "end_to_end"], "--previous: missing"),
+        (["train", ".", ".", "--stage", "stage5"], "stage5"),
+        (["train", "."], "EMBEDDINGS"),
+        (["evaluate", ".", "."], "not found"),
+        (["memory", "stats", "--model", "."], "not found"),
+        (["memory", "show", "u1", "--model", "."], "--sequences"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_errors_are_one_line_and_exit_code_2(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    write_plays(tmp_path / "plays.csv")
+    assert message in fail(*arguments)
+
+
+def test_an_error_is_a_single_line_and_debug_shows_the_exception(tmp_path):
+    line = fail("data", "show", tmp_path)
+    assert line.startswith("Error: ")
+    assert line.count("\n") == 1
+    result = runner.invoke(app, ["--debug", "data", "show", str(tmp_path)])
+    assert result.exit_code == 1
+    assert type(result.exception).__name__ == "ArtifactError"
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"), [("--data_dir", "holds no sequences"), ("--llm_data_dir", "neither embeddings nor texts")]
+)
+def test_script_names_the_folder_that_holds_nothing(folder, tmp_path, missing, message):
+    (tmp_path / "empty/inner").mkdir(parents=True)
+    folders = {"--data_dir": folder / "sequences", "--llm_data_dir": folder / "texts"} | {
+        missing: tmp_path / "empty/inner"
+    }
+    arguments = [part for pair in folders.items() for part in pair]
+    assert message in fail(*arguments, "--output_dir", tmp_path / "out", application=script)
