@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,27 @@ def lock_folder(folder: Path) -> Iterator[None]:
         raise FolderInUseError(
             f"{folder}: another run is using it ({LOCK} is locked); wait for its end or choose another folder"
         ) from None
+
+
+@contextmanager
+def open_cache(pipeline_root: Path, reuse: bool) -> Iterator[Path]:
+    """The folder where `kfp.local` looks for results and puts them.
+
+    Args:
+        pipeline_root: Where the artifacts are.
+        reuse: Whether results of earlier runs are found; otherwise new ones replace them at the end.
+    """
+    cache = pipeline_root / CACHE_FOLDER
+    cache.mkdir(parents=True, exist_ok=True)
+    if reuse:
+        yield cache
+        return
+    with tempfile.TemporaryDirectory(prefix=".kfp_cache-", dir=pipeline_root) as fresh:
+        try:
+            yield Path(fresh)
+        finally:
+            for entry in Path(fresh).glob("*.json"):
+                entry.replace(cache / entry.name)
 
 
 def forget_lost_registrations(pipeline_root: Path) -> None:

@@ -26,7 +26,8 @@ class Request(BaseModel):
     pipeline: Path
     arguments: dict[str, Any]
     pipeline_root: Path
-    caching: bool
+    cache: Path
+    """Results of earlier runs, by digest of everything they were made from."""
     outputs: Path
     """Gets the pipeline's outputs: a JSON object of name → path of the artifact."""
 
@@ -43,7 +44,8 @@ def execute(request: Request) -> dict[str, str]:
     local.init(
         local.SubprocessRunner(use_venv=False),
         pipeline_root=str(request.pipeline_root),
-        enable_caching=request.caching,
+        enable_caching=True,
+        cache_root=str(request.cache),
     )
     component = components.load_component_from_text(load_without_retries(request.pipeline))
     task = component(**request.arguments)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +20,15 @@ from typing import IO, Any
 
 from rich.console import Console
 
-from pipelines.local_cache import forget_lost_registrations, lock_folder
+from pipelines.local_cache import forget_lost_registrations, lock_folder, open_cache
 from pipelines.local_executor import INTERPRETER
 from pipelines.task_log import COLOR, Task, TaskLog, read_tasks
-from pipelines.views import open_view
+from pipelines.views import View, open_view
 
 GRACE_S = 5
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 LOG = Path("logs", "pipeline.log")
+OUTPUTS = "outputs.json"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class LocalRun:
     pipeline_root: Path
     output_dir: Path
     caching: bool = True
+    """Otherwise every task runs, and what it makes replaces what the cache held."""
 
     @property
     def log(self) -> Path:
@@ -87,20 +89,14 @@ def execute(run: LocalRun, console: Console) -> Outcome:
     tasks = read_tasks(run.pipeline)
     forget_lost_registrations(run.pipeline_root)
     run.log.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="ur4rec-run-") as scratch:
-        outputs_file = Path(scratch) / "outputs.json"
-        with (
-            run.log.open("w", encoding="utf-8") as log,
-            open_view(console, tasks, f"log: {run.log}") as view,
-            _start(run, outputs_file) as lines,
-        ):
-            follower = TaskLog(tasks)
-            for line in lines:
-                log.write(COLOR.sub("", line))
-                if changed := follower.read(line):
-                    log.flush()
-                    view.update(changed)
-        outputs = json.loads(outputs_file.read_bytes()) if outputs_file.is_file() else {}
+    with (
+        tempfile.TemporaryDirectory(prefix="ur4rec-run-") as folder,
+        open_cache(run.pipeline_root, run.caching) as cache,
+    ):
+        scratch = Path(folder)
+        with open_view(console, tasks, f"log: {run.log}") as view, _start(run, cache, scratch) as lines:
+            _follow(lines, TaskLog(tasks), run.log, view)
+        outputs = json.loads((scratch / OUTPUTS).read_bytes()) if (scratch / OUTPUTS).is_file() else {}
     return Outcome(
         tasks=tasks,
         outputs={name: Path(path) for name, path in outputs.items()},
@@ -109,21 +105,22 @@ def execute(run: LocalRun, console: Console) -> Outcome:
     )
 
 
+def _follow(lines: Iterable[str], follower: TaskLog, log: Path, view: View) -> None:
+    with log.open("w", encoding="utf-8") as file:
+        for line in lines:
+            file.write(COLOR.sub("", line))
+            if changed := follower.read(line):
+                file.flush()
+                view.update(changed)
+
+
 @contextmanager
-def _start(run: LocalRun, outputs: Path) -> Iterator[IO[str]]:
+def _start(run: LocalRun, cache: Path, scratch: Path) -> Iterator[IO[str]]:
     """What the executing process and the tasks print; none of them is left at the end."""
-    request = outputs.with_name("request.json")
-    request.write_text(
-        json.dumps(
-            {
-                "pipeline": str(run.pipeline),
-                "arguments": dict(run.arguments),
-                "pipeline_root": str(run.pipeline_root),
-                "caching": run.caching,
-                "outputs": str(outputs),
-            }
-        )
-    )
+    request = scratch / "request.json"
+    paths = {"pipeline": run.pipeline, "pipeline_root": run.pipeline_root, "cache": cache, "outputs": scratch / OUTPUTS}
+    named = {name: str(path) for name, path in paths.items()}
+    request.write_text(json.dumps({"arguments": dict(run.arguments), **named}), encoding="utf-8")
     with _stop_signals_interrupt():
         process = subprocess.Popen(  # noqa: S603  # our own module
             [sys.executable, "-m", "pipelines.local_executor", str(request)],
@@ -132,7 +129,7 @@ def _start(run: LocalRun, outputs: Path) -> Iterator[IO[str]]:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            env=_make_environment(run, outputs.parent),
+            env=_make_environment(run, scratch),
             start_new_session=True,  # so that one signal to the group reaches the tasks as well
         )
         assert process.stdout is not None
@@ -155,7 +152,7 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
 
 def _make_environment(run: LocalRun, scratch: Path) -> dict[str, str]:
     folder = run.pipeline_root / ".bin"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     interpreter = folder / INTERPRETER
     interpreter.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
     interpreter.chmod(0o755)

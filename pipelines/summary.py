@@ -146,7 +146,7 @@ def _show_end(console: Console, outcome: Outcome) -> None:
     cached = sum(task.status is Status.CACHED for task in outcome.tasks)
     executed = len(outcome.tasks) - cached
     console.print(
-        f"{executed} tasks run, {cached} cached; {outcome.seconds:.0f} s of wall time, "
+        f"tasks: {executed} run, {cached} cached; {outcome.seconds:.0f} s of wall time, "
         f"largest process {outcome.peak_memory_mb:,.0f} MB",
         highlight=False,
     )

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from kfp import dsl
+
+from components.image import IMAGE
+from components.preprocess_sequences import preprocess_sequences
+from ur4rec.config_section import ConfigError
+from ur4rec.data.sequences import load_sequences
+from ur4rec.evaluation.results import load_results
+from ur4rec.registry.register import Registration
+from ur4rec.storage.artifacts import read_artifact
+from ur4rec.text.embeddings import load_embeddings
+from ur4rec.training.checkpoints import STAGES
+
+Artifacts = dict[str, dsl.Artifact]
+
+
+def read_metrics(artifacts: Artifacts, task: str) -> dict[str, float]:
+    return json.loads(Path(artifacts[f"{task}.metrics"].path).read_text())
+
+
+def test_preprocess_sequences_writes_what_the_counts_say(artifacts: Artifacts) -> None:
+    sequences = load_sequences(Path(artifacts["preprocess-sequences.sequences"].path))
+    metrics = read_metrics(artifacts, "preprocess-sequences")
+    assert (sequences.num_users, sequences.num_items, sequences.num_interactions) == (24, 15, 24 * 12)
+    assert (metrics["num_users"], metrics["num_items"], metrics["num_interactions"]) == (24, 15, 24 * 12)
+
+
+def test_the_text_settings_reach_the_texts(artifacts: Artifacts) -> None:
+    # A training prefix of 10 holds the grid points 4 and 8.
+    assert read_metrics(artifacts, "generate-text")["snapshots"] == 2 * 24
+    assert read_artifact(Path(artifacts["generate-text.texts"].path)).config["snapshot_base"] == 4
+
+
+def test_encode_text_embeds_every_item_and_snapshot(artifacts: Artifacts) -> None:
+    embeddings = load_embeddings(Path(artifacts["encode-text.embeddings"].path))
+    assert embeddings.item_descriptions.shape == (16, 384)
+    assert len(embeddings.snapshots) == read_metrics(artifacts, "encode-text")["snapshots"] == 48
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_leaves_weights_memories_and_metrics(artifacts: Artifacts, stage: str) -> None:
+    task = stage.replace("_", "-")
+    checkpoint = read_artifact(Path(artifacts[f"{task}.checkpoint"].path))
+    memories = read_artifact(Path(artifacts[f"{task}.memories"].path))
+    metrics = read_metrics(artifacts, task)
+    assert f"{stage}_best.pt" in checkpoint.files
+    assert f"{stage}_memories.pt" in memories.files
+    assert checkpoint.config["sasrec_hidden_dim"] == 8
+    assert metrics["epochs"] == 1
+    assert 0 < metrics["ndcg@10"] < 1
+
+
+def test_stages_read_the_ones_before(artifacts: Artifacts) -> None:
+    final = read_artifact(Path(artifacts["end-to-end.checkpoint"].path))
+    assert {f"{stage}_best.pt" for stage in STAGES} | {"final_model.pt"} <= set(final.files)
+
+
+def test_evaluate_reports_every_task_before_it(artifacts: Artifacts) -> None:
+    results = load_results(Path(artifacts["evaluate.results"].path))
+    assert results.dataset.name == "plays"
+    assert {"preprocess_sequences", "generate_text", "encode_text", *STAGES} <= set(results.timings_s)
+    assert read_metrics(artifacts, "evaluate")["ndcg@10"] == results.test["UR4RecV2MoE"]["ndcg@10"].value
+    assert Path(artifacts["evaluate.report"].path).read_text().lstrip().lower().startswith("<!doctype html")
+
+
+def test_register_model_makes_a_version(artifacts: Artifacts) -> None:
+    path = Path(artifacts["register-model.registration"].path)
+    registration = Registration.model_validate_json(path.read_bytes())
+    assert (registration.name, registration.version, registration.alias) == ("toy", "1", "challenger")
+    assert read_metrics(artifacts, "register-model")["version"] == 1
+
+
+def test_metrics_are_the_same_in_the_interface_and_the_file(artifacts: Artifacts) -> None:
+    tasks = [name.removesuffix(".metrics") for name in artifacts if name.endswith(".metrics")]
+    assert len(tasks) == 9
+    for task in tasks:
+        metrics = read_metrics(artifacts, task)
+        assert artifacts[f"{task}.metrics"].metadata == metrics
+        assert metrics["peak_memory_mb"] > 0
+
+
+def test_a_wrong_setting_names_the_parameter_and_the_key(interactions: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data_config: unknown key 'min_seq_length', did you mean 'min_seq_len'"):
+        preprocess_sequences.python_func(
+            interactions=str(interactions),
+            items="",
+            data_digest="",
+            code_digest="",
+            config={"min_seq_length": 5},
+            sequences=dsl.Dataset(uri=str(tmp_path / "sequences")),
+            metrics=dsl.Metrics(uri=str(tmp_path / "metrics")),
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_image_is_pinned() -> None:
+    name, _, tag = IMAGE.partition(":")
+    assert "python" in name  # or kfp's local runner warns about it
+    assert tag not in ("", "latest")

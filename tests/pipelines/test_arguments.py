@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.arguments import (
+    DataNotFoundError,
+    Inputs,
+    Tracking,
+    build_arguments,
+    list_settings,
+    locate_data,
+)
+from pipelines.compilation import PIPELINE_FILE
+from ur4rec.config import Config, load_config
+from ur4rec.data.config import DataConfig
+
+TRACKING = Tracking("sqlite:////tmp/mlflow.db")
+ROWS = "user_id,item_id,timestamp\na,x,1\n"
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Inputs:
+    (tmp_path / "plays.csv").write_text(ROWS)
+    return Inputs(interactions=tmp_path / "plays.csv")
+
+
+def build(inputs: Inputs, config: Config | None = None, tracking: Tracking = TRACKING) -> dict[str, Any]:
+    return build_arguments(config or load_config(), inputs, "auto", tracking)
+
+
+def find_changes(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
+    return {name for name in first if first[name] != second[name]}
+
+
+def test_every_parameter_of_the_pipeline_is_given(inputs: Inputs) -> None:
+    spec = next(yaml.safe_load_all(PIPELINE_FILE.read_text(encoding="utf-8")))
+    assert set(build(inputs)) == set(spec["root"]["inputDefinitions"]["parameters"])
+
+
+def test_the_groups_of_settings_join_to_the_whole_configuration(inputs: Inputs) -> None:
+    config = load_config("toy", {"min_rating": 2.0})
+    arguments = build(inputs, config)
+    joined = {key: value for name in arguments if name.endswith("_config") for key, value in arguments[name].items()}
+    assert Config.parse(joined) == config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "changed"),
+    [
+        ("min_rating", 2.0, {"data_config"}),
+        ("snapshot_base", 5, {"text_config"}),
+        ("max_sentences", 2, {"encode_config"}),
+        ("sasrec_lr", 0.5, {"training_config"}),
+        ("bootstrap_samples", 500, {"evaluation_config"}),
+        ("experiment_name", "other", {"registry_config"}),
+    ],
+)
+def test_a_setting_reaches_its_group_only(inputs: Inputs, key: str, value: object, changed: set[str]) -> None:
+    assert find_changes(build(inputs), build(inputs, load_config(None, {key: value}))) == changed
+
+
+def test_the_contents_of_the_data_count_not_their_place(inputs: Inputs, tmp_path: Path) -> None:
+    before = build(inputs)
+    inputs.interactions.write_text(ROWS + "a,y,2\n")
+    assert find_changes(before, build(inputs)) == {"data_digest"}
+    moved = tmp_path / "moved.csv"
+    moved.write_text(ROWS)
+    assert find_changes(before, build(Inputs(interactions=moved))) == {"interactions"}
+
+
+def test_texts_that_exist_are_digested(inputs: Inputs, tmp_path: Path) -> None:
+    text = tmp_path / "items.json"
+    text.write_text("{}")
+    before = build(Inputs(inputs.interactions, item_text=text))
+    assert before["item_text"] == str(text)
+    assert build(inputs)["text_digest"] == ""
+    text.write_text('{"x": "A film."}')
+    assert find_changes(before, build(Inputs(inputs.interactions, item_text=text))) == {"text_digest"}
+
+
+@pytest.mark.parametrize("value", [None, 1.5])
+def test_none_is_left_to_the_default(value: float | None) -> None:
+    settings = list_settings(DataConfig(min_rating=value))
+    assert settings.get("min_rating") == value
+    assert DataConfig.parse(settings) == DataConfig(min_rating=value)
+
+
+def test_no_field_has_none_among_its_values_and_another_default() -> None:
+    for name, field in Config.model_fields.items():
+        assert "None" not in str(field.annotation) or field.default is None, name
+
+
+def test_credentials_stay_in_the_environment(inputs: Inputs) -> None:
+    secret, other = (Tracking(f"https://someone:hunter2@{host}/mlflow") for host in ("one", "two"))
+    arguments = build(inputs, tracking=secret)
+    assert "hunter2" not in str(arguments)
+    assert arguments["tracking_uri"] == ""
+    assert secret.environment["MLFLOW_TRACKING_URI"] == "https://someone:hunter2@one/mlflow"
+    assert secret.public == "https://one/mlflow"
+    assert find_changes(arguments, build(inputs, tracking=other)) == {"registry_code"}
+
+
+def test_an_address_without_credentials_is_a_parameter(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DO_NOT_TRACK", "no")
+    tracking = Tracking("http://localhost:5000")
+    assert build(inputs, tracking=tracking)["tracking_uri"] == "http://localhost:5000"
+    assert tracking.environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert tracking.environment["DO_NOT_TRACK"] == "no"
+
+
+def test_data_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plays.csv").write_text(ROWS)
+    monkeypatch.chdir(tmp_path)
+    assert locate_data("plays.csv") == tmp_path / "plays.csv"
+    with pytest.raises(DataNotFoundError, match=r"--data plays\.tsv: expected ml-100k, ml-1m, or an existing"):
+        locate_data("plays.tsv")
+
+
+def test_digests_are_computed_without_importing_the_tasks(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from pipelines.arguments import CODE\n"
+        "from ur4rec.storage.code_digest import code_digest\n"
+        "print(len({code_digest(*modules) for modules in CODE.values()}), 'torch' in sys.modules)\n"
+    )
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout.split() == ["5", "False"]

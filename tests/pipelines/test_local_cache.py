@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.local_cache import CACHE_FOLDER, FolderInUseError, forget_lost_registrations, lock_folder
+
+
+def test_a_folder_is_locked_against_other_processes(tmp_path: Path) -> None:
+    folder = tmp_path / "root"
+    script = f"from pipelines.local_cache import *\nwith lock_folder(Path({str(folder)!r})): pass"
+    with lock_folder(folder):
+        process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "FolderInUseError" in process.stderr
+    assert "another run is using it" in process.stderr
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_second_lock_in_the_same_process_is_refused_too(tmp_path: Path) -> None:
+    with lock_folder(tmp_path), pytest.raises(FolderInUseError), lock_folder(tmp_path):
+        pass
+    with lock_folder(tmp_path):
+        pass
+
+
+def write_entry(root: Path, name: str, tracking_uri: str | None) -> Path:
+    registration = root / f"{name}.registration"
+    if tracking_uri is not None:
+        registration.write_text(json.dumps({"tracking_uri": tracking_uri}))
+    entry = root / CACHE_FOLDER / f"{name}.json"
+    entry.parent.mkdir(exist_ok=True)
+    entry.write_text(json.dumps({"registration": {"uri": str(registration)}}))
+    return entry
+
+
+def test_forgets_registrations_in_a_database_that_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "there.db").touch()
+    kept = write_entry(tmp_path, "kept", f"sqlite:///{tmp_path / 'there.db'}")
+    gone = write_entry(tmp_path, "gone", f"sqlite:///{tmp_path / 'gone.db'}")
+    server = write_entry(tmp_path, "server", "http://localhost:5000")
+    deleted = write_entry(tmp_path, "deleted", None)
+    other = tmp_path / CACHE_FOLDER / "other.json"
+    other.write_text(json.dumps({"sequences": {"uri": "nowhere"}}))
+    forget_lost_registrations(tmp_path)
+    assert [entry.exists() for entry in (kept, gone, server, deleted, other)] == [True, False, True, False, True]
+
+
+def test_a_root_without_a_cache_is_fine(tmp_path: Path) -> None:
+    forget_lost_registrations(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import io
+import os
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from toy_pipeline import compile_toy
+
+from pipelines.local_run import LocalRun, Outcome, execute
+from pipelines.summary import show_failure
+from pipelines.task_log import Status
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    return compile_toy(tmp_path / "toy.yaml")
+
+
+def make_run(pipeline: Path, **arguments: Any) -> LocalRun:
+    folder = pipeline.parent
+    return LocalRun(
+        pipeline=pipeline,
+        arguments={"text": "a b c", "expected": 3, **arguments},
+        environment={},
+        # kfp would replace "python3" in a path, and run an interpreter with a space in its path as two words.
+        pipeline_root=folder / "python3 root",
+        output_dir=folder / "out",
+    )
+
+
+def run(request: LocalRun) -> tuple[Outcome, str]:
+    console = Console(file=io.StringIO(), width=200, force_terminal=False)
+    outcome = execute(request, console)
+    if not outcome.succeeded:
+        show_failure(console, request, outcome)
+    return outcome, console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def get_statuses(outcome: Outcome) -> list[Status]:
+    return [task.status for task in outcome.tasks]
+
+
+def test_runs_every_task_then_none(pipeline: Path) -> None:
+    first, shown = run(make_run(pipeline))
+    assert get_statuses(first) == [Status.DONE, Status.DONE]
+    assert first.outputs["counted"].read_text() == "3"
+    assert first.peak_memory_mb > 1
+    assert [line.split(" in ")[0] for line in shown.splitlines()] == [
+        "write: running",
+        "write: done",
+        "count: running",
+        "count: done",
+    ]
+    second, _ = run(make_run(pipeline))
+    assert get_statuses(second) == [Status.CACHED, Status.CACHED]
+    assert second.outputs == first.outputs
+    third, _ = run(make_run(pipeline, expected=3, text="d e f"))
+    assert get_statuses(third) == [Status.DONE, Status.DONE]
+
+
+def test_without_the_cache_everything_runs_and_is_remembered(pipeline: Path) -> None:
+    first, _ = run(make_run(pipeline))
+    fresh, _ = run(replace(make_run(pipeline), caching=False))
+    assert get_statuses(fresh) == [Status.DONE, Status.DONE]
+    assert fresh.outputs != first.outputs
+    again, _ = run(make_run(pipeline))
+    assert get_statuses(again) == [Status.CACHED, Status.CACHED]
+    assert again.outputs == fresh.outputs
+
+
+def test_the_log_has_what_the_terminal_has_not(pipeline: Path) -> None:
+    request = make_run(pipeline)
+    _, shown = run(request)
+    log = request.log.read_text()
+    assert "Executing task 'write'" in log
+    assert "progress write" in log
+    assert "\x1b" not in log
+    assert "Executing" not in shown
+
+
+def test_a_failing_task_is_shown_at_once_with_its_error(pipeline: Path) -> None:
+    request = make_run(pipeline, expected=4)
+    outcome, shown = run(request)
+    assert get_statuses(outcome) == [Status.DONE, Status.FAILED]
+    assert outcome.outputs == {}
+    lines = shown.splitlines()
+    start = lines.index("count failed")
+    assert lines[start + 1].startswith("ValueError: ")
+    assert lines[start + 1].endswith("words: 3 words, expected 4")
+    assert lines[-1] == f"whole log: {request.log}"
+    assert len(lines[start:]) <= 24
+    again, _ = run(make_run(pipeline, expected=3))
+    assert get_statuses(again) == [Status.CACHED, Status.DONE]
+
+
+def test_a_pipeline_that_cannot_start_shows_why(pipeline: Path) -> None:
+    outcome, shown = run(make_run(pipeline, unknown=1))
+    assert not outcome.succeeded
+    assert "The pipeline could not be run" in shown
+    assert "unknown" in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_no_process_behind(pipeline: Path, number: int) -> None:
+    request = make_run(pipeline, seconds=120.0)
+    found: list[int] = []
+
+    def interrupt() -> None:
+        while not found and not ended.wait(0.05):
+            texts = [file.read_text() for file in request.pipeline_root.rglob("process_id")]
+            found.extend(int(text) for text in texts if text)
+        os.kill(os.getpid(), number)
+
+    ended = threading.Event()
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(request)
+    finally:
+        ended.set()
+        thread.join()
+    assert not is_running(found[0])
+
+
+def is_running(process_id: int) -> bool:
+    """Whether a process is there; one that has ended and waits for its parent to notice is not."""
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{process_id}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_temporary_files_of_the_tasks_are_removed(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    run(make_run(pipeline))
+    assert list(scratch.iterdir()) == []

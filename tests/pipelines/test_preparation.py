@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.preparation import RunOptions, prepare
+
+
+def make_options(folder: Path, data: str | None, *settings: str) -> RunOptions:
+    return RunOptions(
+        config="toy",
+        settings=settings,
+        data=data,
+        items=None,
+        item_text=None,
+        user_text=None,
+        device="cpu",
+        output_dir=folder / "out",
+        pipeline_root=folder / "root",
+        caching=True,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "2024.csv").write_text("user_id,item_id,timestamp\na,x,1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"), [((), "2024"), (("dataset_name=mine",), "mine"), (("seed=3",), "2024")]
+)
+def test_chosen_data_bring_their_name_along(folder: Path, settings: tuple[str, ...], expected: str) -> None:
+    run, _ = prepare(make_options(folder, "2024.csv", *settings))
+    assert run.arguments["data_config"]["dataset_name"] == expected
+
+
+def test_mlflow_is_a_file_in_the_working_directory_by_default(folder: Path) -> None:
+    run, tracking = prepare(make_options(folder, "2024.csv"))
+    assert tracking.public == run.arguments["tracking_uri"] == f"sqlite:///{folder / 'mlflow.db'}"
+    assert run.environment["MLFLOW_TRACKING_URI"] == tracking.uri
+
+
+def test_paths_do_not_depend_on_the_working_directory(folder: Path) -> None:
+    run, _ = prepare(make_options(folder, "2024.csv"))
+    assert run.arguments["interactions"] == str(folder / "2024.csv")
+    assert run.pipeline_root.is_absolute()
+
+
+def test_a_stale_pipeline_is_said_and_still_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.preparation.is_current", lambda path: False)
+    prepare(make_options(folder, "2024.csv"))
+    assert "is older than its sources" in capsys.readouterr().out

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.__main__ import app
+from pipelines.local_cache import lock_folder
+from ur4rec.evaluation.results import load_results
+from ur4rec.training.checkpoints import STAGES
+
+REPOSITORY = Path(__file__).parents[2]
+NUM_USERS, NUM_ITEMS = 60, 40
+ELEVEN_FILES = {
+    *(f"{stage}_{kind}.pt" for stage in STAGES for kind in ("best", "memories")),
+    "final_model.pt",
+    "final_memories.pt",
+    "results.json",
+}
+TITLES = {
+    "Preprocess sequences",
+    "Generate text",
+    "Encode text",
+    "Stage 1: pretrain SASRec",
+    "Stage 2: pretrain retriever",
+    "Stage 3: joint fine-tuning",
+    "Stage 4: end to end",
+    "Evaluate",
+    "Register model",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with interactions and items: each user walks on through the items."""
+    folder = tmp_path_factory.mktemp("work")
+    random = np.random.default_rng(0)
+    rows = [
+        (f"user {user}", f"i{(user + step * random.integers(1, 3)) % NUM_ITEMS}", 1_000_000 + 100 * user + step)
+        for user in range(NUM_USERS)
+        for step in range(14)
+    ]
+    plays = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    plays.drop_duplicates(["user_id", "item_id"]).to_csv(folder / "plays.csv", index=False)
+    songs = pd.DataFrame({"item_id": [f"i{item}" for item in range(NUM_ITEMS)], "genres": "Jazz|Rock"})
+    songs.assign(title=[f"Song {item}" for item in range(NUM_ITEMS)]).to_csv(folder / "songs.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources, which nobody edits but the test."""
+    target = tmp_path_factory.mktemp("code")
+    for name in ("ur4rec", "components", "pipelines"):
+        shutil.copytree(REPOSITORY / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "pipeline.yaml", target)
+    return target
+
+
+def run_pipeline(folder: Path, code: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipelines", "run", "--config", "toy", "--data", "plays.csv"]
+    options = ["--items", "songs.csv", "--set", "bootstrap_samples=100", "--set", "epochs_per_stage=1"]
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment["PYTHONPATH"] = str(code)
+    return subprocess.run(
+        [*command, *options], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def list_titles(output: str, status: str) -> set[str]:
+    return set(re.findall(rf"^(.*): {status}\b.*$", output, re.MULTILINE))
+
+
+@pytest.mark.slow
+def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: Path, code: Path) -> None:
+    outputs = folder / "outputs" / "ur4rec_moe"
+
+    first = run_pipeline(folder, code)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert list_titles(first.stdout, "done") == TITLES
+    assert {*ELEVEN_FILES, "model_config.json", "history.json", "report.html"} <= {
+        path.name for path in outputs.iterdir()
+    }
+    assert {path.name for path in (outputs / "logs").iterdir()} == {*STAGES, "pipeline.log"}
+    results = load_results(outputs / "results.json")
+    assert results.dataset.name == "plays"
+    for system, metrics in results.test.items():
+        assert re.search(rf"{system} +{metrics['ndcg@10'].value:.4f} \[", first.stdout)
+    for line in (
+        r"tasks: 9 run, 0 cached; \d+ s of wall time, largest process [\d,]+ MB",
+        r"report: +outputs/ur4rec_moe/report.html",
+        r"model: +ur4rec version 1, alias challenger",
+        rf"experiments: +mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db",
+        r"try it: +ur4rec recommend --user 'user 0' --model models:/ur4rec@challenger",
+    ):
+        assert re.search(line, first.stdout), line
+
+    second = run_pipeline(folder, code)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert list_titles(second.stdout, "cached") == TITLES
+    assert "tasks: 0 run, 9 cached" in second.stdout
+    assert load_results(outputs / "results.json") == results
+
+    # One more line in the model, and an evaluation that fails.
+    with (code / "ur4rec" / "models" / "sasrec.py").open("a") as file:
+        file.write("# changed\n")
+    evaluate = code / "ur4rec" / "evaluation" / "evaluate.py"
+    evaluate.write_text(
+        evaluate.read_text().replace("    outcome, ", '    raise ValueError("out of users")\n    outcome, ', 1)
+    )
+    changed = run_pipeline(folder, code)
+    assert changed.returncode == 1, changed.stdout + changed.stderr
+    assert list_titles(changed.stdout, "cached") == {"Preprocess sequences", "Generate text", "Encode text"}
+    assert list_titles(changed.stdout, "done") == {title for title in TITLES if title.startswith("Stage")}
+    assert "Evaluate failed\nValueError: out of users\n" in changed.stdout
+    assert "whole log: outputs/ur4rec_moe/logs/pipeline.log" in changed.stdout
+    assert load_results(outputs / "results.json") == results
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--config", "toys"], "toys: "),
+        (["--set", "epochs=3"], "unknown key 'epochs'"),
+        (["--data", "nowhere.csv"], "--data nowhere.csv: expected ml-100k, ml-1m, or an existing file or folder"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_runs_nothing(
+    options: Sequence[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["run", *options])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "outputs" / "pipeline_root").exists()
+
+
+def test_two_runs_do_not_share_a_pipeline_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plays.csv").write_text("user_id,item_id,timestamp\na,x,1\n")
+    with lock_folder(tmp_path / "root"):
+        result = CliRunner().invoke(app, ["run", "--data", "plays.csv", "--pipeline-root", "root"])
+    assert result.exit_code == 2
+    assert "another run is using it" in result.stderr

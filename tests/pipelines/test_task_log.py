@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.compilation import PIPELINE_FILE
+from pipelines.task_log import Status, Task, TaskLog, read_tasks
+
+START = "06:40:29.704 - INFO - Executing task \x1b[96m'comp-one'\x1b[0m\n"
+SUCCESS = "06:40:29.833 - INFO - Task \x1b[96m'comp-one'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m\n"
+FAILURE = "06:40:29.833 - ERROR - Task \x1b[96m'comp-one'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m\n"
+CACHED = "Task two cache hit (key=66edb3e612a0); skipping execution.\n"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def log(clock: Clock) -> TaskLog:
+    return TaskLog([Task("one", "comp-one", "One"), Task("two", "comp-two", "Two")], clock)
+
+
+def test_reads_the_tasks_each_after_those_it_waits_for() -> None:
+    tasks = read_tasks(PIPELINE_FILE)
+    assert [task.name for task in tasks] == [
+        "preprocess-sequences",
+        "generate-text",
+        "pretrain-sasrec",
+        "encode-text",
+        "pretrain-retriever",
+        "joint-finetune",
+        "end-to-end",
+        "evaluate",
+        "register-model",
+    ]
+    assert tasks[0].title == "Preprocess sequences"
+    assert tasks[-2].outputs == ("report", "results")
+
+
+def test_follows_a_task_from_start_to_end(log: TaskLog, clock: Clock) -> None:
+    one = log.tasks[0]
+    assert log.read(START) is one
+    assert (one.status, one.started) == (Status.RUNNING, 100.0)
+    assert log.read('    progress pretrain_sasrec {"epoch": 1, "loss": 6.5}\n') is one
+    assert one.progress == {"epoch": 1, "loss": 6.5}
+    clock.now = 103.5
+    assert log.read(SUCCESS) is one
+    assert (one.status, one.seconds) == (Status.DONE, 3.5)
+
+
+def test_sees_cached_and_failed_tasks(log: TaskLog) -> None:
+    one, two = log.tasks
+    assert log.read(CACHED) is two
+    assert (two.status, two.seconds) == (Status.CACHED, None)
+    log.read(START)
+    log.read(FAILURE)
+    assert one.status is Status.FAILED
+
+
+def test_what_a_task_prints_changes_no_status(log: TaskLog) -> None:
+    log.read(START)
+    for line in (SUCCESS, CACHED, FAILURE):
+        assert log.read("    " + line) is None
+    assert [task.status for task in log.tasks] == [Status.RUNNING, Status.WAITING]
+    assert len(log.tasks[0].log) == 3
+
+
+def test_half_a_progress_line_is_left_out(log: TaskLog) -> None:
+    log.read(START)
+    assert log.read('    progress pretrain_sasrec {"epoch": 1, {}\n') is None
+    assert log.tasks[0].progress == {}
+
+
+def test_lines_of_nobody_are_left_out(log: TaskLog) -> None:
+    assert log.read("    stray\n") is None
+    assert log.read("06:40:29.704 - INFO - Executing task 'unknown'\n") is None
+    assert [list(task.log) for task in log.tasks] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            ["Traceback", "  x", "ur4rec.data.errors.DataError: plays.csv: row 3: bad"],
+            "DataError: plays.csv: row 3: bad",
+        ),
+        (["ValueError: first", "During handling", "KeyError: 'second'"], "KeyError: 'second'"),
+        (["OSError: one", "  two", ""], "OSError: one\ntwo"),
+        (["KeyboardInterrupt"], "KeyboardInterrupt"),
+        (["DataError: real", "[KFP Executor 2026 INFO]: Wrote"], "DataError: real"),
+        (["Killed"], None),
+        ([], None),
+    ],
+)
+def test_finds_the_real_error(lines: list[str], expected: str | None) -> None:
+    task = Task("one", "one", "One")
+    task.log.extend(lines)
+    assert task.find_error() == expected
+
+
+def test_tasks_of_the_same_component_are_told_apart() -> None:
+    log = TaskLog([Task("a", "comp-one", "A"), Task("b", "comp-one", "B")], lambda: 0.0)
+    for line in (START, SUCCESS, START):
+        log.read(line)
+    assert [task.status for task in log.tasks] == [Status.DONE, Status.RUNNING]
+
+
+def test_a_pipeline_without_outputs_can_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    task = "{componentRef: {name: comp-x}, taskInfo: {name: X}}"
+    file.write_text(f"root: {{dag: {{tasks: {{x: {task}}}}}}}\n")
+    assert [(found.component, found.outputs) for found in read_tasks(file)] == [("x", ())]

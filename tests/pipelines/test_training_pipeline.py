@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from components.image import IMAGE
+from pipelines.arguments import CODE
+from pipelines.compilation import PIPELINE_FILE
+
+SPEC, PLATFORM = yaml.safe_load_all(PIPELINE_FILE.read_text(encoding="utf-8"))
+TASKS: dict[str, dict[str, Any]] = SPEC["root"]["dag"]["tasks"]
+EXECUTORS = {name: executor["container"] for name, executor in SPEC["deploymentSpec"]["executors"].items()}
+GROUPS = {
+    "data": {"preprocess-sequences"},
+    "text": {"generate-text", "encode-text"},
+    "training": {"pretrain-sasrec", "pretrain-retriever", "joint-finetune", "end-to-end"},
+    "evaluation": {"evaluate"},
+    "registry": {"register-model"},
+}
+TASKS_OF = {f"{group}_code": tasks for group, tasks in GROUPS.items()}
+
+
+def find_ancestors(task: str) -> set[str]:
+    parents = set(TASKS[task].get("dependentTasks", []))
+    return parents.union(*map(find_ancestors, parents))
+
+
+def find_parameter(task: str, name: str) -> str:
+    return TASKS[task]["inputs"]["parameters"][name]["componentInputParameter"]
+
+
+def test_sasrec_runs_beside_the_texts() -> None:
+    assert find_ancestors("pretrain-sasrec") == {"preprocess-sequences"}
+    assert find_ancestors("encode-text") == {"preprocess-sequences", "generate-text"}
+    assert find_ancestors("pretrain-retriever") == {
+        "preprocess-sequences",
+        "generate-text",
+        "encode-text",
+        "pretrain-sasrec",
+    }
+
+
+def test_the_chain_ends_with_the_registration() -> None:
+    assert find_ancestors("register-model") == set(TASKS) - {"register-model"}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_cached_sized_retried_and_named(task: str) -> None:
+    container = EXECUTORS[f"exec-{task}"]
+    assert TASKS[task]["cachingOptions"] == {"enableCache": True}
+    assert TASKS[task]["retryPolicy"]["maxRetryCount"] == 2
+    assert TASKS[task]["taskInfo"]["name"] != task
+    assert container["image"] == IMAGE
+    assert {"cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit"} <= set(container["resources"])
+    assert not container.get("env")
+    timeouts = PLATFORM["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert int(timeouts[f"exec-{task}"]["activeDeadlineSeconds"]) > 0
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_component_is_one_call_without_a_decision(task: str) -> None:
+    source = EXECUTORS[f"exec-{task}"]["command"][3]
+    assert not re.search(r"^\s+(if|for|while|try|with)\b", source, re.MULTILINE)
+    assert len(re.findall(r"^    from ur4rec", source, re.MULTILINE)) in (2, 3)
+
+
+@pytest.mark.parametrize(("parameter", "tasks"), TASKS_OF.items())
+def test_a_digest_of_code_reaches_its_own_tasks_only(parameter: str, tasks: set[str]) -> None:
+    assert {task for task in TASKS if find_parameter(task, "code_digest") == parameter} == tasks
+
+
+def test_every_digest_of_code_is_filled_in() -> None:
+    assert set(CODE) == set(TASKS_OF)
+
+
+def test_every_parameter_is_used_and_all_but_the_data_have_defaults() -> None:
+    used = {
+        source["componentInputParameter"]
+        for task in TASKS.values()
+        for source in task["inputs"].get("parameters", {}).values()
+    }
+    parameters = SPEC["root"]["inputDefinitions"]["parameters"]
+    assert used == set(parameters)
+    assert [name for name, definition in parameters.items() if not definition.get("isOptional")] == ["interactions"]
+
+
+def test_the_configuration_of_a_task_is_its_own_group() -> None:
+    for group in ("data", "training", "evaluation", "registry"):
+        for task in GROUPS[group]:
+            assert find_parameter(task, "config") == f"{group}_config"
+    assert find_parameter("generate-text", "config") == "text_config"
+    assert find_parameter("encode-text", "config") == "encode_config"
+
+
+def test_the_file_holds_no_digest_and_no_secret() -> None:
+    text = PIPELINE_FILE.read_text(encoding="utf-8")
+    assert not re.search(r"[0-9a-f]{40}", text)
+    assert not re.search(r"(?i)(password|secret|api_?key|token)", text)

@@ -1,0 +1,45 @@
+"""Two small tasks, compiled for the tests of the local run."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from kfp import compiler, dsl
+
+
+@dsl.component(base_image="toy/python:1", install_kfp_package=False)
+def write(text: str, seconds: float, words: dsl.Output[dsl.Artifact]):
+    import os
+    import time
+    from pathlib import Path
+
+    print('progress write {"line": 1, "lines": 1}')
+    Path(words.path).with_name("process_id").write_text(str(os.getpid()))
+    time.sleep(seconds)
+    Path(words.path).write_text(text)
+
+
+@dsl.component(base_image="toy/python:1", install_kfp_package=False)
+def count(words: dsl.Input[dsl.Artifact], expected: int, counted: dsl.Output[dsl.Artifact]):
+    from pathlib import Path
+
+    found = len(Path(words.path).read_text().split())
+    if found != expected:
+        raise ValueError(f"{words.path}: {found} words, expected {expected}")
+    Path(counted.path).write_text(str(found))
+
+
+class Outputs(NamedTuple):
+    words: dsl.Artifact
+    counted: dsl.Artifact
+
+
+@dsl.pipeline(name="toy")
+def toy(text: str, expected: int, seconds: float = 0.0) -> Outputs:
+    written = write(text=text, seconds=seconds).set_retry(3, backoff_duration="600s")
+    counted = count(words=written.outputs["words"], expected=expected).set_retry(3, backoff_duration="600s")
+    return Outputs(words=written.outputs["words"], counted=counted.outputs["counted"])
+
+
+def compile_toy(target: Path) -> Path:
+    compiler.Compiler().compile(toy, str(target))
+    return target
