@@ -2,7 +2,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help test lint clean
+.PHONY: help run test lint pipeline bench clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -13,14 +13,24 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	touch $@
 
+run: $(VENV)/installed ## Train, evaluate and register on MovieLens-100K, as a pipeline on this machine
+	$(BIN)/python -m pipelines run
+
 test: $(VENV)/installed ## Run the tests
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/installed ## Check style, types and the direction of imports
+lint: $(VENV)/installed ## Check style, types, the direction of imports and pipeline.yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pipelines compile --check
+
+pipeline: $(VENV)/installed ## Compile pipeline.yaml
+	$(BIN)/python -m pipelines compile
+
+bench: $(VENV)/installed ## Measure against a peer in the same run
+	$(BIN)/python -m benchmarks.preprocess
 
 clean: ## Remove the environment and everything a run leaves behind
 	rm -rf $(VENV) outputs build .mypy_cache .ruff_cache .pytest_cache

@@ -32,8 +32,8 @@ class TrainingConfig(ConfigSection):
     """How every stage is trained."""
 
     batch_size: int = Field(128, ge=1)
-    epochs_per_stage: int = Field(40, ge=1)
-    patience: int = Field(8, ge=1)
+    epochs_per_stage: int = Field(60, ge=1)
+    patience: int = Field(12, ge=1)
     """Validations without a better score before a stage stops."""
     sasrec_lr: float = Field(4e-3, gt=0)
     retriever_lr: float = Field(4e-3, gt=0)

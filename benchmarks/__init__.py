@@ -1,0 +1,1 @@
+"""Speed as a ratio against a peer, both measured in one run."""
