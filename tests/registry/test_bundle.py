@@ -20,7 +20,7 @@ def bundle(tmp_path_factory, trained):
 
 
 def test_the_weights_are_the_evaluated_ones(bundle, trained):
-    name = "end_to_end_best.pt"
+    name = "final_model.pt"
     assert (bundle / name).read_bytes() == (trained.checkpoint / name).read_bytes()
 
 

@@ -16,8 +16,9 @@ import pandas as pd
 from ur4rec.columns import ITEM, ITEM_ID, TIMESTAMP_S, TITLE, USER
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.sequences import ITEM_MAP, ITEMS, USER_MAP, Histories, Sequences, load_sequences
-from ur4rec.registry.served_model import find_weights, write_served_model
+from ur4rec.registry.served_model import write_served_model
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, Manifest, read_artifact, write_artifact
+from ur4rec.training.checkpoints import find_weights
 
 PRODUCER = "bundle"
 HISTORIES = "histories.npz"

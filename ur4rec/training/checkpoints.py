@@ -38,17 +38,27 @@ def write_model_config(folder: Path, model: UR4RecV2MoE) -> None:
     (folder / MODEL_CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def load_state(checkpoint: Path, stage: str | None = None) -> dict[str, Tensor]:
-    """Weights of a stage, by default of the latest in the folder.
+def find_weights(checkpoint: Path, stage: str | None = None) -> Path:
+    """File with the weights of a stage; by default `final_model.pt`, else those of the latest stage there is.
 
     Raises:
-        CheckpointError: The folder holds no such stage; names the file.
+        CheckpointError: The folder holds no such file; names it.
     """
-    stages = [stage] if stage else [name for name in reversed(STAGES) if (checkpoint / best_file(name)).is_file()]
-    path = checkpoint / (best_file(stages[0]) if stages else best_file("*"))
-    if not stages or not path.is_file():
-        raise CheckpointError(f"{path}: not found; expected the folder that a training stage wrote")
-    state: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+    latest = [FINAL_MODEL, *(best_file(name) for name in reversed(STAGES))]
+    names = [best_file(stage)] if stage else latest
+    for name in names:
+        if (checkpoint / name).is_file():
+            return checkpoint / name
+    raise CheckpointError(f"{checkpoint / names[0]}: not found; expected the folder that a training stage wrote")
+
+
+def load_state(checkpoint: Path, stage: str | None = None) -> dict[str, Tensor]:
+    """Weights that `find_weights` finds.
+
+    Raises:
+        CheckpointError: The folder holds no such file; names it.
+    """
+    state: dict[str, Tensor] = torch.load(find_weights(checkpoint, stage), weights_only=True, map_location="cpu")
     return state
 
 

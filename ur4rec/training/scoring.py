@@ -27,10 +27,15 @@ class ModelScorer:
         model: Put into evaluation mode; its stored memories become those of `histories`.
         histories: What each user did before the item to score.
         part: Whose score.
+        replay: Whether to replay; without it the memories stay as the model holds them.
     """
 
     def __init__(
-        self, model: UR4RecV2MoE, histories: Histories, part: Literal["fused", "sasrec", "retriever"] = "fused"
+        self,
+        model: UR4RecV2MoE,
+        histories: Histories,
+        part: Literal["fused", "sasrec", "retriever"] = "fused",
+        replay: bool = True,
     ) -> None:
         self.model, self.part = model.eval(), Part(part)
         self.device = model.sasrec.item_embedding.weight.device
@@ -41,7 +46,8 @@ class ModelScorer:
         with torch.no_grad():
             self.item_vectors = model.item_vectors(self.part)
         self.weight_sum = torch.zeros(len(EXPERTS), dtype=torch.float64, device=self.device)
-        self._rebuild_memories()
+        if replay:
+            self._rebuild_memories()
 
     def _rebuild_memories(self) -> None:
         memory = self.model.retriever.memory
