@@ -32,5 +32,5 @@ pipeline: $(VENV)/installed ## Compile pipeline.yaml
 bench: $(VENV)/installed ## Measure against a peer in the same run
 	$(BIN)/python -m benchmarks.preprocess
 
-clean: ## Remove the environment and everything a run leaves behind
-	rm -rf $(VENV) outputs build .mypy_cache .ruff_cache .pytest_cache
+clean: ## Remove the environment and all that runs left here, the registry included
+	rm -rf $(VENV) outputs mlflow.db mlartifacts build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -34,13 +34,20 @@ def load_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
         ConfigError: The file cannot be read, or a key or value is wrong; names the file and the key.
     """
     values = {} if path is None else _read_yaml(_locate(Path(path)))
+    if path is not None:
+        Config.parse(values, str(path))
     parsed = {key: _parse(key, value) for key, value in (overrides or {}).items()}
-    return Config.parse(values | parsed, "configuration" if path is None else str(path))
+    return Config.parse(values | parsed, "settings" if path is None else f"settings over {path}")
 
 
 def _locate(path: Path) -> Path:
     shipped = CONFIGS / f"{path}.yaml"
-    return shipped if not path.is_file() and shipped.is_file() else path
+    if path.is_file():
+        return path
+    if shipped.is_file():
+        return shipped
+    names = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
+    raise ConfigError(f"{path}: no such file; expected a YAML file or one of the shipped {names}")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

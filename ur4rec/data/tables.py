@@ -116,6 +116,6 @@ def _explain_missing(missing: list[str], found: Sequence[str], required: Sequenc
         if len(found) == 1 and found[0].count(separator) >= len(required) - 1 > 0:
             return f"the fields are separated by {name}; expected commas ({','.join(required)})"
     spelling = {name.strip().lower(): name for name in found if name not in required}
-    nearest = difflib.get_close_matches(missing[0], spelling, n=1)
+    nearest = difflib.get_close_matches(missing[0], spelling, n=1, cutoff=0.4)
     hint = f"is it {spelling[nearest[0]]!r}? Rename that column" if nearest else "the file must name its columns"
     return f"no column {', '.join(map(repr, missing))} among {', '.join(map(repr, found))}; {hint}"

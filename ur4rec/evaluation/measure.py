@@ -10,6 +10,7 @@ from typing import Protocol as Interface
 import numpy as np
 
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
+from ur4rec.evaluation.caveats import describe_caveats
 from ur4rec.evaluation.comparison import (
     Baselines,
     Horizon,
@@ -95,7 +96,7 @@ def measure(
         differences=differences,
         slices=slices,
         peak_memory_mb=origin.peak_memory_mb | {TASK: peak_memory_mb()},
-        notes=notes,
+        notes=[*notes, *describe_caveats(data)],
     )
     return results, history
 
