@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,13 +10,11 @@ import typer
 from rich.console import Console
 
 from pipelines.compilation import PIPELINE_FILE, check_compiled, compile_pipeline
-from ur4rec.commands.console import DeviceOption, ErrorGroup, SetOption, show
+from ur4rec.commands.console import INTERRUPTED, DeviceOption, ErrorGroup, SetOption, show
 
 if TYPE_CHECKING:
     from pipelines.arguments import Tracking
     from pipelines.local_run import LocalRun
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     cls=ErrorGroup,
@@ -53,7 +52,8 @@ def compile_command(
 @app.command()
 def run(
     config: Annotated[
-        str, typer.Option("--config", "-c", help="YAML file of settings, or the name of a shipped one: toy.")
+        str,
+        typer.Option("--config", "-c", help="YAML file of settings, or a shipped one: toy, ur4rec_moe_100k."),
     ] = "ur4rec_moe_100k",
     data: Annotated[
         str | None,
@@ -89,6 +89,7 @@ def run(
 
         python -m pipelines run --set epochs_per_stage=10 --set seed=7 --output-dir outputs/seed7
     """
+    started = time.monotonic()
     from pipelines.preparation import RunOptions, prepare
 
     options = RunOptions(
@@ -104,12 +105,13 @@ def run(
         caching=not no_cache,
     )
     prepared, tracking = prepare(options)
-    raise typer.Exit(_run(prepared, tracking))
+    raise typer.Exit(_run(prepared, tracking, started))
 
 
-def _run(prepared: LocalRun, tracking: Tracking) -> int:
+def _run(prepared: LocalRun, tracking: Tracking, started: float) -> int:
+    from pipelines.failure import show_failure, show_leftovers
     from pipelines.local_run import execute, lock_run
-    from pipelines.summary import export_run, show_failure, show_success
+    from pipelines.summary import export_run, show_success
 
     console = Console()
     with lock_run(prepared):
@@ -117,12 +119,13 @@ def _run(prepared: LocalRun, tracking: Tracking) -> int:
             outcome = execute(prepared, console)
         except KeyboardInterrupt:
             show("interrupted; what had finished is cached, so the same command goes on from there")
+            show_leftovers(console, prepared.output_dir)
             return INTERRUPTED
         if not outcome.succeeded:
             show_failure(console, prepared, outcome)
             return 1
         export_run(outcome, prepared.output_dir)
-    show_success(console, prepared, outcome, tracking.public)
+    show_success(console, prepared, outcome, tracking.public, time.monotonic() - started)
     return 0
 
 

@@ -13,6 +13,7 @@ import yaml
 from kfp import components, local
 from pydantic import BaseModel, ConfigDict
 
+from ur4rec.commands.console import let_waiting_threads_sleep
 from ur4rec.storage.artifacts import write_text_atomic
 
 INTERPRETER = "python3"
@@ -68,6 +69,8 @@ def main() -> int:
     # kfp puts the interpreter's path wherever it finds "python3", even inside paths of artifacts, and unquoted;
     # a replacement of the name by itself is harmless, and whoever starts this process chooses what it means.
     sys.executable = INTERPRETER
+    # Every task is a process that inherits this environment.
+    let_waiting_threads_sleep()
     warnings.filterwarnings("ignore", message=".*no effect in the current local runner")
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
     request = Request.model_validate_json(Path(sys.argv[1]).read_bytes())

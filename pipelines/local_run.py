@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -56,7 +55,6 @@ class Outcome:
     tasks: list[Task]
     outputs: dict[str, Path]
     """Output of the pipeline → artifact; empty where a task failed."""
-    seconds: float
     peak_memory_mb: float
     """The largest process."""
 
@@ -85,7 +83,6 @@ def execute(run: LocalRun, console: Console) -> Outcome:
     Raises:
         KeyboardInterrupt: Also for SIGTERM and SIGHUP; no process is left behind.
     """
-    started = time.monotonic()
     tasks = read_tasks(run.pipeline)
     forget_lost_registrations(run.pipeline_root)
     run.log.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +97,6 @@ def execute(run: LocalRun, console: Console) -> Outcome:
     return Outcome(
         tasks=tasks,
         outputs={name: Path(path) for name, path in outputs.items()},
-        seconds=time.monotonic() - started,
         peak_memory_mb=_largest_child_mb(),
     )
 

@@ -38,11 +38,12 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
     """Reads the configuration, gets the data and digests everything that the tasks depend on.
 
     Raises:
-        ValueError: Typed: the configuration, the data or the compiled pipeline cannot be used.
+        ValueError: Typed: the configuration, the device, the data or the compiled pipeline cannot be used.
     """
     if not is_current(PIPELINE_FILE):
         show(f"note: {PIPELINE_FILE} is older than its sources and runs as it is; python -m pipelines compile")
     config = _read_config(options)
+    _check_device(options.device)
     inputs = Inputs(
         interactions=locate_data(options.data or DEFAULT_DATA),
         items=_absolute(options.items),
@@ -59,6 +60,12 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
         caching=options.caching,
     )
     return run, tracking
+
+
+def _check_device(device: str) -> None:
+    from ur4rec.training.checkpoints import resolve_device
+
+    resolve_device(device)
 
 
 def _read_config(options: RunOptions) -> Config:

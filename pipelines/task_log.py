@@ -25,6 +25,7 @@ FINISHED = re.compile(r"[\d:.]+ - \w+ - Task '(?P<component>[^']+)' finished wit
 CACHE_HIT = re.compile(r"Task (?P<task>\S+) cache hit ")
 PROGRESS = re.compile(r"progress \S+ (?P<values>\{.*\})$")
 EXECUTOR_LINE = re.compile(r"\[KFP Executor [^]]*\]:")
+OWN_ERROR = re.compile(r"ur4rec(?:\.\w+)+Error: ")
 ERROR = re.compile(r"(?:\w+\.)*(?P<kind>\w*(?:Error|Exception|Interrupt|Exit))(?P<message>: .*)?$")
 
 
@@ -36,6 +37,15 @@ class Status(StrEnum):
     DONE = "done"
     CACHED = "cached"
     FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class TaskError:
+    """What ended a task."""
+
+    text: str
+    says_all: bool
+    """It is one of the library's own errors, whose one line names the cause and the way out."""
 
 
 @dataclass
@@ -54,14 +64,15 @@ class Task:
     """The newest numbers that the task reported."""
     log: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
 
-    def find_error(self) -> str | None:
-        """The message of the last exception in the log, with its continuation lines."""
+    def find_error(self) -> TaskError | None:
+        """The last exception in the log; its text includes the continuation lines."""
         lines = [line for line in self.log if not EXECUTOR_LINE.match(line)]
         for position in range(len(lines) - 1, -1, -1):
             match = ERROR.match(lines[position])
             if match:
                 rest = [line.strip() for line in lines[position + 1 :] if line.strip()]
-                return "\n".join([f"{match['kind']}{match['message'] or ''}", *rest])
+                text = "\n".join([f"{match['kind']}{match['message'] or ''}", *rest])
+                return TaskError(text, says_all=bool(OWN_ERROR.match(lines[position])) and not rest)
         return None
 
 

@@ -88,28 +88,32 @@ class LiveView:
 
 
 class PlainView:
-    """A line where a task starts or ends, and its progress now and then."""
+    """A line where a task starts or ends, and its progress now and then and at its end."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
         self._shown: dict[str, Status] = {}
         self._last_progress = float("-inf")
+        self._shown_progress: dict[str, object] | None = None
 
     def update(self, task: Task) -> None:
         """Prints what changed."""
         if self._shown.get(task.name) is task.status:
-            self._print_progress(task)
+            if self._clock() - self._last_progress >= PLAIN_INTERVAL_S:
+                self._print_progress(task)
             return
+        if task.progress and task.progress is not self._shown_progress:
+            self._print_progress(task)
         self._shown[task.name] = task.status
         self._last_progress = self._clock()
         took = f" in {_format_seconds(task.seconds)}" if task.seconds is not None else ""
         self._print(f"{task.title}: {task.status}{took}")
 
     def _print_progress(self, task: Task) -> None:
-        if self._clock() - self._last_progress >= PLAIN_INTERVAL_S:
-            self._last_progress = self._clock()
-            self._print(f"{task.title}: {format_progress(task.progress)}")
+        self._last_progress = self._clock()
+        self._shown_progress = task.progress
+        self._print(f"{task.title}: {format_progress(task.progress)}")
 
     def _print(self, line: str) -> None:
         self._console.print(escape(line), soft_wrap=True, highlight=False)

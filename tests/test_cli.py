@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from ur4rec import __version__
 from ur4rec.cli import app
+from ur4rec.config import CONFIGS
 from ur4rec.registry.tracking import prepare_mlflow
 from ur4rec.scripts.train_ur4rec_moe import app as script
 
@@ -128,8 +130,24 @@ def test_help_loads_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_preprocess_tells_what_was_left_out(steps):
+def test_help_names_the_formats_of_user_texts():
+    text = run("text", "generate", "--help").split("--user-text")[1]
+    assert "JSON, user id → text; or Parquet: user_id, as_of, text" in " ".join(text.replace("│", " ").split())
+
+
+def test_every_config_option_lists_the_shipped_files():
+    names = {path.stem for path in CONFIGS.glob("*.yaml")}
+    assert names == {"toy", "ur4rec_moe_100k"}
+    texts = [run(*command, "--help") for command in COMMANDS] + [run("--help", application=script)]
+    texts = [text for text in texts if "--config" in text]
+    assert len(texts) == 7
+    for text in texts:
+        assert all(name in text.split("--config")[1] for name in names)
+
+
+def test_preprocess_tells_what_was_left_out_and_what_is_kept(steps):
     assert "users left out: user below min seq len" in steps["preprocess"]
+    assert "20 users, 18 items, 240 interactions: 200 train, 20 validation, 20 test" in steps["preprocess"]
 
 
 def test_show_counts(folder):
@@ -163,7 +181,10 @@ def test_evaluate_repeats_the_numbers(folder, tmp_path):
     settings = ("--set", "bootstrap_samples=100")
     text = run("evaluate", folder / "sequences", checkpoint, "-o", tmp_path / "again", *settings)
     again = json.loads((tmp_path / "again/results.json").read_text())
-    assert again["test"] == json.loads((folder / "outputs/results.json").read_text())["test"]
+    first = json.loads((folder / "outputs/results.json").read_text())
+    assert again["test"] == first["test"]
+    for part in ("config", "timings_s", "peak_memory_mb"):
+        assert again[part].keys() == first[part].keys()
     assert "UR4RecV2MoE" in text
     assert (tmp_path / "again/report.html").is_file()
 
@@ -198,18 +219,40 @@ def test_registry_and_outputs_recommend_the_same(folder, monkeypatch):
     assert recommended(run("recommend", "--user", "u03", "-k", 4, *outputs)) == recommended(registered)
     history = ("recommend", "--history", "i02, i03,nope", "-k", 18)
     text = run(*history, *outputs)
+    assert text.startswith("history (source: history)")
+    assert run("recommend", "--history", "nope", *outputs).startswith("history (source: fallback)")
+    assert registered.startswith("user u03 (source: user)")
     assert "1 item(s) of the history are not in the catalogue" in text
     assert {"i02", "i03"}.isdisjoint(recommended(text))
     assert set(recommended(run(*history, *outputs, "--include-seen"))) > {"i02", "i03"}
     assert "popular recently" in run("recommend", "--user", "nobody", *outputs)
 
 
-def test_memory_commands(folder):
-    text = run("memory", "stats", "--model", folder / "outputs")
+def test_memories_of_the_registered_model(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    text = run("memory", "stats")
+    assert text.startswith("memory after every interaction")
     assert "total_users" in text
-    shown = run("memory", "show", "u03", "--model", folder / "outputs", "--sequences", folder / "sequences")
-    assert "user u03: 10 interactions read" in shown
+    shown = run("memory", "show", "u03")
+    assert "user u03, after every interaction: 12 read" in shown
     assert "slots, newest first" in shown
+
+
+def test_memories_of_a_folder_of_outputs(folder):
+    assert run("memory", "stats", "--model", folder / "outputs").startswith("memory after the training")
+    shown = run("memory", "show", "u03", "--model", folder / "outputs", "--sequences", folder / "sequences")
+    assert "user u03, after the training interactions: 10 read" in shown
+    assert "slots, newest first" in shown
+
+
+@pytest.mark.parametrize(
+    "command", [("recommend", "--user", "1"), ("memory", "stats"), ("memory", "show", "1")], ids=" ".join
+)
+def test_a_question_to_an_empty_folder_leaves_it_empty(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert f"{tmp_path}/mlflow.db: not found; register a model first" in fail(*command)
+    assert not list(tmp_path.iterdir())
 
 
 def test_script_with_the_old_options_leaves_the_eleven_files(folder, tmp_path):
@@ -242,9 +285,12 @@ def test_script_with_the_old_options_leaves_the_eleven_files(folder, tmp_path):
         (["train", "."], "EMBEDDINGS: missing"),
         (["train", ".", ".", "--stage", "end_to_end"], "--previous: missing"),
         (["train", ".", ".", "--stage", "stage5"], "stage5"),
-        (["train", "."], "EMBEDDINGS"),
+        (["train", ".", "--device", "gpu"], "'gpu' is not one of 'auto', 'cpu', 'cuda'"),
+        (["text", "encode", ".", ".", "--device", "gpu"], "'gpu' is not one of 'auto', 'cpu', 'cuda'"),
+        (["data", "preprocess", "plays.csv", "-o", "plays.csv/x"], "plays.csv: File exists"),
         (["evaluate", ".", "."], "not found"),
         (["memory", "stats", "--model", "."], "not found"),
+        (["memory", "stats", "--model", "nowhere"], "nowhere: not found"),
         (["memory", "show", "u1", "--model", "."], "--sequences"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -274,3 +320,36 @@ def test_script_names_the_folder_that_holds_nothing(folder, tmp_path, missing, m
     }
     arguments = [part for pair in folders.items() for part in pair]
     assert message in fail(*arguments, "--output_dir", tmp_path / "out", application=script)
+
+
+def test_script_refuses_an_unknown_device(folder, tmp_path):
+    arguments = ("--data_dir", folder / "sequences", "--llm_data_dir", folder / "texts", "--device", "gpu")
+    assert "'gpu' is not one of" in fail(*arguments, "--output_dir", tmp_path / "out", application=script)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("application", [app, script], ids=["ur4rec", "script"])
+def test_ctrl_c_is_one_line(folder, tmp_path, monkeypatch, application):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ur4rec.training.run.train_all", interrupt)
+    sequences, embeddings = folder / "sequences", folder / "embeddings"
+    arguments = ["train", sequences, embeddings, "-o", tmp_path]
+    if application is script:
+        arguments = ["--data_dir", sequences, "--llm_data_dir", embeddings, "--output_dir", tmp_path]
+    result = runner.invoke(application, [str(argument) for argument in arguments])
+    assert (result.exit_code, result.stderr, result.stdout) == (130, "interrupted\n", "")
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "passive"), ("active", "active")])
+@pytest.mark.parametrize("application", [app, script], ids=["ur4rec", "script"])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(tmp_path, monkeypatch, application, before, after):
+    monkeypatch.setenv("OMP_WAIT_POLICY", before or "")
+    if before is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    arguments = ["data", "show", tmp_path]
+    if application is script:
+        arguments = ["--data_dir", tmp_path, "--llm_data_dir", tmp_path, "--output_dir", tmp_path]
+    fail(*arguments, application=application)
+    assert os.environ["OMP_WAIT_POLICY"] == after

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ur4rec.commands.console import ErrorGroup
+from ur4rec.commands.console import ErrorGroup, let_waiting_threads_sleep
 from ur4rec.commands.data import data_app
 from ur4rec.commands.evaluation import evaluate
 from ur4rec.commands.memory import memory_app
@@ -50,3 +50,4 @@ def main(
 
     Every command prints its own examples: [bold]ur4rec COMMAND --help[/bold].
     """
+    let_waiting_threads_sleep()

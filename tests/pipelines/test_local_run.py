@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 from toy_pipeline import compile_toy
 
+from pipelines.failure import show_failure
 from pipelines.local_run import LocalRun, Outcome, execute
-from pipelines.summary import show_failure
 from pipelines.task_log import Status
 
 
@@ -53,6 +53,7 @@ def test_runs_every_task_then_none(pipeline: Path) -> None:
     assert first.peak_memory_mb > 1
     assert [line.split(" in ")[0] for line in shown.splitlines()] == [
         "write: running",
+        "write: line 1/1",
         "write: done",
         "count: running",
         "count: done",
@@ -74,6 +75,17 @@ def test_without_the_cache_everything_runs_and_is_remembered(pipeline: Path) -> 
     assert again.outputs == fresh.outputs
 
 
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "passive"), ("active", "active")])
+def test_threads_of_the_tasks_sleep_while_they_wait(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch, chosen: str | None, expected: str
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if chosen:
+        monkeypatch.setenv("OMP_WAIT_POLICY", chosen)
+    outcome, _ = run(make_run(pipeline))
+    assert outcome.outputs["words"].with_name("wait_policy").read_text() == expected
+
+
 def test_the_log_has_what_the_terminal_has_not(pipeline: Path) -> None:
     request = make_run(pipeline)
     _, shown = run(request)
@@ -90,11 +102,13 @@ def test_a_failing_task_is_shown_at_once_with_its_error(pipeline: Path) -> None:
     assert get_statuses(outcome) == [Status.DONE, Status.FAILED]
     assert outcome.outputs == {}
     lines = shown.splitlines()
-    start = lines.index("count failed")
+    start = next(number for number, line in enumerate(lines) if line.startswith("count: failed in "))
     assert lines[start + 1].startswith("ValueError: ")
     assert lines[start + 1].endswith("words: 3 words, expected 4")
+    assert lines[start + 2] == "last lines of its log:"
     assert lines[-1] == f"whole log: {request.log}"
     assert len(lines[start:]) <= 24
+    assert len([line for line in lines if "count" in line and "failed" in line]) == 1
     again, _ = run(make_run(pipeline, expected=3))
     assert get_statuses(again) == [Status.CACHED, Status.DONE]
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipelines.preparation import RunOptions, prepare
+from ur4rec.training.checkpoints import CheckpointError
 
 
 def make_options(folder: Path, data: str | None, *settings: str) -> RunOptions:
@@ -48,6 +51,12 @@ def test_paths_do_not_depend_on_the_working_directory(folder: Path) -> None:
     run, _ = prepare(make_options(folder, "2024.csv"))
     assert run.arguments["interactions"] == str(folder / "2024.csv")
     assert run.pipeline_root.is_absolute()
+
+
+def test_a_missing_gpu_is_found_before_the_data_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(CheckpointError, match="no GPU is available"):
+        prepare(replace(make_options(folder, "nowhere.csv"), device="cuda"))
 
 
 def test_a_stale_pipeline_is_said_and_still_runs(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
@@ -99,8 +100,8 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
         r"tasks: 9 run, 0 cached; \d+ s of wall time, largest process [\d,]+ MB",
         r"report: +outputs/ur4rec_moe/report.html",
         r"model: +ur4rec version 1, alias challenger",
-        rf"experiments: +mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db",
-        r"try it: +ur4rec recommend --user 'user 0' --model models:/ur4rec@challenger",
+        rf"experiments: +\S*mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db",
+        r"try it: +\S*ur4rec recommend --user 'user 0' --model models:/ur4rec@challenger",
     ):
         assert re.search(line, first.stdout), line
 
@@ -108,6 +109,7 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     assert second.returncode == 0, second.stdout + second.stderr
     assert list_titles(second.stdout, "cached") == TITLES
     assert "tasks: 0 run, 9 cached" in second.stdout
+    assert "--model models:/ur4rec/1\n" in second.stdout
     assert load_results(outputs / "results.json") == results
 
     # One more line in the model, and an evaluation that fails.
@@ -121,8 +123,9 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     assert changed.returncode == 1, changed.stdout + changed.stderr
     assert list_titles(changed.stdout, "cached") == {"Preprocess sequences", "Generate text", "Encode text"}
     assert list_titles(changed.stdout, "done") == {title for title in TITLES if title.startswith("Stage")}
-    assert "Evaluate failed\nValueError: out of users\n" in changed.stdout
+    assert re.search(r"^Evaluate: failed in \d+ s\nValueError: out of users\n", changed.stdout, re.MULTILINE)
     assert "whole log: outputs/ur4rec_moe/logs/pipeline.log" in changed.stdout
+    assert "outputs/ur4rec_moe still holds the results of an earlier run (plays)" in changed.stdout
     assert load_results(outputs / "results.json") == results
 
 
@@ -143,6 +146,21 @@ def test_a_wrong_option_is_one_line_and_runs_nothing(
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "outputs" / "pipeline_root").exists()
+
+
+def test_an_unknown_device_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["run", "--device", "gpu"])
+    assert result.exit_code == 2
+    assert "'gpu' is not one of 'auto', 'cpu', 'cuda'" in " ".join(result.stderr.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_help_names_every_shipped_configuration() -> None:
+    command = get_command(app).commands["run"]  # type: ignore[attr-defined]
+    text = next(parameter.help for parameter in command.params if parameter.name == "config")
+    shipped = {file.stem for file in (REPOSITORY / "ur4rec" / "configs").glob("*.yaml")}
+    assert shipped == set(re.findall(r"\w+", text.rpartition(":")[2]))
 
 
 def test_two_runs_do_not_share_a_pipeline_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.compilation import PIPELINE_FILE
-from pipelines.task_log import Status, Task, TaskLog, read_tasks
+from pipelines.task_log import Status, Task, TaskError, TaskLog, read_tasks
 
 START = "06:40:29.704 - INFO - Executing task \x1b[96m'comp-one'\x1b[0m\n"
 SUCCESS = "06:40:29.833 - INFO - Task \x1b[96m'comp-one'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m\n"
@@ -93,17 +93,23 @@ def test_lines_of_nobody_are_left_out(log: TaskLog) -> None:
     [
         (
             ["Traceback", "  x", "ur4rec.data.errors.DataError: plays.csv: row 3: bad"],
-            "DataError: plays.csv: row 3: bad",
+            TaskError("DataError: plays.csv: row 3: bad", says_all=True),
         ),
-        (["ValueError: first", "During handling", "KeyError: 'second'"], "KeyError: 'second'"),
-        (["OSError: one", "  two", ""], "OSError: one\ntwo"),
-        (["KeyboardInterrupt"], "KeyboardInterrupt"),
-        (["DataError: real", "[KFP Executor 2026 INFO]: Wrote"], "DataError: real"),
+        (
+            ["ur4rec.data.errors.DataError: row 3", "  more", ""],
+            TaskError("DataError: row 3\nmore", says_all=False),
+        ),
+        (["ValueError: first", "During handling", "KeyError: 'second'"], TaskError("KeyError: 'second'", False)),
+        (["KeyboardInterrupt"], TaskError("KeyboardInterrupt", False)),
+        (
+            ["torch.OutOfMemoryError: real", "[KFP Executor 2026 INFO]: Wrote"],
+            TaskError("OutOfMemoryError: real", False),
+        ),
         (["Killed"], None),
         ([], None),
     ],
 )
-def test_finds_the_real_error(lines: list[str], expected: str | None) -> None:
+def test_finds_the_real_error(lines: list[str], expected: TaskError | None) -> None:
     task = Task("one", "one", "One")
     task.log.extend(lines)
     assert task.find_error() == expected

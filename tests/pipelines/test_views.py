@@ -67,18 +67,33 @@ def test_plain_lines_at_the_start_the_end_and_now_and_then() -> None:
     view = PlainView(console, clock)
     task = Task("a", "a", "First [1]", status=Status.RUNNING)
     view.update(task)
-    for epoch in range(1, 24):
+    for epoch in range(1, 31):
         clock.now = float(epoch)
         task.progress = {"epoch": epoch, "epochs": 30}
         view.update(task)
-    task.status, task.seconds = Status.DONE, 23.4
+    task.status, task.seconds = Status.DONE, 30.4
     view.update(task)
     assert read(console).splitlines() == [
         "First [1]: running",
         "First [1]: epoch 10/30",
         "First [1]: epoch 20/30",
-        "First [1]: done in 23 s",
+        "First [1]: epoch 30/30",
+        "First [1]: done in 30 s",
     ]
+
+
+def test_plain_lines_end_with_the_last_progress() -> None:
+    console = make_console(terminal=False)
+    view = PlainView(console, Clock())
+    for name in ("a", "b"):
+        task = Task(name, name, name.upper(), status=Status.RUNNING)
+        view.update(task)
+        if name == "a":
+            task.progress = {"epoch": 2, "epochs": 2}
+            view.update(task)
+        task.status = Status.DONE
+        view.update(task)
+    assert read(console).splitlines() == ["A: running", "A: epoch 2/2", "A: done", "B: running", "B: done"]
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -14,6 +14,7 @@ def write(text: str, seconds: float, words: dsl.Output[dsl.Artifact]):
 
     print('progress write {"line": 1, "lines": 1}')
     Path(words.path).with_name("process_id").write_text(str(os.getpid()))
+    Path(words.path).with_name("wait_policy").write_text(os.environ.get("OMP_WAIT_POLICY", ""))
     time.sleep(seconds)
     Path(words.path).write_text(text)
 

@@ -6,8 +6,9 @@ import torch
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.registry.bundle import write_bundle
-from ur4rec.registry.loading import open_recommender
+from ur4rec.registry.loading import fetch_bundle, open_recommender
 from ur4rec.registry.memories import MemoryLookupError, describe_user, memory_statistics
+from ur4rec.registry.tracking import RegistryError
 from ur4rec.storage.artifacts import ArtifactError
 
 
@@ -21,10 +22,10 @@ def bundle(tmp_path_factory, trained):
 def test_statistics_count_users_with_at_least_one_update(bundle):
     state = torch.load(bundle / "memories.pt", weights_only=True)
     used = state["memory_size"] > 0
-    statistics = memory_statistics(bundle)
-    assert statistics["total_users"] == 30
-    assert statistics["users_with_memory"] == used.sum()
-    assert statistics["avg_interaction_count"] == pytest.approx(state["absorbed"][used].double().mean().item())
+    numbers = memory_statistics(bundle).numbers
+    assert numbers["total_users"] == 30
+    assert numbers["users_with_memory"] == used.sum()
+    assert numbers["avg_interaction_count"] == pytest.approx(state["absorbed"][used].double().mean().item())
 
 
 def test_one_user_in_detail(bundle, trained):
@@ -38,6 +39,30 @@ def test_one_user_in_detail(bundle, trained):
     assert report.norms[0] == pytest.approx(state["history"][user, 0].norm().item())
     assert report.similarities[0] == pytest.approx(1)
     assert report.last_update.startswith("1970-01-12")
+
+
+def test_a_bundle_has_read_everything_and_outputs_the_training_interactions(bundle, trained):
+    outputs, sequences = trained.results.parent, load_sequences(trained.sequences)
+    user = sequences.user_ids.index("u03")
+    for folder, horizon, words in (
+        (bundle, "full", "every interaction"),
+        (outputs, "validation", "the training interactions"),
+    ):
+        report = describe_user(folder, "u03", trained.sequences)
+        assert report.absorbed == sequences.histories(horizon).lengths[user]
+        assert report.read_up_to == memory_statistics(folder).read_up_to == words
+
+
+def test_the_bundle_of_a_registered_model_is_fetched_for_the_block(bundle, registered):
+    with fetch_bundle("models:/ur4rec@challenger", registered.tracking_uri) as folder:
+        assert memory_statistics(folder) == memory_statistics(bundle)
+        assert describe_user(folder, "u03") == describe_user(bundle, "u03")
+    assert not folder.exists()
+    with (
+        pytest.raises(RegistryError, match="alias nobody not found"),
+        fetch_bundle("models:/ur4rec@nobody", registered.tracking_uri),
+    ):
+        pass
 
 
 def test_outputs_need_the_sequences_for_the_ids(trained):

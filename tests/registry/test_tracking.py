@@ -37,7 +37,21 @@ def test_the_address_is_the_argument_then_the_environment_then_a_local_file(trac
 
 def test_a_relative_database_becomes_absolute_and_gets_its_folder(tracking_uri, tmp_path):
     assert resolve_tracking_uri("sqlite:///deep/er/m.db") == f"sqlite:///{tmp_path}/deep/er/m.db"
-    assert (tmp_path / "deep/er").is_dir()
+    with open_mlflow("sqlite:///deep/er/m.db"):
+        assert (tmp_path / "deep/er").is_dir()
+
+
+@pytest.mark.parametrize("uri", [None, "sqlite:///deep/er/m.db"])
+def test_a_reader_makes_no_database(tracking_uri, tmp_path, uri):
+    before = sorted(tmp_path.rglob("*"))
+    with (
+        pytest.raises(RegistryError, match=r"m.*\.db: not found; register a model first"),
+        open_mlflow(uri, read_only=True),
+    ):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+    with open_mlflow(f"{tracking_uri}?timeout=5", read_only=True) as client:
+        assert not client.search_registered_models()
 
 
 @pytest.mark.parametrize("before", [None, "sqlite:////somewhere/else.db"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from ur4rec.config import Config
 
 USER_ERROR = 2
+INTERRUPTED = 130
+REGISTERED = "models:/"
+DEFAULT_MODEL = f"{REGISTERED}ur4rec@challenger"
 
+Device = Literal["auto", "cpu", "cuda"]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file of settings, or a shipped one: toy, ur4rec_moe_100k.")
 ]
@@ -25,8 +30,19 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", help="Override one setting; may be repeated.", metavar="KEY=VALUE"),
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto is the GPU where there is one.")]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False)]
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="models:/NAME@ALIAS, a bundle, or a folder of trained outputs.")
+]
+TrainedSequencesOption = Annotated[
+    Path | None,
+    typer.Option(help="Sequences folder, for a folder of trained outputs.", exists=True, file_okay=False),
+]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option(help="MLflow's address; else MLFLOW_TRACKING_URI, else ./mlflow.db.", show_default=False),
+]
 
 
 class OptionError(ValueError):
@@ -34,7 +50,7 @@ class OptionError(ValueError):
 
 
 class ErrorGroup(TyperGroup):
-    """Reports the library's own errors in one line; `--debug` shows the traceback."""
+    """Reports what a user can put right in one line; `--debug` shows the traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; `ctx` is Typer's own context, whose class moved between releases."""
@@ -44,18 +60,32 @@ class ErrorGroup(TyperGroup):
 
 @contextmanager
 def report_errors(debug: bool = False) -> Iterator[None]:
-    """Turns a typed `ValueError` into one red line on stderr and exit code 2.
+    """Turns a typed `ValueError` or an `OSError` into one red line on stderr and exit code 2, Ctrl-C into code 130.
 
     A bare `ValueError` is a defect of ours or of a library, so it keeps its traceback.
     """
     try:
         yield
-    except ValueError as error:
+    except BrokenPipeError:
+        raise  # the reader has left, as `head` does; Typer then ends without a word
+    except (ValueError, OSError) as error:
         if debug or type(error) is ValueError:
             raise
-        message = " ".join(str(error).split())
+        message = " ".join(_explain(error).split())
         Console(stderr=True).print(f"[red]Error:[/] {escape(message)}", soft_wrap=True, highlight=False)
         raise typer.Exit(USER_ERROR) from None
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def let_waiting_threads_sleep() -> None:
+    """To be called before torch is imported.
+
+    The threads of GNU OpenMP spin while they wait for each other. Any other busy process on the machine then makes
+    training 20 times slower.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def read_config(path: Path | None, overrides: Sequence[str] | None) -> Config:
@@ -91,6 +121,12 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     for row in rows:
         table.add_row(*(escape(_format(value)) for value in row))
     Console().print(table)
+
+
+def _explain(error: ValueError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename2 or error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _format(value: object) -> str:

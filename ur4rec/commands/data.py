@@ -62,6 +62,7 @@ def preprocess(
     section = read_config(config, settings).narrow(DataConfig)
     manifest = preprocess_sequences(interactions, output, section, items=items)
     show_exclusions(manifest)
+    show(_count(manifest))
     show(f"sequences: {output}")
 
 
@@ -100,3 +101,10 @@ def show_exclusions(manifest: Manifest) -> None:
         show_table("exclusions", ("what", "count"), rows)
     else:
         show("exclusions: none")
+
+
+def _count(manifest: Manifest) -> str:
+    details = manifest.details
+    kept = ", ".join(f"{details[f'num_{what}']:,} {what}" for what in ("users", "items", "interactions"))
+    rows = details["rows"]
+    return f"{kept}: {rows['train']:,} train, {rows['val']:,} validation, {rows['test']:,} test"

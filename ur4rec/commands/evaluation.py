@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 def evaluate(
     sequences: Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)],
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.", exists=True, file_okay=False)],
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text embeddings folder, where it does not lie beside the others; its settings and time are reported.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
     output: OutputOption = Path("outputs/ur4rec_moe"),
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -26,12 +34,14 @@ def evaluate(
 
         ur4rec evaluate outputs/sequences outputs/ur4rec_moe/stages/end_to_end/checkpoint -o outputs/ur4rec_moe
     """
+    from ur4rec.commands.upstream import find_upstream
     from ur4rec.evaluation.config import EvaluationConfig
     from ur4rec.evaluation.evaluate import evaluate as evaluate_model
 
     section = read_config(config, settings).narrow(EvaluationConfig)
     output.mkdir(parents=True, exist_ok=True)
-    results = evaluate_model(sequences, checkpoint, output / "results.json", output / "report.html", section)
+    upstream = find_upstream(sequences, checkpoint, embeddings)
+    results = evaluate_model(sequences, checkpoint, output / "results.json", output / "report.html", section, upstream)
     show_results(results)
     show(f"report: {output / 'report.html'}")
 

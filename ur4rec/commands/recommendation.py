@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ur4rec.commands.console import OptionError, show, show_table
-from ur4rec.commands.registration import TrackingOption
+from ur4rec.commands.console import (
+    DEFAULT_MODEL,
+    REGISTERED,
+    ModelOption,
+    OptionError,
+    TrackingOption,
+    TrainedSequencesOption,
+    show,
+    show_table,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
-
-REGISTERED = "models:/"
 
 
 def recommend(
@@ -22,13 +28,8 @@ def recommend(
         str | None, typer.Option(help="Item ids in order of time, comma-separated; instead of --user.")
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Items a request.", min=1)] = 10,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="models:/NAME@ALIAS, a bundle, or a folder of trained outputs.")
-    ] = "models:/ur4rec@challenger",
-    sequences: Annotated[
-        Path | None,
-        typer.Option(help="Sequences folder, for a folder of trained outputs.", exists=True, file_okay=False),
-    ] = None,
+    model: ModelOption = DEFAULT_MODEL,
+    sequences: TrainedSequencesOption = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also items already seen.")] = False,
     tracking_uri: TrackingOption = None,
 ) -> None:
@@ -51,7 +52,7 @@ def recommend(
         from ur4rec.registry.loading import open_recommender
 
         table = open_recommender(Path(model), sequences).recommend(user, histories, k, not include_seen)
-    _show_recommendations(table)
+    _show_recommendations(table, from_history=bool(history))
 
 
 def _ask_registry(
@@ -70,12 +71,12 @@ def _ask_registry(
     return ask_registered(model, request, {"k": k, "exclude_seen": exclude_seen}, tracking_uri)
 
 
-def _show_recommendations(table: pd.DataFrame) -> None:
+def _show_recommendations(table: pd.DataFrame, from_history: bool) -> None:
     from ur4rec.registry.recommender import FALLBACK, UNKNOWN_ITEMS
 
     for _, rows in table.groupby("request"):
         first = rows.iloc[0]
-        title = "history" if first["source"] == "history" else f"user {first['user_id'] or '?'}"
+        title = "history" if from_history else f"user {first['user_id']}"
         columns = ["rank", "item_id", "title", "score"]
         show_table(f"{title} (source: {first['source']})", columns, rows[columns].to_numpy())
         if first["source"] == FALLBACK:

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from ur4rec.commands.console import ConfigOption, SetOption, read_config, show, show_table
-
-TrackingOption = Annotated[
-    str | None,
-    typer.Option(help="MLflow's address; else MLFLOW_TRACKING_URI, else ./mlflow.db.", show_default=False),
-]
+from ur4rec.commands.console import (
+    REGISTERED,
+    ConfigOption,
+    SetOption,
+    TrackingOption,
+    read_config,
+    show,
+    show_table,
+)
 
 
 def register(
@@ -46,4 +49,4 @@ def register(
         tracking_uri=tracking_uri,
     )
     show_table("registered", ("what", "value"), registration.model_dump().items())
-    show(f"try it: ur4rec recommend --user USER_ID --model models:/{registration.name}@{registration.alias}")
+    show(f"try it: ur4rec recommend --user USER_ID --model {REGISTERED}{registration.name}@{registration.alias}")

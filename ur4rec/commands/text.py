@@ -22,7 +22,10 @@ def generate(
         Path | None, typer.Option(help="Item texts that exist: JSON, item id → text.", exists=True)
     ] = None,
     user_text: Annotated[
-        Path | None, typer.Option(help="User texts that exist: JSON, user id → text.", exists=True)
+        Path | None,
+        typer.Option(
+            help="User texts that exist: JSON, user id → text; or Parquet: user_id, as_of, text.", exists=True
+        ),
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,

@@ -1,14 +1,16 @@
-"""Recommenders from where users have them: a bundle, a folder of trained outputs, the registry."""
+"""Models from where users have them: a bundle, a folder of trained outputs, the registry."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from ur4rec.registry.bundle import PRODUCER, write_bundle
+from ur4rec.registry.model_package import BUNDLE_PATH
 from ur4rec.registry.recommender import Recommender
 from ur4rec.registry.tracking import open_mlflow
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact
@@ -26,7 +28,10 @@ def open_recommender(folder: Path, sequences: Path | None = None, device: str = 
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: not found; expected models:/NAME@ALIAS, a bundle or a folder of outputs")
     if sequences is None:
-        raise ArtifactError(f"{folder}: is not a bundle; name the sequences it was trained on with --sequences")
+        raise ArtifactError(
+            f"{folder}: is not a bundle; name the sequences it was trained on with --sequences, "
+            "or leave --model out to ask the registered model"
+        )
     with tempfile.TemporaryDirectory(prefix="ur4rec-bundle-") as scratch:
         bundle = Path(scratch) / "bundle"
         write_bundle(sequences, folder, bundle)
@@ -41,8 +46,23 @@ def ask_registered(
     Raises:
         RegistryError: MLflow cannot be reached, there is no such model, or it refuses the request.
     """
-    with open_mlflow(tracking_uri):
+    with open_mlflow(tracking_uri, read_only=True):
         import mlflow.pyfunc
 
         table: pd.DataFrame = mlflow.pyfunc.load_model(model_uri).predict(request, params=dict(params))
         return table
+
+
+@contextmanager
+def fetch_bundle(model_uri: str, tracking_uri: str | None = None) -> Iterator[Path]:
+    """The bundle of a registered model, there until the block ends.
+
+    Raises:
+        RegistryError: MLflow cannot be reached or there is no such model.
+    """
+    with tempfile.TemporaryDirectory(prefix="ur4rec-bundle-") as scratch:
+        with open_mlflow(tracking_uri, read_only=True):
+            import mlflow.artifacts
+
+            bundle = mlflow.artifacts.download_artifacts(f"{model_uri.rstrip('/')}/{BUNDLE_PATH}", dst_path=scratch)
+        yield Path(bundle)

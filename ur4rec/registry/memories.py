@@ -15,9 +15,21 @@ from ur4rec.registry.served_model import MEMORIES
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.training.checkpoints import FINAL_MEMORIES, load_model
 
+READ_UP_TO = {MEMORIES: "every interaction", FINAL_MEMORIES: "the training interactions"}
+"""Memories file → what its memories have read; for the test they are replayed up to each user's test target."""
+
 
 class MemoryLookupError(ValueError):
     """A user whose memory cannot be shown; says why."""
+
+
+@dataclass(frozen=True)
+class MemoryStatistics:
+    """All memories in a few numbers."""
+
+    read_up_to: str
+    """A value of `READ_UP_TO`."""
+    numbers: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,8 @@ class UserMemoryReport:
     """What the memory holds of one user."""
 
     user_id: str
+    read_up_to: str
+    """A value of `READ_UP_TO`."""
     absorbed: int
     """Interactions read so far."""
     pending: int
@@ -37,11 +51,12 @@ class UserMemoryReport:
     """Cosine of each slot in use with the current state."""
 
 
-def memory_statistics(folder: Path) -> dict[str, float]:
+def memory_statistics(folder: Path) -> MemoryStatistics:
     """`UR4RecV2MoE.get_memory_stats()` of a bundle or a folder of outputs."""
+    memories = find_memories(Path(folder))
     model = load_model(Path(folder))
-    model.load_memories(find_memories(Path(folder)))
-    return model.get_memory_stats()
+    model.load_memories(memories)
+    return MemoryStatistics(READ_UP_TO[memories.name], model.get_memory_stats())
 
 
 def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> UserMemoryReport:
@@ -57,7 +72,8 @@ def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> 
         MemoryLookupError: The user is unknown, or the model has no memory.
     """
     user = _find_user(Path(folder), user_id, sequences)
-    state = torch.load(find_memories(Path(folder)), weights_only=True)
+    memories = find_memories(Path(folder))
+    state = torch.load(memories, weights_only=True)
     if not state:
         raise MemoryLookupError(f"{folder}: the model was trained without memory (max_memory_size: 0)")
     size = int(state["memory_size"][user])
@@ -65,6 +81,7 @@ def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> 
     similarities = cosine_similarity(slots, slots[:1]) if size else torch.empty(0)
     return UserMemoryReport(
         user_id=user_id,
+        read_up_to=READ_UP_TO[memories.name],
         absorbed=int(state["absorbed"][user]),
         pending=int(state["interaction_count"][user]),
         last_update=_format_time(int(state["last_update_s"][user])) if size else "",
@@ -78,16 +95,19 @@ def find_memories(folder: Path) -> Path:
     for name in (MEMORIES, FINAL_MEMORIES):
         if (folder / name).is_file():
             return folder / name
-    raise ArtifactError(f"{folder}: holds neither {MEMORIES} nor {FINAL_MEMORIES}; train the model first")
+    raise ArtifactError(f"{folder}: not found, or holds neither {MEMORIES} nor {FINAL_MEMORIES}; train the model first")
 
 
 def _find_user(folder: Path, user_id: str, sequences: Path | None) -> int:
     path = (sequences or folder) / USER_MAP
     if not path.is_file():
-        raise ArtifactError(f"{path}: not found; name the sequences folder with --sequences")
+        raise ArtifactError(
+            f"{path}: not found; name the sequences folder with --sequences, "
+            "or leave --model out to read the registered model"
+        )
     user = json.loads(path.read_text(encoding="utf-8")).get(user_id)
     if user is None:
-        raise MemoryLookupError(f"{path}: no user {user_id!r}; an unknown user has no memory")
+        raise MemoryLookupError(f"no user {user_id!r} in the data of this model; an unknown user has no memory")
     return int(user)
 
 

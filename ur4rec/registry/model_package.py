@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 CODE_FILE = "pyfunc_model.py"
 SERVED_MODULE = "ur4rec.registry.pyfunc_model"
+BUNDLE = "bundle"
+BUNDLE_PATH = f"artifacts/{BUNDLE}"
+"""Where MLflow puts the bundle inside the model folder."""
 EXAMPLE_HISTORY = 3
 REQUIREMENTS = ("jaxtyping", "mlflow", "numpy", "pandas", "pyarrow", "pydantic", "torch")
 """Distributions that serving imports; training, text and pipelines need more."""
@@ -44,7 +47,7 @@ def save_model_package(bundle: Path, folder: Path, model: Model) -> None:
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(Path(__file__).with_name(CODE_FILE)),
-            artifacts={"bundle": str(bundle)},
+            artifacts={BUNDLE: str(bundle)},
             code_paths=[str(copy_sources(Path(scratch)))],
             signature=make_signature(),
             input_example=(make_example(loaded), {"k": 5, "exclude_seen": True}),

@@ -42,24 +42,26 @@ def prepare_mlflow() -> None:
 
 
 @contextmanager
-def open_mlflow(tracking_uri: str | None = None) -> Iterator[MlflowClient]:
+def open_mlflow(tracking_uri: str | None = None, read_only: bool = False) -> Iterator[MlflowClient]:
     """A client for `tracking_uri`, which is also MLflow's global address until the block ends.
 
     MLflow resolves `models:/…` addresses through its global, so a client alone is not enough.
 
     Args:
         tracking_uri: Address; None reads `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+        read_only: Expect a sqlite file to exist; without it, MLflow makes the file.
 
     Raises:
         RegistryError: Any MLflow failure inside the block, without the address's credentials.
     """
+    uri = resolve_tracking_uri(tracking_uri)
+    _prepare_database(uri, read_only)
     prepare_mlflow()
     import mlflow
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     prepare_mlflow()  # the import resets the levels of MLflow's loggers
-    uri = resolve_tracking_uri(tracking_uri)
     before = os.environ.get(TRACKING_URI)
     mlflow.set_tracking_uri(uri)
     try:
@@ -73,13 +75,11 @@ def open_mlflow(tracking_uri: str | None = None) -> Iterator[MlflowClient]:
 
 
 def resolve_tracking_uri(tracking_uri: str | None) -> str:
-    """The address to use; sqlite paths become absolute, their folder is made."""
+    """The address to use; sqlite paths become absolute."""
     uri = tracking_uri or os.environ.get(TRACKING_URI) or SQLITE + DEFAULT_DATABASE
     if not uri.startswith(SQLITE):
         return uri
-    database = Path(uri.removeprefix(SQLITE)).absolute()
-    database.parent.mkdir(parents=True, exist_ok=True)
-    return f"{SQLITE}{database}"
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
 
 
 def public_uri(uri: str) -> str:
@@ -105,6 +105,20 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
         if not made_meanwhile:
             raise
         return made_meanwhile
+
+
+def _prepare_database(uri: str, read_only: bool) -> None:
+    """Nothing is made for a reader: an empty database would only hide that it looks in the wrong place."""
+    if not uri.startswith(SQLITE):
+        return
+    database = Path(uri.removeprefix(SQLITE).partition("?")[0])
+    if not read_only:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    elif not database.is_file():
+        raise RegistryError(
+            f"{database}: not found; register a model first (`ur4rec register`), "
+            f"or name MLflow's address with --tracking-uri or {TRACKING_URI}"
+        )
 
 
 def _find_experiment(client: MlflowClient, name: str) -> str | None:

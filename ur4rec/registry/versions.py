@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ur4rec.evaluation.results import Results
-from ur4rec.registry.model_package import describe_code
+from ur4rec.registry.model_package import BUNDLE_PATH, describe_code
 from ur4rec.registry.run_log import metric_key
 from ur4rec.registry.tracking import RegistryError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HEADLINE = "ndcg@10"
 TAG_INPUTS = "ur4rec.inputs_digest"
 TAG_MODEL = "ur4rec.model_id"
-NEEDED = {"MLmodel": None, "artifacts/bundle/manifest.json": "artifacts/bundle"}
+NEEDED = {"MLmodel": None, f"{BUNDLE_PATH}/manifest.json": BUNDLE_PATH}
 """Files without which a version cannot be served → the folder to look in."""
 
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ur4rec.commands.console import OptionError, read_config, report_errors, show
+from ur4rec.commands.console import (
+    ConfigOption,
+    DeviceOption,
+    OptionError,
+    let_waiting_threads_sleep,
+    read_config,
+    report_errors,
+    show,
+)
 from ur4rec.commands.progress import progress_bars
 from ur4rec.storage.artifacts import MANIFEST, read_artifact
 
@@ -27,12 +35,13 @@ def main(
         Path, typer.Option("--llm_data_dir", help="Text embeddings or texts, or a folder that holds them.", exists=True)
     ],
     output_dir: Annotated[Path, typer.Option("--output_dir", help="Gets the eleven files and logs/.")],
-    config: Annotated[Path | None, typer.Option("--config", help="YAML file, or a shipped one: toy.")] = None,
+    config: ConfigOption = None,
     epochs_per_stage: Annotated[int | None, typer.Option("--epochs_per_stage", help="Overrides the file.")] = None,
     patience: Annotated[int | None, typer.Option("--patience", help="Overrides the file.")] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Train all four stages and evaluate."""
+    let_waiting_threads_sleep()
     overrides = {"epochs_per_stage": epochs_per_stage, "patience": patience}
     with report_errors():
         settings = [f"{name}={value}" for name, value in overrides.items() if value is not None]

@@ -1,0 +1,39 @@
+"""What becomes of an exception on the command line."""
+
+import errno
+
+import pytest
+import typer
+
+from ur4rec.commands.console import report_errors
+
+
+class TypedError(ValueError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (TypedError("a.csv:\n  no column"), "Error: a.csv: no column"),
+        (PermissionError(errno.EACCES, "Permission denied", "/locked/x"), "Error: /locked/x: Permission denied"),
+        (OSError(errno.ENOTEMPTY, "Directory not empty", ".new", None, "old"), "Error: old: Directory not empty"),
+        (OSError("no answer from the server"), "Error: no answer from the server"),
+    ],
+)
+def test_what_a_user_can_put_right_is_one_line(capsys, error, line):
+    with pytest.raises(typer.Exit) as exit_, report_errors():
+        raise error
+    assert exit_.value.exit_code == 2
+    assert capsys.readouterr().err == f"{line}\n"
+    with pytest.raises(type(error)), report_errors(debug=True):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a defect"), KeyError("a defect"), BrokenPipeError(errno.EPIPE, "closed")]
+)
+def test_everything_else_passes(capsys, error):
+    with pytest.raises(type(error)), report_errors():
+        raise error
+    assert capsys.readouterr().err == ""
