@@ -21,7 +21,7 @@ from ur4rec.evaluation.results import HEADLINE_METRICS, Results, load_results
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.storage.export import copy_atomic, export_outputs
 from ur4rec.storage.task_metrics import PEAK_MEMORY
-from ur4rec.training.checkpoints import STAGES
+from ur4rec.training.stage_names import STAGES
 
 REGISTRATION = "registration.json"
 METRICS = "metrics"

@@ -34,9 +34,10 @@ def load_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
         ConfigError: The file cannot be read, or a key or value is wrong; names the file and the key.
     """
     values = {} if path is None else _read_yaml(_locate(Path(path)))
-    if path is not None:
-        Config.parse(values, str(path))
-    parsed = {key: _parse(key, value) for key, value in (overrides or {}).items()}
+    config = Config.parse(values, str(path))
+    if not overrides:
+        return config
+    parsed = {key: _parse(key, value) for key, value in overrides.items()}
     return Config.parse(values | parsed, "settings" if path is None else f"settings over {path}")
 
 

@@ -14,7 +14,7 @@ from ur4rec.evaluation.results import load_results
 from ur4rec.registry.register import Registration
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.embeddings import load_embeddings
-from ur4rec.training.checkpoints import STAGES
+from ur4rec.training.stage_names import STAGES
 
 Artifacts = dict[str, dsl.Artifact]
 

@@ -170,7 +170,9 @@ def test_curves_with_gaps_are_drawn(measured):
     results, history = measured
     series = [Epoch(epoch=1, loss=float("nan")), Epoch(epoch=2), Epoch.model_validate({"epoch": 3, "ndcg@10": 0.1})]
     stages = [stage.model_copy(update={"series": series, "validation": {}}) for stage in history.stages]
-    Page(render_report(results, TrainingHistory(stages=stages)))
+    text = render_report(results, TrainingHistory(stages=stages))
+    Page(text)
+    assert all(stage.stage in text for stage in stages)
 
 
 def test_equal_results_give_equal_bytes(text, measured, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,19 +18,11 @@ from ur4rec.commands.console import (
     show_table,
 )
 from ur4rec.commands.progress import progress_bars
+from ur4rec.training.stage_names import Stage
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
     from ur4rec.training.stages import StageSummary
-
-
-class Stage(StrEnum):
-    """The training stages, in order."""
-
-    PRETRAIN_SASREC = "pretrain_sasrec"
-    PRETRAIN_RETRIEVER = "pretrain_retriever"
-    JOINT_FINETUNE = "joint_finetune"
-    END_TO_END = "end_to_end"
 
 
 def train(

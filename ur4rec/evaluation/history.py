@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from ur4rec.evaluation.results import explain_problems
+
 HISTORY = "history.json"
 
 
@@ -61,5 +63,4 @@ def read_history(path: Path) -> TrainingHistory:
     try:
         return TrainingHistory.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors())
-        raise HistoryError(f"{path}: {problems}; train again") from None
+        raise HistoryError(f"{path}: {explain_problems(error)}; train again") from None

@@ -135,5 +135,9 @@ def load_results(path: Path) -> Results:
     try:
         return Results.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors())
-        raise ResultsError(f"{path}: {problems}; run the evaluation again") from None
+        raise ResultsError(f"{path}: {explain_problems(error)}; run the evaluation again") from None
+
+
+def explain_problems(error: ValidationError) -> str:
+    """Every key of a file that is missing or wrong, and why."""
+    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors())

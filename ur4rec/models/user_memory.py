@@ -6,7 +6,7 @@ Dimensions: B users in a batch, L positions, U users, M memory slots, D item wid
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 import torch
@@ -98,11 +98,6 @@ class UserMemory(nn.Module):
         for name, tensor in zip(STATE_FIELDS, self.empty_state(num_users + 1).tensors(), strict=True):
             self.register_buffer(name, tensor, persistent=False)
 
-    @property
-    def enabled(self) -> bool:
-        """Whether there is any memory at all."""
-        return self.config.max_memory_size > 0
-
     def empty_state(self, batch: int) -> MemoryState:
         """State of users who have done nothing."""
         device = self.input.weight.device
@@ -148,13 +143,12 @@ class UserMemory(nn.Module):
         """
         first = active & (state.memory_size == 0) & (state.interaction_count == 0)
         read = active.to(torch.int64)
-        pending = MemoryState(
-            state.history,
-            state.memory_size,
-            state.interaction_count + read,
-            state.absorbed + read,
-            torch.where(first, timestamps, state.last_update_s),
-            state.pending_sum + item_vectors * active[:, None],
+        pending = replace(
+            state,
+            interaction_count=state.interaction_count + read,
+            absorbed=state.absorbed + read,
+            last_update_s=torch.where(first, timestamps, state.last_update_s),
+            pending_sum=state.pending_sum + item_vectors * active[:, None],
         )
         triggered = active & self._triggered(pending, timestamps)
         return self._update(pending, timestamps, triggered) if bool(triggered.any()) else pending
@@ -219,14 +213,7 @@ class UserMemory(nn.Module):
     def force_update(self, state: MemoryState, representation: Float[Tensor, "B D"], force: bool) -> MemoryState:
         """Puts a representation in place of the pending mean and updates where forced or triggered."""
         count = state.interaction_count.clamp_min(1)
-        pending = MemoryState(
-            state.history,
-            state.memory_size,
-            count,
-            state.absorbed,
-            state.last_update_s,
-            representation * count[:, None],
-        )
+        pending = replace(state, interaction_count=count, pending_sum=representation * count[:, None])
         everyone = torch.ones_like(count, dtype=torch.bool)
         triggered = everyone if force else self._triggered(pending, state.last_update_s)
         return self._update(pending, state.last_update_s, triggered)
@@ -257,13 +244,13 @@ class UserMemory(nn.Module):
         new = self.cell(self.input(self._pending_mean(state)[rows]), old[:, 0])
         ring = torch.cat([new[:, None], old[:, :-1]], dim=1)
         size = (state.memory_size + triggered).clamp_max(self.config.max_memory_size)
-        return MemoryState(
-            state.history.index_copy(0, rows, ring),
-            size,
-            state.interaction_count.masked_fill(triggered, 0),
-            state.absorbed,
-            torch.where(triggered, timestamps, state.last_update_s),
-            state.pending_sum.masked_fill(triggered[:, None], 0),
+        return replace(
+            state,
+            history=state.history.index_copy(0, rows, ring),
+            memory_size=size,
+            interaction_count=state.interaction_count.masked_fill(triggered, 0),
+            last_update_s=torch.where(triggered, timestamps, state.last_update_s),
+            pending_sum=state.pending_sum.masked_fill(triggered[:, None], 0),
         )
 
 

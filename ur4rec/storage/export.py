@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ur4rec.storage.artifacts import ArtifactError
+from ur4rec.storage.artifacts import ArtifactError, replacing
 
 CHECKPOINTS = ("*_best.pt", "final_model.pt", "model_config.json", "history.json")
 MEMORIES_PATTERN = "*_memories.pt"
@@ -52,12 +51,8 @@ def export_outputs(
 def copy_atomic(source: Path, target: Path) -> Path:
     """Copies one file so that `target` is either the old file or the complete new one."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 

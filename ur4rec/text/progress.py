@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ur4rec.progress import report
 
 TENTHS = 10
 
@@ -40,6 +41,6 @@ def _create_line_printer(task: str, total: int) -> Callable[[int], None]:
         before = done * TENTHS // total
         done += count
         if done * TENTHS // total > before:
-            print(f"progress {task} {json.dumps({'text': done, 'texts': total})}", flush=True)
+            report(task, {"text": done, "texts": total})
 
     return advance

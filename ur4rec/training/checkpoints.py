@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ur4rec.models.ur4rec_v2_moe import ModelConfig, UR4RecV2MoE
+from ur4rec.training.stage_names import STAGES
 
 MODEL_CONFIG = "model_config.json"
 HISTORY = "history.json"
 FINAL_MODEL = "final_model.pt"
 FINAL_MEMORIES = "final_memories.pt"
-STAGES = ("pretrain_sasrec", "pretrain_retriever", "joint_finetune", "end_to_end")
 TEXT_WEIGHT = "retriever.encoder.description_projection.weight"
 
 

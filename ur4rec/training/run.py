@@ -10,7 +10,7 @@ from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import evaluate
 from ur4rec.evaluation.results import Results
 from ur4rec.storage.export import REPORT, RESULTS, export_outputs
-from ur4rec.training.checkpoints import STAGES
+from ur4rec.training.stage_names import STAGES
 from ur4rec.training.stages import StageConfig, StageSummary, run_stage
 
 STAGES_FOLDER = "stages"

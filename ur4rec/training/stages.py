@@ -13,13 +13,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.models.ur4rec_v2_moe import ModelConfig, Part, UR4RecV2MoE
-from ur4rec.storage.artifacts import read_artifact, write_artifact
+from ur4rec.progress import report
+from ur4rec.storage.artifacts import write_artifact
 from ur4rec.text.embeddings import load_embeddings
 from ur4rec.training.checkpoints import (
     FINAL_MEMORIES,
     FINAL_MODEL,
     HISTORY,
-    STAGES,
     CheckpointError,
     best_file,
     load_model,
@@ -29,8 +29,8 @@ from ur4rec.training.checkpoints import (
     write_model_config,
 )
 from ur4rec.training.loop import StagePlan, StageRecord, Trainer, TrainingConfig, deterministic
-from ur4rec.training.progress import report
 from ur4rec.training.scoring import ModelScorer
+from ur4rec.training.stage_names import STAGES
 
 SASREC = ("sasrec.", "fusion.sasrec_log_temperature")
 RETRIEVER = ("retriever.", "fusion.retriever_log_temperature")
@@ -123,8 +123,7 @@ def _begin(
     data: Sequences, config: StageConfig, embeddings: Path | None, previous: Path | None, stage: str
 ) -> UR4RecV2MoE:
     if previous is not None and stage != STAGES[1]:
-        read_artifact(previous)
-        return load_model(previous)
+        return load_model(previous)  # verified as an input of the new artifact
     text = None if embeddings is None else load_embeddings(embeddings)
     model_config = config.narrow(ModelConfig)
     if text is not None:

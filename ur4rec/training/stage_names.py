@@ -1,0 +1,15 @@
+"""Names of the training stages, for those who must not load torch to know them."""
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The training stages, in order."""
+
+    PRETRAIN_SASREC = "pretrain_sasrec"
+    PRETRAIN_RETRIEVER = "pretrain_retriever"
+    JOINT_FINETUNE = "joint_finetune"
+    END_TO_END = "end_to_end"
+
+
+STAGES = tuple(stage.value for stage in Stage)
