@@ -153,7 +153,55 @@ def test_time_split_counts_what_it_leaves_out(tmp_path: Path) -> None:
     assert manifest.details["excluded_users"] == {"user_without_history_before_cut": 1}
 
 
-@pytest.mark.parametrize("config", [{"min_rating": 6}, {"min_seq_len": 100}, {"min_seq_len": 100, "k_core": True}])
+def test_drop_last_runs_the_protocol_so_many_steps_earlier(tmp_path: Path) -> None:
+    """Without their newest row, `a` has p q r, `b` has p q (too few) and `c` has none; nobody is left with s or t."""
+    rows = ["a,p,1", "a,q,2", "a,r,3", "a,s,9", "b,p,1", "b,t,8", "b,q,2", "c,s,5"]
+    (tmp_path / "i.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows))
+    manifest = preprocess_sequences(tmp_path / "i.csv", tmp_path / "s", DataConfig(drop_last=1))
+    sequences = load_sequences(tmp_path / "s")
+    assert (sequences.user_ids, sequences.item_ids) == (("", "a"), ("", "p", "q", "r"))
+    assert (sequences.train.tolist(), sequences.val.tolist(), sequences.test.tolist()) == (
+        [[1, 1, 1]],
+        [[1, 2, 2]],
+        [[1, 3, 3]],
+    )
+    assert manifest.config["drop_last"] == 1
+    assert manifest.details["excluded_rows"] == {"newest_dropped": 3, "user_below_min_seq_len": 2}
+    assert manifest.details["excluded_users"] == {"newest_dropped": 1, "user_below_min_seq_len": 1}
+    assert manifest.details["rows"] == {"read": 8, "train": 1, "val": 1, "test": 1}
+
+
+def test_the_rolled_back_test_is_the_validation_of_the_whole_protocol(tmp_path: Path) -> None:
+    make_frame().to_csv(tmp_path / "interactions.csv", index=False)
+    whole, earlier = (tmp_path / "whole", tmp_path / "earlier")
+    preprocess_sequences(tmp_path / "interactions.csv", whole, DataConfig())
+    preprocess_sequences(tmp_path / "interactions.csv", earlier, DataConfig(drop_last=1))
+    assert load_sequences(earlier).item_ids == load_sequences(whole).item_ids
+    assert load_sequences(earlier).test.tolist() == load_sequences(whole).val.tolist()
+
+
+def test_equal_times_are_dropped_from_the_end_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "i.csv").write_text("user_id,item_id,timestamp\nu,a,5\nu,b,5\nu,c,5\nu,d,5\nu,e,1\n")
+    preprocess_sequences(tmp_path / "i.csv", tmp_path / "s", DataConfig(drop_last=2))
+    assert load_sequences(tmp_path / "s").item_ids == ("", "a", "b", "e")
+
+
+def test_drop_last_counts_what_min_rating_has_left(tmp_path: Path) -> None:
+    rows = "u,a,1,5\nu,b,2,5\nu,c,3,5\nu,d,4,5\nu,e,5,1\n"
+    (tmp_path / "i.csv").write_text("user_id,item_id,timestamp,rating\n" + rows)
+    preprocess_sequences(tmp_path / "i.csv", tmp_path / "s", DataConfig(drop_last=1, min_rating=3))
+    assert load_sequences(tmp_path / "s").item_ids == ("", "a", "b", "c")
+
+
+def test_drop_last_belongs_to_leave_one_out() -> None:
+    with pytest.raises(ConfigError, match=r"drop_last: .*leave_one_out.*time_split_quantile, got 1"):
+        DataConfig.parse({"drop_last": 1, "split": "time"})
+    assert DataConfig.parse({"drop_last": 0, "split": "time"}).drop_last == 0
+
+
+@pytest.mark.parametrize(
+    "config", [{"min_rating": 6}, {"min_seq_len": 100}, {"min_seq_len": 100, "k_core": True}, {"drop_last": 99}]
+)
 def test_filters_that_leave_nothing_are_an_error(config: dict[str, object], tmp_path: Path) -> None:
     make_frame().to_csv(tmp_path / "interactions.csv", index=False)
     with pytest.raises(
@@ -163,7 +211,7 @@ def test_filters_that_leave_nothing_are_an_error(config: dict[str, object], tmp_
 
 
 @pytest.mark.parametrize(
-    "values", [{"min_seq_len": 2}, {"time_split_quantile": 1}, {"split": "random"}, {"min_len": 3}]
+    "values", [{"min_seq_len": 2}, {"time_split_quantile": 1}, {"split": "random"}, {"min_len": 3}, {"drop_last": -1}]
 )
 def test_values_out_of_range_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):

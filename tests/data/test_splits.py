@@ -6,7 +6,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ur4rec.data.splits import Part, keep_core, keep_long_users, sort_rows, split_by_time, split_leave_one_out
+from ur4rec.data.splits import (
+    Part,
+    drop_newest,
+    keep_core,
+    keep_long_users,
+    sort_rows,
+    split_by_time,
+    split_leave_one_out,
+)
 
 ROWS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 9)), min_size=1, max_size=60)
 TRAIN, VAL, TEST, UNUSED, NO_HISTORY = Part
@@ -31,6 +39,15 @@ def test_leave_one_out_takes_the_last_two_of_every_user(rows: list[tuple[int, in
     for user in set(users.tolist()):
         expected = ([TRAIN] * len(users) + [VAL, TEST])[-(users == user).sum() :]
         assert parts[users == user].tolist() == expected
+
+
+@given(ROWS, st.integers(0, 4))
+def test_the_newest_rows_of_every_user_are_dropped(rows: list[tuple[int, int, int]], count: int) -> None:
+    users = np.sort(to_columns(rows)[0])
+    kept = drop_newest(users, count)
+    for user in set(users.tolist()):
+        num_rows = (users == user).sum()
+        assert kept[users == user].tolist() == [place < num_rows - count for place in range(num_rows)]
 
 
 @given(ROWS, st.sampled_from([0.1, 0.5, 0.9]))

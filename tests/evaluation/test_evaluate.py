@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from ur4rec.data.sequences import load_sequences
+from ur4rec.evaluation.candidates import load_candidates
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import evaluate
 from ur4rec.evaluation.metrics import metrics_from_ranks
@@ -82,3 +83,10 @@ def test_memory_and_experts_are_those_of_the_test(outcome, sequences, trained):
     scorer(np.arange(1, data.num_users + 1))
     assert outcome[0].expert_weights == pytest.approx(scorer.expert_weights())
     assert sum(outcome[0].expert_weights.values()) == pytest.approx(1.0)
+
+
+def test_the_sampled_protocol_keeps_its_candidates_beside_the_results(sequences, trained, tmp_path):
+    config = EvaluationConfig(bootstrap_samples=100, eval_protocol="sampled", num_candidates=6)
+    results = evaluate(sequences, trained, tmp_path / "results.json", tmp_path / "report.html", config)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["candidates", "report.html", "results.json"]
+    assert results.protocol.candidates.sha256 == load_candidates(tmp_path / "candidates").sha256

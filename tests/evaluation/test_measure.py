@@ -1,13 +1,17 @@
+import json
 import shutil
 
 import numpy as np
 import pytest
+import torch
 
+from ur4rec.data.legacy import LegacyConfig, import_legacy
 from ur4rec.data.sequences import TEST, VAL, load_sequences
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.measure import EvaluationError, measure
 from ur4rec.evaluation.metrics import METRICS, metrics_from_ranks
 from ur4rec.evaluation.ranking import ScoreError, rank_users
+from ur4rec.evaluation.report import render_report
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
 
 CONFIG = EvaluationConfig(bootstrap_samples=100)
@@ -86,6 +90,46 @@ def test_the_time_split_has_no_later_interactions(make_sequences, checkpoint, sy
     results, _ = measure(make_sequences(split="time", time_split_quantile=0.6), checkpoint, systems, CONFIG)
     assert results.protocol.split == "time"
     assert results.dataset.later_interactions_share == 0.0
+
+
+def test_the_rolled_back_split_is_told(make_sequences, checkpoint, systems):
+    results, history = measure(make_sequences(drop_last=1), checkpoint, systems, CONFIG)
+    assert results.protocol.drop_last == 1
+    assert "each user's newest 1 interactions were dropped first" in render_report(results, history)
+
+
+def test_imported_data_without_times_are_told(checkpoint, systems, tmp_path):
+    (tmp_path / "old").mkdir()
+    users = range(1, 5)
+    for name, content in (
+        ("train", {user: [user, user + 1, user + 2] for user in users}),
+        ("val", {user: user + 3 for user in users}),
+        ("test", {user: 30 - user for user in users}),
+    ):
+        np.save(tmp_path / "old" / f"{name}_sequences.npy", content, allow_pickle=True)
+    (tmp_path / "old" / "item_map.json").write_text(json.dumps({f"i{item:02}": item for item in range(1, 31)}))
+    import_legacy(tmp_path / "old", tmp_path / "new", LegacyConfig())
+    config = CONFIG.model_copy(update={"baselines": ()})
+    data = load_sequences(tmp_path / "new")
+    results, _ = measure(tmp_path / "new", checkpoint, OfSize(data.num_items), config)
+    assert results.protocol.split == "leave_one_out"
+    assert any("came without times" in note for note in results.notes)
+
+
+class OfSize:
+    """Scores every item by its index."""
+
+    def __init__(self, num_items):
+        self._scores = torch.arange(num_items + 1.0)
+
+    def __call__(self, histories):
+        return {"UR4RecV2MoE": lambda users: self._scores.expand(len(users), -1)}
+
+    def expert_weights(self):
+        return {}
+
+    def memory_stats(self):
+        return {}
 
 
 def test_a_split_without_validation_targets_is_measured_on_the_test(sequences, checkpoint, systems, tmp_path):

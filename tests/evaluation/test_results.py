@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from ur4rec.evaluation.comparison import estimate_systems
-from ur4rec.evaluation.results import Dataset, Protocol, Results, ResultsError, load_results, write_results
+from ur4rec.evaluation.results import (
+    Dataset,
+    Protocol,
+    Results,
+    ResultsError,
+    SampledCandidates,
+    load_results,
+    write_results,
+)
 
 STABLE_KEYS = {
     "dataset",
@@ -69,6 +77,15 @@ def test_headline_names_the_model_and_its_rivals(results):
 
 def test_protocol_reads_as_a_phrase(results):
     assert str(results.protocol) == "leave_one_out, full ranking, seen items excluded, ties expected_rank"
+
+
+def test_a_rolled_back_and_sampled_protocol_says_so():
+    candidates = SampledCandidates(num_candidates=99, seed=42, sha256={"test": "d"})
+    protocol = Protocol(split="leave_one_out", eval_protocol="sampled", drop_last=1, candidates=candidates)
+    assert str(protocol) == (
+        "leave_one_out without the newest 1, sampled ranking of the target and 99 others, "
+        "seen items excluded, ties expected_rank"
+    )
 
 
 def edit(content, path, value):

@@ -1,4 +1,4 @@
-"""`ur4rec data`: fetch, preprocess, show."""
+"""`ur4rec data`: fetch, preprocess, import-legacy, show."""
 
 from __future__ import annotations
 
@@ -63,6 +63,38 @@ def preprocess(
     manifest = preprocess_sequences(interactions, output, section, items=items)
     show_exclusions(manifest)
     show(_count(manifest))
+    show(f"sequences: {output}")
+
+
+@data_app.command()
+def import_legacy(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Old train_, val_ and test_sequences.npy, perhaps item_map.json.", exists=True, file_okay=False
+        ),
+    ],
+    output: OutputOption = Path("outputs/sequences"),
+    items: Annotated[
+        Path | None, typer.Option(help="Item table: item_id, title, genres, description.", exists=True)
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the data set, shown in results.")] = "legacy",
+) -> None:
+    """Turn old pickled sequences ({user: [items]}) into a sequences folder, without running what they bring along.
+
+    For example:
+
+        ur4rec data import-legacy old/ml-100k -o outputs/sequences --items films.csv --name ml-100k
+    """
+    from ur4rec.data.legacy import LegacyConfig
+    from ur4rec.data.legacy import import_legacy as import_files
+    from ur4rec.data.sequences import ARE_POSITIONS
+
+    manifest = import_files(folder, output, LegacyConfig(dataset_name=name), items)
+    show_exclusions(manifest)
+    show(_count(manifest))
+    if manifest.details["timestamps"][ARE_POSITIONS]:
+        show("timestamps: positions in each user's list, because the files hold no times")
     show(f"sequences: {output}")
 
 

@@ -59,4 +59,5 @@ def show_results(results: Results) -> None:
         )
         for system, metrics in results.test.items()
     ]
-    show_table(f"test on {results.dataset.name} ({results.protocol.split})", columns, rows)
+    protocol = f"{results.protocol.split}, {results.protocol.eval_protocol} ranking"
+    show_table(f"test on {results.dataset.name} ({protocol})", columns, rows)

@@ -64,8 +64,8 @@ def read_interactions(path: Path, bad_rows: BadRows = "error", needs_rating: boo
     table = read_table(path, required, () if needs_rating else (RATING,))
     users, items = parse_ids(table, USER_ID), parse_ids(table, ITEM_ID)
     timestamps = parse_numbers(table, TIMESTAMP)
-    _check_unit(path, timestamps)
-    checks = [*check_ids(users, USER_ID), *check_ids(items, ITEM_ID), *_check_timestamps(timestamps)]
+    check_unit(path, timestamps)
+    checks = [*check_ids(users, USER_ID), *check_ids(items, ITEM_ID), *check_timestamps(timestamps)]
     ratings = parse_numbers(table, RATING) if RATING in table.columns.column_names else None
     if ratings:
         checks += _check_ratings(ratings, needs_rating)
@@ -84,7 +84,8 @@ def read_interactions(path: Path, bad_rows: BadRows = "error", needs_rating: boo
     )
 
 
-def _check_timestamps(timestamps: Numbers) -> list[RowCheck]:
+def check_timestamps(timestamps: Numbers) -> list[RowCheck]:
+    """What can be wrong with the timestamp of a row."""
     latest = time.time() + CLOCK_TOLERANCE_S
     last_day = time.strftime("%Y-%m-%d", time.gmtime(latest))
     return [
@@ -103,7 +104,12 @@ def _check_ratings(ratings: Numbers, needs_rating: bool) -> list[RowCheck]:
     ]
 
 
-def _check_unit(path: Path, timestamps: Numbers) -> None:
+def check_unit(path: Path, timestamps: Numbers) -> None:
+    """Refuses timestamps that are typically too large to be seconds.
+
+    Raises:
+        DataError: Names the divisor.
+    """
     values = timestamps.values[~(timestamps.missing | timestamps.invalid)]
     typical = float(np.median(values)) if len(values) else 0.0
     for limit, unit, factor in FINER_UNITS:

@@ -21,10 +21,10 @@ from ur4rec.data.errors import DataError
 from ur4rec.data.fields import is_integer_like, sort_naturally
 from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, find_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
-from ur4rec.data.items import build_catalogue, count_items, read_items, write_catalogue
+from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
 from ur4rec.data.selection import Rows, Selection, select_rows
 from ur4rec.data.splits import Part
-from ur4rec.storage.artifacts import Manifest, read_artifact, write_artifact, write_text_atomic
+from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact, write_text_atomic
 
 FILE_OF_PART = {Part.TRAIN: files.TRAIN, Part.VAL: files.VAL, Part.TEST: files.TEST}
 
@@ -60,17 +60,29 @@ def preprocess_sequences(interactions: Path, output: Path, config: DataConfig, i
         metadata = read_items(inputs[ITEM_TABLE], config.bad_rows) if ITEM_TABLE in inputs else None
         selection = select_rows(raw, config)
         _refuse_nothing_left(inputs[INTERACTIONS], raw, selection)
-        users = _enumerate(selection.rows.users, raw.user_ids)
-        catalogue = _enumerate(selection.rows.items, raw.item_ids)
-        _write_arrays(writer.folder, selection.rows, users, catalogue)
-        _write_map(writer.folder / files.USER_MAP, users)
-        _write_map(writer.folder / files.ITEM_MAP, catalogue)
-        write_catalogue(writer.folder / files.ITEMS, build_catalogue(catalogue.ids, metadata))
         writer.details |= {"dataset_name": config.dataset_name, "split": config.split, "cut_s": selection.cut}
-        writer.details |= _count(raw, selection, users, catalogue)
-        writer.details["items"] = count_items(catalogue.ids, metadata)
+        write_sequences(writer, raw, selection, metadata)
         writer.details["source_files"] = {role: file.name for role, file in inputs.items()}
     return read_artifact(Path(output))
+
+
+def write_sequences(writer: ArtifactWriter, raw: Interactions, selection: Selection, items: ItemTable | None) -> None:
+    """Writes the files of a sequences folder, and every count into the details of its manifest.
+
+    Args:
+        writer: Of the folder.
+        raw: Where the rows come from; names their ids.
+        selection: Rows with their parts, each user's in chronological order.
+        items: Item table, if there is one.
+    """
+    users = _enumerate(selection.rows.users, raw.user_ids)
+    catalogue = _enumerate(selection.rows.items, raw.item_ids)
+    _write_arrays(writer.folder, selection.rows, users, catalogue)
+    _write_map(writer.folder / files.USER_MAP, users)
+    _write_map(writer.folder / files.ITEM_MAP, catalogue)
+    write_catalogue(writer.folder / files.ITEMS, build_catalogue(catalogue.ids, items))
+    writer.details |= _count(raw, selection, users, catalogue)
+    writer.details["items"] = count_items(catalogue.ids, items)
 
 
 def _refuse_nothing_left(path: Path, raw: Interactions, selection: Selection) -> None:
@@ -80,7 +92,7 @@ def _refuse_nothing_left(path: Path, raw: Interactions, selection: Selection) ->
         if not (selection.rows.parts == part).any():
             raise DataError(
                 f"{path}: no {part.name.lower()} interaction is left of {raw.num_read:,} rows ({reasons}); "
-                "lower min_seq_len or min_rating, move time_split_quantile, or give more data"
+                "lower min_seq_len, min_rating or drop_last, move time_split_quantile, or give more data"
             )
 
 

@@ -12,7 +12,15 @@ from jaxtyping import Float64, Int8, Int64, Shaped
 
 from ur4rec.data.config import DataConfig
 from ur4rec.data.interactions import Interactions
-from ur4rec.data.splits import Part, keep_core, keep_long_users, sort_rows, split_by_time, split_leave_one_out
+from ur4rec.data.splits import (
+    Part,
+    drop_newest,
+    keep_core,
+    keep_long_users,
+    sort_rows,
+    split_by_time,
+    split_leave_one_out,
+)
 
 
 @dataclass(frozen=True)
@@ -54,20 +62,22 @@ class Selection:
 
 
 def select_rows(raw: Interactions, config: DataConfig) -> Selection:
-    """Applies `min_rating`, `min_seq_len` or the k-core, and the split, in this order."""
+    """Applies `min_rating`, `drop_last`, `min_seq_len` or the k-core, and the split, in this order."""
     selection = Selection(
         Rows(raw.users, raw.items, raw.timestamps, np.full(len(raw.users), Part.TRAIN, dtype=np.int8))
     )
     if config.min_rating is not None and raw.ratings is not None:
         selection.keep(raw.ratings >= config.min_rating, "below_min_rating")
+    rows = selection.rows
+    selection.rows = rows.take(sort_rows(rows.users, rows.timestamps))
+    if config.drop_last:
+        selection.keep(drop_newest(selection.rows.users, config.drop_last), "newest_dropped")
     if config.k_core:
         kept = keep_core(selection.rows.users, selection.rows.items, config.min_seq_len)
         selection.keep(kept, "outside_k_core")
     else:
         selection.keep(keep_long_users(selection.rows.users, config.min_seq_len), "user_below_min_seq_len")
-    rows = selection.rows
-    selection.rows = rows.take(sort_rows(rows.users, rows.timestamps))
-    if len(rows):
+    if len(selection.rows):
         _split(selection, config)
     return selection
 

@@ -24,6 +24,8 @@ USER_MAP, ITEM_MAP = "user_map.json", "item_map.json"
 ITEMS = "items.parquet"
 ITEM_INDEX = "item_index"
 """Column of `items.parquet`; the index of the loaded table."""
+ARE_POSITIONS = "are_positions"
+"""Key of an imported folder's details, under `timestamps`: whether they are positions in a user's list, not times."""
 
 Horizon = Literal["validation", "test", "full"]
 

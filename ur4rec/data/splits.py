@@ -70,6 +70,15 @@ def sort_rows(users: Int64[np.ndarray, "R"], timestamps: Float64[np.ndarray, "R"
     return np.lexsort((timestamps, users))
 
 
+def drop_newest(users: Int64[np.ndarray, "R"], count: int) -> Bool[np.ndarray, "R"]:
+    """Rows of every user without the last `count`.
+
+    >>> drop_newest(np.array([0, 0, 0, 1, 2, 2]), 1).tolist()
+    [True, True, False, False, True, False]
+    """
+    return _count_behind(users) >= count
+
+
 def split_leave_one_out(users: Int64[np.ndarray, "R"]) -> Int8[np.ndarray, "R"]:
     """The last row of every user is test, the one before validation, the rest training.
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ur4rec.columns import ITEM, USER
-from ur4rec.data.sequences import Sequences
+from ur4rec.data.sequences import ARE_POSITIONS, Sequences
+from ur4rec.evaluation.candidates import Candidates
+from ur4rec.storage.artifacts import Manifest
 
 FEW_USERS = 100
 FEW_ITEMS = 20
@@ -27,6 +29,35 @@ def describe_caveats(data: Sequences) -> list[str]:
             "but a model is not asked for other items seen before."
         )
     return caveats
+
+
+def describe_sample(data: Sequences, candidates: Candidates | None) -> list[str]:
+    """Sentences for the notes of a result of the sampled protocol."""
+    if candidates is None:
+        return []
+    num_candidates = candidates.test.shape[1] - 1
+    notes = [
+        f"Sampled protocol: each target is ranked among itself and {num_candidates:,} items that its user never "
+        "touched, not in the whole catalogue. The values are far higher than those of the full ranking, cannot be "
+        "compared with them, and may order systems otherwise."
+    ]
+    num_short = int((candidates.test == 0).any(1).sum())
+    if num_short:
+        notes.append(
+            f"{num_short:,} of {len(data.test):,} test users left fewer than {num_candidates:,} items untouched; "
+            "their targets are ranked among those there are."
+        )
+    return notes
+
+
+def describe_times(sequences: Manifest) -> list[str]:
+    """A sentence for the notes of a result on imported data without times."""
+    if not sequences.details.get("timestamps", {}).get(ARE_POSITIONS):
+        return []
+    return [
+        "The data came without times: positions in each user's list stand in for them, so the share of later "
+        "interactions means nothing."
+    ]
 
 
 def repeated_targets_share(data: Sequences) -> float:

@@ -14,13 +14,13 @@ from ur4rec.columns import ITEM, TIMESTAMP_S, USER
 from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.evaluation.baselines import EASE, Popularity, RecencyEASE, fit_ease
 from ur4rec.evaluation.bootstrap import Estimate, bootstrap_means, estimate
+from ur4rec.evaluation.candidates import Candidates, Horizon
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.metrics import METRICS, per_user_metrics
 from ur4rec.evaluation.ranking import Scorer, rank_users
 from ur4rec.evaluation.results import Slice, SystemMetrics
 from ur4rec.evaluation.slices import Group, popularity_groups, quantile_groups
 
-Horizon = Literal["validation", "test"]
 Ranks = Mapping[str, np.ndarray]
 """System → rank of each target, `[T]`."""
 SystemsAt = Callable[[Histories], Mapping[str, Scorer]]
@@ -62,11 +62,22 @@ class Baselines:
         ]
 
 
-def rank_systems(data: Sequences, systems_at: SystemsAt, horizon: Horizon, batch_size: int) -> dict[str, np.ndarray]:
-    """Ranks of the targets of `horizon` for every system, scored from what came before them."""
+def rank_systems(
+    data: Sequences, systems_at: SystemsAt, horizon: Horizon, batch_size: int, candidates: Candidates | None = None
+) -> dict[str, np.ndarray]:
+    """Ranks of the targets of `horizon` for every system, scored from what came before them.
+
+    Args:
+        data: The data set.
+        systems_at: Gives the systems.
+        horizon: Which targets.
+        batch_size: Users scored at once.
+        candidates: What every system is ranked on instead of the catalogue.
+    """
     seen = data.histories(horizon)
     targets = data.val if horizon == "validation" else data.test
-    return {name: rank_users(scorer, targets, seen, batch_size) for name, scorer in systems_at(seen).items()}
+    drawn = candidates.at(horizon) if candidates else None
+    return {name: rank_users(scorer, targets, seen, batch_size, drawn) for name, scorer in systems_at(seen).items()}
 
 
 def estimate_systems(ranks: Ranks, samples: int) -> tuple[SystemMetrics, SystemMetrics]:

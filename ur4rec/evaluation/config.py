@@ -11,11 +11,20 @@ from ur4rec.config_section import ConfigSection
 BaselineName = Literal["popularity", "ease", "recency_ease"]
 
 
-class EvaluationConfig(ConfigSection):
+class CandidateConfig(ConfigSection):
+    """What competes with a target in the sampled protocol."""
+
+    num_candidates: int = Field(99, ge=1)
+    """`eval_protocol: sampled` ranks the target among itself and this many items that the user never touched."""
+    candidate_seed: int = Field(42, ge=0)
+    """Of drawing them; independent of the training's `seed`, so that every run is ranked on the same ones."""
+
+
+class EvaluationConfig(CandidateConfig):
     """How systems are ranked and what they are compared with."""
 
-    eval_protocol: Literal["full"] = "full"
-    """The whole catalogue is ranked."""
+    eval_protocol: Literal["full", "sampled"] = "full"
+    """The whole catalogue is ranked, or a sample of it."""
     baselines: tuple[BaselineName, ...] = ("popularity", "recency_ease")
     """Reported beside the model and its first stage."""
     ease_max_items: int = Field(20_000, ge=1)

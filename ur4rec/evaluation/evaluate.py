@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ur4rec.data.sequences import Histories
+from ur4rec.evaluation.candidates import CANDIDATES
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.measure import measure
 from ur4rec.evaluation.ranking import Scorer
@@ -51,12 +52,12 @@ def evaluate(
     config: EvaluationConfig,
     upstream: Sequence[Path] = (),
 ) -> Results:
-    """Ranks the model, SASRec alone and the baselines on the whole catalogue, and writes what was found.
+    """Ranks the model, SASRec alone and the baselines, and writes what was found.
 
     Args:
         sequences: Sequences artifact folder.
         checkpoint: Checkpoint artifact folder of the last stage.
-        results: Where `results.json` goes.
+        results: Where `results.json` goes; the sampled protocol puts the folder `candidates` beside it.
         report: Where `report.html` goes.
         config: Protocol, baselines and sizes.
         upstream: Further artifact folders, in the order they were made, whose time and memory are reported.
@@ -70,7 +71,8 @@ def evaluate(
         HistoryError: The checkpoint folder holds no training history.
         ScoreError: A system returns scores that cannot be ranked.
     """
-    outcome, history = measure(sequences, checkpoint, CheckpointSystems(checkpoint), config, upstream)
+    candidates = Path(results).parent / CANDIDATES
+    outcome, history = measure(sequences, checkpoint, CheckpointSystems(checkpoint), config, upstream, candidates)
     write_results(outcome, results)
     write_report(outcome, history, report)
     return outcome

@@ -1,11 +1,12 @@
-"""Ranks of targets among the whole catalogue.
+"""Ranks of targets among the whole catalogue, or among candidates.
 
-B users in a batch, N items (N1 = N + 1 columns, column 0 is padding), T targets.
+B users in a batch, N items (N1 = N + 1 columns, column 0 is padding), T targets, C candidates (C1 = C + 1 columns).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -50,8 +51,14 @@ def expected_ranks(
     return 1.0 + higher.double() + 0.5 * equal.double()
 
 
-def rank_users(scorer: Scorer, targets: np.ndarray, seen: Histories, batch_size: int) -> np.ndarray:
-    """Rank of every target in the whole catalogue without the items its user has seen.
+def rank_users(
+    scorer: Scorer,
+    targets: np.ndarray,
+    seen: Histories,
+    batch_size: int,
+    candidates: Int64[np.ndarray, "T C1"] | None = None,
+) -> np.ndarray:
+    """Rank of every target in the whole catalogue without the items its user has seen, or among its candidates.
 
     Memory is bounded by `batch_size` × N, whatever the number of users.
 
@@ -60,21 +67,30 @@ def rank_users(scorer: Scorer, targets: np.ndarray, seen: Histories, batch_size:
         targets: Rows `user, item, timestamp_s`, int64 `[T, 3]`.
         seen: What each user has seen before the target.
         batch_size: Users scored at once.
+        candidates: What competes instead of the catalogue: each target, then item indices; 0 is nothing.
 
     Returns:
         float64 ranks `[T]`.
 
     Raises:
-        ScoreError: The scorer returns NaN, another shape, or too few columns; names the user index.
+        ScoreError: The scorer returns NaN, another shape, or too few columns; names the user index. Or the
+            candidates are those of other targets.
     """
+    if candidates is not None and not np.array_equal(candidates[:, 0], targets[:, ITEM]):
+        raise ScoreError("the candidates do not begin with the targets: they were drawn for other data")
     ranks = np.empty(len(targets), dtype=np.float64)
     for start in range(0, len(targets), batch_size):
-        batch = np.array(targets[start : start + batch_size])  # a copy: the rows may be a read-only memory map
-        ranks[start : start + len(batch)] = _rank_batch(scorer, batch[:, USER], batch[:, ITEM], seen)
+        rows = slice(start, start + batch_size)
+        batch = np.array(targets[rows])  # a copy: the rows may be a read-only memory map
+        users = batch[:, USER]
+        mask = partial(_seen_mask, users, seen) if candidates is None else partial(_rest_mask, users, candidates[rows])
+        ranks[rows] = _rank_batch(scorer, users, batch[:, ITEM], mask)
     return ranks
 
 
-def _rank_batch(scorer: Scorer, users: np.ndarray, items: np.ndarray, seen: Histories) -> np.ndarray:
+def _rank_batch(
+    scorer: Scorer, users: np.ndarray, items: np.ndarray, mask: Callable[[int], Bool[Tensor, "B N1"]]
+) -> np.ndarray:
     with torch.no_grad():
         scores = scorer(users)
         if scores.ndim != 2 or len(scores) != len(users):
@@ -84,7 +100,7 @@ def _rank_batch(scorer: Scorer, users: np.ndarray, items: np.ndarray, seen: Hist
             )
         targets = torch.from_numpy(items).to(scores.device)
         _check(scores, targets, users, "user index")
-        excluded = _seen_mask(users, seen, scores.shape[1]).to(scores.device)
+        excluded = mask(scores.shape[1]).to(scores.device)
         return expected_ranks(scores, targets, excluded).cpu().numpy()
 
 
@@ -125,6 +141,18 @@ def _seen_mask(users: np.ndarray, seen: Histories, num_columns: int) -> Bool[Ten
     mask = torch.zeros(len(users), num_columns, dtype=torch.bool)
     mask[torch.from_numpy(rows), torch.from_numpy(columns)] = True
     return mask
+
+
+def _rest_mask(users: np.ndarray, candidates: Int64[np.ndarray, "B C1"], num_columns: int) -> Bool[Tensor, "B N1"]:
+    """Everything but the candidates."""
+    if candidates.max(initial=0) >= num_columns:
+        row = int(candidates.max(1).argmax())
+        raise ScoreError(
+            f"scorer returned {num_columns} columns but a candidate of user index {users[row]} is item index "
+            f"{candidates[row].max()}; expected one column for each item and one for padding"
+        )
+    mask = torch.ones(len(users), num_columns, dtype=torch.bool)
+    return mask.scatter_(1, torch.from_numpy(candidates), False)
 
 
 def _check(scores: Tensor, targets: Tensor, names: np.ndarray, kind: str) -> None:

@@ -65,7 +65,12 @@ def _best_other(results: Results) -> str | None:
 
 
 def _references(results: Results) -> Mapping[str, float]:
-    """Validation scores of the other systems, as lines in the training curves."""
+    """Validation scores of the other systems, as lines in the training curves.
+
+    None with the sampled protocol: the curves are of the whole catalogue.
+    """
+    if results.protocol.candidates:
+        return {}
     return {
         name: values[MAIN_METRIC] for name, values in results.validation_systems.items() if name != results.model_name
     }

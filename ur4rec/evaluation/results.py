@@ -38,6 +38,16 @@ class Dataset(_Part):
     """Share of the other users' training interactions that are later than a test target, averaged over targets."""
 
 
+class SampledCandidates(_Part):
+    """What the target was ranked among."""
+
+    num_candidates: int
+    """Items besides the target; fewer for a user who has not left so many untouched."""
+    seed: int
+    sha256: dict[str, str]
+    """Horizon → sha256 of the candidate file."""
+
+
 class Protocol(_Part):
     """How ranks were measured; results of different protocols cannot be compared."""
 
@@ -45,9 +55,18 @@ class Protocol(_Part):
     eval_protocol: str
     seen_items: Literal["excluded"] = "excluded"
     ties: Literal["expected_rank"] = "expected_rank"
+    drop_last: NonNegativeInt = 0
+    """How many of each user's newest interactions were dropped before the split."""
+    candidates: SampledCandidates | None = None
+    """Of the sampled protocol; None: the whole catalogue."""
 
     def __str__(self) -> str:
-        return f"{self.split}, {self.eval_protocol} ranking, seen items {self.seen_items}, ties {self.ties}"
+        dropped = f" without the newest {self.drop_last}" if self.drop_last else ""
+        sample = f" of the target and {self.candidates.num_candidates} others" if self.candidates else ""
+        return (
+            f"{self.split}{dropped}, {self.eval_protocol} ranking{sample}, "
+            f"seen items {self.seen_items}, ties {self.ties}"
+        )
 
 
 class Slice(_Part):

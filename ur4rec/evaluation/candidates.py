@@ -1,0 +1,119 @@
+"""Candidates of the sampled protocol: a target and items its user never touched, drawn once and kept in files.
+
+He et al. 2017 ("Neural collaborative filtering", section 4.1) rank a target among 100 such items. Metrics on a sample
+are no estimate of those on the catalogue and can order systems otherwise (Krichene & Rendle 2020, "On sampled metrics
+for item recommendation"), so this is for comparison with work that used it.
+
+T targets, C candidates (C1 = C + 1 columns, the target comes first), N items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int64
+
+from ur4rec.columns import ITEM, USER
+from ur4rec.data.sequences import Histories, Sequences
+from ur4rec.evaluation.config import CandidateConfig
+from ur4rec.evaluation.ranking import history_rows
+from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact
+
+PRODUCER = "draw_candidates"
+CANDIDATES = "candidates"
+"""Name of the folder beside `results.json`."""
+FILES = {"validation": "validation_candidates.npy", "test": "test_candidates.npy"}
+KEYS_AT_ONCE = 1 << 22
+
+Horizon = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What every system is ranked on."""
+
+    validation: Int64[np.ndarray, "T C1"]
+    """One row a validation target, in their order: the target, then item indices in ascending order; 0 fills up."""
+    test: Int64[np.ndarray, "T C1"]
+    sha256: dict[str, str]
+    """Horizon → sha256 of the file."""
+
+    def at(self, horizon: Horizon) -> Int64[np.ndarray, "T C1"]:
+        """Those of one horizon."""
+        return self.validation if horizon == "validation" else self.test
+
+
+def write_candidates(folder: Path, sequences: Path, data: Sequences, config: CandidateConfig) -> Candidates:
+    """Draws the candidates of all targets and writes them as a folder: two int64 arrays and a manifest.
+
+    Args:
+        folder: Where they go; an older one there is replaced, by the same bytes if data and settings are the same.
+        sequences: Sequences artifact folder.
+        data: Its content.
+        config: How many, and the seed.
+    """
+    touched = data.histories("full")
+    with write_artifact(folder, PRODUCER, config, {"sequences": sequences}) as writer:
+        # A generator each, so that the candidates of one horizon do not depend on the number of targets of the other.
+        for stream, (name, targets) in enumerate(zip(FILES.values(), (data.val, data.test), strict=True)):
+            generator = np.random.default_rng([config.candidate_seed, stream])
+            drawn = draw_candidates(targets, touched, data.num_items, config.num_candidates, generator)
+            np.save(writer.folder / name, drawn, allow_pickle=False)
+    return load_candidates(folder)
+
+
+def load_candidates(folder: Path) -> Candidates:
+    """Reads what `write_candidates` wrote.
+
+    Raises:
+        ArtifactError: A file is missing or altered, or another task wrote the folder; names it.
+    """
+    manifest = read_artifact(folder)
+    if manifest.producer != PRODUCER:
+        raise ArtifactError(f"{folder}: written by {manifest.producer!r}; expected a folder of {PRODUCER!r}")
+    arrays = {horizon: np.load(folder / name, allow_pickle=False) for horizon, name in FILES.items()}
+    return Candidates(**arrays, sha256={horizon: manifest.files[name] for horizon, name in FILES.items()})
+
+
+def draw_candidates(
+    targets: np.ndarray, touched: Histories, num_items: int, num_candidates: int, generator: np.random.Generator
+) -> Int64[np.ndarray, "T C1"]:
+    """Items for every target, uniformly and without replacement among those that its user never touched.
+
+    Every item gets a random key, and the smallest keys among the untouched items win.
+
+    Args:
+        targets: Rows `user, item, timestamp_s`, `[T, 3]`.
+        touched: All interactions of every user, targets included.
+        num_items: N.
+        num_candidates: C; a user with fewer untouched items gets all of them, and zeros.
+        generator: Source of the keys.
+
+    Returns:
+        The target, then the drawn items in ascending order, then zeros.
+    """
+    candidates = np.zeros((len(targets), 1 + num_candidates), dtype="<i8")
+    candidates[:, 0] = targets[:, ITEM]
+    batch_size = max(1, KEYS_AT_ONCE // (num_items + 1))
+    for start in range(0, len(targets), batch_size):
+        users = np.array(targets[start : start + batch_size, USER])
+        drawn = _draw(users, touched, num_items, min(num_candidates, num_items), generator)
+        candidates[start : start + len(users), 1 : 1 + drawn.shape[1]] = drawn
+    return candidates
+
+
+def _draw(
+    users: np.ndarray, touched: Histories, num_items: int, count: int, generator: np.random.Generator
+) -> Int64[np.ndarray, "B C"]:
+    keys = generator.random((len(users), num_items + 1))
+    rows, positions = history_rows(users, touched)
+    keys[:, 0] = np.inf
+    keys[rows, touched.items[positions]] = np.inf
+    items = np.argpartition(keys, count - 1, axis=1)[:, :count]
+    is_touched = np.isinf(np.take_along_axis(keys, items, axis=1))
+    # Sorted, because the order of a partition differs between processors.
+    items = np.sort(np.where(is_touched, num_items + 1, items), axis=1)
+    return np.where(items > num_items, 0, items)
