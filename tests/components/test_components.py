@@ -52,7 +52,7 @@ def test_a_stage_leaves_weights_memories_and_metrics(artifacts: Artifacts, stage
     assert f"{stage}_memories.pt" in memories.files
     assert checkpoint.config["sasrec_hidden_dim"] == 8
     assert metrics["epochs"] == 1
-    assert 0 < metrics["ndcg@10"] < 1
+    assert 0 < metrics["ndcg@10"] <= 1
 
 
 def test_stages_read_the_ones_before(artifacts: Artifacts) -> None:

@@ -22,7 +22,6 @@ MODEL = ModelConfig(
     max_memory_size=3,
     interaction_threshold=2,
     max_seq_len=8,
-    text_dim=5,
 )
 
 

@@ -41,6 +41,7 @@ def test_padding_after_a_sequence_changes_nothing(model):
 
 
 def test_gradients_reach_every_parameter(model):
+    model.start_from(torch.randn(model.item_embedding.num_embeddings, 128))
     hidden = model(torch.tensor([[3, 7, 1, 9, 4, 2]]))
     (hidden @ model.item_vectors().T).logsumexp(-1).sum().backward()
     assert [name for name, value in model.named_parameters() if not value.grad.abs().sum()] == []
@@ -49,3 +50,13 @@ def test_gradients_reach_every_parameter(model):
 def test_width_must_divide_into_heads():
     with pytest.raises(ValueError, match="width 9 is not a multiple"):
         SASRec(5, SASRecConfig(sasrec_hidden_dim=9))
+
+
+def test_factors_are_the_start_of_the_embeddings_and_part_of_every_vector(model):
+    factors = torch.randn(model.item_embedding.num_embeddings, 128)
+    model.start_from(factors)
+    width = model.config.sasrec_hidden_dim
+    assert torch.allclose(model.item_embedding.weight, 0.02 * factors[:, :width])
+    expected = model.item_embedding.weight + factors @ model.factor_projection.weight.T
+    assert torch.allclose(model.item_vectors(), expected, atol=1e-6)
+    assert torch.allclose(model.item_vectors(torch.tensor([3, 1])), expected[[3, 1]], atol=1e-6)

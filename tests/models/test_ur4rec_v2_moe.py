@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from ur4rec.config_section import ConfigError
+from ur4rec.models.cooccurrence import NeighborTables
 from ur4rec.models.fusion import FusionMethod
 from ur4rec.models.retriever_moe_memory import MemoryConfig, UpdateTrigger
-from ur4rec.models.ur4rec_v2_moe import Part, UR4RecV2MoE, Window
+from ur4rec.models.ur4rec_v2_moe import Part, System, UR4RecV2MoE, Window
 
 SMALL = {
     "sasrec_hidden_dim": 8,
@@ -12,7 +13,7 @@ SMALL = {
     "memory_dim": 6,
     "max_seq_len": 12,
     "interaction_threshold": 3,
-    "text_dim": 5,
+    "text_components": 5,
 }
 LENGTH = 12
 
@@ -21,6 +22,11 @@ def make(**fields):
     torch.manual_seed(0)
     model = UR4RecV2MoE(num_items=30, num_users=4, **(SMALL | fields))
     generator = torch.Generator().manual_seed(1)
+    if model.sasrec is not None:
+        model.sasrec.start_from(torch.randn(31, 128, generator=generator))
+    if model.cooccurrence is not None:
+        neighbors = torch.randint(0, 31, (1, 31, 4), generator=generator)
+        model.cooccurrence.fill(NeighborTables(neighbors, torch.rand(1, 31, 4, generator=generator)))
     # User 1 has texts as of 2 and 5 interactions, user 3 as of 4; two sentences each.
     model.retriever.encoder.text.fill(
         torch.randn(31, 5, generator=generator),
@@ -124,7 +130,7 @@ def replayed(model, items, times):
 
 
 def test_stored_memory_scores_like_a_fresh_scan(window):
-    model = make()
+    model = make(cooccurrence_neighbors=0)
     fresh = vectors(model, window)
     lengths = replayed(model, window.items, window.timestamps)
     scores, _ = model(window.user_ids, window.items, timestamps=window.timestamps)
@@ -147,7 +153,7 @@ def test_nothing_is_absorbed_twice_and_reading_changes_nothing(window):
 
 
 def test_unknown_users_get_their_own_ephemeral_memory(window):
-    model = make()
+    model = make(cooccurrence_neighbors=0)
     scores, _ = model(torch.tensor([0, 99, -1]), window.items, timestamps=window.timestamps, update_memory=True)
     assert model.get_memory_stats()["users_with_memory"] == 0
     nobody = Window(torch.zeros(3, dtype=torch.int64), window.items, window.timestamps, window.starts)
@@ -208,3 +214,59 @@ def test_memories_of_another_shape_are_refused(tmp_path):
 def test_unknown_keyword_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'fusion_method'"):
         UR4RecV2MoE(num_items=3, num_users=2, fusion_methods="adaptive")
+
+
+@pytest.mark.parametrize("method", list(FusionMethod))
+def test_the_co_occurrence_scorer_adds_its_weighted_logits(window, method):
+    model = make(fusion_method=method, cooccurrence_weight=0.4)
+    items = model.item_vectors()
+    encoded = model.encode(window, model.retriever.memory.empty_state(3))
+    last = torch.tensor([11, 11, 6])
+    alone = model.user_vectors(encoded)[torch.arange(3), last] @ items.T
+    fused = model.score_last(encoded, window, last, items)
+    assert torch.allclose(fused, alone + 0.4 * model.cooccurrence.last(window.items), atol=1e-5)
+
+
+def test_a_co_occurrence_weight_of_zero_is_the_system_without_it(window):
+    with_scorer = make(fusion_method="weighted", cooccurrence_weight=0.0)
+    without = make(fusion_method="weighted", cooccurrence_neighbors=0)
+    without.load_state_dict({name: with_scorer.state_dict()[name] for name in without.state_dict()} | {
+        "fusion.weights": with_scorer.fusion.weights[:2]
+    })  # fmt: skip
+    scores = [model(window.user_ids, window.items)[0] for model in (with_scorer, without)]
+    assert torch.equal(*scores)
+
+
+@pytest.mark.parametrize("system", list(System))
+def test_every_system_scores_and_has_its_parts_only(window, system):
+    model = make(system=system)
+    scores, info = model(window.user_ids, window.items, update_memory=True)
+    assert scores.shape == (3, 31)
+    assert (model.sasrec is None) == (system == "UR4RecMoEMemory")
+    assert (model.retriever.memory is None) == (system == "UR4RecV2")
+    assert (model.cooccurrence is None) == (system != "UR4RecV2MoE")
+    used = {"UR4RecV2MoE": [1, 1, 1], "UR4RecV2": [1, 1, 0], "UR4RecMoEMemory": [0, 1, 1]}[system]
+    assert (info["expert_weights"][0] > 0).tolist() == used
+
+
+def test_an_item_without_training_has_no_id_vector(window):
+    model = make()
+    model.retriever.encoder.is_trained[7] = False
+    side = model.items(Part.RETRIEVER).retriever
+    assert not side.identity[7].any()
+    assert torch.equal(side.vectors()[7], side.description[7])
+
+
+def test_dropped_ids_leave_the_text(window):
+    model = make(id_dropout=0.5)
+    side = model.items(Part.RETRIEVER, drop_ids=True).retriever
+    dropped = ~side.identity[1:].any(dim=1)
+    assert 5 < dropped.sum() < 25
+    assert torch.equal(model.items(Part.RETRIEVER).retriever.identity, model.retriever.encoder.item_embedding.weight)
+
+
+def test_text_is_whitened():
+    model = make()
+    text = model.retriever.encoder.text.items()[1:].double()
+    assert torch.allclose(text.mean(0), torch.zeros(5, dtype=torch.float64), atol=1e-2)
+    assert torch.allclose(text.T @ text / 30, torch.eye(5, dtype=torch.float64), atol=1e-2)

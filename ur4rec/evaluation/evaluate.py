@@ -15,7 +15,6 @@ from ur4rec.evaluation.results import Results, write_results
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.scoring import ModelScorer
 
-MODEL = "UR4RecV2MoE"
 SASREC = "sasrec"
 SASREC_STAGE = "pretrain_sasrec"
 
@@ -30,8 +29,11 @@ class CheckpointSystems:
 
     def __call__(self, histories: Histories) -> dict[str, Scorer]:
         """Both systems, the memories replayed over `histories`."""
-        self._scorer = ModelScorer(self._model, histories, part="fused")
-        return {MODEL: self._scorer, SASREC: ModelScorer(self._sasrec, histories, part="sasrec")}
+        self._scorer = ModelScorer(self._model, histories)
+        return {
+            self._model.config.system.value: self._scorer,
+            SASREC: ModelScorer(self._sasrec, histories, part="sasrec"),
+        }
 
     def expert_weights(self) -> dict[str, float]:
         """Mean router weight of each expert, for the histories of the last call."""

@@ -1,9 +1,9 @@
 """Fusion: a weighted sum of calibrated logits.
 
-Each module is a dual encoder, so the fused score is one too: the user sides are scaled and set side by side, and so are
-the item sides.
+SASRec and the retriever are dual encoders, so their fused score is one too: the user sides are scaled and set side by
+side, and so are the item sides. The co-occurrence scorer, where there is one, adds its sparse logits.
 
-Dimensions: B users, L positions, D width of SASRec, F width of the retriever, N items.
+Dimensions: B users, L positions, D width of SASRec, F width of the retriever, N items, S scorers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ur4rec.config_section import ConfigSection
 
 
 class FusionMethod(StrEnum):
-    """How the weights of the two scores are chosen."""
+    """How the weights of the scores are chosen."""
 
     WEIGHTED = "weighted"
     LEARNED = "learned"
@@ -27,62 +27,74 @@ class FusionMethod(StrEnum):
 
 
 class FusionConfig(ConfigSection):
-    """How the two scores are joined."""
+    """How the scores are joined."""
 
     fusion_method: FusionMethod = FusionMethod.ADAPTIVE
     sasrec_weight: float = Field(0.5, ge=0)
     """Read by `weighted`; where the others start."""
     retriever_weight: float = Field(0.5, ge=0)
+    cooccurrence_weight: float = Field(0.5, ge=0)
 
 
 class Fusion(nn.Module):
-    """Weights of the two modules' logits at every position.
+    """Weights of the scorers' logits at every position.
 
     Args:
         sasrec_dim: Width D.
         retriever_dim: Width F.
+        has_cooccurrence: Whether a third scorer takes part.
         config: Method and weights.
     """
 
-    def __init__(self, sasrec_dim: int, retriever_dim: int, config: FusionConfig) -> None:
+    def __init__(self, sasrec_dim: int, retriever_dim: int, has_cooccurrence: bool, config: FusionConfig) -> None:
         super().__init__()
         self.method = config.fusion_method
         self.sasrec_log_temperature = nn.Parameter(torch.zeros(()))
         self.retriever_log_temperature = nn.Parameter(torch.zeros(()))
-        start = torch.tensor([config.sasrec_weight, config.retriever_weight])
+        start = [config.sasrec_weight, config.retriever_weight]
+        if has_cooccurrence:
+            self.register_buffer("cooccurrence_log_temperature", torch.zeros(()))
+            start.append(config.cooccurrence_weight)
         if self.method is FusionMethod.WEIGHTED:
-            self.register_buffer("weights", start)
+            self.register_buffer("weights", torch.tensor(start))
         else:
-            self.log_weights = nn.Parameter(start.clamp_min(1e-3).log())
+            self.log_weights = nn.Parameter(torch.tensor(start).clamp_min(1e-3).log())
         if self.method is FusionMethod.ADAPTIVE:
-            self.gate = nn.Linear(sasrec_dim + retriever_dim, 1)
+            self.gate = nn.Linear(sasrec_dim + retriever_dim, len(start))
             nn.init.zeros_(self.gate.weight)
             nn.init.zeros_(self.gate.bias)
 
     def weigh(
         self, sequence: Float[Tensor, "*batch D"], retriever: Float[Tensor, "*batch F"]
-    ) -> Float[Tensor, "*batch 2"]:
-        """Weight of SASRec and of the retriever before their temperatures."""
+    ) -> Float[Tensor, "*batch S"]:
+        """Weight of SASRec, the retriever and the co-occurrence scorer before their temperatures."""
         if self.method is FusionMethod.WEIGHTED:
-            return self.get_buffer("weights").expand(*sequence.shape[:-1], 2)
+            weights = self.get_buffer("weights")
+            return weights.expand(*sequence.shape[:-1], len(weights))
         weights = self.log_weights.exp()
         if self.method is FusionMethod.LEARNED:
-            return weights.expand(*sequence.shape[:-1], 2)
-        share = torch.sigmoid(self.gate(torch.cat([sequence, retriever], dim=-1)))
-        return 2 * torch.cat([share, 1 - share], dim=-1) * weights
+            return weights.expand(*sequence.shape[:-1], len(weights))
+        share = torch.softmax(self.gate(torch.cat([sequence, retriever], dim=-1)), dim=-1)
+        return len(weights) * share * weights
 
     def forward(
-        self, sequence: Float[Tensor, "*batch D"], retriever: Float[Tensor, "*batch F"]
+        self,
+        sequence: Float[Tensor, "*batch D"],
+        retriever: Float[Tensor, "*batch F"],
+        weights: Float[Tensor, "*batch S"],
     ) -> Float[Tensor, "*batch DF"]:
-        """User side of the fused score, to be multiplied with the item sides set side by side."""
-        weights = self.weigh(sequence, retriever)
+        """User side of the fused score of the two encoders, to be multiplied with the item sides set side by side."""
         return torch.cat(
             [
                 weights[..., :1] * self.calibrate_sasrec(sequence),
-                weights[..., 1:] * self.calibrate_retriever(retriever),
+                weights[..., 1:2] * self.calibrate_retriever(retriever),
             ],
             dim=-1,
         )
+
+    def calibrate_cooccurrence(self, weights: Float[Tensor, "*batch S"]) -> Float[Tensor, "*batch"]:
+        """Factor of the co-occurrence logits at each position."""
+        return weights[..., 2] * (-self.get_buffer("cooccurrence_log_temperature")).exp()
 
     def calibrate_sasrec(self, sequence: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """User side of SASRec's own calibrated score."""

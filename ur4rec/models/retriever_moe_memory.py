@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ur4rec.models.text_preference_retriever_moe import (
+    ItemSide,
     RetrieverConfig,
     RetrieverOutput,
     TextPreferenceRetrieverMoE,
@@ -28,7 +30,6 @@ class RetrieverMoEMemory(nn.Module):
         num_items: N; item 0 is padding.
         num_users: Users with a stored memory.
         max_seq_len: Largest number of positions.
-        text_dim: Width of the text embeddings.
         retriever: Shape of the retriever.
         memory: Shape and trigger of the memory.
     """
@@ -38,20 +39,15 @@ class RetrieverMoEMemory(nn.Module):
         num_items: int,
         num_users: int,
         max_seq_len: int,
-        text_dim: int,
         retriever: RetrieverConfig,
         memory: MemoryConfig,
     ) -> None:
         super().__init__()
         memory_dim = memory.memory_dim if memory.max_memory_size else 0
-        self.encoder = TextPreferenceRetrieverMoE(num_items, max_seq_len, text_dim, memory_dim, retriever)
+        self.encoder = TextPreferenceRetrieverMoE(num_items, max_seq_len, memory_dim, retriever)
         self.memory: UserMemory | None = None
         if memory_dim:
             self.memory = UserMemory(num_users, retriever.retriever_output_dim, memory)
-
-    def item_vectors(self) -> Float[Tensor, "N1 D"]:
-        """Item side of the score."""
-        return self.encoder.item_vectors()
 
     def forward(
         self,
@@ -60,6 +56,7 @@ class RetrieverMoEMemory(nn.Module):
         user_ids: Int[Tensor, "B"],
         starts: Int[Tensor, "B"],
         state: MemoryState | None,
+        items: ItemSide,
     ) -> tuple[RetrieverOutput, MemoryState | None]:
         """User side of every position and the memory after the last.
 
@@ -69,6 +66,7 @@ class RetrieverMoEMemory(nn.Module):
             user_ids: Whose text to read.
             starts: Index in the user's whole history of the first item of each row.
             state: Memory before the row; what it has already absorbed is not absorbed again.
+            items: What the encoder's `item_side` returned.
         """
         indices = starts[:, None] + torch.arange(input_seq.shape[1], device=input_seq.device)
         reads = None
@@ -77,10 +75,11 @@ class RetrieverMoEMemory(nn.Module):
             active: Bool[Tensor, "B L"] = (input_seq > 0) & (indices >= state.absorbed[:, None])
             # Interactions before the row that the memory never saw are passed over, not counted as pending.
             state = replace(state, absorbed=torch.maximum(state.absorbed, starts))
-            vectors = self.item_vectors()[input_seq]
+            vectors = functional.embedding(input_seq, items.vectors())
             reads, state = self.memory.scan(state, vectors, timestamps, active)
-        return self.encoder(input_seq, user_ids, indices + 1, reads), state
+        return self.encoder(input_seq, user_ids, indices + 1, reads, items), state
 
+    @torch.no_grad()
     def replay(
         self,
         items: Int[Tensor, "R"],
@@ -91,4 +90,4 @@ class RetrieverMoEMemory(nn.Module):
         """Memory after reading `lengths` interactions from row `starts` on; None without a memory."""
         if self.memory is None:
             return None
-        return self.memory.replay(self.item_vectors().detach(), items, timestamps, starts, lengths)
+        return self.memory.replay(self.encoder.item_side().vectors(), items, timestamps, starts, lengths)

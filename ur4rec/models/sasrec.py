@@ -12,8 +12,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ur4rec.config_section import ConfigSection
+
+EMBEDDING_STD = 0.02
 
 
 class SASRecConfig(ConfigSection):
@@ -23,6 +26,8 @@ class SASRecConfig(ConfigSection):
     sasrec_num_blocks: int = Field(2, ge=1)
     sasrec_num_heads: int = Field(2, ge=1)
     sasrec_dropout: float = Field(0.3, ge=0, lt=1)
+    sasrec_item_factors: int = Field(128, ge=0)
+    """Width of a fixed table of item factors that a linear map adds to the item embeddings; 0 leaves it out."""
     max_seq_len: int = Field(50, ge=1)
     """Most recent interactions that an encoder reads."""
 
@@ -130,6 +135,9 @@ class Block(nn.Module):
 class SASRec(nn.Module):
     """Sequence encoder; the score of item i at a position is `h · e_i`.
 
+    The vector of an item is its embedding plus a linear map of fixed factors (what is known of the item before
+    training); both sides of the score use it.
+
     Args:
         num_items: N; item 0 is padding.
         config: Shape of the encoder.
@@ -139,31 +147,56 @@ class SASRec(nn.Module):
         super().__init__()
         self.config = config
         self.item_embedding = item_table(num_items, config.sasrec_hidden_dim)
+        if config.sasrec_item_factors:
+            self.register_buffer("item_factors", torch.zeros(num_items + 1, config.sasrec_item_factors))
+            self.factor_projection = nn.Linear(config.sasrec_item_factors, config.sasrec_hidden_dim, bias=False)
+            nn.init.normal_(self.factor_projection.weight, std=0.02 * config.sasrec_item_factors**-0.5)
         self.dropout = nn.Dropout(config.sasrec_dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.sasrec_num_blocks))
         self.norm = nn.LayerNorm(config.sasrec_hidden_dim)
 
-    def forward(self, input_seq: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
+    @torch.no_grad()
+    def start_from(self, factors: Float[Tensor, "N1 F"]) -> None:
+        """Begins with what the factors say: the widest ones as embeddings, all of them as the fixed table."""
+        dim = min(factors.shape[1], self.config.sasrec_hidden_dim)
+        self.item_embedding.weight[:, :dim] = factors[:, :dim] * EMBEDDING_STD
+        if self.config.sasrec_item_factors:
+            self.get_buffer("item_factors").copy_(factors[:, : self.config.sasrec_item_factors])
+
+    def forward(
+        self, input_seq: Int[Tensor, "B L"], items: Float[Tensor, "N1 D"] | None = None
+    ) -> Float[Tensor, "B L D"]:
         """Representation of every position; it reads that position and earlier ones only.
 
         Args:
             input_seq: Item indices, oldest first, padded with 0 *after* the sequence (see `align_left`).
+            items: What `item_vectors` returned, where it is there already.
         """
-        hidden = self.dropout(self.item_embedding(input_seq) * self.config.sasrec_hidden_dim**0.5)
+        vectors = self.item_vectors() if items is None else items
+        hidden = self.dropout(functional.embedding(input_seq, vectors) * self.config.sasrec_hidden_dim**0.5)
         for block in self.blocks:
             hidden = block(hidden)
         normed: Tensor = self.norm(hidden)
         return normed
 
-    def item_vectors(self) -> Float[Tensor, "N1 D"]:
-        """Item side of the score, row 0 for padding."""
-        return self.item_embedding.weight
+    def item_vectors(self, rows: Int[Tensor, "C"] | None = None) -> Float[Tensor, "N1 D"]:
+        """Item side of the score, row 0 for padding.
+
+        Args:
+            rows: These items only.
+        """
+        embeddings: Tensor = self.item_embedding.weight if rows is None else self.item_embedding(rows)
+        if not self.config.sasrec_item_factors:
+            return embeddings
+        factors = self.get_buffer("item_factors")
+        projected: Tensor = self.factor_projection(factors if rows is None else factors[rows])
+        return embeddings + projected
 
 
 def item_table(num_items: int, dim: int) -> nn.Embedding:
     """Embedding of N items and the padding row 0, with a small start."""
     table = nn.Embedding(num_items + 1, dim, padding_idx=0)
-    nn.init.normal_(table.weight, std=0.02)
+    nn.init.normal_(table.weight, std=EMBEDDING_STD)
     with torch.no_grad():
         table.weight[0] = 0
     return table

@@ -9,17 +9,28 @@ Dimensions: B users, L positions, D width, N items, T text width, X experts, Y p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ur4rec.config_section import ConfigSection
 from ur4rec.models.sasrec import FeedForward, RelativeAttention, attend, item_table
 from ur4rec.models.text_table import TextTable
 
-EXPERTS = ("user_preference", "item_description", "item_embedding")
+
+class Expert(StrEnum):
+    """What an expert attends to."""
+
+    USER_PREFERENCE = "user_preference"
+    ITEM_DESCRIPTION = "item_description"
+    ITEM_EMBEDDING = "item_embedding"
+
+
+EXPERTS = tuple(expert.value for expert in Expert)
 
 
 class RetrieverConfig(ConfigSection):
@@ -30,6 +41,12 @@ class RetrieverConfig(ConfigSection):
     moe_dropout: float = Field(0.2, ge=0, lt=1)
     moe_num_proxies: int = Field(4, ge=0)
     """Learnable tokens that refine the mixture; 0 replaces router and self-attention by a plain average."""
+    moe_experts: tuple[Expert, ...] = Field(tuple(Expert), min_length=1)
+    """Experts that take part."""
+    text_components: int = Field(128, ge=1)
+    """Principal components of the text embeddings that are kept."""
+    id_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of items whose ID embedding is left out of a training step, so that their text must do."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,19 @@ class RetrieverOutput:
     expert_weights: Float[Tensor, "B L X"]
 
 
+@dataclass(frozen=True)
+class ItemSide:
+    """Vectors of C items, row 0 for padding."""
+
+    identity: Float[Tensor, "C D"]
+    description: Float[Tensor, "C D"] | None
+    """None where there is no text."""
+
+    def vectors(self) -> Float[Tensor, "C D"]:
+        """Item side of the score: ID vector plus projected description."""
+        return self.identity if self.description is None else self.identity + self.description
+
+
 class ExpertMixture(nn.Module):
     """Mixes the experts' outputs per position; an expert without tokens is left out.
 
@@ -47,13 +77,15 @@ class ExpertMixture(nn.Module):
         dim: Width D.
         num_heads: Heads of the self-attention over experts and proxies.
         num_proxies: Y; 0 means a plain average.
+        experts: Those that take part.
         dropout: On the self-attention's weights.
     """
 
-    def __init__(self, dim: int, num_heads: int, num_proxies: int, dropout: float) -> None:
+    def __init__(self, dim: int, num_heads: int, num_proxies: int, experts: tuple[Expert, ...], dropout: float) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.num_proxies = num_proxies
+        self.register_buffer("enabled", torch.tensor([expert in experts for expert in Expert]), persistent=False)
         if num_proxies:
             self.proxies = nn.Parameter(torch.randn(num_proxies, dim) * 0.02)
             self.norm = nn.LayerNorm(dim)
@@ -65,12 +97,14 @@ class ExpertMixture(nn.Module):
     def forward(
         self, queries: Float[Tensor, "R D"], experts: Float[Tensor, "R X D"], available: Bool[Tensor, "R X"]
     ) -> tuple[Float[Tensor, "R D"], Float[Tensor, "R X"]]:
-        """Returns the mixture and the weight of each expert; the weights of a row sum to 1."""
+        """Returns the mixture and the weight of each expert; a row's weights sum to 1, or to 0 if it has no expert."""
+        available = available & self.get_buffer("enabled")
         if not self.num_proxies:
-            weights = available / available.sum(dim=1, keepdim=True)
+            weights = available / available.sum(dim=1, keepdim=True).clamp_min(1)
             return torch.einsum("rx,rxd->rd", weights, experts), weights
         refined = experts + self._refine(experts, available)
-        weights = self.router(queries).masked_fill(~available, float("-inf")).softmax(dim=1)
+        lowest = torch.finfo(queries.dtype).min
+        weights = self.router(queries).masked_fill(~available, lowest).softmax(dim=1) * available
         return torch.einsum("rx,rxd->rd", weights, refined), weights
 
     def _refine(self, experts: Float[Tensor, "R X D"], available: Bool[Tensor, "R X"]) -> Float[Tensor, "R X D"]:
@@ -91,19 +125,17 @@ class TextPreferenceRetrieverMoE(nn.Module):
     Args:
         num_items: N; item 0 is padding.
         max_seq_len: Largest number of positions.
-        text_dim: Width T of the text embeddings.
         memory_dim: Width E of what a memory says; 0 for none.
         config: Shape.
     """
 
-    def __init__(
-        self, num_items: int, max_seq_len: int, text_dim: int, memory_dim: int, config: RetrieverConfig
-    ) -> None:
+    def __init__(self, num_items: int, max_seq_len: int, memory_dim: int, config: RetrieverConfig) -> None:
         super().__init__()
         dim, heads, dropout = config.retriever_output_dim, config.moe_num_heads, config.moe_dropout
-        self.num_heads = heads
+        self.num_heads, self.id_dropout, text_dim = heads, config.id_dropout, config.text_components
         self.text = TextTable(text_dim)
         self.item_embedding = item_table(num_items, dim)
+        self.register_buffer("is_trained", torch.ones(num_items + 1, dtype=torch.bool))
         self.description_projection = nn.Linear(text_dim, dim, bias=False)
         self.sentence_projection = nn.Linear(text_dim, dim, bias=False)
         nn.init.normal_(self.description_projection.weight, std=0.02 * text_dim**-0.5)
@@ -116,7 +148,7 @@ class TextPreferenceRetrieverMoE(nn.Module):
         self.description_expert = RelativeAttention(dim, heads, max_seq_len, dropout)
         self.embedding_norm = nn.LayerNorm(dim)
         self.embedding_expert = RelativeAttention(dim, heads, max_seq_len, dropout)
-        self.mixture = ExpertMixture(dim, heads, config.moe_num_proxies, dropout)
+        self.mixture = ExpertMixture(dim, heads, config.moe_num_proxies, config.moe_experts, dropout)
         if memory_dim:
             self.memory_projection = nn.Linear(memory_dim, dim)
             self.memory_gate = nn.Linear(dim + memory_dim, dim)
@@ -125,19 +157,22 @@ class TextPreferenceRetrieverMoE(nn.Module):
         self.output_norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
-    def descriptions(self) -> Float[Tensor, "N1 D"] | None:
-        """Projected description of every item, or None where there is no text."""
-        item_text = self.text.items()
-        if item_text is None:
-            return None
-        projected: Tensor = self.description_projection(item_text)
-        return projected
+    def item_side(self, rows: Int[Tensor, "C"] | None = None, drop_ids: bool = False) -> ItemSide:
+        """What the retriever knows about all items, or about some.
 
-    def item_vectors(self) -> Float[Tensor, "N1 D"]:
-        """Item side of the score: ID embedding plus projected description."""
-        descriptions = self.descriptions()
-        identity: Tensor = self.item_embedding.weight
-        return identity if descriptions is None else identity + descriptions
+        An item without training interactions has no ID vector, only its text.
+
+        Args:
+            rows: These items only.
+            drop_ids: Whether a random share of the other items is to do with its text as well.
+        """
+        identity: Tensor = self.item_embedding.weight if rows is None else self.item_embedding(rows)
+        kept = self.get_buffer("is_trained") if rows is None else self.get_buffer("is_trained")[rows]
+        if drop_ids and self.id_dropout:
+            kept = kept & (torch.rand(len(kept), device=kept.device) >= self.id_dropout)
+        identity = identity * kept[:, None]
+        item_text = self.text.items(rows)
+        return ItemSide(identity, None if item_text is None else self.description_projection(item_text))
 
     def forward(
         self,
@@ -145,6 +180,7 @@ class TextPreferenceRetrieverMoE(nn.Module):
         user_ids: Int[Tensor, "B"],
         targets: Int[Tensor, "B L"],
         memory: Float[Tensor, "B L E"] | None,
+        items: ItemSide,
     ) -> RetrieverOutput:
         """User side of every position; it reads that position and earlier ones only.
 
@@ -153,11 +189,14 @@ class TextPreferenceRetrieverMoE(nn.Module):
             user_ids: Whose text to read; 0 for nobody's.
             targets: Index of the interaction that each position predicts.
             memory: What the memory says at each position.
+            items: What `item_side` returned.
         """
         scale = self.item_embedding.embedding_dim**0.5
-        identity = self.item_embedding(input_seq) * scale
-        descriptions = self.descriptions()
-        described = torch.zeros_like(identity) if descriptions is None else descriptions[input_seq] * scale
+        identity = functional.embedding(input_seq, items.identity) * scale
+        has_text = items.description is not None
+        described = torch.zeros_like(identity)
+        if items.description is not None:
+            described = functional.embedding(input_seq, items.description) * scale
         query = identity + described
         if memory is not None:
             gate = torch.sigmoid(self.memory_gate(torch.cat([query, memory], dim=-1)))
@@ -173,8 +212,7 @@ class TextPreferenceRetrieverMoE(nn.Module):
             ],
             dim=2,
         )
-        has_text = torch.full_like(readable, descriptions is not None)
-        available = torch.stack([readable, has_text, torch.ones_like(readable)], dim=2)
+        available = torch.stack([readable, torch.full_like(readable, has_text), torch.ones_like(readable)], dim=2)
         mixture, weights = self.mixture(normed.flatten(0, 1), experts.flatten(0, 1), available.flatten(0, 1))
         hidden = query + self.dropout(mixture.view_as(query))
         hidden = hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))

@@ -1,16 +1,21 @@
 """Frozen text embeddings inside the model: one vector per item, several sentences per user snapshot.
 
-Dimensions: B users, L positions, N items, U users, P snapshots, Q sentences, S sentences per snapshot, T text width,
-K snapshots that a window can see.
+Both are kept in the principal components of the item texts, scaled to unit variance (whitened): sentence encoders put
+most of their variance into a few directions that all texts share.
+
+Dimensions: B users, L positions, N items, U users, P snapshots, Q sentences, S sentences per snapshot, T width of the
+embeddings, C components kept, K snapshots that a window can see.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 EMPTY_SHAPES = ("item_text", "sentences", "sentence_offsets", "as_of", "snapshot_offsets")
 
@@ -19,7 +24,7 @@ class TextTable(nn.Module):
     """Looks texts up; empty until `fill` or `load_state_dict`.
 
     Args:
-        text_dim: Width T of the embeddings.
+        components: Width C.
     """
 
     item_text: Tensor
@@ -28,11 +33,11 @@ class TextTable(nn.Module):
     as_of: Tensor
     snapshot_offsets: Tensor
 
-    def __init__(self, text_dim: int) -> None:
+    def __init__(self, components: int) -> None:
         super().__init__()
-        self.text_dim = text_dim
-        self.register_buffer("item_text", torch.zeros(0, text_dim, dtype=torch.float16))
-        self.register_buffer("sentences", torch.zeros(0, text_dim, dtype=torch.float16))
+        self.components = components
+        self.register_buffer("item_text", torch.zeros(0, components, dtype=torch.float16))
+        self.register_buffer("sentences", torch.zeros(0, components, dtype=torch.float16))
         self.register_buffer("sentence_offsets", torch.zeros(1, dtype=torch.int64))
         self.register_buffer("as_of", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("snapshot_offsets", torch.zeros(1, dtype=torch.int64))
@@ -45,7 +50,7 @@ class TextTable(nn.Module):
         snapshots: Int[Tensor, "P 2"],
         num_users: int,
     ) -> None:
-        """Takes embeddings in, centred and kept in half precision.
+        """Takes embeddings in, whitened and kept in half precision.
 
         Args:
             item_text: One row per item, row 0 for padding.
@@ -54,22 +59,23 @@ class TextTable(nn.Module):
             snapshots: User index and `as_of` of each snapshot, sorted.
             num_users: U.
         """
-        if item_text.shape[1] != self.text_dim:
-            raise ValueError(f"text embeddings are {item_text.shape[1]} wide, the model expects {self.text_dim}")
-        self.item_text = _standardise(item_text)
+        whiten = _whitening(item_text[1:], self.components)
+        self.item_text = whiten(item_text).half()
         self.item_text[0] = 0
-        self.sentences = _standardise(sentences)
+        self.sentences = whiten(sentences).half()
         self.sentence_offsets, self.as_of = sentence_offsets.clone(), snapshots[:, 1].clone()
         users = torch.arange(num_users + 2, device=snapshots.device)
         self.snapshot_offsets = torch.searchsorted(snapshots[:, 0].contiguous(), users)
 
-    def items(self) -> Float[Tensor, "N1 T"] | None:
-        """Item embeddings, or None where there is no text."""
-        return self.item_text.float() if len(self.item_text) else None
+    def items(self, rows: Int[Tensor, "R"] | None = None) -> Float[Tensor, "R C"] | None:
+        """Item embeddings, all or some; None where there is no text."""
+        if not len(self.item_text):
+            return None
+        return (self.item_text if rows is None else self.item_text[rows]).float()
 
     def visible(
         self, user_ids: Int[Tensor, "B"], targets: Int[Tensor, "B L"], valid: Bool[Tensor, "B L"]
-    ) -> tuple[Float[Tensor, "B KS T"], Bool[Tensor, "B L KS"]]:
+    ) -> tuple[Float[Tensor, "B KS C"], Bool[Tensor, "B L KS"]]:
         """Sentences that the score of each target may read: the newest snapshot with `as_of <= target`.
 
         Args:
@@ -105,9 +111,9 @@ class TextTable(nn.Module):
         count = (inside[:, None] & (as_of[:, None] <= targets[:, :, None])).sum(dim=2)
         return torch.where(count > 0, begin[:, None] + count - 1, -1)
 
-    def _gather(self, snapshots: Int[Tensor, "B K"]) -> tuple[Float[Tensor, "B K S T"], Bool[Tensor, "B K S"]]:
+    def _gather(self, snapshots: Int[Tensor, "B K"]) -> tuple[Float[Tensor, "B K S C"], Bool[Tensor, "B K S"]]:
         if snapshots.shape[1] == 0:
-            empty = torch.zeros(*snapshots.shape, 0, self.text_dim, device=snapshots.device)
+            empty = torch.zeros(*snapshots.shape, 0, self.components, device=snapshots.device)
             return empty, empty[..., 0].bool()
         widest = int(self.sentence_offsets.diff().max())
         rows = self.sentence_offsets[snapshots][..., None] + torch.arange(widest, device=snapshots.device)
@@ -121,8 +127,17 @@ class TextTable(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-def _standardise(embeddings: Float[Tensor, "R T"]) -> Tensor:
-    if not len(embeddings):
-        return embeddings.half()
-    centred = embeddings - embeddings.mean(dim=0)
-    return (centred / centred.std(correction=0).clamp_min(1e-6)).half()
+def _whitening(
+    item_text: Float[Tensor, "N T"], components: int
+) -> Callable[[Float[Tensor, "R T"]], Float[Tensor, "R C"]]:
+    """Map onto the principal components of the items, each of unit variance; components beyond the rank are zero."""
+    if not len(item_text):
+        return lambda embeddings: embeddings.new_zeros(len(embeddings), components)
+    mean = item_text.double().mean(dim=0)
+    centred = item_text.double() - mean
+    variances, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+    variances, directions = variances.flip(0)[:components], directions.flip(1)[:, :components]
+    usable = variances > 1e-6 * variances[0].clamp_min(torch.finfo(torch.float64).tiny)
+    scale = torch.where(usable, variances.clamp_min(torch.finfo(torch.float64).tiny).rsqrt(), 0.0)
+    basis = functional.pad(directions * scale, (0, components - len(scale))).to(item_text.dtype)
+    return lambda embeddings: (embeddings - mean.to(embeddings.dtype)) @ basis

@@ -1,6 +1,6 @@
-"""UR4RecV2MoE: SASRec and the mixture-of-experts retriever with memory, fused.
+"""UR4RecV2MoE: SASRec, the mixture-of-experts retriever with memory and a co-occurrence scorer, fused.
 
-Dimensions: B users, L positions, C candidates, D width of SASRec, F width of the retriever, N items.
+Dimensions: B users, L positions, C candidates, D width of SASRec, F width of the retriever, N items, S scorers.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
 from torch import Tensor, nn
 
+from ur4rec.models.cooccurrence import CooccurrenceConfig, CooccurrenceScorer
 from ur4rec.models.fusion import Fusion, FusionConfig
 from ur4rec.models.retriever_moe_memory import RetrieverMoEMemory
 from ur4rec.models.sasrec import SASRec, SASRecConfig, align_left
-from ur4rec.models.text_preference_retriever_moe import RetrieverConfig
+from ur4rec.models.text_preference_retriever_moe import Expert, ItemSide, RetrieverConfig
 from ur4rec.models.user_memory import STATE_FIELDS, MemoryConfig, MemoryState
 
 
@@ -30,11 +30,43 @@ class Part(StrEnum):
     FUSED = "fused"
 
 
-class ModelConfig(SASRecConfig, RetrieverConfig, MemoryConfig, FusionConfig):
+class System(StrEnum):
+    """The named systems; each is this model with some of its parts."""
+
+    V2_MOE = "UR4RecV2MoE"
+    V2 = "UR4RecV2"
+    MOE_MEMORY = "UR4RecMoEMemory"
+
+
+PRESETS: dict[System, dict[str, Any]] = {
+    System.V2_MOE: {},
+    System.V2: {
+        "moe_num_proxies": 0,
+        "moe_experts": (Expert.USER_PREFERENCE, Expert.ITEM_DESCRIPTION),
+        "max_memory_size": 0,
+        "cooccurrence_neighbors": 0,
+    },
+    System.MOE_MEMORY: {
+        "moe_experts": (Expert.ITEM_DESCRIPTION, Expert.ITEM_EMBEDDING),
+        "cooccurrence_neighbors": 0,
+    },
+}
+"""What a system fixes, whatever else the configuration says."""
+
+
+class ModelConfig(SASRecConfig, RetrieverConfig, MemoryConfig, FusionConfig, CooccurrenceConfig):
     """Everything that shapes the model."""
 
-    text_dim: int = Field(384, ge=1)
-    """Width of the text embeddings."""
+    system: System = System.V2_MOE
+
+    def resolve(self) -> ModelConfig:
+        """With what the system fixes."""
+        return self.model_copy(update=PRESETS[self.system])
+
+    @property
+    def whole(self) -> Part:
+        """Whose score is the system's."""
+        return Part.RETRIEVER if self.system is System.MOE_MEMORY else Part.FUSED
 
 
 @dataclass(frozen=True)
@@ -49,12 +81,26 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Items:
+    """Item sides of C items, row 0 for padding; a part that was not asked for is None."""
+
+    sasrec: Float[Tensor, "C D"] | None
+    retriever: ItemSide | None
+
+    def vectors(self) -> Float[Tensor, "C V"]:
+        """Side by side."""
+        sides = [] if self.sasrec is None else [self.sasrec]
+        return torch.cat(sides if self.retriever is None else [*sides, self.retriever.vectors()], dim=1)
+
+
+@dataclass(frozen=True)
 class Encoded:
     """User sides of every position; a part that was not asked for is None."""
 
     sasrec: Float[Tensor, "B L D"] | None
     retriever: Float[Tensor, "B L F"] | None
     expert_weights: Float[Tensor, "B L X"] | None
+    fusion_weights: Float[Tensor, "B L S"] | None
     state: MemoryState | None
 
 
@@ -72,49 +118,105 @@ class UR4RecV2MoE(nn.Module):
 
     def __init__(self, num_items: int, num_users: int, config: ModelConfig | None = None, **fields: Any) -> None:
         super().__init__()
-        config = config or ModelConfig.parse(fields, "UR4RecV2MoE")
+        config = (config or ModelConfig.parse(fields, "UR4RecV2MoE")).resolve()
         self.config, self.num_items, self.num_users = config, num_items, num_users
-        self.sasrec = SASRec(num_items, config.narrow(SASRecConfig))
+        self.sasrec = None if config.whole is Part.RETRIEVER else SASRec(num_items, config.narrow(SASRecConfig))
         self.retriever = RetrieverMoEMemory(
             num_items,
             num_users,
             config.max_seq_len,
-            config.text_dim,
             config.narrow(RetrieverConfig),
             config.narrow(MemoryConfig),
         )
-        self.fusion = Fusion(config.sasrec_hidden_dim, config.retriever_output_dim, config.narrow(FusionConfig))
+        self.cooccurrence: CooccurrenceScorer | None = None
+        if config.cooccurrence_neighbors:
+            self.cooccurrence = CooccurrenceScorer(num_items, config.narrow(CooccurrenceConfig))
+        self.fusion = Fusion(
+            config.sasrec_hidden_dim,
+            config.retriever_output_dim,
+            self.cooccurrence is not None,
+            config.narrow(FusionConfig),
+        )
 
-    def encode(self, window: Window, state: MemoryState | None, part: Part = Part.FUSED) -> Encoded:
-        """User sides of every position of a window."""
-        sasrec = None if part is Part.RETRIEVER else self.sasrec(window.items)
-        if part is Part.SASREC:
-            return Encoded(sasrec, None, None, state)
-        output, state = self.retriever(window.items, window.timestamps, window.user_ids, window.starts, state)
-        return Encoded(sasrec, output.vectors, output.expert_weights, state)
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.fusion.retriever_log_temperature.device
 
-    def user_vectors(self, encoded: Encoded, part: Part = Part.FUSED) -> Float[Tensor, "B L V"]:
-        """Calibrated user side of a part's score."""
-        match part:
-            case Part.SASREC:
-                assert encoded.sasrec is not None
-                return self.fusion.calibrate_sasrec(encoded.sasrec)
-            case Part.RETRIEVER:
-                assert encoded.retriever is not None
-                return self.fusion.calibrate_retriever(encoded.retriever)
-            case Part.FUSED:
-                fused: Tensor = self.fusion(encoded.sasrec, encoded.retriever)
-                return fused
+    def items(self, part: Part = Part.FUSED, rows: Int[Tensor, "C"] | None = None, drop_ids: bool = False) -> Items:
+        """Item sides of a part's score.
+
+        Args:
+            part: Whose score.
+            rows: These items only.
+            drop_ids: Whether a share of the items goes without its ID in the retriever, for training.
+        """
+        sasrec = None if part is Part.RETRIEVER or self.sasrec is None else self.sasrec.item_vectors(rows)
+        retriever = None if part is Part.SASREC else self.retriever.encoder.item_side(rows, drop_ids)
+        return Items(sasrec, retriever)
 
     def item_vectors(self, part: Part = Part.FUSED) -> Float[Tensor, "N1 V"]:
         """Item side of a part's score."""
-        match part:
-            case Part.SASREC:
-                return self.sasrec.item_vectors()
-            case Part.RETRIEVER:
-                return self.retriever.item_vectors()
-            case Part.FUSED:
-                return torch.cat([self.sasrec.item_vectors(), self.retriever.item_vectors()], dim=1)
+        return self.items(part).vectors()
+
+    def encode(
+        self, window: Window, state: MemoryState | None, part: Part = Part.FUSED, items: Items | None = None
+    ) -> Encoded:
+        """User sides of every position of a window.
+
+        Args:
+            window: Interactions.
+            state: Memory before the window.
+            part: Whose score.
+            items: What `items` returned for the part, where it is there already.
+        """
+        items = items or self.items(part)
+        sasrec = None
+        if self.sasrec is not None and part is not Part.RETRIEVER:
+            sasrec = self.sasrec(window.items, items.sasrec)
+        if items.retriever is None:
+            return Encoded(sasrec, None, None, None, state)
+        output, state = self.retriever(
+            window.items, window.timestamps, window.user_ids, window.starts, state, items.retriever
+        )
+        weights = None if sasrec is None else self.fusion.weigh(sasrec, output.vectors)
+        return Encoded(sasrec, output.vectors, output.expert_weights, weights, state)
+
+    def user_vectors(self, encoded: Encoded, part: Part = Part.FUSED) -> Float[Tensor, "B L V"]:
+        """Calibrated user side of a part's score."""
+        if part is Part.SASREC:
+            assert encoded.sasrec is not None
+            return self.fusion.calibrate_sasrec(encoded.sasrec)
+        assert encoded.retriever is not None
+        if part is Part.RETRIEVER or encoded.sasrec is None:
+            return self.fusion.calibrate_retriever(encoded.retriever)
+        fused: Tensor = self.fusion(encoded.sasrec, encoded.retriever, encoded.fusion_weights)
+        return fused
+
+    def score_last(
+        self,
+        encoded: Encoded,
+        window: Window,
+        last: Int[Tensor, "B"],
+        item_vectors: Float[Tensor, "N1 V"],
+        part: Part = Part.FUSED,
+    ) -> Float[Tensor, "B N1"]:
+        """Scores of the whole catalogue after each row's last item.
+
+        Args:
+            encoded: What `encode` returned.
+            window: The same as there.
+            last: Position of the last item.
+            item_vectors: What `item_vectors` returned for the part.
+            part: Whose score.
+        """
+        rows = torch.arange(len(last), device=last.device)
+        scores = self.user_vectors(encoded, part)[rows, last] @ item_vectors.T
+        if part is not Part.FUSED or self.cooccurrence is None:
+            return scores
+        assert encoded.fusion_weights is not None
+        factor = self.fusion.calibrate_cooccurrence(encoded.fusion_weights[rows, last])
+        return torch.addcmul(scores, factor[:, None], self.cooccurrence.last(window.items))
 
     def forward(
         self,
@@ -143,29 +245,16 @@ class UR4RecV2MoE(nn.Module):
         known = (user_ids > 0) & (user_ids <= self.num_users)
         cursor = lengths if state is None else torch.where(state.absorbed > 0, state.absorbed, lengths)
         end = torch.where(known, cursor if seq_end is None else seq_end, lengths)
-        encoded = self.encode(Window(user_ids, items, times, end - lengths), state)
+        window = Window(user_ids, items, times, end - lengths)
+        sides = self.items(self.config.whole)
+        encoded = self.encode(window, state, self.config.whole, sides)
         last = (lengths - 1).clamp_min(0)
-        rows = torch.arange(len(items), device=items.device)
-        vectors = self.user_vectors(encoded)[rows, last]
+        scores = self.score_last(encoded, window, last, sides.vectors(), self.config.whole)
         if update_memory and memory is not None and encoded.state is not None:
             memory.store(user_ids, encoded.state)
-        return self._score(vectors, target_items), self._explain(encoded, rows, last)
-
-    def _score(self, vectors: Float[Tensor, "B V"], target_items: Int[Tensor, "B C"] | None) -> Float[Tensor, "B C"]:
-        items = self.item_vectors()
-        if target_items is None:
-            return vectors @ items.T
-        return torch.einsum("bv,bcv->bc", vectors, items[target_items])
-
-    def _explain(self, encoded: Encoded, rows: Tensor, last: Tensor) -> dict[str, Tensor]:
-        assert encoded.sasrec is not None
-        assert encoded.retriever is not None
-        assert encoded.expert_weights is not None
-        sequence, retriever = encoded.sasrec[rows, last], encoded.retriever[rows, last]
-        return {
-            "expert_weights": encoded.expert_weights[rows, last],
-            "fusion_weights": self.fusion.weigh(sequence, retriever),
-        }
+        if target_items is not None:
+            scores = scores.gather(1, target_items)
+        return scores, _explain(encoded, last)
 
     @torch.no_grad()
     def update_memory(
@@ -202,12 +291,18 @@ class UR4RecV2MoE(nn.Module):
         Raises:
             ValueError: The file holds other tensors than this model's memory; names the first that differs.
         """
-        loaded = torch.load(path, weights_only=True, map_location=self.sasrec.item_embedding.weight.device)
+        loaded = torch.load(path, weights_only=True, map_location=self.device)
         for name, tensor in self.memory_tensors().items():
             if name not in loaded or loaded[name].shape != tensor.shape:
                 found = tuple(loaded[name].shape) if name in loaded else "nothing"
                 raise ValueError(f"{path}: {name}: expected shape {tuple(tensor.shape)}, found {found}")
             tensor.copy_(loaded[name])
+
+
+def _explain(encoded: Encoded, last: Int[Tensor, "B"]) -> dict[str, Tensor]:
+    rows = torch.arange(len(last), device=last.device)
+    weights = {"expert_weights": encoded.expert_weights, "fusion_weights": encoded.fusion_weights}
+    return {name: value[rows, last] for name, value in weights.items() if value is not None}
 
 
 def _newest(

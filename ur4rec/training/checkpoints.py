@@ -15,7 +15,6 @@ MODEL_CONFIG = "model_config.json"
 HISTORY = "history.json"
 FINAL_MODEL = "final_model.pt"
 FINAL_MEMORIES = "final_memories.pt"
-TEXT_WEIGHT = "retriever.encoder.description_projection.weight"
 
 
 class CheckpointError(ValueError):
@@ -78,7 +77,7 @@ def load_model(checkpoint: Path, device: str = "cpu", stage: str | None = None) 
         raise CheckpointError(f"{path}: not found; expected the folder that a training stage wrote")
     content = json.loads(path.read_text(encoding="utf-8"))
     state = load_state(Path(checkpoint), stage)
-    config = ModelConfig.parse(content["config"] | {"text_dim": state[TEXT_WEIGHT].shape[1]}, str(path))
+    config = ModelConfig.parse(content["config"], str(path))
     model = UR4RecV2MoE(content["num_items"], content["num_users"], config)
     model.load_state_dict(state)
     return model.to(resolve_device(device)).eval()

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -19,13 +19,18 @@ from ur4rec.config_section import ConfigSection
 from ur4rec.data.sequences import Histories
 from ur4rec.evaluation.metrics import metrics_from_ranks
 from ur4rec.evaluation.ranking import rank_users
-from ur4rec.models.ur4rec_v2_moe import Part, UR4RecV2MoE
+from ur4rec.models.cooccurrence import CooccurrenceConfig, NeighborTables, to_logits
+from ur4rec.models.ur4rec_v2_moe import Encoded, Part, UR4RecV2MoE, Window
 from ur4rec.models.user_memory import MemoryState
-from ur4rec.training.losses import catalogue_cross_entropy, sampled_cross_entropy
+from ur4rec.training.calibration import fit_log_temperature
+from ur4rec.training.cooccurrence import fit_fold_tables, user_folds
+from ur4rec.training.losses import catalogue_cross_entropy, sampled_cross_entropy, scored_cross_entropy
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.windows import Epoch, batches, sample_epoch
 
 SELECTION_METRIC = "ndcg@10"
+SCORES_AT_ONCE = 1 << 25
+"""Scores of a validation batch."""
 
 
 class TrainingConfig(ConfigSection):
@@ -120,7 +125,7 @@ class Trainer:
         self, model: UR4RecV2MoE, histories: Histories, targets: np.ndarray, plan: StagePlan, config: TrainingConfig
     ) -> None:
         self.model, self.histories, self.targets, self.plan, self.config = model, histories, targets, plan, config
-        self.device = model.sasrec.item_embedding.weight.device
+        self.device = model.device
         self.generator = np.random.default_rng(config.seed)
         self.trainable = {name: value for name, value in model.named_parameters() if name.startswith(plan.trainable)}
         for name, value in model.named_parameters():
@@ -134,6 +139,7 @@ class Trainer:
             ("sasrec.", "retriever."), config.adaptive_switch_threshold, config.adaptive_min_steps
         )
         self.step = 0
+        self.tables = self._fold_tables()
 
     def run(self, on_epoch: Callable[[dict[str, float]], None]) -> StageRecord:
         """Trains until the epochs or the patience end.
@@ -162,7 +168,8 @@ class Trainer:
     def validate(self) -> dict[str, float]:
         """Metrics of the averaged weights over the validation targets, whole catalogue, seen items excluded."""
         scorer = ModelScorer(self.average, self.histories, self.plan.part.value)
-        return metrics_from_ranks(rank_users(scorer, self.targets, self.histories, 512))
+        batch_size = max(1, SCORES_AT_ONCE // self.model.num_items)
+        return metrics_from_ranks(rank_users(scorer, self.targets, self.histories, batch_size))
 
     def _train_epoch(self) -> dict[str, float]:
         self.model.train()
@@ -186,9 +193,7 @@ class Trainer:
         window, targets = epoch.window(rows)
         state = None if states is None else states.map(lambda tensor: tensor[rows])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            encoded = self.model.encode(window, state, self.plan.part)
-            users = self.model.user_vectors(encoded, self.plan.part)
-            loss = self._loss(users[targets > 0], self.model.item_vectors(self.plan.part), targets[targets > 0])
+            loss = self._loss(window, targets, state)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._active_parameters(), self.config.gradient_clip)
@@ -201,11 +206,55 @@ class Trainer:
             self._switch_to(self.alternation.observe(value))
         return value
 
-    def _loss(self, users: Float[Tensor, "P V"], items: Float[Tensor, "N1 V"], targets: Tensor) -> Tensor:
-        if not self.config.num_negatives:
-            return catalogue_cross_entropy(users, items, targets)
-        negatives = self.generator.integers(1, len(items), self.config.num_negatives)
-        return sampled_cross_entropy(users, items, targets, torch.from_numpy(negatives).to(self.device))
+    def _loss(self, window: Window, targets: Int[Tensor, "B L"], state: MemoryState | None) -> Tensor:
+        part = self.plan.part
+        if self.config.num_negatives:
+            return self._sampled_loss(window, targets, state)
+        items = self.model.items(part, drop_ids=True)
+        encoded = self.model.encode(window, state, part, items)
+        users = self.model.user_vectors(encoded, part)
+        if self.tables is None:
+            return catalogue_cross_entropy(users[targets > 0], items.vectors(), targets[targets > 0])
+        raw_scores = self._cooccurrence(window, None)
+        return scored_cross_entropy(users, items.vectors(), self._factors(encoded), targets, raw_scores)
+
+    def _sampled_loss(self, window: Window, targets: Int[Tensor, "B L"], state: MemoryState | None) -> Tensor:
+        """The catalogue of a step is what the step names: inputs, targets and negatives."""
+        part, size = self.plan.part, self.model.num_items
+        drawn = torch.from_numpy(self.generator.integers(1, size + 1, self.config.num_negatives)).to(self.device)
+        zero = drawn.new_zeros(1)
+        named = torch.cat([zero, window.items.flatten(), targets.flatten(), drawn])
+        rows, local = torch.unique(named, return_inverse=True)
+        item_rows, target_rows, negatives = local[1:].split([window.items.numel(), targets.numel(), len(drawn)])
+        items = self.model.items(part, rows, drop_ids=True)
+        encoded = self.model.encode(replace(window, items=item_rows.view_as(targets)), state, part, items)
+        users, vectors, valid = self.model.user_vectors(encoded, part), items.vectors(), targets > 0
+        given = None
+        if self.tables is not None:
+            columns = drawn.new_zeros(size + 1).scatter_(0, rows, torch.arange(len(rows), device=self.device))
+            logits = torch.stack([to_logits(raw) for raw in self._cooccurrence(window, columns)], dim=1)
+            given = logits[valid] * self._factors(encoded)[valid][:, None]
+        return sampled_cross_entropy(users[valid], vectors, target_rows.view_as(targets)[valid], negatives, size, given)
+
+    def _cooccurrence(self, window: Window, columns: Tensor | None) -> Iterator[Tensor]:
+        assert self.model.cooccurrence is not None
+        return self.model.cooccurrence.scan(window.items, self.tables, user_folds(window.user_ids), columns)
+
+    def _factors(self, encoded: Encoded) -> Float[Tensor, "B L"]:
+        assert encoded.fusion_weights is not None
+        return self.model.fusion.calibrate_cooccurrence(encoded.fusion_weights)
+
+    def _fold_tables(self) -> NeighborTables | None:
+        if self.plan.part is not Part.FUSED or self.model.cooccurrence is None:
+            return None
+        config = self.model.config.narrow(CooccurrenceConfig)
+        tables = fit_fold_tables(self.histories, self.model.num_items, config, self.device)
+        if self.plan.alternate:
+            epoch = sample_epoch(self.histories, self.model.config.max_seq_len, self.generator, 0, False, self.device)
+            temperature = fit_log_temperature(self.model.cooccurrence, tables, epoch)
+            for model in (self.model, self.average):
+                model.fusion.get_buffer("cooccurrence_log_temperature").copy_(temperature)
+        return tables
 
     def _switch_to(self, module: str) -> None:
         for name, value in self.trainable.items():

@@ -5,12 +5,16 @@ Dimensions: P positions, V width of the score's vectors, N items, C negatives.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
+
+from ur4rec.models.cooccurrence import to_logits
 
 CHUNK_ELEMENTS = 1 << 20
 """Logits held at once: 4 MiB, so that a chunk stays in the cache between its three passes."""
@@ -60,19 +64,88 @@ def catalogue_cross_entropy(
     return loss
 
 
+class _ScoredCrossEntropy(torch.autograd.Function):
+    """Like `_ChunkedCrossEntropy`, position by position, with given scores beside the product."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, users: Tensor, items: Tensor, factors: Tensor, targets: Tensor, raw_scores: Iterator[Tensor]
+    ) -> Tensor:
+        user_gradient, item_gradient = torch.zeros_like(users), torch.zeros_like(items)
+        factor_gradient, loss = torch.zeros_like(factors), users.new_zeros(())
+        for position, raw in enumerate(raw_scores):
+            rows = (targets[:, position] > 0).nonzero().squeeze(1)
+            part, target = users[rows, position], targets[rows, position, None]
+            given = to_logits(raw[rows])
+            logits = torch.addcmul(part @ items.T, factors[rows, position, None], given)
+            logits[:, 0] = float("-inf")
+            log_sum = logits.logsumexp(dim=1, keepdim=True)
+            loss += (log_sum - logits.gather(1, target)).sum()
+            share = logits.sub_(log_sum).exp_()
+            share.scatter_add_(1, target, share.new_full(target.shape, -1.0))
+            user_gradient[rows, position] = share @ items
+            item_gradient.addmm_(share.T, part)
+            factor_gradient[rows, position] = (share * given).sum(dim=1)
+        ctx.save_for_backward(user_gradient, item_gradient, factor_gradient)
+        ctx.count = int((targets > 0).sum())
+        mean: Tensor = loss / ctx.count
+        return mean
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        users, items, factors = (gradient * (outputs[0] / ctx.count) for gradient in ctx.saved_tensors)
+        return users, items, factors, None, None
+
+
+def scored_cross_entropy(
+    users: Float[Tensor, "B L V"],
+    items: Float[Tensor, "N1 V"],
+    factors: Float[Tensor, "B L"],
+    targets: Int[Tensor, "B L"],
+    raw_scores: Iterator[Float[Tensor, "B N1"]],
+) -> Float[Tensor, ""]:
+    """Cross-entropy over the catalogue of `users · itemsᵀ + factors · logits of a closed-form scorer`.
+
+    Args:
+        users: User side of every position.
+        items: Item side, row 0 for padding, which is left out.
+        factors: Of the scorer's logits at every position.
+        targets: Item index, from 1; 0 where there is nothing to predict.
+        raw_scores: The scorer's raw scores, position by position.
+    """
+    loss: Tensor = _ScoredCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        users.float(), items.float(), factors.float(), targets, raw_scores
+    )
+    return loss
+
+
 def sampled_cross_entropy(
     users: Float[Tensor, "P V"],
-    items: Float[Tensor, "N1 V"],
+    items: Float[Tensor, "R V"],
     targets: Int[Tensor, "P"],
     negatives: Int[Tensor, "C"],
+    num_items: int,
+    given: Float[Tensor, "P R"] | None = None,
 ) -> Float[Tensor, ""]:
     """Softmax over the target and shared uniform negatives, corrected to estimate the whole catalogue's.
 
     Each negative stands for `N / C` items (Jean et al. 2015, "On Using Very Large Target Vocabulary"); a negative
     that is the target is left out.
+
+    Args:
+        users: User side of every position.
+        items: Item side of the items in play.
+        targets: Row in `items`.
+        negatives: Rows in `items`.
+        num_items: N.
+        given: Scores of the items in play beside the product.
     """
     positive = (users * items[targets]).sum(dim=1, keepdim=True)
-    correction = torch.tensor((len(items) - 1) / len(negatives)).log()
-    others = (users @ items[negatives].T + correction).masked_fill(negatives[None] == targets[:, None], float("-inf"))
+    others = users @ items[negatives].T
+    if given is not None:
+        positive, others = positive + given.gather(1, targets[:, None]), others + given[:, negatives]
+    correction = math.log(num_items / len(negatives))
+    others = (others + correction).masked_fill(negatives[None] == targets[:, None], float("-inf"))
     logits = torch.cat([positive, others], dim=1)
-    return functional.cross_entropy(logits, torch.zeros_like(targets))
+    loss: Tensor = functional.cross_entropy(logits, torch.zeros_like(targets))
+    return loss

@@ -26,7 +26,7 @@ class ModelScorer:
     Args:
         model: Put into evaluation mode; its stored memories become those of `histories`.
         histories: What each user did before the item to score.
-        part: Whose score.
+        part: Whose score; the system's by default.
         replay: Whether to replay; without it the memories stay as the model holds them.
     """
 
@@ -34,17 +34,18 @@ class ModelScorer:
         self,
         model: UR4RecV2MoE,
         histories: Histories,
-        part: Literal["fused", "sasrec", "retriever"] = "fused",
+        part: Literal["fused", "sasrec", "retriever"] | None = None,
         replay: bool = True,
     ) -> None:
-        self.model, self.part = model.eval(), Part(part)
-        self.device = model.sasrec.item_embedding.weight.device
+        self.model, self.part = model.eval(), model.config.whole if part is None else Part(part)
+        self.device = model.device
         arrays = histories.items, histories.timestamps, histories.offsets[:-1], histories.lengths
         self.items, self.timestamps, self.offsets, self.lengths = (
             torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays
         )
         with torch.no_grad():
-            self.item_vectors = model.item_vectors(self.part)
+            self.sides = model.items(self.part)
+            self.item_vectors = self.sides.vectors()
         self.weight_sum = torch.zeros(len(EXPERTS), dtype=torch.float64, device=self.device)
         if replay:
             self._rebuild_memories()
@@ -96,12 +97,13 @@ class ModelScorer:
         kept = lengths.clamp_max(self.model.config.max_seq_len)
         starts = lengths - kept
         sequence, times = gather(items, timestamps, offsets + starts, kept, 0 if len(kept) and int(kept.max()) else 1)
-        encoded = self.model.encode(Window(users, sequence, times, starts), state, self.part)
+        window = Window(users, sequence, times, starts)
+        encoded = self.model.encode(window, state, self.part, self.sides)
         last = (kept - 1).clamp_min(0)
-        rows = torch.arange(len(users), device=self.device)
         if encoded.expert_weights is not None:
+            rows = torch.arange(len(users), device=self.device)
             self.weight_sum += encoded.expert_weights[rows, last].double().sum(dim=0)
-        return self.model.user_vectors(encoded, self.part)[rows, last] @ self.item_vectors.T
+        return self.model.score_last(encoded, window, last, self.item_vectors, self.part)
 
     def expert_weights(self) -> dict[str, float]:
         """Mean router weight of each expert over the users scored so far."""

@@ -12,7 +12,8 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from ur4rec.data.sequences import Sequences, load_sequences
-from ur4rec.models.ur4rec_v2_moe import ModelConfig, Part, UR4RecV2MoE
+from ur4rec.models.cooccurrence import CooccurrenceConfig
+from ur4rec.models.ur4rec_v2_moe import ModelConfig, Part, System, UR4RecV2MoE
 from ur4rec.progress import report
 from ur4rec.storage.artifacts import write_artifact
 from ur4rec.text.embeddings import load_embeddings
@@ -28,6 +29,7 @@ from ur4rec.training.checkpoints import (
     resolve_device,
     write_model_config,
 )
+from ur4rec.training.cooccurrence import count_pairs, fit_table, item_factors
 from ur4rec.training.loop import StagePlan, StageRecord, Trainer, TrainingConfig, deterministic
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stage_names import STAGES
@@ -90,6 +92,8 @@ def run_stage(
         CheckpointError: The stage is unknown or an input it needs is missing.
     """
     plan = _plan(stage, previous_checkpoint)
+    if config.system is System.MOE_MEMORY:
+        raise CheckpointError(f"system {config.system}: has no SASRec to train; expected UR4RecV2MoE or UR4RecV2")
     data = load_sequences(sequences)
     given = {"embeddings": embeddings, "checkpoint": previous_checkpoint, "memories": previous_memories}
     inputs = {"sequences": sequences, **{name: path for name, path in given.items() if path is not None}}
@@ -124,14 +128,12 @@ def _begin(
 ) -> UR4RecV2MoE:
     if previous is not None and stage != STAGES[1]:
         return load_model(previous)  # verified as an input of the new artifact
-    text = None if embeddings is None else load_embeddings(embeddings)
-    model_config = config.narrow(ModelConfig)
-    if text is not None:
-        model_config = model_config.model_copy(update={"text_dim": text.item_descriptions.shape[1]})
-    model = UR4RecV2MoE(data.num_items, data.num_users, model_config)
+    model = UR4RecV2MoE(data.num_items, data.num_users, config.narrow(ModelConfig))
+    _add_statistics(model, data, config)
     if previous is not None:
         _take_sasrec(model, load_state(previous, STAGES[0]))
-    if text is not None:
+    if embeddings is not None:
+        text = load_embeddings(embeddings)
         arrays = text.item_descriptions, text.sentences, text.offsets, text.snapshots
         tensors = [torch.from_numpy(array.copy()) for array in arrays]
         model.retriever.encoder.text.fill(tensors[0], tensors[1], tensors[2], tensors[3], data.num_users)
@@ -139,9 +141,26 @@ def _begin(
 
 
 @torch.no_grad()
+def _add_statistics(model: UR4RecV2MoE, data: Sequences, config: StageConfig) -> None:
+    """What is counted, not trained: neighbours, item factors, and which items training knows."""
+    histories = data.histories("validation")
+    cooccurrence = config.narrow(CooccurrenceConfig)
+    counts = count_pairs(histories, data.num_items, cooccurrence)
+    if model.cooccurrence is not None:
+        model.cooccurrence.fill(fit_table(counts, cooccurrence))
+    if model.sasrec is not None:
+        width = max(config.sasrec_item_factors, config.sasrec_hidden_dim)
+        model.sasrec.start_from(torch.from_numpy(item_factors(counts, width, config.seed)))
+    trained = torch.zeros(data.num_items + 1, dtype=torch.bool)
+    trained[torch.from_numpy(histories.items)] = True
+    model.retriever.encoder.get_buffer("is_trained").copy_(trained)
+
+
+@torch.no_grad()
 def _take_sasrec(model: UR4RecV2MoE, state: dict[str, torch.Tensor]) -> None:
     model.load_state_dict({name: value for name, value in state.items() if name.startswith(SASREC)}, strict=False)
-    learned, target = model.sasrec.item_embedding.weight, model.retriever.encoder.item_embedding.weight
+    assert model.sasrec is not None
+    learned, target = model.sasrec.item_vectors(), model.retriever.encoder.item_embedding.weight
     if learned.shape == target.shape:  # the retriever starts from what SASRec knows about the items
         target.copy_(learned)
 

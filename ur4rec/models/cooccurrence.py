@@ -1,0 +1,127 @@
+"""Closed-form scorer: what other users did next to the items of this history.
+
+The raw score of item i after a history is `Σ age_decay^age · strength(item at that age, i)`, where the strengths are
+the smoothed cosine of a windowed co-occurrence count, the largest few per item. Its logit is `log(1 + raw / floor)`:
+zero for what was never seen beside the history, never −inf.
+
+Dimensions: B users, L positions, N items, K neighbours per item, T tables, C columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from ur4rec.config_section import ConfigSection
+
+FLOOR = 1e-2
+
+
+class CooccurrenceConfig(ConfigSection):
+    """What counts as beside, and how much of it is kept."""
+
+    cooccurrence_neighbors: int = Field(256, ge=0)
+    """Strongest neighbours kept per item; 0 leaves the scorer out."""
+    cooccurrence_window: int = Field(10, ge=1)
+    """Two items of a history are neighbours when at most this many places apart."""
+    cooccurrence_gap_decay: float = Field(0.9, gt=0, le=1)
+    """A pair one place further apart counts this much of the nearer one."""
+    cooccurrence_smoothing: float = Field(20.0, ge=0)
+    """Added to both items' total counts in the cosine, so that rare items do not score on one pair."""
+    cooccurrence_age_decay: float = Field(0.8, gt=0, le=1)
+    """Weight of an item of the history relative to the next newer one."""
+
+
+@dataclass(frozen=True)
+class NeighborTables:
+    """Neighbours of every item, in T tables; row 0 is padding, and an empty place holds item 0 with strength 0."""
+
+    neighbors: Int[Tensor, "T N1 K"]
+    strengths: Float[Tensor, "T N1 K"]
+
+    @property
+    def num_tables(self) -> int:
+        """T."""
+        return len(self.neighbors)
+
+
+class CooccurrenceScorer(nn.Module):
+    """Reads a history item by item; the table over all users is part of the state dictionary.
+
+    Args:
+        num_items: N; item 0 is padding.
+        config: Size of the table and decay of the history.
+    """
+
+    neighbors: Tensor
+    strengths: Tensor
+
+    def __init__(self, num_items: int, config: CooccurrenceConfig) -> None:
+        super().__init__()
+        self.age_decay = config.cooccurrence_age_decay
+        self.num_items = num_items
+        shape = (1, num_items + 1, 0)
+        self.register_buffer("neighbors", torch.zeros(shape, dtype=torch.int32))
+        self.register_buffer("strengths", torch.zeros(shape))
+
+    def fill(self, tables: NeighborTables) -> None:
+        """Takes the table over all users in."""
+        assert tables.num_tables == 1
+        self.neighbors = tables.neighbors.to(self.neighbors.device, torch.int32)
+        self.strengths = tables.strengths.to(self.neighbors.device)
+
+    def tables(self) -> NeighborTables:
+        """The table over all users."""
+        return NeighborTables(self.neighbors, self.strengths)
+
+    def scan(
+        self,
+        items: Int[Tensor, "B L"],
+        tables: NeighborTables | None = None,
+        rows: Int[Tensor, "B"] | None = None,
+        columns: Int[Tensor, "N1"] | None = None,
+    ) -> Iterator[Float[Tensor, "B C"]]:
+        """Raw scores after each position; the tensor is updated in place from one position to the next.
+
+        Args:
+            items: Oldest first, padded with 0 after the sequence; padding leaves a row as it is.
+            tables: Other tables than the one over all users.
+            rows: Table of each row; the first by default.
+            columns: Column of each item, to score a few only; items without one share column 0.
+        """
+        tables = tables or self.tables()
+        offsets = torch.zeros_like(items[:, 0]) if rows is None else rows * tables.neighbors.shape[1]
+        neighbors, strengths = tables.neighbors.flatten(0, 1), tables.strengths.flatten(0, 1)
+        width = self.num_items + 1 if columns is None else int(columns.max()) + 1
+        raw = torch.zeros(len(items), width, device=items.device)
+        for position in range(items.shape[1]):
+            item = items[:, position]
+            beside = neighbors[offsets + item].long()
+            raw *= torch.where(item > 0, self.age_decay, 1.0)[:, None]
+            raw.scatter_add_(1, beside if columns is None else columns[beside], strengths[offsets + item])
+            raw[:, 0] = 0
+            yield raw
+
+    def last(self, items: Int[Tensor, "B L"]) -> Float[Tensor, "B N1"]:
+        """Logits after the last item of each row."""
+        raw = torch.zeros(len(items), self.num_items + 1, device=items.device)
+        for raw in self.scan(items):  # noqa: B007  # the last state is what is wanted
+            pass
+        return to_logits(raw)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name in ("neighbors", "strengths"):
+            if prefix + name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def to_logits(raw: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """`log(1 + raw / FLOOR)`."""
+    return (raw / FLOOR).log1p_()

@@ -1,0 +1,112 @@
+"""Statistics over users: which items stand beside which, and item factors from them.
+
+Dimensions: U users, N items, R interactions, K neighbours per item, T tables, F factors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int
+from scipy.sparse import csr_array
+from sklearn.utils.extmath import randomized_svd
+from torch import Tensor
+
+from ur4rec.data.sequences import Histories
+from ur4rec.models.cooccurrence import CooccurrenceConfig, NeighborTables
+
+NUM_FOLDS = 5
+"""Folds of users; at a training position the statistics come from the other folds."""
+
+
+def user_folds(users: Int[Tensor, "B"]) -> Int[Tensor, "B"]:
+    """Fold of each user."""
+    return users % NUM_FOLDS
+
+
+def count_pairs(
+    histories: Histories, num_items: int, config: CooccurrenceConfig, without_fold: int | None = None
+) -> csr_array:
+    """Symmetric counts of item pairs in the same history, weighted by how near they stand, `[N + 1, N + 1]`.
+
+    >>> histories = Histories(np.array([0, 0, 3]), np.array([1, 2, 3]), np.arange(3))
+    >>> count_pairs(histories, 3, CooccurrenceConfig(cooccurrence_gap_decay=0.5)).toarray()[1:, 1:].tolist()
+    [[0.0, 1.0, 0.5], [1.0, 0.0, 1.0], [0.5, 1.0, 0.0]]
+    """
+    users = np.repeat(np.arange(len(histories.lengths)), histories.lengths)
+    items = histories.items
+    if without_fold is not None:
+        kept = users % NUM_FOLDS != without_fold
+        users, items = users[kept], items[kept]
+    shape = (num_items + 1, num_items + 1)
+    total = csr_array(shape, dtype=np.float32)
+    for gap in range(1, min(config.cooccurrence_window, len(items) - 1) + 1):
+        together = users[:-gap] == users[gap:]
+        weight = np.full(int(together.sum()), config.cooccurrence_gap_decay ** (gap - 1), dtype=np.float32)
+        total = total + csr_array((weight, (items[:-gap][together], items[gap:][together])), shape=shape)
+    both: Any = total + total.T  # the stubs lose the second dimension
+    both.setdiag(0)
+    both.eliminate_zeros()
+    return csr_array(both)
+
+
+def neighbor_table(
+    counts: csr_array, config: CooccurrenceConfig
+) -> tuple[Int[np.ndarray, "N1 K"], Float32[np.ndarray, "N1 K"]]:
+    """Strongest neighbours of each item by smoothed cosine `c_ij / sqrt((c_i + s)(c_j + s))`.
+
+    Returns:
+        Item indices and strengths, strongest first; empty places hold 0.
+    """
+    totals = np.asarray(counts.sum(axis=1)).ravel() + config.cooccurrence_smoothing
+    scale = 1 / np.sqrt(np.maximum(totals, np.finfo(np.float32).tiny))
+    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    strengths = (counts.data * scale[rows] * scale[counts.indices]).astype(np.float32)
+    order = np.lexsort((counts.indices, -strengths, rows))
+    place = np.arange(len(rows)) - counts.indptr[rows]
+    width = min(config.cooccurrence_neighbors, int(place.max(initial=-1)) + 1)
+    kept = place < width
+    neighbors = np.zeros((counts.shape[0], width), dtype=np.int32)
+    values = np.zeros((counts.shape[0], width), dtype=np.float32)
+    neighbors[rows[kept], place[kept]] = counts.indices[order][kept]
+    values[rows[kept], place[kept]] = strengths[order][kept]
+    return neighbors, values
+
+
+def fit_table(counts: csr_array, config: CooccurrenceConfig) -> NeighborTables:
+    """The table over all users, for evaluation."""
+    neighbors, strengths = neighbor_table(counts, config)
+    return NeighborTables(torch.from_numpy(neighbors)[None], torch.from_numpy(strengths)[None])
+
+
+def fit_fold_tables(
+    histories: Histories, num_items: int, config: CooccurrenceConfig, device: torch.device
+) -> NeighborTables:
+    """One table for each fold of users, made without that fold, for training."""
+    pairs = [neighbor_table(count_pairs(histories, num_items, config, fold), config) for fold in range(NUM_FOLDS)]
+    width = max(neighbors.shape[1] for neighbors, _ in pairs)
+    pads = [((0, 0), (0, width - neighbors.shape[1])) for neighbors, _ in pairs]
+    neighbors = np.stack([np.pad(pair[0], pad) for pair, pad in zip(pairs, pads, strict=True)])
+    strengths = np.stack([np.pad(pair[1], pad) for pair, pad in zip(pairs, pads, strict=True)])
+    return NeighborTables(torch.from_numpy(neighbors).to(device), torch.from_numpy(strengths).to(device))
+
+
+def item_factors(counts: csr_array, num_factors: int, seed: int) -> Float32[np.ndarray, "N1 F"]:
+    """Left singular vectors, scaled to unit variance, of the positive pointwise mutual information of the counts.
+
+    Levy & Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization"; the largest singular values come
+    first, columns beyond the rank are zero. Items without a neighbour have zero rows.
+    """
+    total = counts.sum()
+    sums = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), np.finfo(np.float32).tiny)
+    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    ratio = counts.data * total / (sums[rows] * sums[counts.indices])
+    information = csr_array((np.log(np.maximum(ratio, 1.0)), counts.indices, counts.indptr), shape=counts.shape)
+    rank = min(num_factors, counts.shape[0] - 1)
+    vectors, values, _ = randomized_svd(information, rank, n_iter=6, random_state=seed)
+    factors = np.zeros((counts.shape[0], num_factors), dtype=np.float32)
+    factors[:, :rank] = vectors * (values > 1e-6 * values.max(initial=0.0)) * np.sqrt(counts.shape[0])
+    factors[np.diff(counts.indptr) == 0] = 0
+    return factors
