@@ -9,6 +9,7 @@ import typer
 from ur4rec.commands.console import ErrorGroup, let_waiting_threads_sleep
 from ur4rec.commands.data import data_app
 from ur4rec.commands.evaluation import evaluate
+from ur4rec.commands.experiments import SeedsCommand, ablate, tune
 from ur4rec.commands.memory import memory_app
 from ur4rec.commands.recommendation import recommend
 from ur4rec.commands.registration import register
@@ -26,6 +27,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(text_app, name="text")
 app.command()(train)
 app.command()(evaluate)
+app.command(cls=SeedsCommand)(ablate)
+app.command()(tune)
 app.command()(register)
 app.command()(recommend)
 app.add_typer(memory_app, name="memory")

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from ur4rec.data.sequences import load_sequences
+from ur4rec.experiments.ablation_report import cells, columns, sections
+from ur4rec.experiments.ablation_table import AblationTable, Dataset, Measured, compare, find_long_tail
+
+# With one relevant item at rank r, ndcg@10 is 1 at rank 1 and 1 / log2(4) = 0.5 at rank 3, and 0 beyond 10.
+FULL = Measured("All", (1, 2), np.array([[1.0, 3.0], [3.0, 3.0]]), np.array([[1.0, 3.0], [1.0, 1.0]]))
+LESS = Measured("Less", (1, 2), np.array([[3.0, 3.0], [3.0, 3.0]]), np.array([[3.0, 3.0], [3.0, 3.0]]))
+BASELINE = Measured("Closed form", (), np.array([[1.0, 1.0]]), np.array([[1.0, 20.0]]))
+
+
+def rows(metric="ndcg@10", **measured):
+    return {row.name: row for row in compare(measured, "full", metric, 500)}
+
+
+def test_means_and_deviations_over_seeds():
+    row = rows(full=FULL)["full"]
+    assert row.seeds == [1, 2]
+    assert row.validation.mean == pytest.approx((0.75 + 0.5) / 2)
+    assert row.test["ndcg@10"].mean == pytest.approx((0.75 + 1.0) / 2)
+    assert row.test["ndcg@10"].std == pytest.approx(0.25 / 2**0.5)
+    assert (row.test["hit@10"].mean, row.test["hit@10"].std) == (1.0, 0.0)
+    assert row.difference is None
+
+
+def test_a_difference_is_per_user_over_seeds():
+    """User 1: 0.5 − 1; user 2: 0.5 − (0.5 + 1) / 2. Every resample lies between the two."""
+    difference = rows(full=FULL, less=LESS)["less"].difference
+    assert difference.value == pytest.approx((-0.5 - 0.25) / 2)
+    assert difference.ci95 == pytest.approx((-0.5, -0.25))
+    assert difference.excludes_zero
+
+
+def test_a_system_without_seeds_is_compared_with_the_mean_of_all():
+    row = rows(full=FULL, baseline=BASELINE)["baseline"]
+    assert (row.seeds, row.paired_seeds) == ([], [1, 2])
+    assert row.test["ndcg@10"].std is None
+    assert row.difference.value == pytest.approx(((1 - 1) + (0 - 0.75)) / 2)
+
+
+def test_only_common_seeds_are_paired():
+    less = Measured("Less", (2, 3), LESS.validation, np.array([[3.0, 3.0], [1.0, 1.0]]))
+    row = rows(full=FULL, less=less)["less"]
+    assert row.paired_seeds == [2]
+    assert row.difference.value == pytest.approx(-0.5)
+    assert rows(full=FULL, less=Measured("Less", (3, 4), LESS.validation, LESS.test))["less"].difference is None
+
+
+def test_without_the_reference_there_is_no_difference():
+    assert rows(less=LESS)["less"].difference is None
+
+
+def test_another_metric_stands_beside_hit_at_10():
+    row = rows("mrr", full=FULL)["full"]
+    assert list(row.test) == ["mrr", "hit@10"]
+    assert row.validation.mean == pytest.approx((1 + 1 / 3 + 1 / 3 + 1 / 3) / 4)
+    assert list(rows("hit@10", full=FULL)["full"].test) == ["hit@10"]
+
+
+def test_a_slice_holds_its_targets_only():
+    rare = FULL.limited_to(np.array([False, True]), np.array([False, True]))
+    row = rows(full=rare)["full"]
+    assert (row.validation.mean, row.test["ndcg@10"].mean) == (0.5, 0.75)
+
+
+def test_the_long_tail_is_below_ten_training_interactions(sequences):
+    """The test items 15 and 16 have none in training; the validation items 11 to 14 have 16 each, as every item has."""
+    data = load_sequences(sequences)
+    assert find_long_tail(data, data.test).all()
+    counts = np.bincount(data.train[:, 1], minlength=data.num_items + 1)
+    assert find_long_tail(data, data.val).tolist() == [counts[item] < 10 for item in data.val[:, 1]]
+    assert 0 < find_long_tail(data, data.val).sum() < len(data.val)
+
+
+def test_cells_say_what_is_known():
+    measured = {"full": FULL, "less": LESS, "baseline": BASELINE}
+    table = AblationTable(
+        dataset=Dataset(name="toy", digest="d", num_users=2, num_items=3, num_targets=2, num_long_tail=0),
+        metric="ndcg@10",
+        reference="full",
+        config={},
+        bootstrap_samples=500,
+        rows=compare(measured, "full", "ndcg@10", 500),
+        long_tail=[],
+        failures={},
+        notes=[],
+    )
+    assert [title for title, _ in sections(table)] == ["toy: all 2 test targets"]
+    assert columns(table)[-1] == "difference to full"
+    full, less, baseline = map(cells, table.rows)
+    assert full == ["full", "2", "0.6250 ± 0.1768", "0.8750 ± 0.1768", "1.0000 ± 0.0000", "–"]
+    assert less[-1] == "-0.3750 [-0.5000, -0.2500] *"
+    assert baseline[:4] == ["baseline", "–", "1.0000", "0.5000"]

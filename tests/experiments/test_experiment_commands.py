@@ -1,0 +1,117 @@
+import json
+import shutil
+
+import pytest
+from toy_experiments import STAGE, VARIANTS, write_yaml
+from typer.testing import CliRunner
+
+from ur4rec.cli import app
+from ur4rec.commands.console import OptionError
+from ur4rec.commands.experiments import read_seeds
+from ur4rec.experiments.stage_cache import plan_stages
+from ur4rec.training.stages import StageConfig
+
+runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
+
+
+def invoke(*arguments):
+    return runner.invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folders(sequences, embeddings, config, variants_file, space_file, tmp_path):
+    return {
+        "data": (sequences, embeddings),
+        "config": ("--config", write_yaml(tmp_path / "config.yaml", config.to_dict())),
+        "variants": ("--variants", variants_file),
+        "space": ("--space", space_file, "--stage", STAGE),
+    }
+
+
+@pytest.mark.parametrize("command", ["ablate", "tune"])
+def test_help_has_an_example(command):
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    assert f"ur4rec {command}" in result.output.partition("For example")[2]
+
+
+@pytest.mark.parametrize("seeds", [("--seeds", 1, 2), ("--seeds", "1,2"), ("--seeds", "2")], ids=str)
+def test_a_finished_ablation_is_shown_again(ablated, folders, tmp_path, seeds):
+    shutil.copytree(ablated[0], tmp_path / "out")
+    options = (*folders["config"], *folders["variants"], *seeds, "-o", tmp_path / "out", "--device", "cpu")
+    result = invoke("ablate", *folders["data"], *options)
+    assert result.exit_code == 0, result.output
+    row = next(line for line in result.stdout.splitlines() if "no_memory" in line)
+    assert str(ablated[1].rows[1].validation) in row
+    assert "plays: all 24 test targets" in result.stdout
+    assert json.loads((tmp_path / "out/ablation.json").read_text()) == ablated[1].model_dump(mode="json")
+
+
+def test_a_failing_unit_is_named_and_the_others_finish(ablated, folders, config, inputs, tmp_path):
+    """One unit is missing, and a file stands where a stage of a new variant should go."""
+    out = tmp_path / "out"
+    shutil.copytree(ablated[0], out)
+    unit = json.loads((out / "units/no_memory/seed_2/unit.json").read_text())
+    shutil.rmtree(out / "units/no_memory/seed_2")
+    fields = {"seed": 1, "moe_num_proxies": 1}
+    changed = StageConfig.parse(config.narrow(StageConfig).to_dict() | fields)
+    plan_stages(out / "stages", inputs, changed, "pretrain_retriever")[-1].folder.write_text("in the way")
+    blocked = {"description": "Fails", "settings": {"moe_num_proxies": 1}, "stage": "pretrain_retriever"}
+    variants = write_yaml(tmp_path / "variants.yaml", {"blocked": blocked} | VARIANTS)
+    before = {path: path.stat().st_mtime_ns for path in out.glob("stages/*/checkpoint/*")}
+
+    options = (*folders["config"], "--variants", variants, "--seeds", 1, 2, "--jobs", 1, "--device", "cpu", "-o", out)
+    result = invoke("ablate", *folders["data"], *options)
+
+    assert result.exit_code == 1
+    assert "failed: blocked, seed 1: FileExistsError" in result.stderr
+    assert "progress ablate" in result.stdout
+    assert "FileExistsError" in (out / "units/blocked/seed_1.log").read_text()
+    table = json.loads((out / "ablation.json").read_text())
+    assert {row["name"]: row["seeds"] for row in table["rows"]}["blocked"] == [2]
+    assert {row["name"]: row["seeds"] for row in table["rows"]}["no_memory"] == [1, 2]
+    assert list(table["failures"]) == ["blocked, seed 1"]
+    again = json.loads((out / "units/no_memory/seed_2/unit.json").read_text())
+    assert {name: again[name] for name in ("test", "stages")} == {name: unit[name] for name in ("test", "stages")}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_finished_tuning_is_shown_again(tuned, folders, tmp_path):
+    shutil.copytree(tuned[0], tmp_path / "out")
+    options = (*folders["config"], *folders["space"], "--trials", 2, "-o", tmp_path / "out", "--device", "cpu")
+    result = invoke("tune", *folders["data"], *options)
+    assert result.exit_code == 0, result.output
+    assert "best of 2 trials, 0 more given up early" in result.stdout
+    assert f"{tuned[1].trials[0].value:.4f}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("ablate", "--only", "nothing"), "--only nothing: no such variant; expected one of full"),
+        (("ablate", "--seeds", "few"), "--seeds few: expected whole numbers"),
+        (("ablate", "--metric", "auc"), "--metric auc"),
+        (("ablate", "--set", "seeds=3"), "did you mean 'seed'?"),
+        (("tune", "--metric", "auc"), "--metric auc"),
+        (("tune", "--stage", "pretrain_sasrec"), "the stages up to pretrain_sasrec do not read it"),
+        (("tune", "--stage", "last"), "'last' is not one of"),
+    ],
+    ids=str,
+)
+def test_errors_are_one_line_and_exit_code_2(sequences, embeddings, tmp_path, arguments, message):
+    command, *options = arguments
+    result = invoke(command, sequences, embeddings, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["", "a", "1 -2", "1.5"])
+def test_seeds_are_whole_numbers(text):
+    with pytest.raises(OptionError, match="--seeds"):
+        read_seeds(text)
+
+
+def test_one_number_counts_and_several_are_seeds():
+    assert [read_seeds(text) for text in ("3", "4,7", "7,", "5 6")] == [[1, 2, 3], [4, 7], [7], [5, 6]]

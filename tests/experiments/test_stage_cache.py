@@ -1,0 +1,104 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ur4rec.experiments.stage_cache import obtain_stages, plan_stages, stage_settings
+from ur4rec.training.stage_names import STAGES
+from ur4rec.training.stages import StageConfig
+
+FIRST, SECOND = STAGES[:2]
+
+
+@pytest.fixture
+def stage_config(config):
+    return config.narrow(StageConfig)
+
+
+def change(config, **fields):
+    return StageConfig.parse(config.to_dict() | fields)
+
+
+def digests(inputs, config, tmp_path):
+    return [stage.digest for stage in plan_stages(tmp_path, inputs, config, STAGES[-1])]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"moe_num_proxies": 0},
+        {"max_memory_size": 0},
+        {"fusion_method": "weighted"},
+        {"retriever_lr": 0.5},
+        {"finetune_lr_scale": 0.5},
+        {"adaptive_min_steps": 3},
+        {"adaptive_switch_threshold": 0.5},
+    ],
+    ids=str,
+)
+def test_the_first_stage_is_shared_by_what_it_does_not_read(inputs, stage_config, tmp_path, fields):
+    one, other = (digests(inputs, config, tmp_path) for config in (stage_config, change(stage_config, **fields)))
+    assert one[0] == other[0]
+    assert not set(one[1:]) & set(other[1:])
+
+
+@pytest.mark.parametrize("fields", [{"sasrec_lr": 0.5}, {"max_seq_len": 7}, {"seed": 8}, {"num_negatives": 3}], ids=str)
+def test_what_the_first_stage_reads_changes_all(inputs, stage_config, tmp_path, fields):
+    one, other = (digests(inputs, config, tmp_path) for config in (stage_config, change(stage_config, **fields)))
+    assert not set(one) & set(other)
+
+
+def test_later_stages_read_everything(stage_config):
+    assert stage_settings(SECOND, stage_config) == stage_config.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("field", "num_kept"), [("sequences_digest", 0), ("code", 0), ("device", 0), ("embeddings_digest", 1)]
+)
+def test_another_input_is_another_stage(inputs, stage_config, tmp_path, field, num_kept):
+    one, other = (digests(each, stage_config, tmp_path) for each in (inputs, replace(inputs, **{field: "other"})))
+    assert len(set(one) & set(other)) == num_kept
+
+
+def test_where_the_folders_are_makes_no_difference(inputs, stage_config, tmp_path):
+    moved = replace(inputs, sequences=tmp_path, embeddings=tmp_path)
+    assert digests(inputs, stage_config, tmp_path) == digests(moved, stage_config, tmp_path)
+
+
+def test_a_stage_is_trained_once_and_again_where_it_is_incomplete(inputs, stage_config, tmp_path):
+    _, second = obtain_stages(tmp_path, inputs, stage_config, SECOND)
+    manifest = second.checkpoint / "manifest.json"
+    before = manifest.stat().st_mtime_ns
+    obtain_stages(tmp_path, inputs, stage_config, SECOND)
+    assert manifest.stat().st_mtime_ns == before
+    shutil.rmtree(second.memories)
+    assert not second.is_complete
+    obtain_stages(tmp_path, inputs, stage_config, SECOND)
+    assert second.is_complete
+    assert manifest.stat().st_mtime_ns > before
+
+
+def test_the_key_says_what_the_digest_covers(inputs, stage_config, tmp_path):
+    (first,) = obtain_stages(tmp_path, inputs, stage_config, FIRST)
+    key = json.loads((first.folder / "key.json").read_text())
+    assert key["settings"]["sasrec_hidden_dim"] == 8
+    assert key["sequences"] == inputs.sequences_digest
+    assert key["embeddings"] is None
+
+
+def test_whoever_trains_a_shared_stage_leaves_the_same_weights(inputs, stage_config, tmp_path):
+    """The retriever's shape decides how many random numbers are drawn before training."""
+    weights = []
+    for number, fields in enumerate(({}, {"moe_num_proxies": 0, "retriever_output_dim": 4})):
+        (first,) = obtain_stages(tmp_path / str(number), inputs, change(stage_config, **fields), FIRST)
+        weights.append(torch.load(first.checkpoint / f"{FIRST}_best.pt", weights_only=True))
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_validation_is_what_the_stage_measured(inputs, stage_config, tmp_path):
+    (first,) = obtain_stages(tmp_path, inputs, stage_config, FIRST)
+    history = json.loads((first.checkpoint / "history.json").read_text())
+    assert first.validation() == history["stages"][0]["validation"]

@@ -1,0 +1,79 @@
+import pytest
+from optuna.trial import TrialState
+
+from ur4rec.experiments.search_space import Range, suggest
+from ur4rec.experiments.study import ask, begin_with, count_asked, count_finished, fail, open_study, rank_trials
+from ur4rec.experiments.yaml_files import ExperimentError
+
+SPACE = {"decay_factor": Range(low=0.5, high=0.9), "moe_num_proxies": Range(low=2, high=8)}
+BASE = {"decay_factor": 0.8, "moe_num_proxies": 3}
+
+
+def value_of(settings):
+    return 1 - (settings["decay_factor"] - 0.6) ** 2 - 0.01 * settings["moe_num_proxies"]
+
+
+def run(study, num_trials):
+    for _ in range(num_trials):
+        trial = ask(study)
+        study.tell(trial, value_of(suggest(SPACE, trial)))
+
+
+def finished(study):
+    return [(trial.params, trial.value) for trial in study.get_trials(states=[TrialState.COMPLETE])]
+
+
+def open_toy(folder, **settings):
+    folder.mkdir(exist_ok=True)
+    study = open_study(folder, settings, prune=False)
+    begin_with(study, SPACE, BASE)
+    return study
+
+
+def test_an_interrupted_study_goes_on_as_if_it_had_not_been(tmp_path):
+    whole = open_toy(tmp_path / "whole")
+    run(whole, 14)
+    for number in (4, 5, 0, 3):  # a process is killed in a trial, then the next one begins
+        study = open_toy(tmp_path / "parts")
+        run(study, number)
+        suggest(SPACE, ask(study))
+    study = open_toy(tmp_path / "parts")
+    run(study, 14 - count_finished(study))
+    assert finished(study) == finished(whole)
+    assert len({value for _, value in finished(whole)}) > 10
+
+
+def test_the_base_configuration_is_the_first_trial(tmp_path):
+    study = open_toy(tmp_path)
+    run(study, 2)
+    assert finished(study)[0][0] == BASE
+    outside = open_study(tmp_path, {}, prune=False)
+    assert len(outside.trials) == 2
+
+
+def test_a_base_outside_the_space_is_not_tried(tmp_path):
+    study = open_study(tmp_path, {}, prune=False)
+    begin_with(study, SPACE, BASE | {"decay_factor": 0.95})
+    assert study.trials == []
+
+
+def test_a_failed_trial_is_not_tried_again(tmp_path):
+    study = open_toy(tmp_path)
+    fail(study, ask(study), "out of luck")
+    assert (count_asked(study), count_finished(study)) == (1, 0)
+    study = open_toy(tmp_path)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL]
+
+
+def test_trials_are_ranked_by_value_then_age(tmp_path):
+    study = open_study(tmp_path, {}, prune=False)
+    for value in (0.2, 0.5, 0.5, 0.1):
+        study.tell(ask(study), value)
+    assert [trial.number for trial in rank_trials(study)] == [1, 2, 0, 3]
+
+
+def test_trials_with_other_settings_are_not_mixed(tmp_path):
+    open_toy(tmp_path, metric="mrr", seed=1, space=[1, 2])
+    open_toy(tmp_path, metric="mrr", seed=1, space=[1, 2])
+    with pytest.raises(ExperimentError, match="holds trials with another metric, seed; choose another --output"):
+        open_toy(tmp_path, metric="hit@1", seed=2, space=[1, 2])

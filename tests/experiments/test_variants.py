@@ -1,0 +1,80 @@
+import pytest
+from toy_experiments import VARIANTS, write_yaml
+
+from ur4rec.config import load_config
+from ur4rec.config_section import ConfigError
+from ur4rec.experiments.choices import Ablation
+from ur4rec.experiments.variants import Variant, configure, load_variants
+from ur4rec.experiments.yaml_files import ExperimentError
+
+
+def test_the_shipped_variants_change_what_they_name():
+    variants, base = load_variants(), load_config()
+    configs = {name: configure(name, variant, base) for name, variant in variants.items()}
+    assert configs["full"] == base
+    assert configs["no_moe"].moe_num_proxies == 0
+    assert configs["no_memory"].max_memory_size == 0
+    assert {name: str(config.fusion_method) for name, config in configs.items() if name.startswith("fusion")} == {
+        f"fusion_{method}": method for method in ("weighted", "learned", "adaptive")
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"moe_num_proxy": 0}, ConfigError, "variant v: unknown key 'moe_num_proxy', did you mean 'moe_num_proxies'"),
+        ({"decay_factor": 7}, ConfigError, "variant v: decay_factor"),
+        ({"min_rating": 3}, ExperimentError, "variant v: min_rating: no training stage reads it"),
+        ({"seed": 3}, ExperimentError, "variant v: seed: .*--seeds"),
+    ],
+)
+def test_settings_that_change_nothing_or_are_wrong_are_refused(settings, error, message):
+    with pytest.raises(error, match=message):
+        configure("v", Variant(description="", settings=settings), load_config())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"a": {"settings": {}}}, "a.description"),
+        ({"a": {"description": "", "part": "some"}}, "a.part.*'fused'"),
+        ({"a": {"description": "", "stage": "end"}}, "a.stage.*'end_to_end'"),
+        ({"a": {"description": "", "setings": {}}}, "a.setings"),
+        ({"a/b": {"description": ""}}, "a/b"),
+        ({"sasrec": {"description": ""}}, "sasrec: is the name of a row"),
+        (["a"], "valid dictionary"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_key(tmp_path, values, message):
+    path = write_yaml(tmp_path / "v.yaml", values)
+    with pytest.raises(ExperimentError, match=message) as error:
+        load_variants(path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path):
+    (tmp_path / "v.yaml").write_text("a: [")
+    with pytest.raises(ExperimentError, match=r"v\.yaml: cannot be read as YAML"):
+        load_variants(tmp_path / "v.yaml")
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"only": ["ful"]}, "--only ful: no such variant; expected one of full, no_memory, first_stage"),
+        ({"reference": "all"}, "--reference all: no such variant"),
+        ({"metric": "ndcg"}, "--metric ndcg: expected one of hit@1"),
+        ({"seeds": [1, 1]}, "--seeds 1 1: expected"),
+        ({"seeds": []}, "--seeds"),
+    ],
+)
+def test_a_wrong_choice_is_named(choice, message):
+    variants = {name: Variant(**values) for name, values in VARIANTS.items()}
+    with pytest.raises(ExperimentError, match=message):
+        Ablation(**{"variants": variants, "seeds": [1]} | choice).check()
+
+
+def test_the_reference_is_always_trained():
+    ablation = Ablation({}, [1], only=["b"], reference="a")
+    assert [ablation.is_selected(name) for name in "abc"] == [True, True, False]
+    assert Ablation({}, [1]).is_selected("c")

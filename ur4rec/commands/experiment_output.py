@@ -1,0 +1,99 @@
+"""What `ur4rec ablate` and `ur4rec tune` show: progress, tables, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ur4rec.commands.console import show, show_table
+from ur4rec.progress import report
+
+if TYPE_CHECKING:
+    from ur4rec.experiments.ablation_table import AblationTable
+    from ur4rec.experiments.tune import Tuning
+
+SHOWN_TRIALS = 10
+FAILED = 1
+
+
+@contextmanager
+def show_units(task: str) -> Iterator[Callable[[int, int, str, float | None], None]]:
+    """A bar on a terminal, a line for each call elsewhere: done, total, what has ended, its value."""
+    console = Console()
+    if not console.is_terminal:
+        yield lambda done, total, name, value: _print(task, done, total, name, value)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[ended]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        bar = bars.add_task(task, total=None, ended="")
+
+        def advance(done: int, total: int, name: str, value: float | None) -> None:
+            ended = name if value is None else f"{name}: {value:.4f}"
+            bars.update(bar, completed=done, total=total, ended=ended)
+
+        yield advance
+
+
+def _print(task: str, done: int, total: int, name: str, value: float | None) -> None:
+    values: dict[str, float | int | str] = {"done": done, "of": total, "ended": name}
+    report(task, values if value is None else values | {"value": value})
+
+
+def show_ablation(table: AblationTable, output: Path) -> None:
+    """Every table, then exit code 1 where a unit failed."""
+    from ur4rec.experiments.ablation_report import LEGEND, cells, columns, sections
+
+    for title, rows in sections(table):
+        show_table(title, columns(table), [cells(row) for row in rows])
+    show(LEGEND)
+    for note in table.notes:
+        show(f"note: {note}")
+    show(f"tables: {output / 'ablation.md'}, {output / 'ablation.json'}")
+    _end_with(table.failures, f"logs: {output / 'units'}")
+
+
+def show_tuning(tuning: Tuning, metric: str, output: Path) -> None:
+    """The best trials, then exit code 1 where a trial failed."""
+    if tuning.best:
+        names = list(tuning.trials[0].settings)
+        rows: list[Sequence[object]] = [
+            (str(trial.number), f"{trial.value:.4f}", *(str(trial.settings[name]) for name in names))
+            for trial in tuning.trials[:SHOWN_TRIALS]
+        ]
+        show_table(
+            f"best of {len(tuning.trials)} trials, {tuning.num_pruned} more given up early",
+            ("trial", f"validation {metric}", *names),
+            rows,
+        )
+        if tuning.importance:
+            show_table(
+                "importance", ("key", "share"), [(name, f"{share:.2f}") for name, share in tuning.importance.items()]
+            )
+        show(f"best: {output / 'best.yaml'}")
+    else:
+        show("no trial is complete: there is no best.yaml")
+    _end_with(tuning.failures, f"logs: {output / 'logs'}")
+
+
+def _end_with(failures: dict[str, str], hint: str) -> None:
+    """One line a failure and exit code 1, where there is one."""
+    if not failures:
+        return
+    for name, error in failures.items():
+        Console(stderr=True).print(
+            f"failed: {name}: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+    Console(stderr=True).print(hint, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(FAILED)

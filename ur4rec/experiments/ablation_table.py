@@ -1,0 +1,181 @@
+"""What an ablation found: a row a variant, and its paired difference to the reference.
+
+S seeds, T targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from pydantic import BaseModel, ConfigDict, FiniteFloat
+
+from ur4rec.columns import ITEM
+from ur4rec.data.sequences import Sequences
+from ur4rec.evaluation.bootstrap import Estimate, paired_difference
+from ur4rec.evaluation.metrics import per_user_metrics
+
+LONG_TAIL_BELOW = 10
+"""A target with fewer training interactions than this is of the long tail."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Spread(_Part):
+    """A metric over seeds."""
+
+    mean: FiniteFloat
+    std: FiniteFloat | None
+    """Sample standard deviation over seeds; None for a single value."""
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f}" if self.std is None else f"{self.mean:.4f} ± {self.std:.4f}"
+
+
+class Row(_Part):
+    """One system."""
+
+    name: str
+    description: str
+    settings: dict[str, Any]
+    seeds: list[int]
+    """Finished ones; empty for a system without randomness."""
+    validation: Spread
+    """Of the chosen metric."""
+    test: dict[str, Spread]
+    """The chosen metric, and hit@10."""
+    difference: Estimate | None
+    """Of the chosen test metric, this row minus the reference; None for the reference, or without a common seed."""
+    paired_seeds: list[int]
+    """Seeds of the reference that the difference is taken over."""
+    expert_weights: dict[str, FiniteFloat]
+    seconds: FiniteFloat | None
+    """Training time of all its stages and of ranking, mean over seeds, whoever trained a shared stage."""
+
+
+class Dataset(_Part):
+    """What was measured on."""
+
+    name: str
+    digest: str
+    num_users: int
+    num_items: int
+    num_targets: int
+    num_long_tail: int
+    """Targets with fewer than ten training interactions."""
+
+
+class AblationTable(_Part):
+    """`ablation.json`."""
+
+    dataset: Dataset
+    metric: str
+    reference: str
+    config: dict[str, Any]
+    """The base configuration."""
+    bootstrap_samples: int
+    rows: list[Row]
+    long_tail: list[Row]
+    """The same over the long-tail targets of validation and test; empty where either has none."""
+    failures: dict[str, str]
+    """Unit → its error."""
+    notes: list[str]
+    """Such as a baseline that was left out."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Ranks of one system.
+
+    Args:
+        description: One line.
+        seeds: One for each row of the ranks; empty where one row stands for all.
+        validation: `[S, T]`.
+        test: `[S, T]`.
+        settings: What differs from the base configuration.
+        expert_weights: Mean over seeds.
+        seconds: Mean over seeds.
+    """
+
+    description: str
+    seeds: tuple[int, ...]
+    validation: Float64[np.ndarray, "S T"]
+    test: Float64[np.ndarray, "S T2"]
+    settings: dict[str, Any] = field(default_factory=dict)
+    expert_weights: dict[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+
+    def limited_to(self, validation: np.ndarray, test: np.ndarray) -> Measured:
+        """The same system on some of the targets, given as masks."""
+        return Measured(
+            self.description,
+            self.seeds,
+            self.validation[:, validation],
+            self.test[:, test],
+            self.settings,
+            self.expert_weights,
+            self.seconds,
+        )
+
+    def of_seeds(self, seeds: tuple[int, ...]) -> Float64[np.ndarray, "S T2"]:
+        """Test ranks of some seeds; of the one row where there are none."""
+        return self.test[[self.seeds.index(seed) for seed in seeds]] if self.seeds else self.test
+
+
+def compare(measured: Mapping[str, Measured], reference: str, metric: str, samples: int) -> list[Row]:
+    """A row for each system, in order.
+
+    The difference is between per-user metrics averaged over the seeds that both systems have; then users are resampled.
+
+    Args:
+        measured: Systems on the same targets.
+        reference: What the others are compared with; without it there are no differences.
+        metric: One of `METRICS`.
+        samples: Resamples of the users.
+    """
+    base = measured.get(reference)
+    return [
+        _row(name, system, None if name == reference else base, metric, samples) for name, system in measured.items()
+    ]
+
+
+def find_long_tail(data: Sequences, targets: np.ndarray) -> np.ndarray:
+    """Which targets have fewer training interactions than `LONG_TAIL_BELOW`, `[T]`."""
+    counts = np.bincount(data.train[:, ITEM], minlength=data.num_items + 1)
+    rare: np.ndarray = counts[targets[:, ITEM]] < LONG_TAIL_BELOW
+    return rare
+
+
+def _row(name: str, system: Measured, base: Measured | None, metric: str, samples: int) -> Row:
+    paired = tuple(seed for seed in base.seeds if not system.seeds or seed in system.seeds) if base else ()
+    difference = None
+    if base and paired:
+        own, other = (_per_user(ranks.of_seeds(paired), metric) for ranks in (system, base))
+        difference = paired_difference(own, other, samples)
+    return Row(
+        name=name,
+        description=system.description,
+        settings=system.settings,
+        seeds=list(system.seeds),
+        validation=_spread(system.validation, metric),
+        test={each: _spread(system.test, each) for each in dict.fromkeys((metric, "hit@10"))},
+        difference=difference,
+        paired_seeds=list(paired),
+        expert_weights=system.expert_weights,
+        seconds=system.seconds,
+    )
+
+
+def _per_user(ranks: Float64[np.ndarray, "S T"], metric: str) -> Float64[np.ndarray, "T"]:
+    values: np.ndarray = np.mean([per_user_metrics(rank)[metric] for rank in ranks], axis=0)
+    return values
+
+
+def _spread(ranks: Float64[np.ndarray, "S T"], metric: str) -> Spread:
+    values = [float(per_user_metrics(rank)[metric].mean()) for rank in ranks]
+    return Spread(mean=float(np.mean(values)), std=float(np.std(values, ddof=1)) if len(values) > 1 else None)

@@ -1,0 +1,128 @@
+"""What tuning may vary: data in a YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from optuna import Trial
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, RootModel, model_validator
+
+from ur4rec.config import CONFIGS, Config
+from ur4rec.experiments.stage_cache import stage_settings
+from ur4rec.experiments.yaml_files import ExperimentError, read_yaml
+from ur4rec.training.stages import StageConfig
+
+SHIPPED_SPACE = CONFIGS / "experiments" / "tuning.yaml"
+TOLERANCE = 1e-8
+DIGITS = 12
+"""Kept of a float, so that a step of 0.1 gives 0.3 and not 0.30000000000000004."""
+
+Scalar = bool | int | float | str | None
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Range(_Part):
+    """Numbers from `low` to `high`, both included; whole numbers where the field is one."""
+
+    low: FiniteFloat
+    high: FiniteFloat
+    step: float | None = Field(None, gt=0)
+    log: bool = False
+    """Drawn evenly over the logarithm."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Range:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+        if self.log and (self.step is not None or self.low <= 0):
+            raise ValueError("log: goes with a positive low and without step")
+        if not self.contains(self.high):
+            raise ValueError(f"high {self.high:g} is no number of steps {self.step:g} above low {self.low:g}")
+        return self
+
+    def ends(self) -> list[Any]:
+        """What must be valid for every value to be."""
+        return [self.low, self.high, self.low + (self.step or 0)]
+
+    def contains(self, value: Any) -> bool:
+        """Whether a trial may come to `value`."""
+        if not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return abs(steps - round(steps)) < TOLERANCE
+
+    def suggest(self, trial: Trial, name: str) -> Scalar:
+        """A value of the trial."""
+        if Config.model_fields[name].annotation is int:
+            return trial.suggest_int(name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
+        return tidy(trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log))
+
+
+class Choices(_Part):
+    """One of a few values."""
+
+    choices: Annotated[tuple[Scalar, ...], Field(min_length=1)]
+
+    def ends(self) -> list[Any]:
+        """What must be valid for every value to be."""
+        return list(self.choices)
+
+    def contains(self, value: Any) -> bool:
+        """Whether a trial may come to `value`."""
+        return value in self.choices
+
+    def suggest(self, trial: Trial, name: str) -> Scalar:
+        """A value of the trial."""
+        value: Scalar = trial.suggest_categorical(name, self.choices)
+        return value
+
+
+class _Space(RootModel[Annotated[dict[str, Range | Choices], Field(min_length=1)]]):
+    pass
+
+
+SearchSpace = dict[str, Range | Choices]
+"""Key of the configuration → what it may be."""
+
+
+def load_space(path: Path | None, base: Config, stage: str) -> SearchSpace:
+    """Reads a search space and checks it against the configuration.
+
+    Args:
+        path: The file; None for the shipped one.
+        base: What the other keys are.
+        stage: The last stage that will be trained.
+
+    Raises:
+        ExperimentError: The file cannot be read, or the stages read no such key; names both.
+        ConfigError: A key is unknown or a value out of range; names both.
+    """
+    path = path or SHIPPED_SPACE
+    space = read_yaml(path, _Space).root
+    read = stage_settings(stage, base.narrow(StageConfig))
+    for name, parameter in space.items():
+        for value in parameter.ends():
+            Config.parse(base.to_dict() | {name: value}, str(path))
+        if name not in read or name == "seed":
+            raise ExperimentError(f"{path}: {name}: the stages up to {stage} do not read it, or it is the seed")
+        if isinstance(parameter, Range) and Config.model_fields[name].annotation not in (int, float):
+            raise ExperimentError(f"{path}: {name}: is no number; expected choices instead of low and high")
+    return space
+
+
+def suggest(space: SearchSpace, trial: Trial) -> dict[str, Scalar]:
+    """A value for each key."""
+    return {name: parameter.suggest(trial, name) for name, parameter in space.items()}
+
+
+def tidy(value: Scalar) -> Scalar:
+    """A float without the noise of its last digits.
+
+    >>> tidy(0.1 + 2 * 0.1), tidy(7)
+    (0.3, 7)
+    """
+    return round(value, DIGITS) if isinstance(value, float) else value

@@ -1,0 +1,162 @@
+"""Stage results that many trainings share: each is trained once and kept under a digest of all that it reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ur4rec.models.sasrec import SASRecConfig
+from ur4rec.storage.artifacts import MANIFEST, Manifest, read_artifact, write_text_atomic
+from ur4rec.storage.code_digest import code_digest
+from ur4rec.training.checkpoints import resolve_device
+from ur4rec.training.loop import TrainingConfig
+from ur4rec.training.stage_names import STAGES
+from ur4rec.training.stages import StageConfig, run_stage
+
+CODE = "ur4rec.training.stages"
+STAGES_FOLDER = "stages"
+"""Of an experiment's output; holds the results and their locks."""
+KEY = "key.json"
+DIGEST_LENGTH = 32
+RETRIEVER_ONLY = ("retriever_lr", "finetune_lr_scale", "adaptive_")
+"""Beginnings of the training fields that the first stage does not read."""
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What every stage is trained from, besides settings and the stage before."""
+
+    sequences: Path
+    embeddings: Path
+    device: str
+    sequences_digest: str
+    embeddings_digest: str
+    code: str
+
+
+@dataclass(frozen=True)
+class CachedStage:
+    """A stage result: where it is, or will be once it is trained."""
+
+    stage: str
+    folder: Path
+    key: dict[str, Any]
+    """Everything that the folder's name is a digest of."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """Checkpoint artifact folder."""
+        return self.folder / "checkpoint"
+
+    @property
+    def memories(self) -> Path:
+        """Memories artifact folder."""
+        return self.folder / "memories"
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal keys."""
+        return self.folder.name
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is trained; the memories are written last, and as a whole."""
+        return (self.memories / MANIFEST).is_file()
+
+    def manifest(self) -> Manifest:
+        """The verified manifest of the checkpoint.
+
+        Raises:
+            ArtifactError: The folder is altered.
+        """
+        return read_artifact(self.checkpoint)
+
+    def validation(self) -> dict[str, float]:
+        """Metrics of the best epoch on the validation targets, of what the stage trains."""
+        metrics: dict[str, float] = self.manifest().details["validation"]
+        return metrics
+
+
+def read_inputs(sequences: Path, embeddings: Path, device: str = "auto") -> StageInputs:
+    """Verifies the input folders and digests them and the training code.
+
+    Raises:
+        ArtifactError: A folder is missing or altered.
+        CheckpointError: `cuda` is asked for and there is none.
+    """
+    return StageInputs(
+        sequences=sequences,
+        embeddings=embeddings,
+        device=resolve_device(device).type,
+        sequences_digest=read_artifact(sequences).content_digest,
+        embeddings_digest=read_artifact(embeddings).content_digest,
+        code=code_digest(CODE),
+    )
+
+
+def stage_settings(stage: str, config: StageConfig) -> dict[str, Any]:
+    """The fields that a stage and the stages before it read; no other field can change its result."""
+    values = config.to_dict()
+    if stage != STAGES[0]:
+        return values
+    read = SASRecConfig.model_fields.keys() | TrainingConfig.model_fields.keys()
+    return {name: value for name, value in values.items() if name in read and not name.startswith(RETRIEVER_ONLY)}
+
+
+def plan_stages(cache: Path, inputs: StageInputs, config: StageConfig, last: str) -> list[CachedStage]:
+    """The stages up to `last`, trained or not."""
+    planned: list[CachedStage] = []
+    for stage in STAGES[: STAGES.index(last) + 1]:
+        key = {
+            "stage": stage,
+            "settings": stage_settings(stage, config),
+            "code": inputs.code,
+            "device": inputs.device,
+            "sequences": inputs.sequences_digest,
+            "embeddings": inputs.embeddings_digest if planned else None,
+            "previous": planned[-1].digest if planned else None,
+        }
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:DIGEST_LENGTH]
+        planned.append(CachedStage(stage, cache / digest, key))
+    return planned
+
+
+def obtain_stages(cache: Path, inputs: StageInputs, config: StageConfig, last: str) -> list[CachedStage]:
+    """The stages up to `last`, each trained here unless it is there; one that another process trains is waited for.
+
+    Raises:
+        ArtifactError: An input or an earlier stage's folder is altered.
+    """
+    stages = plan_stages(cache, inputs, config, last)
+    cache.mkdir(parents=True, exist_ok=True)
+    previous = None
+    for planned in stages:
+        with FileLock(f"{planned.folder}.lock"):
+            if not planned.is_complete:
+                _train(planned, inputs, previous)
+        previous = planned
+    return stages
+
+
+def _train(planned: CachedStage, inputs: StageInputs, previous: CachedStage | None) -> None:
+    shutil.rmtree(planned.folder, ignore_errors=True)  # what a killed process has left
+    planned.folder.mkdir()
+    write_text_atomic(planned.folder / KEY, json.dumps(planned.key, indent=2) + "\n")
+    run_stage(
+        planned.stage,
+        inputs.sequences,
+        planned.checkpoint,
+        planned.memories,
+        # Fields that are not read have their defaults: whoever trains a shared stage leaves the same weights.
+        StageConfig.parse(planned.key["settings"], planned.stage),
+        embeddings=inputs.embeddings if previous else None,
+        previous_checkpoint=previous.checkpoint if previous else None,
+        previous_memories=previous.memories if previous else None,
+        device=inputs.device,
+    )

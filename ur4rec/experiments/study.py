@@ -1,0 +1,106 @@
+"""The Optuna study of a tuning: kept in one file, continued where it was left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna import Study, Trial
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from ur4rec.experiments.search_space import SearchSpace
+from ur4rec.experiments.yaml_files import ExperimentError
+
+STUDY_FILE = "study.db"
+NAME = "tune"
+SETTINGS, ERROR = "settings", "error"
+SAMPLER_SEED = 0
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+WARMUP_TRIALS = 5
+"""Trials that no pruning touches, so that there is a median to compare with."""
+
+
+def open_study(output: Path, settings: dict[str, Any], prune: bool) -> Study:
+    """Opens the study of a folder, or begins one.
+
+    Trials that a killed process left unfinished are queued to be tried again with the same values.
+
+    Args:
+        output: Folder of the tuning.
+        settings: Everything that a trial's value depends on besides the tuned keys.
+        prune: Whether a trial may end after a stage that came out below the median of its predecessors.
+
+    Raises:
+        ExperimentError: The folder holds a study with other settings; names those that differ.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    pruner: BasePruner = MedianPruner(n_startup_trials=WARMUP_TRIALS) if prune else NopPruner()
+    study = optuna.create_study(
+        storage=f"sqlite:///{(output / STUDY_FILE).absolute()}",
+        study_name=NAME,
+        direction="maximize",
+        pruner=pruner,
+        load_if_exists=True,
+    )
+    _check_settings(study, settings, output)
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params, skip_if_exists=False)
+    return study
+
+
+def begin_with(study: Study, space: SearchSpace, base: dict[str, Any]) -> None:
+    """Makes the base configuration the first trial, where the space holds it."""
+    values = {name: base[name] for name in space}
+    if not study.trials and all(parameter.contains(values[name]) for name, parameter in space.items()):
+        study.enqueue_trial(values)
+
+
+def ask(study: Study) -> Trial:
+    """The next trial.
+
+    Its values follow from its place and from what is known by then, so that a study that was interrupted goes on as if
+    it had not been.
+    """
+    study.sampler = TPESampler(seed=SAMPLER_SEED + count_asked(study))
+    return study.ask()
+
+
+def count_asked(study: Study) -> int:
+    """Trials asked for so far, without the interrupted ones: those that failed without an error of their own."""
+    counted = (TrialState.RUNNING, *FINISHED)
+    trials = study.get_trials(deepcopy=False)
+    return sum(trial.state in counted or ERROR in trial.user_attrs for trial in trials)
+
+
+def fail(study: Study, trial: Trial, error: str) -> None:
+    """Ends a trial without a value, for good."""
+    trial.set_user_attr(ERROR, error)
+    study.tell(trial, state=TrialState.FAIL)
+
+
+def count_finished(study: Study) -> int:
+    """Trials that came to an end, complete or pruned."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))
+
+
+def rank_trials(study: Study) -> list[FrozenTrial]:
+    """Complete trials, best first; of equal ones the earlier."""
+    trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    return sorted(trials, key=lambda trial: (-trial.values[0], trial.number))
+
+
+def _check_settings(study: Study, settings: dict[str, Any], output: Path) -> None:
+    kept = study.user_attrs.get(SETTINGS)
+    wanted = json.loads(json.dumps(settings))
+    if kept is None:
+        study.set_user_attr(SETTINGS, wanted)
+    elif kept != wanted:
+        differing = ", ".join(
+            sorted(name for name in kept.keys() | wanted.keys() if kept.get(name) != wanted.get(name))
+        )
+        raise ExperimentError(f"{output}: holds trials with another {differing}; choose another --output")

@@ -1,0 +1,160 @@
+"""Searches for settings with a better validation metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from filelock import FileLock, Timeout
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from ur4rec.config import Config
+from ur4rec.experiments import study as studies
+from ur4rec.experiments.choices import check_metric
+from ur4rec.experiments.search_space import tidy
+from ur4rec.experiments.stage_cache import StageInputs, read_inputs
+from ur4rec.experiments.trials import OnTrial, Search, TrialRunner
+from ur4rec.experiments.yaml_files import ExperimentError
+from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.training.stages import StageConfig
+
+BEST = "best.yaml"
+LOCK = "tune.lock"
+MIN_TRIALS_FOR_IMPORTANCE = 10
+
+
+@dataclass(frozen=True)
+class RankedTrial:
+    """A complete trial."""
+
+    number: int
+    value: float
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a search came to.
+
+    Args:
+        trials: Complete trials, best first.
+        num_pruned: Trials that were given up early.
+        best: The whole configuration of the best trial; None without one.
+        importance: Key → share of what tells the better trials from all (Watanabe et al. 2023, "PED-ANOVA"); empty for
+            fewer than ten trials.
+        failures: Trial of this run → its error.
+    """
+
+    trials: list[RankedTrial]
+    num_pruned: int
+    best: Config | None
+    importance: dict[str, float]
+    failures: dict[str, str]
+
+
+def tune(
+    sequences: Path,
+    embeddings: Path,
+    output: Path,
+    config: Config,
+    search: Search,
+    jobs: int = 1,
+    device: str = "auto",
+    on_trial: OnTrial = lambda number, value, done: None,
+) -> Tuning:
+    """Runs the trials that are missing and writes `best.yaml`.
+
+    The value of a trial is the metric that its last stage measured on the validation targets. No test target is read.
+
+    Args:
+        sequences: Sequences artifact folder.
+        embeddings: Text embeddings artifact folder.
+        output: Folder of the tuning; the trials of an earlier run there count.
+        config: Everything that is not searched. It is the first trial, where the space holds it.
+        search: What to search.
+        jobs: Trials at once, each in a process of its own. More than one makes the order of results, and so the later
+            trials, depend on time.
+        device: `auto`, `cpu` or `cuda`.
+        on_trial: Called in this process.
+
+    Raises:
+        ExperimentError: The metric is unknown, the folder holds trials with other settings, or another process is
+            writing there.
+        ArtifactError: A folder is altered.
+    """
+    check_metric(search.metric)
+    inputs = read_inputs(sequences, embeddings, device)
+    output.mkdir(parents=True, exist_ok=True)
+    with _alone(output):
+        study = studies.open_study(output, _list_settings(config, search, inputs), search.prune)
+        studies.begin_with(study, search.space, config.to_dict())
+        runner = TrialRunner(study, search, config, inputs, output, on_trial)
+        runner.run(jobs)
+        tuning = _summarize(study, config, runner.failures)
+        if tuning.best:
+            _write_best(output / BEST, tuning, search)
+    return tuning
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    lock = FileLock(output / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ExperimentError(
+            f"{output}: another process is tuning there; wait for it or choose another --output"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _list_settings(config: Config, search: Search, inputs: StageInputs) -> dict[str, Any]:
+    """What makes the values of two trials comparable, by the name an error gives it."""
+    fixed = config.narrow(StageConfig).to_dict()
+    return {
+        "search space": {name: parameter.model_dump() for name, parameter in search.space.items()},
+        "metric": search.metric,
+        "last stage": search.stage,
+        "device": inputs.device,
+        "sequences folder": inputs.sequences_digest,
+        "embeddings folder": inputs.embeddings_digest,
+        "training code": inputs.code,
+        **{name: value for name, value in fixed.items() if name not in search.space},
+    }
+
+
+def _summarize(study: Study, base: Config, failures: dict[str, str]) -> Tuning:
+    ranked = [_describe(trial) for trial in studies.rank_trials(study)]
+    best = Config.parse(base.to_dict() | ranked[0].settings, f"trial {ranked[0].number}") if ranked else None
+    pruned = len(study.get_trials(deepcopy=False, states=[TrialState.PRUNED]))
+    return Tuning(ranked, pruned, best, _weigh_importance(study, ranked), failures)
+
+
+def _describe(trial: FrozenTrial) -> RankedTrial:
+    settings = {name: tidy(value) for name, value in trial.params.items()}
+    return RankedTrial(trial.number, trial.values[0], settings)
+
+
+def _weigh_importance(study: Study, ranked: list[RankedTrial]) -> dict[str, float]:
+    if len(ranked) < MIN_TRIALS_FOR_IMPORTANCE or len({trial.value for trial in ranked}) == 1:
+        return {}
+    return optuna.importance.get_param_importances(study)
+
+
+def _write_best(path: Path, tuning: Tuning, search: Search) -> None:
+    assert tuning.best is not None
+    best = tuning.trials[0]
+    head = (
+        f"# Trial {best.number}, the best of {len(tuning.trials)}: validation {search.metric} {best.value:.4f} "
+        f"after {search.stage}\n"
+    )
+    write_text_atomic(path, head + yaml.safe_dump(tuning.best.to_dict(), sort_keys=False))

@@ -1,0 +1,186 @@
+"""A unit of an ablation: one variant trained with one seed, and the ranks of its targets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat
+
+from ur4rec.config import Config
+from ur4rec.data.sequences import Histories, load_sequences
+from ur4rec.evaluation.comparison import rank_systems
+from ur4rec.evaluation.metrics import metrics_from_ranks
+from ur4rec.evaluation.ranking import Scorer
+from ur4rec.experiments.ranks import HORIZONS, RanksAt, load_ranks, save_ranks
+from ur4rec.experiments.stage_cache import STAGES_FOLDER, CachedStage, StageInputs, obtain_stages, plan_stages
+from ur4rec.experiments.variants import Variant
+from ur4rec.models.ur4rec_v2_moe import Part
+from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact, write_text_atomic
+from ur4rec.storage.code_digest import code_digest
+from ur4rec.training.checkpoints import load_model
+from ur4rec.training.scoring import ModelScorer
+from ur4rec.training.stages import StageConfig
+
+CODE = ("ur4rec.evaluation.comparison", "ur4rec.training.scoring", "ur4rec.experiments.ranks")
+PRODUCER = "ablate"
+RECORD = "unit.json"
+MODEL, SASREC = "model", "sasrec"
+"""Systems in `ranks.npz`: the variant, and its first stage alone."""
+
+
+class UnitRecord(BaseModel):
+    """`unit.json`: what a unit was and what it came to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    variant: str
+    description: str
+    settings: dict[str, Any]
+    part: str
+    seed: int
+    digest: str
+    """Equal for equal settings, inputs and code."""
+    dataset_digest: str
+    stages: dict[str, str]
+    """Stage → folder of its result under `stages/`."""
+    validation: dict[str, FiniteFloat]
+    test: dict[str, FiniteFloat]
+    expert_weights: dict[str, FiniteFloat]
+    """Mean router weight of each expert at the test; empty where the retriever takes no part."""
+    timings_s: dict[str, FiniteFloat]
+    """Stage → seconds it took whoever trained it; `rank`: scoring all targets."""
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One variant with one seed; each object stands for itself.
+
+    Args:
+        name: Of the variant.
+        variant: What it is.
+        config: Its whole configuration, seed included.
+        output: Folder of the ablation.
+        inputs: What it is trained from.
+    """
+
+    name: str
+    variant: Variant
+    config: Config
+    output: Path
+    inputs: StageInputs
+
+    def __str__(self) -> str:
+        return f"{self.name}, seed {self.config.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Artifact folder of the result."""
+        return self.output / "units" / self.name / f"seed_{self.config.seed}"
+
+    @property
+    def log(self) -> Path:
+        """What the training printed, and the traceback of an error."""
+        return self.folder.with_suffix(".log")
+
+    @property
+    def cache(self) -> Path:
+        """Where stages are shared."""
+        return self.output / STAGES_FOLDER
+
+    def digest(self) -> str:
+        """Of everything that shapes the ranks."""
+        stages = plan_stages(self.cache, self.inputs, self.config.narrow(StageConfig), self.variant.stage)
+        key = {"stages": [stage.digest for stage in stages], "part": self.variant.part, "code": _ranking_code()}
+        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+
+    def record(self) -> UnitRecord | None:
+        """What an earlier run has left; None where it left nothing, something altered or something else."""
+        try:
+            read_artifact(self.folder)
+        except ArtifactError:
+            return None
+        record = UnitRecord.model_validate_json((self.folder / RECORD).read_bytes())
+        return record if record.digest == self.digest() else None
+
+    def ranks(self) -> dict[str, dict[str, Any]]:
+        """Horizon → system → rank of each target; the unit must be finished."""
+        return load_ranks(self.folder)
+
+
+class _Systems:
+    """A variant's score, and that of its first stage with the weights this stage left."""
+
+    def __init__(self, stages: list[CachedStage], part: Part, device: str) -> None:
+        self._part = part
+        self._model = load_model(stages[-1].checkpoint, device)
+        # From its own folder: a shared first stage may have another retriever than the variant.
+        self._sasrec = load_model(stages[0].checkpoint, device)
+        self._scorer: ModelScorer | None = None
+
+    def __call__(self, histories: Histories) -> Mapping[str, Scorer]:
+        self._scorer = ModelScorer(self._model, histories, self._part.value)
+        return {MODEL: self._scorer, SASREC: ModelScorer(self._sasrec, histories, Part.SASREC.value)}
+
+    def expert_weights(self) -> dict[str, float]:
+        """For the histories of the last call."""
+        assert self._scorer is not None
+        return {} if self._part is Part.SASREC else self._scorer.expert_weights()
+
+
+def run_unit(unit: Unit) -> UnitRecord:
+    """Trains what is missing, ranks the targets and writes the unit's folder.
+
+    Raises:
+        ArtifactError: An input or a cached stage is altered.
+    """
+    unit.log.parent.mkdir(parents=True, exist_ok=True)
+    with unit.log.open("w", encoding="utf-8", buffering=1) as log, redirect_stdout(log):
+        stages = obtain_stages(unit.cache, unit.inputs, unit.config.narrow(StageConfig), unit.variant.stage)
+        started = time.perf_counter()
+        systems = _Systems(stages, unit.variant.part, unit.inputs.device)
+        ranks = _rank(unit, systems)
+        timings = {stage.stage: stage.manifest().seconds for stage in stages}
+        timings["rank"] = round(time.perf_counter() - started, 3)
+        record = _describe(unit, stages, ranks, systems.expert_weights(), timings)
+        with write_artifact(unit.folder, PRODUCER, unit.config, {"checkpoint": stages[-1].checkpoint}) as writer:
+            save_ranks(writer.folder, ranks)
+            write_text_atomic(writer.folder / RECORD, record.model_dump_json(indent=2) + "\n")
+    return record
+
+
+@cache
+def _ranking_code() -> str:
+    return code_digest(*CODE)
+
+
+def _rank(unit: Unit, systems: _Systems) -> RanksAt:
+    data = load_sequences(unit.inputs.sequences)
+    # The test comes last, so that `systems` then describes its state at the test.
+    return {horizon: rank_systems(data, systems, horizon, unit.config.eval_batch_size) for horizon in HORIZONS}
+
+
+def _describe(
+    unit: Unit, stages: list[CachedStage], ranks: RanksAt, experts: dict[str, float], timings: dict[str, float]
+) -> UnitRecord:
+    return UnitRecord(
+        variant=unit.name,
+        description=unit.variant.description,
+        settings=unit.variant.settings,
+        part=unit.variant.part,
+        seed=unit.config.seed,
+        digest=unit.digest(),
+        dataset_digest=unit.inputs.sequences_digest,
+        stages={stage.stage: stage.digest for stage in stages},
+        validation=metrics_from_ranks(ranks["validation"][MODEL]),
+        test=metrics_from_ranks(ranks["test"][MODEL]),
+        expert_weights=experts,
+        timings_s=timings,
+    )

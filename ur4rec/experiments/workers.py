@@ -1,0 +1,144 @@
+"""Processes that train side by side; one that dies takes its own task with it and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Generic, TypeVar
+
+import torch
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task has no result."""
+
+    error: str
+    """One line: the exception's class and message."""
+    traceback: str = ""
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    connection: Connection
+
+
+class Workers(Generic[Task, Result]):
+    """Up to `jobs` spawned processes, each with its share of the threads that torch has here.
+
+    Args:
+        function: What to run on a task; a module's own function, its argument and result can be sent to a process.
+        jobs: Tasks at once.
+    """
+
+    def __init__(self, function: Callable[[Task], Result], jobs: int) -> None:
+        self._function, self._jobs = function, jobs
+        self._threads = max(1, torch.get_num_threads() // jobs)
+        self._idle: list[_Worker] = []
+        self._busy: dict[Connection, tuple[_Worker, Task]] = {}
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another task could start at once."""
+        return len(self._busy) < self._jobs
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a task runs."""
+        return bool(self._busy)
+
+    def submit(self, task: Task) -> None:
+        """Starts a task; there must be room."""
+        assert self.has_room
+        worker = self._idle.pop() if self._idle else self._spawn()
+        worker.connection.send((self._function, task))
+        self._busy[worker.connection] = worker, task
+
+    def wait(self) -> tuple[Task, Result | Failure]:
+        """The next task that ends; one must be running."""
+        ready = connection.wait(list(self._busy))[0]
+        assert isinstance(ready, Connection)
+        worker, task = self._busy.pop(ready)
+        try:
+            outcome: Result | Failure = ready.recv()
+        except EOFError:
+            worker.process.join()
+            return task, Failure(f"its process ended with exit code {worker.process.exitcode}; out of memory?")
+        self._idle.append(worker)
+        return task, outcome
+
+    def close(self) -> None:
+        """Ends every process, also those at work."""
+        for worker in [*self._idle, *(worker for worker, _ in self._busy.values())]:
+            worker.process.kill()
+            worker.process.join()
+            worker.connection.close()
+        self._idle, self._busy = [], {}
+
+    def _spawn(self) -> _Worker:
+        context = get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self._threads), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+
+@contextmanager
+def open_workers(function: Callable[[Task], Result], jobs: int) -> Iterator[Workers[Task, Result]]:
+    """Workers whose processes end with the block, however it ends."""
+    workers = Workers(function, jobs)
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+def run_all(
+    function: Callable[[Task], Result], tasks: Sequence[Task], jobs: int
+) -> Iterator[tuple[Task, Result | Failure]]:
+    """Runs every task, begun in the given order; yields each as it ends."""
+    waiting = deque(tasks)
+    with open_workers(function, jobs) as workers:
+        while waiting or workers.is_busy:
+            while waiting and workers.has_room:
+                workers.submit(waiting.popleft())
+            yield workers.wait()
+
+
+def _serve(tasks: Connection, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    while True:
+        try:
+            function, task = tasks.recv()
+        except EOFError:
+            return
+        try:
+            outcome = function(task)
+        except Exception as error:
+            message = " ".join(f"{type(error).__name__}: {error}".split())
+            outcome = Failure(message, traceback.format_exc())
+        tasks.send(outcome)
+
+
+def _follow_parent() -> None:
+    """Ends this process with its parent, even when that was killed."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
