@@ -1,0 +1,220 @@
+"""What a benchmarked system is given and what it gives back: plain arrays in `.npz` files, nothing pickled.
+
+This module runs in the peers' environment too, so it imports only what `ur4rec.evaluation.ranking` needs. B users in a
+batch, L positions, N items (N1 = N + 1 columns, column 0 is padding), E validations, U users with a target.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from ur4rec.data.sequences import Histories
+from ur4rec.evaluation.metrics import metrics_from_ranks
+from ur4rec.evaluation.ranking import Scorer, history_rows, rank_users
+from ur4rec.storage.artifacts import peak_memory_mb
+
+HORIZONS = ("validation", "test")
+METRIC = "ndcg@10"
+BATCH_SIZE = 512
+"""Users scored at once, by every system."""
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Split:
+    """The leave-one-out split, the same for every system."""
+
+    num_items: int
+    seen: dict[str, Histories]
+    """Horizon → what every user did before the target; that of `validation` is the training data."""
+    targets: dict[str, Int64[np.ndarray, "U 3"]]
+    """Horizon → rows `user, item, timestamp_s`."""
+
+    def save(self, path: Path) -> None:
+        """Writes the arrays."""
+        arrays = {"num_items": np.array(self.num_items)}
+        for horizon in HORIZONS:
+            histories = self.seen[horizon]
+            arrays |= {f"{horizon}_{field.name}": getattr(histories, field.name) for field in fields(Histories)}
+            arrays[f"{horizon}_targets"] = self.targets[horizon]
+        np.savez(path, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads what `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            names = [field.name for field in fields(Histories)]
+            seen = {horizon: Histories(*(arrays[f"{horizon}_{name}"] for name in names)) for horizon in HORIZONS}
+            targets = {horizon: arrays[f"{horizon}_targets"] for horizon in HORIZONS}
+            return cls(int(arrays["num_items"]), seen, targets)
+
+    def rank(self, scorer: Scorer, horizon: str) -> Float64[np.ndarray, "U"]:
+        """Rank of every target in the whole catalogue, seen items excluded, ties at their expected rank."""
+        return rank_users(scorer, self.targets[horizon], self.seen[horizon], BATCH_SIZE)
+
+
+@dataclass
+class Point:
+    """One validation."""
+
+    epoch: int
+    """Epochs trained so far."""
+    ndcg: float
+    wall_s: float
+    """Since training began, validations included."""
+    cpu_s: float
+    """Of all threads of the process, since training began."""
+    validation_s: float
+    """Part of `wall_s` that went into validations so far."""
+    counted: bool = True
+    """Whether this score is the system's own; false for a part of it, such as a stage that trains one module."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a system measured on itself while it was trained with one setting."""
+
+    curve: tuple[Point, ...]
+    scores: dict[str, Float32[np.ndarray, "U N1"]]
+    """Horizon → scores of the best weights, rows in the order of the targets."""
+    preparation_s: float
+    """Turning the arrays into the system's own data set and model, before training began."""
+    users_per_s: float
+    peak_memory_mb: float
+    versions: dict[str, str]
+
+    def save(self, path: Path) -> None:
+        """Writes the arrays."""
+        columns = np.array([astuple(point) for point in self.curve], dtype=np.float64)
+        numbers = np.array([self.preparation_s, self.users_per_s, self.peak_memory_mb])
+        np.savez(path, curve=columns, numbers=numbers, versions=np.array(json.dumps(self.versions)), **self.scores)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads what `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            curve = tuple(
+                Point(int(epoch), *values, counted=bool(counted))
+                for epoch, *values, counted in arrays["curve"].tolist()
+            )
+            scores = {horizon: arrays[horizon] for horizon in HORIZONS}
+            return cls(curve, scores, *arrays["numbers"].tolist(), json.loads(str(arrays["versions"])))
+
+
+class Recorder:
+    """Keeps the curve of a training run; `start` begins the clock.
+
+    Args:
+        split: What is validated on.
+        name: Whose progress is printed.
+    """
+
+    def __init__(self, split: Split, name: str) -> None:
+        self.split, self.name = split, name
+        self.curve: list[Point] = []
+        self.created = time.perf_counter()
+        self.best = -1.0
+        self.validation_s = 0.0
+
+    def start(self) -> None:
+        """Training begins now; what went before was preparation."""
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def validate(self, scorer: Scorer) -> tuple[float, bool]:
+        """Ranks the validation targets after an epoch.
+
+        Returns:
+            NDCG@10, and whether it is the best so far.
+        """
+        began = time.perf_counter()
+        score = metrics_from_ranks(self.split.rank(scorer, "validation"))[METRIC]
+        return score, self.observe(len(self.curve) + 1, score, time.perf_counter() - began)
+
+    def observe(self, epoch: int, score: float, validation_s: float, counted: bool = True) -> bool:
+        """Notes a validation that has just ended; returns whether it is the best so far."""
+        self.validation_s += validation_s
+        wall, cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
+        self.curve.append(Point(epoch, score, wall, cpu, self.validation_s, counted))
+        print(f"{self.name}: epoch {epoch}, validation {METRIC} {score:.4f}, {wall:.1f} s", flush=True)
+        improved = counted and score > self.best
+        self.best = max(self.best, score) if counted else self.best
+        return improved
+
+    def finish(self, make_scorer: Callable[[Histories], Scorer], packages: Sequence[str]) -> Run:
+        """Scores both horizons with the best weights.
+
+        Args:
+            make_scorer: Called with the histories to score from.
+            packages: Whose versions are noted.
+        """
+        peak = peak_memory_mb()  # before the score matrices, which no system needs
+        scores = {horizon: self._score(make_scorer(self.split.seen[horizon]), horizon) for horizon in HORIZONS}
+        seconds = min(self._time_ranking(make_scorer) for _ in range(REPEATS))
+        rate = len(self.split.targets["test"]) / seconds
+        versions = {name: version(name) for name in packages}
+        return Run(tuple(self.curve), scores, self.wall - self.created, rate, peak, versions)
+
+    @torch.no_grad()
+    def _score(self, scorer: Scorer, horizon: str) -> Float32[np.ndarray, "U N1"]:
+        users = self.split.targets[horizon][:, 0]
+        batches = [scorer(users[start : start + BATCH_SIZE]) for start in range(0, len(users), BATCH_SIZE)]
+        return torch.cat(batches).float().numpy()
+
+    def _time_ranking(self, make_scorer: Callable[[Histories], Scorer]) -> float:
+        began = time.perf_counter()
+        self.split.rank(make_scorer(self.split.seen["test"]), "test")
+        return time.perf_counter() - began
+
+
+def pad_histories(
+    histories: Histories, users: np.ndarray, length: int, left: bool
+) -> tuple[Int64[np.ndarray, "B L"], Int64[np.ndarray, "B"]]:
+    """The newest items of every user, oldest first, padded with 0.
+
+    Args:
+        histories: Items by user.
+        users: User indices, `[B]`.
+        length: Positions L.
+        left: Whether the padding is on the left.
+
+    Returns:
+        Items, and how many of them are not padding.
+
+    >>> histories = Histories(np.array([0, 0, 3, 4]), np.array([7, 8, 9, 5]), np.arange(4))
+    >>> [array.tolist() for array in pad_histories(histories, np.array([1, 2]), 2, left=True)]
+    [[[8, 9], [0, 5]], [2, 1]]
+    >>> pad_histories(histories, np.array([2, 1]), 2, left=False)[0].tolist()
+    [[5, 0], [8, 9]]
+    """
+    rows, positions = history_rows(users, histories, last=length)
+    lengths = np.bincount(rows, minlength=len(users))
+    columns = np.arange(len(rows)) - (np.cumsum(lengths) - lengths)[rows]
+    if left:
+        columns += length - lengths[rows]
+    window = np.zeros((len(users), length), dtype=np.int64)
+    window[rows, columns] = histories.items[positions]
+    return window, lengths
+
+
+def rename_items(histories: Histories, names: Int64[np.ndarray, "N1"]) -> Histories:
+    """Histories in a system's own item numbers; an item it does not know (0 in `names`) is left out.
+
+    >>> histories = Histories(np.array([0, 0, 2, 3]), np.array([1, 2, 2]), np.array([10, 20, 30]))
+    >>> renamed = rename_items(histories, np.array([0, 5, 0]))
+    >>> renamed.offsets.tolist(), renamed.items.tolist(), renamed.timestamps.tolist()
+    ([0, 0, 1, 1], [5], [10])
+    """
+    items = names[histories.items]
+    known: Bool[np.ndarray, "R"] = items > 0
+    before = np.concatenate([[0], np.cumsum(known)])
+    return Histories(before[histories.offsets], items[known], histories.timestamps[known])
