@@ -7,9 +7,38 @@ import torch
 
 from ur4rec.experiments.stage_cache import obtain_stages, plan_stages, stage_settings
 from ur4rec.training.stage_names import STAGES
-from ur4rec.training.stages import StageConfig
+from ur4rec.training.stages import StageConfig, run_stage
 
 FIRST, SECOND = STAGES[:2]
+UNREAD = {
+    "retriever_lr": 0.5,
+    "finetune_lr_scale": 0.5,
+    "adaptive_switch_threshold": 0.5,
+    "adaptive_min_steps": 3,
+    "retriever_output_dim": 4,
+    "moe_num_heads": 1,
+    "moe_dropout": 0.5,
+    "moe_num_proxies": 1,
+    "moe_experts": ["item_description"],
+    "text_components": 3,
+    "id_dropout": 0.5,
+    "memory_dim": 3,
+    "max_memory_size": 2,
+    "update_trigger": "explicit",
+    "interaction_threshold": 2,
+    "drift_threshold": 0.1,
+    "time_threshold_s": 5,
+    "decay_factor": 0.5,
+    "fusion_method": "weighted",
+    "sasrec_weight": 0.3,
+    "retriever_weight": 0.3,
+    "cooccurrence_weight": 0.3,
+    "cooccurrence_neighbors": 3,
+    "cooccurrence_smoothing": 5,
+    "cooccurrence_age_decay": 0.5,
+    "system": "UR4RecV2",
+}
+"""Another value of every field that the first stage is said not to read."""
 
 
 @pytest.fixture
@@ -44,10 +73,28 @@ def test_the_first_stage_is_shared_by_what_it_does_not_read(inputs, stage_config
     assert not set(one[1:]) & set(other[1:])
 
 
-@pytest.mark.parametrize("fields", [{"sasrec_lr": 0.5}, {"max_seq_len": 7}, {"seed": 8}, {"num_negatives": 3}], ids=str)
+@pytest.mark.parametrize(
+    "fields",
+    [{"sasrec_lr": 0.5}, {"max_seq_len": 7}, {"seed": 8}, {"num_negatives": 3}, {"cooccurrence_window": 3}],
+    ids=str,
+)
 def test_what_the_first_stage_reads_changes_all(inputs, stage_config, tmp_path, fields):
     one, other = (digests(inputs, config, tmp_path) for config in (stage_config, change(stage_config, **fields)))
     assert not set(one) & set(other)
+
+
+def test_no_field_that_is_left_out_changes_the_first_stage(sequences, stage_config, tmp_path):
+    """All of them at once; without dropout no random number follows those that initialize the model."""
+    plain = change(stage_config, sasrec_dropout=0)
+    unread = stage_config.to_dict().keys() - stage_settings(FIRST, stage_config).keys()
+    assert unread == UNREAD.keys(), "decide whether the first stage reads the new field: stage_settings, or UNREAD here"
+    weights = []
+    for name, config in (("plain", plain), ("changed", change(plain, **UNREAD))):
+        run_stage(FIRST, sequences, tmp_path / name, tmp_path / f"{name}_memories", config, device="cpu")
+        state = torch.load(tmp_path / name / f"{FIRST}_best.pt", weights_only=True)
+        weights.append({key: value for key, value in state.items() if key.startswith("sasrec.")})
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
 def test_later_stages_read_everything(stage_config):

@@ -24,8 +24,10 @@ STAGES_FOLDER = "stages"
 """Of an experiment's output; holds the results and their locks."""
 KEY = "key.json"
 DIGEST_LENGTH = 32
-RETRIEVER_ONLY = ("retriever_lr", "finetune_lr_scale", "adaptive_")
+LATER_ONLY = ("retriever_lr", "finetune_lr_scale", "adaptive_")
 """Beginnings of the training fields that the first stage does not read."""
+ITEM_FACTORS = {"cooccurrence_window", "cooccurrence_gap_decay"}
+"""What shapes the item factors that SASRec starts from."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,8 @@ def stage_settings(stage: str, config: StageConfig) -> dict[str, Any]:
     values = config.to_dict()
     if stage != STAGES[0]:
         return values
-    read = SASRecConfig.model_fields.keys() | TrainingConfig.model_fields.keys()
-    return {name: value for name, value in values.items() if name in read and not name.startswith(RETRIEVER_ONLY)}
+    read = SASRecConfig.model_fields.keys() | TrainingConfig.model_fields.keys() | ITEM_FACTORS
+    return {name: value for name, value in values.items() if name in read and not name.startswith(LATER_ONLY)}
 
 
 def plan_stages(cache: Path, inputs: StageInputs, config: StageConfig, last: str) -> list[CachedStage]:
