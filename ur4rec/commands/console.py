@@ -23,6 +23,7 @@ REGISTERED = "models:/"
 DEFAULT_MODEL = f"{REGISTERED}ur4rec@challenger"
 
 Device = Literal["auto", "cpu", "cuda"]
+SequencesArgument = Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file of settings, or a shipped one: toy, ur4rec_moe_100k.")
 ]

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ur4rec.commands.console import ConfigOption, OutputOption, SetOption, read_config, show, show_table
+from ur4rec.commands.console import (
+    ConfigOption,
+    OutputOption,
+    SequencesArgument,
+    SetOption,
+    read_config,
+    show,
+    show_table,
+)
 
 if TYPE_CHECKING:
     from ur4rec.storage.artifacts import Manifest
@@ -15,8 +23,6 @@ if TYPE_CHECKING:
 SHOWN_ITEMS = 5
 
 data_app = typer.Typer(help="Fetch and prepare interactions.", no_args_is_help=True)
-
-SequencesArgument = Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)]
 
 
 @data_app.command()

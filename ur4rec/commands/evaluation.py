@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ur4rec.commands.console import ConfigOption, OutputOption, SetOption, read_config, show, show_table
+from ur4rec.commands.console import (
+    ConfigOption,
+    OutputOption,
+    SequencesArgument,
+    SetOption,
+    read_config,
+    show,
+    show_table,
+)
 
 if TYPE_CHECKING:
     from ur4rec.evaluation.results import Results
 
 
 def evaluate(
-    sequences: Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)],
+    sequences: SequencesArgument,
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.", exists=True, file_okay=False)],
     embeddings: Annotated[
         Path | None,

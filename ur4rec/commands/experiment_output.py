@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from ur4rec.commands.console import show, show_table
+from ur4rec.commands.progress import bar_columns
 from ur4rec.progress import report
 
 if TYPE_CHECKING:
@@ -29,14 +30,7 @@ def show_units(task: str) -> Iterator[Callable[[int, int, str, float | None], No
     if not console.is_terminal:
         yield lambda done, total, name, value: _print(task, done, total, name, value)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[ended]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as bars:
+    with Progress(*bar_columns("ended"), console=console) as bars:
         bar = bars.add_task(task, total=None, ended="")
 
         def advance(done: int, total: int, name: str, value: float | None) -> None:

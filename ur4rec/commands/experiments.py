@@ -13,6 +13,7 @@ from ur4rec.commands.console import (
     DeviceOption,
     OptionError,
     OutputOption,
+    SequencesArgument,
     SetOption,
     read_config,
 )
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 SEEDS = "--seeds"
 
-SequencesArgument = Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)]
 EmbeddingsArgument = Annotated[Path, typer.Argument(help="Text embeddings folder.", exists=True, file_okay=False)]
 JobsOption = Annotated[
     int, typer.Option(help="Trainings at once, each in a process with its share of the cores.", min=1)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 
 PREFIX = "progress"
 
@@ -21,16 +21,20 @@ def progress_bars(console: Console | None = None) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    columns = (
+    bars = Progress(*bar_columns("numbers"), console=console, redirect_stdout=False, redirect_stderr=False)
+    with bars, redirect_stdout(ProgressLines(bars)):
+        yield
+
+
+def bar_columns(field: str) -> tuple[ProgressColumn, ...]:
+    """What every bar shows; `field` of a task is its own text."""
+    return (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[numbers]}"),
+        TextColumn(f"{{task.fields[{field}]}}"),
         TimeElapsedColumn(),
     )
-    bars = Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False)
-    with bars, redirect_stdout(ProgressLines(bars)):
-        yield
 
 
 class ProgressLines(io.TextIOBase):

@@ -10,6 +10,7 @@ import typer
 from ur4rec.commands.console import (
     REGISTERED,
     ConfigOption,
+    SequencesArgument,
     SetOption,
     TrackingOption,
     read_config,
@@ -19,7 +20,7 @@ from ur4rec.commands.console import (
 
 
 def register(
-    sequences: Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)],
+    sequences: SequencesArgument,
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.", exists=True, file_okay=False)],
     memories: Annotated[Path, typer.Argument(help="Memories folder.", exists=True, file_okay=False)],
     outputs: Annotated[

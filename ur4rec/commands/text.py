@@ -7,11 +7,17 @@ from typing import Annotated
 
 import typer
 
-from ur4rec.commands.console import ConfigOption, DeviceOption, OutputOption, SetOption, read_config, show
+from ur4rec.commands.console import (
+    ConfigOption,
+    DeviceOption,
+    OutputOption,
+    SequencesArgument,
+    SetOption,
+    read_config,
+    show,
+)
 
 text_app = typer.Typer(help="Write and encode texts about users and items.", no_args_is_help=True)
-
-SequencesArgument = Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)]
 
 
 @text_app.command()

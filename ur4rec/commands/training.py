@@ -12,6 +12,7 @@ from ur4rec.commands.console import (
     DeviceOption,
     OptionError,
     OutputOption,
+    SequencesArgument,
     SetOption,
     read_config,
     show,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    sequences: Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)],
+    sequences: SequencesArgument,
     embeddings: Annotated[
         Path | None,
         typer.Argument(help="Text embeddings folder; only pretrain_sasrec does without.", exists=True, file_okay=False),

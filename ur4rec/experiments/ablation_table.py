@@ -6,7 +6,7 @@ S seeds, T targets.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -112,15 +112,7 @@ class Measured:
 
     def limited_to(self, validation: np.ndarray, test: np.ndarray) -> Measured:
         """The same system on some of the targets, given as masks."""
-        return Measured(
-            self.description,
-            self.seeds,
-            self.validation[:, validation],
-            self.test[:, test],
-            self.settings,
-            self.expert_weights,
-            self.seconds,
-        )
+        return replace(self, validation=self.validation[:, validation], test=self.test[:, test])
 
     def of_seeds(self, seeds: tuple[int, ...]) -> Float64[np.ndarray, "S T2"]:
         """Test ranks of some seeds; of the one row where there are none."""

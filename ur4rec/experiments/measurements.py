@@ -9,10 +9,11 @@ import numpy as np
 from ur4rec.data.sequences import Sequences
 from ur4rec.evaluation.comparison import Baselines, rank_systems
 from ur4rec.evaluation.config import EvaluationConfig
+from ur4rec.evaluation.systems import SASREC
 from ur4rec.experiments.ablation_table import Measured
 from ur4rec.experiments.choices import Ablation
 from ur4rec.experiments.ranks import HORIZONS
-from ur4rec.experiments.units import MODEL, SASREC, Unit, UnitRecord
+from ur4rec.experiments.units import MODEL, Unit, UnitRecord
 
 BASELINES = {
     "recency_ease": "EASE; query: the last 30 items weighted 0.9^age",

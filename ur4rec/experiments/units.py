@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
@@ -15,10 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from ur4rec.config import Config
-from ur4rec.data.sequences import Histories, load_sequences
+from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.metrics import metrics_from_ranks
-from ur4rec.evaluation.ranking import Scorer
+from ur4rec.evaluation.systems import TrainedSystems
 from ur4rec.experiments.ranks import HORIZONS, RanksAt, load_ranks, save_ranks
 from ur4rec.experiments.stage_cache import STAGES_FOLDER, CachedStage, StageInputs, obtain_stages, plan_stages
 from ur4rec.experiments.variants import Variant
@@ -26,14 +25,13 @@ from ur4rec.models.ur4rec_v2_moe import Part
 from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact, write_text_atomic
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.training.checkpoints import load_model
-from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import StageConfig
 
-CODE = ("ur4rec.evaluation.comparison", "ur4rec.training.scoring", "ur4rec.experiments.ranks")
+CODE = ("ur4rec.evaluation.comparison", "ur4rec.evaluation.systems", "ur4rec.experiments.ranks")
 PRODUCER = "ablate"
 RECORD = "unit.json"
-MODEL, SASREC = "model", "sasrec"
-"""Systems in `ranks.npz`: the variant, and its first stage alone."""
+MODEL = "model"
+"""The variant in `ranks.npz`, beside `SASREC`, its first stage alone."""
 
 
 class UnitRecord(BaseModel):
@@ -115,26 +113,6 @@ class Unit:
         return load_ranks(self.folder)
 
 
-class _Systems:
-    """A variant's score, and that of its first stage with the weights this stage left."""
-
-    def __init__(self, stages: list[CachedStage], part: Part, device: str) -> None:
-        self._part = part
-        self._model = load_model(stages[-1].checkpoint, device)
-        # From its own folder: a shared first stage may have another retriever than the variant.
-        self._sasrec = load_model(stages[0].checkpoint, device)
-        self._scorer: ModelScorer | None = None
-
-    def __call__(self, histories: Histories) -> Mapping[str, Scorer]:
-        self._scorer = ModelScorer(self._model, histories, self._part.value)
-        return {MODEL: self._scorer, SASREC: ModelScorer(self._sasrec, histories, Part.SASREC.value)}
-
-    def expert_weights(self) -> dict[str, float]:
-        """For the histories of the last call."""
-        assert self._scorer is not None
-        return {} if self._part is Part.SASREC else self._scorer.expert_weights()
-
-
 def run_unit(unit: Unit) -> UnitRecord:
     """Trains what is missing, ranks the targets and writes the unit's folder.
 
@@ -145,11 +123,12 @@ def run_unit(unit: Unit) -> UnitRecord:
     with unit.log.open("w", encoding="utf-8", buffering=1) as log, redirect_stdout(log):
         stages = obtain_stages(unit.cache, unit.inputs, unit.config.narrow(StageConfig), unit.variant.stage)
         started = time.perf_counter()
-        systems = _Systems(stages, unit.variant.part, unit.inputs.device)
+        systems = _load_systems(stages, unit)
         ranks = _rank(unit, systems)
         timings = {stage.stage: stage.manifest().seconds for stage in stages}
         timings["rank"] = round(time.perf_counter() - started, 3)
-        record = _describe(unit, stages, ranks, systems.expert_weights(), timings)
+        experts = {} if unit.variant.part is Part.SASREC else systems.expert_weights()
+        record = _describe(unit, stages, ranks, experts, timings)
         with write_artifact(unit.folder, PRODUCER, unit.config, {"checkpoint": stages[-1].checkpoint}) as writer:
             save_ranks(writer.folder, ranks)
             write_text_atomic(writer.folder / RECORD, record.model_dump_json(indent=2) + "\n")
@@ -161,7 +140,13 @@ def _ranking_code() -> str:
     return code_digest(*CODE)
 
 
-def _rank(unit: Unit, systems: _Systems) -> RanksAt:
+def _load_systems(stages: list[CachedStage], unit: Unit) -> TrainedSystems:
+    # SASRec from its own folder: a shared first stage may have another retriever than the variant.
+    first, last = (load_model(stage.checkpoint, unit.inputs.device) for stage in (stages[0], stages[-1]))
+    return TrainedSystems(last, first, MODEL, unit.variant.part)
+
+
+def _rank(unit: Unit, systems: TrainedSystems) -> RanksAt:
     data = load_sequences(unit.inputs.sequences)
     # The test comes last, so that `systems` then describes its state at the test.
     return {horizon: rank_systems(data, systems, horizon, unit.config.eval_batch_size) for horizon in HORIZONS}

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ur4rec.config_section import ConfigSection
+from ur4rec.models.resizable_buffers import ResizableBuffers
 
 FLOOR = 1e-2
 
@@ -45,13 +45,8 @@ class NeighborTables:
     neighbors: Int[Tensor, "T N1 K"]
     strengths: Float[Tensor, "T N1 K"]
 
-    @property
-    def num_tables(self) -> int:
-        """T."""
-        return len(self.neighbors)
 
-
-class CooccurrenceScorer(nn.Module):
+class CooccurrenceScorer(ResizableBuffers):
     """Reads a history item by item; the table over all users is part of the state dictionary.
 
     Args:
@@ -59,6 +54,7 @@ class CooccurrenceScorer(nn.Module):
         config: Size of the table and decay of the history.
     """
 
+    resizable = ("neighbors", "strengths")
     neighbors: Tensor
     strengths: Tensor
 
@@ -72,7 +68,7 @@ class CooccurrenceScorer(nn.Module):
 
     def fill(self, tables: NeighborTables) -> None:
         """Takes the table over all users in."""
-        assert tables.num_tables == 1
+        assert len(tables.neighbors) == 1
         self.neighbors = tables.neighbors.to(self.neighbors.device, torch.int32)
         self.strengths = tables.strengths.to(self.neighbors.device)
 
@@ -110,16 +106,8 @@ class CooccurrenceScorer(nn.Module):
 
     def last(self, items: Int[Tensor, "B L"]) -> Float[Tensor, "B N1"]:
         """Logits after the last item of each row."""
-        raw = torch.zeros(len(items), self.num_items + 1, device=items.device)
-        for raw in self.scan(items):  # noqa: B007  # the last state is what is wanted
-            pass
+        *_, raw = self.scan(items)
         return to_logits(raw)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        for name in ("neighbors", "strengths"):
-            if prefix + name in state_dict:
-                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def to_logits(raw: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

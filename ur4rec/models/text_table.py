@@ -10,23 +10,23 @@ embeddings, C components kept, K snapshots that a window can see.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-EMPTY_SHAPES = ("item_text", "sentences", "sentence_offsets", "as_of", "snapshot_offsets")
+from ur4rec.models.resizable_buffers import ResizableBuffers
 
 
-class TextTable(nn.Module):
+class TextTable(ResizableBuffers):
     """Looks texts up; empty until `fill` or `load_state_dict`.
 
     Args:
         components: Width C.
     """
 
+    resizable = ("item_text", "sentences", "sentence_offsets", "as_of", "snapshot_offsets")
     item_text: Tensor
     sentences: Tensor
     sentence_offsets: Tensor
@@ -119,12 +119,6 @@ class TextTable(nn.Module):
         rows = self.sentence_offsets[snapshots][..., None] + torch.arange(widest, device=snapshots.device)
         present = rows < self.sentence_offsets[snapshots + 1][..., None]
         return self.sentences[rows.clamp_max(len(self.sentences) - 1)].float(), present
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        for name in EMPTY_SHAPES:
-            if prefix + name in state_dict:
-                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def _whitening(

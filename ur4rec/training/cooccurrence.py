@@ -5,7 +5,7 @@ Dimensions: U users, N items, R interactions, K neighbours per item, T tables, F
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,11 +17,13 @@ from torch import Tensor
 from ur4rec.data.sequences import Histories
 from ur4rec.models.cooccurrence import CooccurrenceConfig, NeighborTables
 
+Indices = TypeVar("Indices", np.ndarray, Tensor)
+
 NUM_FOLDS = 5
 """Folds of users; at a training position the statistics come from the other folds."""
 
 
-def user_folds(users: Int[Tensor, "B"]) -> Int[Tensor, "B"]:
+def user_folds(users: Indices) -> Indices:
     """Fold of each user."""
     return users % NUM_FOLDS
 
@@ -38,7 +40,7 @@ def count_pairs(
     users = np.repeat(np.arange(len(histories.lengths)), histories.lengths)
     items = histories.items
     if without_fold is not None:
-        kept = users % NUM_FOLDS != without_fold
+        kept = user_folds(users) != without_fold
         users, items = users[kept], items[kept]
     shape = (num_items + 1, num_items + 1)
     total = csr_array(shape, dtype=np.float32)

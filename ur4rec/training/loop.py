@@ -96,6 +96,8 @@ class StagePlan:
     """Prefixes of parameter names."""
     alternate: bool = False
     finetune: bool = False
+    calibrate: bool = False
+    """Whether the temperature of the co-occurrence scorer is fitted first."""
 
 
 @dataclass
@@ -140,6 +142,8 @@ class Trainer:
         )
         self.step = 0
         self.tables = self._fold_tables()
+        if plan.calibrate and self.tables is not None:
+            self._calibrate(self.tables)
 
     def run(self, on_epoch: Callable[[dict[str, float]], None]) -> StageRecord:
         """Trains until the epochs or the patience end.
@@ -248,13 +252,14 @@ class Trainer:
         if self.plan.part is not Part.FUSED or self.model.cooccurrence is None:
             return None
         config = self.model.config.narrow(CooccurrenceConfig)
-        tables = fit_fold_tables(self.histories, self.model.num_items, config, self.device)
-        if self.plan.alternate:
-            epoch = sample_epoch(self.histories, self.model.config.max_seq_len, self.generator, 0, False, self.device)
-            temperature = fit_log_temperature(self.model.cooccurrence, tables, epoch)
-            for model in (self.model, self.average):
-                model.fusion.get_buffer("cooccurrence_log_temperature").copy_(temperature)
-        return tables
+        return fit_fold_tables(self.histories, self.model.num_items, config, self.device)
+
+    def _calibrate(self, tables: NeighborTables) -> None:
+        assert self.model.cooccurrence is not None
+        epoch = sample_epoch(self.histories, self.model.config.max_seq_len, self.generator, 0, False, self.device)
+        temperature = fit_log_temperature(self.model.cooccurrence, tables, epoch)
+        for model in (self.model, self.average):
+            model.fusion.get_buffer("cooccurrence_log_temperature").copy_(temperature)
 
     def _switch_to(self, module: str) -> None:
         for name, value in self.trainable.items():

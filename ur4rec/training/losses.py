@@ -20,6 +20,14 @@ CHUNK_ELEMENTS = 1 << 20
 """Logits held at once: 4 MiB, so that a chunk stays in the cache between its three passes."""
 
 
+def _loss_and_gradient(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Summed cross-entropy `[]` and its gradient by the logits `[P, N]`, which are overwritten."""
+    log_sum = logits.logsumexp(dim=1, keepdim=True)
+    loss = (log_sum - logits.gather(1, target)).sum()
+    share = logits.sub_(log_sum).exp_()
+    return loss, share.scatter_add_(1, target, share.new_full(target.shape, -1.0))
+
+
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """Computes loss and gradients of one chunk of positions while its logits are in the cache."""
 
@@ -31,10 +39,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         for start in range(0, len(users), chunk):
             part, target = users[start : start + chunk], targets[start : start + chunk, None]
             logits = part @ items.T
-            log_sum = logits.logsumexp(dim=1, keepdim=True)
-            loss += (log_sum - logits.gather(1, target)).sum()
-            share = logits.sub_(log_sum).exp_()
-            share.scatter_add_(1, target, share.new_full(target.shape, -1.0))
+            part_loss, share = _loss_and_gradient(logits, target)
+            loss += part_loss
             torch.mm(share, items, out=user_gradient[start : start + chunk])
             item_gradient.addmm_(share.T, part)
         ctx.save_for_backward(user_gradient, item_gradient)
@@ -79,10 +85,8 @@ class _ScoredCrossEntropy(torch.autograd.Function):
             given = to_logits(raw[rows])
             logits = torch.addcmul(part @ items.T, factors[rows, position, None], given)
             logits[:, 0] = float("-inf")
-            log_sum = logits.logsumexp(dim=1, keepdim=True)
-            loss += (log_sum - logits.gather(1, target)).sum()
-            share = logits.sub_(log_sum).exp_()
-            share.scatter_add_(1, target, share.new_full(target.shape, -1.0))
+            part_loss, share = _loss_and_gradient(logits, target)
+            loss += part_loss
             user_gradient[rows, position] = share @ items
             item_gradient.addmm_(share.T, part)
             factor_gradient[rows, position] = (share * given).sum(dim=1)

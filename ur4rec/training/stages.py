@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from scipy.sparse import csr_array
 from torch.utils.tensorboard import SummaryWriter
 
+from ur4rec.columns import ITEM
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.models.cooccurrence import CooccurrenceConfig
 from ur4rec.models.ur4rec_v2_moe import ModelConfig, Part, System, UR4RecV2MoE
@@ -42,7 +44,9 @@ PLANS = {
     for plan in (
         StagePlan("pretrain_sasrec", Part.SASREC, SASREC),
         StagePlan("pretrain_retriever", Part.RETRIEVER, RETRIEVER),
-        StagePlan("joint_finetune", Part.FUSED, ("sasrec.", "retriever."), alternate=True, finetune=True),
+        StagePlan(
+            "joint_finetune", Part.FUSED, ("sasrec.", "retriever."), alternate=True, finetune=True, calibrate=True
+        ),
         StagePlan("end_to_end", Part.FUSED, ("sasrec.", "retriever.", *FUSION), finetune=True),
     )
 }
@@ -129,8 +133,11 @@ def _begin(
     if previous is not None and stage != STAGES[1]:
         return load_model(previous)  # verified as an input of the new artifact
     model = UR4RecV2MoE(data.num_items, data.num_users, config.narrow(ModelConfig))
-    _add_statistics(model, data, config)
-    if previous is not None:
+    counts = count_pairs(data.histories("validation"), data.num_items, config.narrow(CooccurrenceConfig))
+    _add_statistics(model, data, counts, config)
+    if previous is None:
+        _start_sasrec(model, counts, config)
+    else:
         _take_sasrec(model, load_state(previous, STAGES[0]))
     if embeddings is not None:
         text = load_embeddings(embeddings)
@@ -141,19 +148,19 @@ def _begin(
 
 
 @torch.no_grad()
-def _add_statistics(model: UR4RecV2MoE, data: Sequences, config: StageConfig) -> None:
-    """What is counted, not trained: neighbours, item factors, and which items training knows."""
-    histories = data.histories("validation")
-    cooccurrence = config.narrow(CooccurrenceConfig)
-    counts = count_pairs(histories, data.num_items, cooccurrence)
+def _add_statistics(model: UR4RecV2MoE, data: Sequences, counts: csr_array, config: StageConfig) -> None:
+    """What is counted, not trained: neighbours, and which items training knows."""
     if model.cooccurrence is not None:
-        model.cooccurrence.fill(fit_table(counts, cooccurrence))
-    if model.sasrec is not None:
-        width = max(config.sasrec_item_factors, config.sasrec_hidden_dim)
-        model.sasrec.start_from(torch.from_numpy(item_factors(counts, width, config.seed)))
+        model.cooccurrence.fill(fit_table(counts, config.narrow(CooccurrenceConfig)))
     trained = torch.zeros(data.num_items + 1, dtype=torch.bool)
-    trained[torch.from_numpy(histories.items)] = True
+    trained[torch.from_numpy(data.train[:, ITEM].copy())] = True
     model.retriever.encoder.get_buffer("is_trained").copy_(trained)
+
+
+def _start_sasrec(model: UR4RecV2MoE, counts: csr_array, config: StageConfig) -> None:
+    assert model.sasrec is not None
+    width = max(config.sasrec_item_factors, config.sasrec_hidden_dim)
+    model.sasrec.start_from(torch.from_numpy(item_factors(counts, width, config.seed)))
 
 
 @torch.no_grad()

@@ -1,0 +1,40 @@
+"""The systems that one training left behind."""
+
+from __future__ import annotations
+
+from ur4rec.data.sequences import Histories
+from ur4rec.evaluation.ranking import Scorer
+from ur4rec.models.ur4rec_v2_moe import Part, UR4RecV2MoE
+from ur4rec.training.scoring import ModelScorer
+
+SASREC = "sasrec"
+
+
+class TrainedSystems:
+    """A model's score, and SASRec's with the weights that its own stage left.
+
+    Args:
+        model: The model to judge.
+        sasrec: A model that holds the weights of the first stage.
+        name: What the first system is called.
+        part: Whose score the first system is.
+    """
+
+    def __init__(self, model: UR4RecV2MoE, sasrec: UR4RecV2MoE, name: str, part: Part) -> None:
+        self._model, self._sasrec, self._name, self._part = model, sasrec, name, part
+        self._scorer: ModelScorer | None = None
+
+    def __call__(self, histories: Histories) -> dict[str, Scorer]:
+        """Both systems, the memories replayed over `histories`."""
+        self._scorer = ModelScorer(self._model, histories, self._part.value)
+        return {self._name: self._scorer, SASREC: ModelScorer(self._sasrec, histories, Part.SASREC.value)}
+
+    def expert_weights(self) -> dict[str, float]:
+        """Mean router weight of each expert, for the histories of the last call."""
+        assert self._scorer is not None
+        return self._scorer.expert_weights()
+
+    def memory_stats(self) -> dict[str, float]:
+        """Statistics of the user memories, for the histories of the last call."""
+        assert self._scorer is not None
+        return self._scorer.memory_stats()
