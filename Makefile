@@ -1,4 +1,5 @@
 VENV ?= .venv
+BENCH_VENV ?= .venv-bench
 PYTHON ?= python3
 BIN = $(VENV)/bin
 .DEFAULT_GOAL := help
@@ -11,6 +12,11 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+$(BENCH_VENV)/installed: benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet -r benchmarks/requirements.txt
 	touch $@
 
 run: $(VENV)/installed ## Train, evaluate and register on MovieLens-100K, as a pipeline on this machine
@@ -29,8 +35,9 @@ lint: $(VENV)/installed ## Check style, types, the direction of imports and pipe
 pipeline: $(VENV)/installed ## Compile pipeline.yaml
 	$(BIN)/python -m pipelines compile
 
-bench: $(VENV)/installed ## Measure against a peer in the same run
+bench: $(VENV)/installed $(BENCH_VENV)/installed ## Measure against peers in the same run: hours, see docs/benchmarks.md
 	$(BIN)/python -m benchmarks.preprocess
+	$(BIN)/python -m benchmarks.peers --peers-python $(BENCH_VENV)/bin/python
 
-clean: ## Remove the environment and all that runs left here, the registry included
-	rm -rf $(VENV) outputs mlflow.db mlartifacts build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## Remove the environments and all that runs left here, the registry included
+	rm -rf $(VENV) $(BENCH_VENV) outputs mlflow.db mlartifacts build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

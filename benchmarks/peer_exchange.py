@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class Split:
 
     def save(self, path: Path) -> None:
         """Writes the arrays."""
-        arrays = {"num_items": np.array(self.num_items)}
+        arrays: dict[str, Any] = {"num_items": np.array(self.num_items)}
         for horizon in HORIZONS:
             histories = self.seen[horizon]
             arrays |= {f"{horizon}_{field.name}": getattr(histories, field.name) for field in fields(Histories)}
@@ -79,6 +79,12 @@ class Point:
     counted: bool = True
     """Whether this score is the system's own; false for a part of it, such as a stage that trains one module."""
 
+    @classmethod
+    def parse(cls, row: Sequence[float]) -> Self:
+        """From the numbers of `astuple`."""
+        epoch, ndcg, wall_s, cpu_s, validation_s, counted = row
+        return cls(int(epoch), ndcg, wall_s, cpu_s, validation_s, bool(counted))
+
 
 @dataclass(frozen=True)
 class Run:
@@ -97,18 +103,18 @@ class Run:
         """Writes the arrays."""
         columns = np.array([astuple(point) for point in self.curve], dtype=np.float64)
         numbers = np.array([self.preparation_s, self.users_per_s, self.peak_memory_mb])
-        np.savez(path, curve=columns, numbers=numbers, versions=np.array(json.dumps(self.versions)), **self.scores)
+        arrays: dict[str, Any] = {"curve": columns, "numbers": numbers, "versions": np.array(json.dumps(self.versions))}
+        np.savez(path, **arrays, **self.scores)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Reads what `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
-            curve = tuple(
-                Point(int(epoch), *values, counted=bool(counted))
-                for epoch, *values, counted in arrays["curve"].tolist()
-            )
+            curve = tuple(Point.parse(row) for row in arrays["curve"].tolist())
             scores = {horizon: arrays[horizon] for horizon in HORIZONS}
-            return cls(curve, scores, *arrays["numbers"].tolist(), json.loads(str(arrays["versions"])))
+            preparation_s, users_per_s, peak_memory_mb = arrays["numbers"].tolist()
+            versions = json.loads(str(arrays["versions"]))
+            return cls(curve, scores, preparation_s, users_per_s, peak_memory_mb, versions)
 
 
 class Recorder:

@@ -36,7 +36,7 @@ def observe(recorder: Recorder, counted: tuple[str, ...]) -> None:
         recorder.observe(epochs, metrics[METRIC], time.perf_counter() - began, trainer.plan.name in counted)
         return metrics
 
-    Trainer.validate = observed  # type: ignore[method-assign]
+    Trainer.validate = observed  # type: ignore[method-assign, assignment]
 
 
 def use_stage_clock(curve: list[Point], checkpoint: Path, began: float) -> None:
@@ -51,9 +51,9 @@ def main() -> None:
     """Trains and writes the run."""
     split_path, run_path, setting = sys.argv[1:]
     values = json.loads(setting)
-    stages = STAGES[: values["stages"]]
-    embeddings = Path(values["embeddings"]) if len(stages) > 1 else None
-    config = load_config(values["config"], values["overrides"]).narrow(StageConfig)
+    sequences, embeddings, config_path = (Path(values.pop(name)) for name in ("sequences", "embeddings", "config"))
+    stages = STAGES[: values.pop("stages")]
+    config = load_config(config_path, values).narrow(StageConfig)
     recorder = Recorder(Split.load(Path(split_path)), "UR4Rec")
     observe(recorder, counted=stages if len(stages) == 1 else STAGES[2:])
     recorder.start()
@@ -63,7 +63,7 @@ def main() -> None:
         folder = Path(stage)
         run_stage(
             stage,
-            Path(values["sequences"]),
+            sequences,
             folder / "checkpoint",
             folder / "memories",
             config,

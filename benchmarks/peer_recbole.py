@@ -2,6 +2,8 @@
 
 What is changed in RecBole at run time, and why:
 
+* Autograd's anomaly detection is turned off again. Importing RecBole's sequential models turns it on for the whole
+  process, which makes every backward pass slower and changes no result.
 * `_valid_epoch` ranks with our protocol. RecBole's own evaluator leaves items that a user has seen among the candidates
   of a sequential model; its early stopping then follows our score too.
 * The best weights stay in memory. RecBole reads its checkpoint with `torch.load`, which since torch 2.6 refuses the
@@ -118,6 +120,7 @@ def main() -> None:
         "show_progress": False,
     }
     config = Config(model="SASRec", dataset=NAME, config_dict=fixed | json.loads(setting))
+    torch.autograd.set_detect_anomaly(False)
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     train, validation, test = data_preparation(config, dataset)

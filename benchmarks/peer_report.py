@@ -1,12 +1,8 @@
-"""What the runs of a benchmark come to: figures of each system, ratios, the tables, the JSON file.
-
-Letters: U users with a target.
-"""
+"""What the runs of a benchmark come to: figures of each system, ratios, the tables, the JSON file."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,14 +10,17 @@ import torch
 from rich.table import Table
 
 from benchmarks.peer_exchange import BATCH_SIZE, HORIZONS, METRIC, Point, Run, Split
+from benchmarks.peer_jobs import OURS, BenchmarkError, Job, System
+from ur4rec.data.sequences import Sequences
 from ur4rec.evaluation.metrics import metrics_from_ranks
+from ur4rec.evaluation.provenance import describe_versions
 
 TOLERANCE = 1e-3
 """Of a score that was ranked twice: another batch size may break a tie of scores in the last digit."""
 
-
-class BenchmarkError(ValueError):
-    """A benchmark that cannot be run or whose runs contradict themselves."""
+QUALITY_HEADERS = "system|setting|val NDCG@10|test NDCG@10|test HR@10|epochs"
+COST_HEADERS = "system|setting|wall s|CPU s|valid. s|peak MiB|users/s"
+COMPARISON_HEADERS = "ours|peer|its best|peer wall s|ours|ratio|peer CPU s|ours|ratio"
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,15 @@ class Figures:
     """Until training ended by itself."""
     users_per_s: float
     peak_memory_mb: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A job and what came of it."""
+
+    job: Job
+    run: Run
+    figures: Figures
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ def summarize(run: Run, split: Split) -> Figures:
     """
     metrics = {horizon: _measure(run, split, horizon) for horizon in HORIZONS}
     best = best_point(run)
-    if math.fabs(metrics["validation"][METRIC] - best.ndcg) > TOLERANCE:
+    if abs(metrics["validation"][METRIC] - best.ndcg) > TOLERANCE:
         raise BenchmarkError(
             f"the returned scores give a validation {METRIC} of {metrics['validation'][METRIC]:.4f}, "
             f"the curve has {best.ndcg:.4f} at epoch {best.epoch}; expected the same weights behind both"
@@ -116,26 +124,59 @@ def compare(ours: str, run: Run, peer: str, other: Run) -> Comparison:
     return Comparison(ours, peer, goal.ndcg, seconds, cpu_seconds, goal.wall_s, goal.cpu_s)
 
 
-def tabulate_systems(rows: Iterable[tuple[str, str, Figures]]) -> Table:
-    """A row a system: its name, its setting, its figures."""
-    headers = "system|setting|val NDCG@10|test NDCG@10|test HR@10|epochs|wall s|CPU s|valid. s|peak MiB|users/s"
-    table = Table(*headers.split("|"), title="Training to the best validation score, leave-one-out, whole catalogue")
-    for name, setting, figures in rows:
-        table.add_row(name, setting, *_format(figures))
+def choose_best(measured: Iterable[Measured]) -> dict[System, Measured]:
+    """System → its run with the best validation score, the first of equals."""
+    best: dict[System, Measured] = {}
+    for one in measured:
+        system = one.job.system
+        if system not in best or one.figures.validation_ndcg_10 > best[system].figures.validation_ndcg_10:
+            best[system] = one
+    return best
+
+
+def compare_all(measured: Iterable[Measured]) -> list[Comparison]:
+    """Each of our systems with each peer, by their best runs."""
+    best = choose_best(measured)
+    pairs = ((ours, peer) for ours in best for peer in best if ours in OURS and peer not in OURS)
+    return [compare(ours, best[ours].run, peer, best[peer].run) for ours, peer in pairs]
+
+
+def tabulate_quality(measured: Sequence[Measured]) -> Table:
+    """A row a run; the best one of each system in bold."""
+    return _tabulate("Best validation; leave-one-out", QUALITY_HEADERS, measured, _format_quality)
+
+
+def tabulate_cost(measured: Sequence[Measured]) -> Table:
+    """A row a run; the best one of each system in bold."""
+    return _tabulate("Cost until the best validation", COST_HEADERS, measured, _format_cost)
+
+
+def _tabulate(
+    title: str, headers: str, measured: Sequence[Measured], cells: Callable[[Figures], Iterator[str]]
+) -> Table:
+    table = Table(title=title)
+    for header in headers.split("|"):
+        table.add_column(header, justify="left" if header in ("system", "setting") else "right")
+    best = choose_best(measured)
+    for one in measured:
+        style = "bold" if best[one.job.system] is one else "dim"
+        table.add_row(one.job.system, one.job.setting.name, *cells(one.figures), style=style)
     return table
 
 
-def _format(figures: Figures) -> Iterator[str]:
+def _format_quality(figures: Figures) -> Iterator[str]:
     yield from (f"{value:.4f}" for value in (figures.validation_ndcg_10, figures.test_ndcg_10, figures.test_hit_10))
     yield f"{figures.best_epoch} of {figures.epochs}"
+
+
+def _format_cost(figures: Figures) -> Iterator[str]:
     yield from (f"{value:,.1f}" for value in (figures.wall_s, figures.cpu_s, figures.validation_s))
     yield from (f"{value:,.0f}" for value in (figures.peak_memory_mb, figures.users_per_s))
 
 
 def tabulate_comparisons(comparisons: Iterable[Comparison]) -> Table:
     """A row for each of our systems and each peer."""
-    headers = "ours|peer|its best val NDCG@10|peer wall s|ours wall s|ratio|peer CPU s|ours CPU s|ratio"
-    table = Table(*headers.split("|"), title="Time until ours is as good as the peer at its best")
+    table = Table(*COMPARISON_HEADERS.split("|"), title="Until ours validates as well as the peer at its best")
     for row in comparisons:
         times = row.peer_seconds, row.seconds, row.ratio, row.peer_cpu_seconds, row.cpu_seconds, row.cpu_ratio
         table.add_row(row.ours, row.peer, f"{row.target:.4f}", *map(_or_never, times))
@@ -146,11 +187,34 @@ def _or_never(value: float | None) -> str:
     return "never" if value is None else f"{value:,.1f}"
 
 
-def describe_curve(run: Run) -> list[dict[str, Any]]:
-    """The validations, for the JSON file."""
-    return [asdict(point) for point in run.curve]
+def build_report(data: Sequences, measured: Sequence[Measured], comparisons: Iterable[Comparison]) -> dict[str, Any]:
+    """What the JSON file holds besides the circumstances of the run."""
+    return {
+        "dataset": {
+            "name": data.name,
+            "digest": data.digest,
+            "num_users": data.num_users,
+            "num_items": data.num_items,
+            "num_interactions": data.num_interactions,
+        },
+        "protocol": "leave-one-out; whole catalogue; seen items excluded; expected rank of ties",
+        "versions": describe_versions(),
+        "systems": {
+            system: _describe(one)
+            | {
+                "versions": one.run.versions,
+                "curve": [asdict(point) for point in one.run.curve],
+                "settings": [_describe(other) for other in measured if other.job.system == system],
+            }
+            for system, one in choose_best(measured).items()
+        },
+        "comparisons": [
+            asdict(comparison) | {"ratio": comparison.ratio, "cpu_ratio": comparison.cpu_ratio}
+            for comparison in comparisons
+        ],
+    }
 
 
-def describe_comparison(comparison: Comparison) -> dict[str, Any]:
-    """With the ratios, for the JSON file."""
-    return asdict(comparison) | {"ratio": comparison.ratio, "cpu_ratio": comparison.cpu_ratio}
+def _describe(one: Measured) -> dict[str, Any]:
+    setting = {"setting": one.job.setting.name, "source": one.job.setting.source, "parameters": one.job.values}
+    return setting | asdict(one.figures)

@@ -1,0 +1,71 @@
+import doctest
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import peer_exchange
+from benchmarks.peer_exchange import HORIZONS, Recorder, Run, Split
+from ur4rec.data.sequences import Histories
+
+TARGETS = {"validation": np.array([[1, 3, 0], [2, 1, 0]]), "test": np.array([[1, 4, 0], [2, 4, 0]])}
+
+
+def make_split():
+    """Two users, four items; item 1 is popular with user 1 and unseen by user 2."""
+    before = Histories(np.array([0, 0, 2, 3]), np.array([1, 2, 2]), np.array([5, 6, 7]))
+    after = Histories(np.array([0, 0, 3, 5]), np.array([1, 2, 3, 2, 1]), np.arange(5))
+    return Split(4, {"validation": before, "test": after}, TARGETS)
+
+
+def score_by_number(_histories):
+    """Scores fall with the item's number; column 0 is padding."""
+    return lambda users: -torch.arange(5.0).repeat(len(users), 1)
+
+
+def test_doctests():
+    failed, attempted = doctest.testmod(peer_exchange)
+    assert attempted > 0
+    assert failed == 0
+
+
+def test_a_split_survives_its_file_without_pickle(tmp_path):
+    split = make_split()
+    split.save(tmp_path / "split.npz")
+    loaded = Split.load(tmp_path / "split.npz")
+    assert loaded.num_items == 4
+    for horizon in HORIZONS:
+        assert loaded.targets[horizon].tolist() == split.targets[horizon].tolist()
+        assert loaded.seen[horizon].items.tolist() == split.seen[horizon].items.tolist()
+        assert loaded.seen[horizon].offsets.tolist() == split.seen[horizon].offsets.tolist()
+
+
+def test_seen_items_do_not_compete():
+    split = make_split()
+    assert split.rank(score_by_number(None), "validation").tolist() == [1.0, 1.0]  # 3 behind seen 1 and 2; 1 leads
+    assert split.rank(score_by_number(None), "test").tolist() == [1.0, 2.0]  # user 2 has not seen 3
+
+
+def test_a_recorder_notes_scores_clocks_and_the_best(tmp_path):
+    recorder = Recorder(make_split(), "toy")
+    recorder.start()
+    assert recorder.validate(lambda users: torch.arange(5.0).repeat(len(users), 1)) == (
+        pytest.approx(0.5655, abs=1e-4),
+        True,
+    )
+    assert recorder.validate(score_by_number(None)) == (1.0, True)
+    assert recorder.validate(score_by_number(None)) == (1.0, False)
+    assert not recorder.observe(3, 2.0, 0.5, counted=False)
+    assert not recorder.observe(4, 1.0, 0.5)
+    run = recorder.finish(score_by_number, ["numpy"])
+    assert [point.epoch for point in run.curve] == [1, 2, 3, 3, 4]
+    assert [point.counted for point in run.curve] == [True, True, True, False, True]
+    walls = [point.wall_s for point in run.curve]
+    assert walls == sorted(walls)
+    assert run.curve[-1].validation_s >= 1.0
+    assert run.versions == {"numpy": np.__version__}
+    run.save(tmp_path / "run.npz")
+    loaded = Run.load(tmp_path / "run.npz")
+    assert loaded.curve == run.curve
+    assert loaded.scores["test"].tolist() == [[0.0, -1.0, -2.0, -3.0, -4.0]] * 2
+    assert (loaded.versions, loaded.users_per_s) == (run.versions, run.users_per_s)
