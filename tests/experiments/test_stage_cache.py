@@ -37,6 +37,9 @@ UNREAD = {
     "cooccurrence_smoothing": 5,
     "cooccurrence_age_decay": 0.5,
     "system": "UR4RecV2",
+    "text_control": "shuffled",
+    "alignment_weight": 0.5,
+    "load_balance_weight": 0.5,
 }
 """Another value of every field that the first stage is said not to read."""
 
@@ -59,11 +62,9 @@ def digests(inputs, config, tmp_path):
     [
         {"moe_num_proxies": 0},
         {"max_memory_size": 0},
-        {"fusion_method": "weighted"},
         {"retriever_lr": 0.5},
-        {"finetune_lr_scale": 0.5},
-        {"adaptive_min_steps": 3},
-        {"adaptive_switch_threshold": 0.5},
+        {"alignment_weight": 0.5},
+        {"text_control": "shuffled"},
     ],
     ids=str,
 )
@@ -71,6 +72,23 @@ def test_the_first_stage_is_shared_by_what_it_does_not_read(inputs, stage_config
     one, other = (digests(inputs, config, tmp_path) for config in (stage_config, change(stage_config, **fields)))
     assert one[0] == other[0]
     assert not set(one[1:]) & set(other[1:])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"fusion_method": "weighted"},
+        {"retriever_weight": 0},
+        {"cooccurrence_neighbors": 3},
+        {"finetune_lr_scale": 0.5},
+        {"adaptive_min_steps": 3},
+    ],
+    ids=str,
+)
+def test_both_pretraining_stages_are_shared_by_what_only_the_fused_score_reads(inputs, stage_config, tmp_path, fields):
+    one, other = (digests(inputs, config, tmp_path) for config in (stage_config, change(stage_config, **fields)))
+    assert one[:2] == other[:2]
+    assert not set(one[2:]) & set(other[2:])
 
 
 @pytest.mark.parametrize(
@@ -97,8 +115,24 @@ def test_no_field_that_is_left_out_changes_the_first_stage(sequences, stage_conf
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def test_later_stages_read_everything(stage_config):
-    assert stage_settings(SECOND, stage_config) == stage_config.to_dict()
+def test_the_second_stage_leaves_the_fusion_to_the_third(sequences, embeddings, stage_config, tmp_path):
+    """Another fusion, other neighbours: the same weights of both encoders after stage two."""
+    first = tmp_path / "first"
+    run_stage(FIRST, sequences, first, tmp_path / "first_memories", stage_config, device="cpu")
+    unread = stage_config.to_dict().keys() - stage_settings(SECOND, stage_config).keys()
+    plain = change(stage_config, sasrec_dropout=0, moe_dropout=0, id_dropout=0)
+    weights = []
+    for name, config in (("plain", plain), ("changed", change(plain, **{key: UNREAD[key] for key in unread}))):
+        folders = tmp_path / name, tmp_path / f"{name}_memories"
+        run_stage(SECOND, sequences, *folders, config, embeddings, first, tmp_path / "first_memories", "cpu")
+        state = torch.load(tmp_path / name / f"{SECOND}_best.pt", weights_only=True)
+        weights.append({key: value for key, value in state.items() if key.startswith(("sasrec.", "retriever."))})
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_the_last_stages_read_everything(stage_config):
+    assert stage_settings(STAGES[2], stage_config) == stage_settings(STAGES[3], stage_config) == stage_config.to_dict()
 
 
 @pytest.mark.parametrize(

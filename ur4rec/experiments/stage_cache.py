@@ -11,6 +11,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from ur4rec.models.cooccurrence import CooccurrenceConfig
+from ur4rec.models.fusion import FusionConfig
 from ur4rec.models.sasrec import SASRecConfig
 from ur4rec.storage.artifacts import MANIFEST, Manifest, read_artifact, write_text_atomic
 from ur4rec.storage.code_digest import code_digest
@@ -24,10 +26,13 @@ STAGES_FOLDER = "stages"
 """Of an experiment's output; holds the results and their locks."""
 KEY = "key.json"
 DIGEST_LENGTH = 32
-LATER_ONLY = ("retriever_lr", "finetune_lr_scale", "adaptive_")
-"""Beginnings of the training fields that the first stage does not read."""
+FINETUNING = {"finetune_lr_scale", "adaptive_switch_threshold", "adaptive_min_steps"}
+"""Training fields that the two pretraining stages do not read."""
+FUSED = FusionConfig.model_fields.keys() | CooccurrenceConfig.model_fields.keys() | FINETUNING
 ITEM_FACTORS = {"cooccurrence_window", "cooccurrence_gap_decay"}
 """What shapes the item factors that SASRec starts from."""
+RETRIEVER_ONLY = {"retriever_lr", "alignment_weight", "load_balance_weight"}
+"""Training fields that the first stage does not read."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +110,12 @@ def read_inputs(sequences: Path, embeddings: Path, device: str = "auto") -> Stag
 def stage_settings(stage: str, config: StageConfig) -> dict[str, Any]:
     """The fields that a stage and the stages before it read; no other field can change its result."""
     values = config.to_dict()
-    if stage != STAGES[0]:
-        return values
-    read = SASRecConfig.model_fields.keys() | TrainingConfig.model_fields.keys() | ITEM_FACTORS
-    return {name: value for name, value in values.items() if name in read and not name.startswith(LATER_ONLY)}
+    read = set(values)
+    if stage == STAGES[0]:
+        read = set(SASRecConfig.model_fields) | (TrainingConfig.model_fields.keys() - RETRIEVER_ONLY - FINETUNING)
+    elif stage == STAGES[1]:
+        read = set(values) - FUSED
+    return {name: value for name, value in values.items() if name in read | ITEM_FACTORS}
 
 
 def plan_stages(cache: Path, inputs: StageInputs, config: StageConfig, last: str) -> list[CachedStage]:

@@ -31,7 +31,7 @@ class FusionConfig(ConfigSection):
 
     fusion_method: FusionMethod = FusionMethod.ADAPTIVE
     sasrec_weight: float = Field(0.5, ge=0)
-    """Read by `weighted`; where the others start."""
+    """Read by `weighted`; where the others start. A scorer of weight 0 is off, whatever the method."""
     retriever_weight: float = Field(0.5, ge=0)
     cooccurrence_weight: float = Field(0.5, ge=0)
 
@@ -58,7 +58,8 @@ class Fusion(nn.Module):
         if self.method is FusionMethod.WEIGHTED:
             self.register_buffer("weights", torch.tensor(start))
         else:
-            self.log_weights = nn.Parameter(torch.tensor(start).clamp_min(1e-3).log())
+            self.register_buffer("is_on", torch.tensor(start) > 0, persistent=False)
+            self.log_weights = nn.Parameter(torch.where(torch.tensor(start) > 0, torch.tensor(start), 1.0).log())
         if self.method is FusionMethod.ADAPTIVE:
             self.gate = nn.Linear(sasrec_dim + retriever_dim, len(start))
             nn.init.zeros_(self.gate.weight)
@@ -71,11 +72,12 @@ class Fusion(nn.Module):
         if self.method is FusionMethod.WEIGHTED:
             weights = self.get_buffer("weights")
             return weights.expand(*sequence.shape[:-1], len(weights))
-        weights = self.log_weights.exp()
+        is_on = self.get_buffer("is_on")
+        weights = self.log_weights.exp() * is_on
         if self.method is FusionMethod.LEARNED:
             return weights.expand(*sequence.shape[:-1], len(weights))
-        share = torch.softmax(self.gate(torch.cat([sequence, retriever], dim=-1)), dim=-1)
-        return len(weights) * share * weights
+        gate = self.gate(torch.cat([sequence, retriever], dim=-1)).masked_fill(~is_on, torch.finfo(weights.dtype).min)
+        return is_on.sum() * torch.softmax(gate, dim=-1) * weights
 
     def forward(
         self,

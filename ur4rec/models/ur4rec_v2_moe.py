@@ -92,6 +92,12 @@ class Items:
         sides = [] if self.sasrec is None else [self.sasrec]
         return torch.cat(sides if self.retriever is None else [*sides, self.retriever.vectors()], dim=1)
 
+    def described(self) -> Float[Tensor, "C F"]:
+        """Of the retriever, by the text alone; there must be one."""
+        assert self.retriever is not None
+        assert self.retriever.description is not None
+        return self.retriever.description
+
 
 @dataclass(frozen=True)
 class Encoded:

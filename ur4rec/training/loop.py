@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -20,11 +20,11 @@ from ur4rec.data.sequences import Histories
 from ur4rec.evaluation.metrics import metrics_from_ranks
 from ur4rec.evaluation.ranking import rank_users
 from ur4rec.models.cooccurrence import CooccurrenceConfig, NeighborTables, to_logits
-from ur4rec.models.ur4rec_v2_moe import Encoded, Part, UR4RecV2MoE, Window
+from ur4rec.models.ur4rec_v2_moe import Encoded, Items, Part, UR4RecV2MoE, Window
 from ur4rec.models.user_memory import MemoryState
 from ur4rec.training.calibration import fit_log_temperature
 from ur4rec.training.cooccurrence import fit_fold_tables, user_folds
-from ur4rec.training.losses import catalogue_cross_entropy, sampled_cross_entropy, scored_cross_entropy
+from ur4rec.training.losses import catalogue_cross_entropy, load_balance, sampled_cross_entropy, scored_cross_entropy
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.windows import Epoch, batches, sample_epoch
 
@@ -51,6 +51,11 @@ class TrainingConfig(ConfigSection):
     """Of the averaged weights that are evaluated and kept; 0 keeps the last ones."""
     random_window_share: float = Field(0.5, ge=0, le=1)
     shuffle_ties: bool = True
+    alignment_weight: float = Field(0.0, ge=0)
+    """Of a second loss of the retriever, in which every item is its text alone: it aligns what a user wants with what
+    the texts say, so that an item without interactions can be found."""
+    load_balance_weight: float = Field(0.0, ge=0)
+    """Of a loss that grows when the router prefers some experts to others."""
     num_negatives: int = Field(0, ge=0)
     """0: softmax over the whole catalogue at every position; otherwise over this many shared negatives."""
     adaptive_switch_threshold: float = Field(0.01, ge=0)
@@ -216,11 +221,24 @@ class Trainer:
             return self._sampled_loss(window, targets, state)
         items = self.model.items(part, drop_ids=True)
         encoded = self.model.encode(window, state, part, items)
-        users = self.model.user_vectors(encoded, part)
+        users, valid = self.model.user_vectors(encoded, part), targets > 0
+        extra = self._balance_loss(encoded, valid)
+        if self._aligns(items):
+            given = self.model.user_vectors(encoded, Part.RETRIEVER)[valid], items.described(), targets[valid]
+            extra = extra + self.config.alignment_weight * catalogue_cross_entropy(*given)
         if self.tables is None:
-            return catalogue_cross_entropy(users[targets > 0], items.vectors(), targets[targets > 0])
+            return extra + catalogue_cross_entropy(users[valid], items.vectors(), targets[valid])
         raw_scores = self._cooccurrence(window, None)
-        return scored_cross_entropy(users, items.vectors(), self._factors(encoded), targets, raw_scores)
+        return extra + scored_cross_entropy(users, items.vectors(), self._factors(encoded), targets, raw_scores)
+
+    def _aligns(self, items: Items) -> bool:
+        has_text = items.retriever is not None and items.retriever.description is not None
+        return has_text and self.config.alignment_weight > 0
+
+    def _balance_loss(self, encoded: Encoded, valid: Bool[Tensor, "B L"]) -> Tensor:
+        if encoded.expert_weights is None or not self.config.load_balance_weight:
+            return torch.zeros((), device=self.device)
+        return self.config.load_balance_weight * load_balance(encoded.expert_weights, valid)
 
     def _sampled_loss(self, window: Window, targets: Int[Tensor, "B L"], state: MemoryState | None) -> Tensor:
         """The catalogue of a step is what the step names: inputs, targets and negatives."""
@@ -233,12 +251,16 @@ class Trainer:
         items = self.model.items(part, rows, drop_ids=True)
         encoded = self.model.encode(replace(window, items=item_rows.view_as(targets)), state, part, items)
         users, vectors, valid = self.model.user_vectors(encoded, part), items.vectors(), targets > 0
-        given = None
+        positives, given = target_rows.view_as(targets)[valid], None
+        extra = self._balance_loss(encoded, valid)
+        if self._aligns(items):
+            aligned = self.model.user_vectors(encoded, Part.RETRIEVER)[valid], items.described(), positives, negatives
+            extra = extra + self.config.alignment_weight * sampled_cross_entropy(*aligned, size)
         if self.tables is not None:
             columns = drawn.new_zeros(size + 1).scatter_(0, rows, torch.arange(len(rows), device=self.device))
             logits = torch.stack([to_logits(raw) for raw in self._cooccurrence(window, columns)], dim=1)
             given = logits[valid] * self._factors(encoded)[valid][:, None]
-        return sampled_cross_entropy(users[valid], vectors, target_rows.view_as(targets)[valid], negatives, size, given)
+        return extra + sampled_cross_entropy(users[valid], vectors, positives, negatives, size, given)
 
     def _cooccurrence(self, window: Window, columns: Tensor | None) -> Iterator[Tensor]:
         assert self.model.cooccurrence is not None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -153,3 +153,19 @@ def sampled_cross_entropy(
     logits = torch.cat([positive, others], dim=1)
     loss: Tensor = functional.cross_entropy(logits, torch.zeros_like(targets))
     return loss
+
+
+def load_balance(expert_weights: Float[Tensor, "B L X"], valid: Bool[Tensor, "B L"]) -> Float[Tensor, ""]:
+    """Squared coefficient of variation of the experts' mean weights; 0 when all are used alike.
+
+    Shazeer et al. 2017, "Outrageously Large Neural Networks", §4; an expert's mean is over the positions where it has
+    something to read, and one that never has is left out.
+
+    Args:
+        expert_weights: Of the router.
+        valid: Positions that count.
+    """
+    weights = expert_weights[valid]
+    present = (weights > 0).sum(dim=0)
+    mean = (weights.sum(dim=0) / present.clamp_min(1))[present > 0]
+    return mean.var(correction=0) / mean.mean().square().clamp_min(torch.finfo(mean.dtype).tiny)

@@ -18,14 +18,13 @@ from ur4rec.models.cooccurrence import CooccurrenceConfig
 from ur4rec.models.ur4rec_v2_moe import ModelConfig, Part, System, UR4RecV2MoE
 from ur4rec.progress import report
 from ur4rec.storage.artifacts import write_artifact
-from ur4rec.text.embeddings import load_embeddings
+from ur4rec.text.embeddings import TextEmbeddings, load_embeddings
 from ur4rec.training.checkpoints import (
     FINAL_MEMORIES,
     FINAL_MODEL,
     HISTORY,
     CheckpointError,
     best_file,
-    load_model,
     load_state,
     memories_file,
     resolve_device,
@@ -35,6 +34,7 @@ from ur4rec.training.cooccurrence import count_pairs, fit_table, item_factors
 from ur4rec.training.loop import StagePlan, StageRecord, Trainer, TrainingConfig, deterministic
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stage_names import STAGES
+from ur4rec.training.text_controls import TextControl, control_text
 
 SASREC = ("sasrec.", "fusion.sasrec_log_temperature")
 RETRIEVER = ("retriever.", "fusion.retriever_log_temperature")
@@ -54,6 +54,9 @@ PLANS = {
 
 class StageConfig(ModelConfig, TrainingConfig):
     """Everything a stage reads."""
+
+    text_control: TextControl = TextControl.NONE
+    """What the retriever is given instead of the texts' meaning; read by the second stage."""
 
 
 @dataclass(frozen=True)
@@ -130,21 +133,45 @@ def _plan(stage: str, previous_checkpoint: Path | None) -> StagePlan:
 def _begin(
     data: Sequences, config: StageConfig, embeddings: Path | None, previous: Path | None, stage: str
 ) -> UR4RecV2MoE:
-    if previous is not None and stage != STAGES[1]:
-        return load_model(previous)  # verified as an input of the new artifact
     model = UR4RecV2MoE(data.num_items, data.num_users, config.narrow(ModelConfig))
+    if stage == STAGES[3]:
+        assert previous is not None
+        _take(model, previous, STAGES[2])
+        return model
     counts = count_pairs(data.histories("validation"), data.num_items, config.narrow(CooccurrenceConfig))
     _add_statistics(model, data, counts, config)
     if previous is None:
         _start_sasrec(model, counts, config)
+    elif stage == STAGES[1]:
+        _take(model, previous, STAGES[0], SASREC)
+        _start_retriever(model)
+        assert embeddings is not None
+        _add_text(model, control_text(load_embeddings(embeddings), config.text_control, config.seed), data.num_users)
     else:
-        _take_sasrec(model, load_state(previous, STAGES[0]))
-    if embeddings is not None:
-        text = load_embeddings(embeddings)
-        arrays = text.item_descriptions, text.sentences, text.offsets, text.snapshots
-        tensors = [torch.from_numpy(array.copy()) for array in arrays]
-        model.retriever.encoder.text.fill(tensors[0], tensors[1], tensors[2], tensors[3], data.num_users)
+        _take(model, previous, STAGES[1], (*SASREC, *RETRIEVER))
     return model
+
+
+def _take(model: UR4RecV2MoE, previous: Path, stage: str, prefixes: tuple[str, ...] = ("",)) -> None:
+    """Weights of the stage before, as far as they begin with a prefix; the rest begins here."""
+    state = {name: value for name, value in load_state(previous, stage).items() if name.startswith(prefixes)}
+    wanted = {name for name in model.state_dict() if name.startswith(prefixes)}
+    differing = sorted(wanted ^ state.keys())
+    try:
+        model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        differing = str(error).splitlines()[1:]
+    if differing:
+        raise CheckpointError(
+            f"{previous / best_file(stage)}: {differing[0].strip()}: is not of the configured shape; "
+            "use the configuration of the stages before, or train them again"
+        )
+
+
+def _add_text(model: UR4RecV2MoE, text: TextEmbeddings, num_users: int) -> None:
+    arrays = text.item_descriptions, text.sentences, text.offsets, text.snapshots
+    tensors = [torch.from_numpy(array.copy()) for array in arrays]
+    model.retriever.encoder.text.fill(tensors[0], tensors[1], tensors[2], tensors[3], num_users)
 
 
 @torch.no_grad()
@@ -164,11 +191,11 @@ def _start_sasrec(model: UR4RecV2MoE, counts: csr_array, config: StageConfig) ->
 
 
 @torch.no_grad()
-def _take_sasrec(model: UR4RecV2MoE, state: dict[str, torch.Tensor]) -> None:
-    model.load_state_dict({name: value for name, value in state.items() if name.startswith(SASREC)}, strict=False)
+def _start_retriever(model: UR4RecV2MoE) -> None:
+    """The retriever begins with what SASRec knows about the items."""
     assert model.sasrec is not None
     learned, target = model.sasrec.item_vectors(), model.retriever.encoder.item_embedding.weight
-    if learned.shape == target.shape:  # the retriever starts from what SASRec knows about the items
+    if learned.shape == target.shape:
         target.copy_(learned)
 
 

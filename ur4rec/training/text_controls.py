@@ -1,0 +1,55 @@
+"""Controls for the claim that the texts' meaning helps: the same statistics without the meaning.
+
+N items, Q sentences, T text width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+
+import numpy as np
+
+from ur4rec.text.embeddings import TextEmbeddings
+
+
+class TextControl(StrEnum):
+    """What stands in for the text embeddings."""
+
+    NONE = "none"
+    SHUFFLED = "shuffled"
+    """Every item has another item's text, every sentence of a user is another sentence."""
+    RANDOM = "random"
+    """Gaussian vectors with the mean and the covariance of the true ones."""
+
+
+def control_text(text: TextEmbeddings, control: TextControl, seed: int) -> TextEmbeddings:
+    """The embeddings that a control gives to the retriever; who has how many texts, and since when, is unchanged.
+
+    Args:
+        text: True embeddings.
+        control: Which control; `none` returns them as they are.
+        seed: Of the permutation or the random vectors.
+    """
+    if control is TextControl.NONE:
+        return text
+    generator = np.random.default_rng(seed)
+    replaced = _permute if control is TextControl.SHUFFLED else _resample
+    descriptions = np.zeros_like(text.item_descriptions)
+    descriptions[1:] = replaced(text.item_descriptions[1:], generator)
+    return replace(text, item_descriptions=descriptions, sentences=replaced(text.sentences, generator))
+
+
+def _permute(vectors: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    permuted: np.ndarray = vectors[generator.permutation(len(vectors))]
+    return permuted
+
+
+def _resample(vectors: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    if not len(vectors):
+        return vectors
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    _, singular, directions = np.linalg.svd(vectors - mean, full_matrices=False)
+    noise = generator.standard_normal((len(vectors), len(singular))) * singular / len(vectors) ** 0.5
+    resampled: np.ndarray = (mean + noise @ directions).astype(vectors.dtype)
+    return resampled
