@@ -5,11 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ur4rec.data.sequences import Histories
 from ur4rec.text.imports import TextImportError, import_items, import_users, read_text_json
 
 ITEM_IDS = ("", "1", "2", "03")
 USER_IDS = ("", "anna", "7", "ünal")
-PREFIXES = np.array([0, 20, 12, 5])
+LENGTHS = [0, 20, 12, 5]
+PREFIXES = Histories(np.cumsum([0, *LENGTHS]), np.ones(37, dtype=np.int64), np.arange(37))
 
 
 def test_items_are_matched_by_their_original_ids(write_json) -> None:
@@ -33,6 +35,17 @@ def test_user_parquet_keeps_its_as_of(tmp_path: Path) -> None:
     assert imported.points.tolist() == [[2, 10], [2, 12]]
     assert imported.texts == ["early", "late"]
     assert (imported.num_unknown, imported.as_of_declared) == (1, True)
+
+
+def test_a_text_from_inside_a_group_of_equal_timestamps_counts_from_its_end(tmp_path: Path) -> None:
+    times = np.arange(37)
+    times[20 + 9 : 20 + 12] = 29  # the second user's interactions 9, 10 and 11
+    path = tmp_path / "users.parquet"
+    frame = pd.DataFrame({"text": ["before", "inside", "newest"], "as_of": [9, 10, 11], "user_id": [7, 7, 7]})
+    frame.to_parquet(path)
+    imported = import_users(path, USER_IDS, Histories(PREFIXES.offsets, PREFIXES.items, times))
+    assert imported.points.tolist() == [[2, 9], [2, 12]]
+    assert imported.texts == ["before", "newest"]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def generate_text(
     data = load_sequences(Path(sequences))
     histories = data.histories("validation")
     items = import_items(files["item_text"], data.item_ids) if item_text else None
-    users = import_users(files["user_text"], data.user_ids, histories.lengths) if user_text else None
+    users = import_users(files["user_text"], data.user_ids, histories) if user_text else None
     with write_artifact(output, PRODUCER, config, {"sequences": Path(sequences), **files}) as writer:
         provider = create_provider(config)
         requests = build_item_requests(data.items)

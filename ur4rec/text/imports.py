@@ -13,6 +13,8 @@ import pandas as pd
 from jaxtyping import Int
 
 from ur4rec.columns import AS_OF, TEXT, USER_ID
+from ur4rec.data.sequences import Histories
+from ur4rec.text.snapshots import move_to_group_ends
 
 
 class TextImportError(ValueError):
@@ -57,16 +59,17 @@ def import_items(path: Path, item_ids: Sequence[str]) -> ImportedItems:
     return ImportedItems(known, len(texts) - len(known))
 
 
-def import_users(path: Path, user_ids: Sequence[str], prefix_lengths: Int[np.ndarray, "U1"]) -> ImportedUsers:
+def import_users(path: Path, user_ids: Sequence[str], histories: Histories) -> ImportedUsers:
     """Reads `{original id: text}`, or a parquet with `user_id, as_of, text`.
 
     A JSON file does not say what its texts were written from: they count as written from the whole training
-    prefix, which nobody can verify.
+    prefix, which nobody can verify. An `as_of` inside a group of equal timestamps moves to the group's end, as those of
+    our own texts do: training gives the group another order. Of texts that meet there the newest stays.
 
     Args:
         path: JSON or parquet file, told apart by its suffix.
         user_ids: User index → original id; position 0 is padding.
-        prefix_lengths: User index → interactions in the training prefix.
+        histories: The training prefix of every user.
 
     Raises:
         TextImportError: The file is unreadable, holds something else, nothing for these users, or an `as_of`
@@ -87,9 +90,11 @@ def import_users(path: Path, user_ids: Sequence[str], prefix_lengths: Int[np.nda
     num_unknown = table.loc[users.isna(), USER_ID].nunique()
     declared = AS_OF in table
     if not declared:
-        known[AS_OF] = prefix_lengths[known["user"]]
-    _check_prefixes(path, known, prefix_lengths)
+        known[AS_OF] = histories.lengths[known["user"]]
+    _check_prefixes(path, known, histories.lengths)
     known = known.sort_values(["user", AS_OF])
+    known[AS_OF] = move_to_group_ends(known[["user", AS_OF]].to_numpy(np.int64), histories)[:, 1]
+    known = known.drop_duplicates(["user", AS_OF], keep="last")
     return ImportedUsers(known[["user", AS_OF]].to_numpy(np.int64), known[TEXT].tolist(), num_unknown, declared)
 
 

@@ -34,13 +34,27 @@ def compute_grid(histories: Histories, base: int) -> Int[np.ndarray, "P 2"]:
         levels += lengths >= size
     users = np.repeat(np.arange(len(lengths), dtype=np.int64), levels)
     level = np.arange(len(users)) - np.repeat(np.cumsum(levels) - levels, levels)
-    starts = histories.offsets[users]
-    ends = _find_group_ends(histories)
-    as_of = ends[np.searchsorted(ends, starts + (base << level))] - starts
-    points = np.stack([users, as_of], axis=1)
+    points = move_to_group_ends(np.stack([users, base << level], axis=1), histories)
     is_new = np.ones(len(points), dtype=bool)
     is_new[1:] = (points[1:] != points[:-1]).any(axis=1)
     return points[is_new]
+
+
+def move_to_group_ends(points: Int[np.ndarray, "P 2"], histories: Histories) -> Int[np.ndarray, "P 2"]:
+    """Points inside a group of equal timestamps, at the group's end; the others as they are.
+
+    Args:
+        points: User index and `as_of`, at most the length of the user's history.
+        histories: The training prefix of every user.
+
+    >>> histories = Histories(np.array([0, 0, 4]), np.array([5, 7, 6, 8]), np.array([10, 20, 20, 30]))
+    >>> move_to_group_ends(np.array([[1, 1], [1, 2], [1, 3]]), histories).tolist()
+    [[1, 1], [1, 3], [1, 3]]
+    """
+    starts = histories.offsets[points[:, 0]]
+    ends = _find_group_ends(histories)
+    as_of = ends[np.searchsorted(ends, starts + points[:, 1])] - starts
+    return np.stack([points[:, 0], as_of], axis=1)
 
 
 def _double(size: int, longest: int) -> Iterator[int]:
