@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ur4rec.config_section import ConfigError
+from ur4rec.models import ur4rec_v2_moe
 from ur4rec.models.cooccurrence import NeighborTables
 from ur4rec.models.fusion import FusionMethod
 from ur4rec.models.retriever_moe_memory import MemoryConfig, UpdateTrigger
@@ -203,6 +204,16 @@ def test_public_interface(tmp_path, window):
         decay_factor=0.9,
     )
     assert config.max_memory_size == 15
+
+
+def test_many_users_are_updated_at_once(monkeypatch):
+    models = [make(), make()]
+    users, given = torch.tensor([4, 1, 3]), torch.randn(3, 8)
+    models[0].update_memory(users, given, force=True)
+    monkeypatch.setattr(ur4rec_v2_moe, "USERS_AT_ONCE", 2)
+    models[1].update_memory(users, given, force=True)
+    assert models[0].retriever.memory.memory_size.tolist() == [0, 1, 0, 1, 1]
+    assert torch.allclose(*(model.retriever.memory.history for model in models), atol=1e-6)
 
 
 def test_memories_of_another_shape_are_refused(tmp_path):

@@ -25,6 +25,8 @@ def test_statistics_count_users_with_at_least_one_update(bundle):
     numbers = memory_statistics(bundle).numbers
     assert numbers["total_users"] == 30
     assert numbers["users_with_memory"] == used.sum()
+    assert numbers["bytes_per_user"] == 4 * 3 * 16 + 4 * 16 + 4 * 8  # slots, pending sum, counters
+    assert numbers["total_bytes"] == 31 * numbers["bytes_per_user"]
     assert numbers["avg_interaction_count"] == pytest.approx(state["absorbed"][used].double().mean().item())
 
 

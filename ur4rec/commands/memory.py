@@ -1,4 +1,4 @@
-"""`ur4rec memory`: stats, show."""
+"""`ur4rec memory`: stats, show, diff."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ memory_app = typer.Typer(help="Look into the memories of the users.", no_args_is
 
 @memory_app.command()
 def stats(model: ModelOption = DEFAULT_MODEL, tracking_uri: TrackingOption = None) -> None:
-    """How many users have a memory, and how much it holds.
+    """How many users have a memory, how much it holds, and the bytes it takes.
 
     A registered model has read every interaction, a folder of trained outputs the training interactions. The numbers
     in results.json lie in between: there each user's memory stands before the test target.
@@ -69,6 +69,44 @@ def show_user(
     show(f"last update: {report.last_update}")
     rows = zip(range(len(report.norms)), report.norms, report.similarities, strict=True)
     show_table("slots, newest first", ("slot", "norm", "cosine with the newest"), rows)
+
+
+@memory_app.command()
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help="models:/NAME@ALIAS, a bundle or a folder of outputs.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The same; what is compared with A.")],
+    top: Annotated[int, typer.Option(min=0, help="Users to name that moved most.")] = 10,
+    sequences: TrainedSequencesOption = None,
+    sequences_b: Annotated[
+        Path | None, typer.Option(help="The same for B, where it is another.", exists=True, file_okay=False)
+    ] = None,
+    tracking_uri: TrackingOption = None,
+) -> None:
+    """What happened to the memories from A to B, and whose moved most.
+
+    States are compared where both have the same weights, as before and after more interactions. Two trainings have
+    unrelated latent spaces; between them there are counts only.
+
+    For example:
+
+        ur4rec memory diff models:/ur4rec@champion models:/ur4rec@challenger
+
+        ur4rec memory diff outputs/ur4rec_moe models:/ur4rec@challenger --sequences outputs/sequences
+    """
+    from ur4rec.registry.memory_diff import compare_memories
+
+    with _open_folder(first, tracking_uri) as folder, _open_folder(second, tracking_uri) as other:
+        report = compare_memories(folder, other, (sequences, sequences_b or sequences), top)
+    for name, model, read_up_to in zip("AB", (first, second), report.read_up_to, strict=True):
+        show(f"{name}: {model}, after {read_up_to}")
+    if not report.by_id:
+        show("users are matched by index: their ids are not known; name the data with --sequences")
+    if not report.comparable:
+        show("the weights differ: two trainings have unrelated latent spaces, so there are counts only")
+    show_table("memories, from A to B", ("what", "value"), report.numbers.items())
+    if report.most_moved:
+        rows = [(one.user_id, one.cosine, one.interactions, one.updates) for one in report.most_moved]
+        show_table("moved most", ("user", "cosine of A and B", "interactions more", "updates more"), rows)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Dimensions: B users, L positions, C candidates, D width of SASRec, F width of th
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +20,7 @@ from ur4rec.models.fusion import Fusion, FusionConfig
 from ur4rec.models.retriever_moe_memory import RetrieverMoEMemory
 from ur4rec.models.sasrec import SASRec, SASRecConfig, align_left
 from ur4rec.models.text_preference_retriever_moe import Expert, ItemSide, RetrieverConfig
-from ur4rec.models.user_memory import STATE_FIELDS, MemoryConfig, MemoryState
+from ur4rec.models.user_memory import STATE_FIELDS, USERS_AT_ONCE, MemoryConfig, MemoryState
 
 
 class Part(StrEnum):
@@ -268,8 +269,11 @@ class UR4RecV2MoE(nn.Module):
     ) -> None:
         """Folds a representation (a mean item vector) into the memories, where the trigger fires or `force`."""
         memory = self.retriever.memory
-        if memory is not None:
-            memory.store(user_ids, memory.force_update(memory.stored_state(user_ids), representation, force))
+        if memory is None:
+            return
+        parts = (torch.split(tensor, USERS_AT_ONCE) for tensor in (user_ids, representation))
+        for users, given in zip(*parts, strict=True):
+            memory.store(users, memory.force_update(memory.stored_state(users), given, force))
 
     def get_memory_stats(self) -> dict[str, float]:
         """Users, users with a memory, and their mean slots in use and interactions read."""
@@ -288,21 +292,41 @@ class UR4RecV2MoE(nn.Module):
         return {} if memory is None else {name: getattr(memory, name) for name in STATE_FIELDS}
 
     def save_memories(self, path: str | Path) -> None:
-        """Writes `memory_tensors` to a file."""
-        torch.save(self.memory_tensors(), path)
+        """Writes `memory_tensors` to a file that appears complete or not at all.
+
+        It may be the file they are mapped from.
+        """
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:  # given a path, torch would write its name into the file
+                torch.save(self.memory_tensors(), file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def load_memories(self, path: str | Path) -> None:
         """Reads what `save_memories` wrote.
 
+        On the CPU the state stays in the file until it is read: the pages are mapped, and what is written to them
+        later is private to this process.
+
         Raises:
             ValueError: The file holds other tensors than this model's memory; names the first that differs.
         """
-        loaded = torch.load(path, weights_only=True, map_location=self.device)
-        for name, tensor in self.memory_tensors().items():
+        loaded = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
+        expected = self.memory_tensors()
+        for name, tensor in expected.items():
             if name not in loaded or loaded[name].shape != tensor.shape:
                 found = tuple(loaded[name].shape) if name in loaded else "nothing"
                 raise ValueError(f"{path}: {name}: expected shape {tuple(tensor.shape)}, found {found}")
-            tensor.copy_(loaded[name])
+            if loaded[name].dtype != tensor.dtype:
+                raise ValueError(f"{path}: {name}: expected {tensor.dtype}, found {loaded[name].dtype}")
+        for name in expected:
+            loaded[name][0] = 0  # nobody's, and what unknown users begin with
+            setattr(self.retriever.memory, name, loaded[name].to(self.device))
 
 
 def _explain(encoded: Encoded, last: Int[Tensor, "B"]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
@@ -27,7 +28,12 @@ class UpdateTrigger(StrEnum):
 
 
 class MemoryConfig(ConfigSection):
-    """Shape of the memory and when it is updated."""
+    """Shape of the memory and when it is updated.
+
+    A user takes `4·M·E + 4·D + 32` bytes, in memory and in the file: `max_memory_size` states of width `memory_dim`,
+    the pending sum of the retriever's width, four counters. With the defaults that is 2,848 bytes; 2.8 GB for a million
+    users.
+    """
 
     memory_dim: int = Field(64, ge=1)
     max_memory_size: int = Field(10, ge=0)
@@ -67,6 +73,9 @@ class MemoryState:
         return (getattr(self, field.name) for field in fields(self))
 
 
+USERS_AT_ONCE = 2048
+"""Users replayed or updated together: with the default widths their states stay in the cache and in memory that the
+process already has, which makes it three times faster than all users at once."""
 STATE_FIELDS = tuple(field.name for field in fields(MemoryState))
 
 
@@ -95,8 +104,8 @@ class UserMemory(nn.Module):
         self.cell = nn.GRUCell(config.memory_dim, config.memory_dim)
         decay = config.decay_factor ** torch.arange(max(config.max_memory_size, 1), dtype=torch.float32)
         self.register_buffer("decay", decay, persistent=False)
-        for name, tensor in zip(STATE_FIELDS, self.empty_state(num_users + 1).tensors(), strict=True):
-            self.register_buffer(name, tensor, persistent=False)
+        for name, row in zip(STATE_FIELDS, self.empty_state(1).tensors(), strict=True):
+            self.register_buffer(name, _untouched_zeros(num_users + 1, row), persistent=False)
 
     def empty_state(self, batch: int) -> MemoryState:
         """State of users who have done nothing."""
@@ -109,9 +118,8 @@ class UserMemory(nn.Module):
     def stored_state(self, user_ids: Int[Tensor, "B"]) -> MemoryState:
         """State of known users; a user outside 1..U gets an empty one of their own."""
         known = (user_ids > 0) & (user_ids < len(self.absorbed))
-        rows = torch.where(known, user_ids, 0)
-        stored = MemoryState(*(getattr(self, name)[rows] for name in STATE_FIELDS))
-        return _select(known, stored, self.empty_state(len(user_ids)))
+        rows = torch.where(known, user_ids, 0)  # row 0 stays empty
+        return MemoryState(*(getattr(self, name)[rows] for name in STATE_FIELDS))
 
     def store(self, user_ids: Int[Tensor, "B"], state: MemoryState) -> None:
         """Keeps the state of known users; others are ephemeral and dropped."""
@@ -189,8 +197,22 @@ class UserMemory(nn.Module):
             starts: First row of each user in `items`.
             lengths: Interactions to read.
         """
-        order = lengths.argsort(descending=True, stable=True)
-        starts, lengths = starts[order], lengths[order]
+        state = self.empty_state(len(lengths))
+        for users in torch.split(lengths.argsort(descending=True, stable=True), USERS_AT_ONCE):
+            part = self._replay_few(item_vectors, items, timestamps, starts[users], lengths[users])
+            for whole, few in zip(state.tensors(), part.tensors(), strict=True):
+                whole[users] = few
+        return state
+
+    def _replay_few(
+        self,
+        item_vectors: Float[Tensor, "N1 D"],
+        items: Int[Tensor, "R"],
+        timestamps: Int[Tensor, "R"],
+        starts: Int[Tensor, "B"],
+        lengths: Int[Tensor, "B"],
+    ) -> MemoryState:
+        """`replay` of users who come with the longest history first."""
         longest = int(lengths[0]) if len(lengths) else 0
         still_active = torch.bincount(lengths, minlength=longest + 1).flip(0).cumsum(0).flip(0)
         state = self.empty_state(len(lengths))
@@ -206,17 +228,24 @@ class UserMemory(nn.Module):
             for whole, part in zip(state.tensors(), head.tensors(), strict=True):
                 if part.data_ptr() != whole.data_ptr():
                     whole[:count] = part
-        inverse = order.argsort()
-        return state.map(lambda tensor: tensor[inverse])
+        return state
 
     @torch.no_grad()
     def force_update(self, state: MemoryState, representation: Float[Tensor, "B D"], force: bool) -> MemoryState:
-        """Puts a representation in place of the pending mean and updates where forced or triggered."""
+        """Updates with a representation in place of the pending mean, where forced or triggered; else nothing changes.
+
+        No time passes, so `time_based` does not trigger.
+        """
         count = state.interaction_count.clamp_min(1)
         pending = replace(state, interaction_count=count, pending_sum=representation * count[:, None])
         everyone = torch.ones_like(count, dtype=torch.bool)
         triggered = everyone if force else self._triggered(pending, state.last_update_s)
-        return self._update(pending, state.last_update_s, triggered)
+        kept = replace(
+            state,
+            interaction_count=torch.where(triggered, count, state.interaction_count),
+            pending_sum=torch.where(triggered[:, None], pending.pending_sum, state.pending_sum),
+        )
+        return self._update(kept, state.last_update_s, triggered)
 
     def _triggered(self, state: MemoryState, timestamps: Int[Tensor, "B"]) -> Bool[Tensor, "B"]:
         match self.config.update_trigger:
@@ -254,6 +283,7 @@ class UserMemory(nn.Module):
         )
 
 
-def _select(condition: Bool[Tensor, "B"], first: MemoryState, second: MemoryState) -> MemoryState:
-    pairs = zip(first.tensors(), second.tensors(), strict=True)
-    return MemoryState(*(torch.where(condition.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in pairs))
+def _untouched_zeros(num_rows: int, row: Tensor) -> Tensor:
+    """Zeros whose memory the system hands out page by page as it is written; `torch.zeros` writes all of it."""
+    zeros = np.zeros((num_rows, *row.shape[1:]), np.float32 if row.is_floating_point() else np.int64)
+    return torch.from_numpy(zeros).to(row.device)

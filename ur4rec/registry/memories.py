@@ -1,4 +1,4 @@
-"""A look into saved memories: all users in four numbers, one user in detail."""
+"""A look into saved memories: all users in a few numbers, one user in detail."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from ur4rec.data.sequences import USER_MAP
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.registry.served_model import MEMORIES
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.training.checkpoints import FINAL_MEMORIES, load_model
@@ -52,11 +53,11 @@ class UserMemoryReport:
 
 
 def memory_statistics(folder: Path) -> MemoryStatistics:
-    """`UR4RecV2MoE.get_memory_stats()` of a bundle or a folder of outputs."""
+    """`UR4RecV2MoE.get_memory_stats()` of a bundle or a folder of outputs, and the bytes that the state takes."""
     memories = find_memories(Path(folder))
     model = load_model(Path(folder))
     model.load_memories(memories)
-    return MemoryStatistics(READ_UP_TO[memories.name], model.get_memory_stats())
+    return MemoryStatistics(READ_UP_TO[memories.name], model.get_memory_stats() | _count_bytes(model))
 
 
 def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> UserMemoryReport:
@@ -73,7 +74,7 @@ def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> 
     """
     user = _find_user(Path(folder), user_id, sequences)
     memories = find_memories(Path(folder))
-    state = torch.load(memories, weights_only=True)
+    state = torch.load(memories, weights_only=True, mmap=True)
     if not state:
         raise MemoryLookupError(f"{folder}: the model was trained without memory (max_memory_size: 0)")
     size = int(state["memory_size"][user])
@@ -96,6 +97,12 @@ def find_memories(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise ArtifactError(f"{folder}: not found, or holds neither {MEMORIES} nor {FINAL_MEMORIES}; train the model first")
+
+
+def _count_bytes(model: UR4RecV2MoE) -> dict[str, float]:
+    tensors = model.memory_tensors().values()
+    per_user = sum(tensor[0].nbytes for tensor in tensors)
+    return {"bytes_per_user": float(per_user), "total_bytes": float(sum(tensor.nbytes for tensor in tensors))}
 
 
 def _find_user(folder: Path, user_id: str, sequences: Path | None) -> int:
