@@ -18,6 +18,7 @@ from ur4rec.registry.tracking import ENVIRONMENT, TRACKING_URI, public_uri
 from ur4rec.storage.artifacts import sha256_file
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.text.config import EncodeConfig, TextConfig
+from ur4rec.training.stage_names import STAGES
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -34,6 +35,10 @@ CODE = {
 
 class DataNotFoundError(ValueError):
     """Neither the name of a data set nor a path."""
+
+
+class StagesError(ValueError):
+    """A system that cannot go through the four tasks of the pipeline."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +89,32 @@ def locate_data(data: str) -> Path:
     return Path(data).absolute()
 
 
+def check_system(config: Config) -> None:
+    """Checks that the system has every stage that the pipeline has a task for.
+
+    Raises:
+        StagesError: It has not; names the stages it has and what trains it.
+    """
+    from ur4rec.training.stages import stages_of
+
+    stages = stages_of(config)
+    if stages != STAGES:
+        raise StagesError(
+            f"system: {config.system}: has the stages {', '.join(stages)} only, and the pipeline runs all of "
+            f"{', '.join(STAGES)}; train it with `ur4rec train`"
+        )
+
+
 def build_arguments(config: Config, inputs: Inputs, device: str, tracking: Tracking) -> dict[str, Any]:
     """Every parameter of the pipeline; equal arguments mean equal results.
 
     Raises:
         DataError: An input file is missing.
+        StagesError: The system lacks a stage.
     """
     from ur4rec.training.stages import StageConfig
 
+    check_system(config)
     files = list(find_inputs(inputs.interactions, inputs.items).values())
     texts = [path for path in (inputs.item_text, inputs.user_text) if path]
     digests = {name: code_digest(*modules) for name, modules in CODE.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.arguments import Inputs, Tracking, build_arguments, locate_data
+from pipelines.arguments import Inputs, Tracking, build_arguments, check_system, locate_data
 from pipelines.compilation import PIPELINE_FILE, is_current
 from pipelines.local_run import LocalRun
 from ur4rec.commands.console import read_config, show
@@ -38,11 +38,12 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
     """Reads the configuration, gets the data and digests everything that the tasks depend on.
 
     Raises:
-        ValueError: Typed: the configuration, the device, the data or the compiled pipeline cannot be used.
+        ValueError: Typed: the configuration, the system, the device, the data or the compiled pipeline cannot be used.
     """
     if not is_current(PIPELINE_FILE):
         show(f"note: {PIPELINE_FILE} is older than its sources and runs as it is; python -m pipelines compile")
     config = _read_config(options)
+    check_system(config)
     _check_device(options.device)
     inputs = Inputs(
         interactions=locate_data(options.data or DEFAULT_DATA),

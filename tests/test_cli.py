@@ -36,18 +36,23 @@ COMMANDS = [
     ["data"],
     ["data", "fetch"],
     ["data", "preprocess"],
+    ["data", "import-legacy"],
     ["data", "show"],
     ["text"],
     ["text", "generate"],
     ["text", "encode"],
     ["train"],
     ["evaluate"],
+    ["ablate"],
+    ["tune"],
     ["register"],
     ["recommend"],
     ["memory"],
     ["memory", "stats"],
     ["memory", "show"],
+    ["memory", "diff"],
 ]
+ALONE = ["--set", "system=UR4RecMoEMemory"]
 runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 
 
@@ -140,9 +145,9 @@ def test_every_config_option_lists_the_shipped_files():
     assert names == {"toy", "ur4rec_moe_100k"}
     texts = [run(*command, "--help") for command in COMMANDS] + [run("--help", application=script)]
     texts = [text for text in texts if "--config" in text]
-    assert len(texts) == 7
+    assert len(texts) == 9
     for text in texts:
-        assert all(name in text.split("--config")[1] for name in names)
+        assert all(name in text.split("--config")[-1] for name in names)
 
 
 def test_preprocess_tells_what_was_left_out_and_what_is_kept(steps):
@@ -285,6 +290,10 @@ def test_script_with_the_old_options_leaves_the_eleven_files(folder, tmp_path):
         (["train", "."], "EMBEDDINGS: missing"),
         (["train", ".", ".", "--stage", "end_to_end"], "--previous: missing"),
         (["train", ".", ".", "--stage", "stage5"], "stage5"),
+        (["train", ".", ".", "--stage", "joint_finetune", *ALONE], "pretrain_retriever, end_to_end"),
+        (["train", ".", "--stage", "pretrain_sasrec", *ALONE], "pretrain_retriever, end_to_end"),
+        (["train", ".", ".", "--stage", "pretrain_retriever", *ALONE], "manifest.json: not found"),
+        (["train", ".", ".", "--stage", "end_to_end", *ALONE], "--previous: missing"),
         (["train", ".", "--device", "gpu"], "'gpu' is not one of 'auto', 'cpu', 'cuda'"),
         (["text", "encode", ".", ".", "--device", "gpu"], "'gpu' is not one of 'auto', 'cpu', 'cuda'"),
         (["data", "preprocess", "plays.csv", "-o", "plays.csv/x"], "plays.csv: File exists"),

@@ -51,6 +51,12 @@ def test_what_the_last_stage_does_not_read_is_refused(tmp_path):
         load_space(path, load_config(), "pretrain_sasrec")
 
 
+def test_a_stage_that_the_system_lacks_is_refused():
+    base = load_config(None, {"system": "UR4RecMoEMemory"})
+    with pytest.raises(ExperimentError, match="--stage: stage joint_finetune: system UR4RecMoEMemory has"):
+        load_space(None, base, "joint_finetune")
+
+
 def test_an_empty_space_is_refused(tmp_path):
     with pytest.raises(ExperimentError, match="at least 1 item"):
         load_space(write_yaml(tmp_path / "s.yaml", {}), load_config(), STAGE)

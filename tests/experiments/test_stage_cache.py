@@ -148,6 +148,13 @@ def test_where_the_folders_are_makes_no_difference(inputs, stage_config, tmp_pat
     assert digests(inputs, stage_config, tmp_path) == digests(moved, stage_config, tmp_path)
 
 
+def test_a_system_without_sasrec_has_two_stages_that_read_the_texts(inputs, stage_config, tmp_path):
+    stages = plan_stages(tmp_path, inputs, change(stage_config, system="UR4RecMoEMemory"), STAGES[-1])
+    assert [stage.stage for stage in stages] == ["pretrain_retriever", "end_to_end"]
+    assert [stage.key["embeddings"] for stage in stages] == [inputs.embeddings_digest] * 2
+    assert [stage.key["previous"] for stage in stages] == [None, stages[0].digest]
+
+
 def test_a_stage_is_trained_once_and_again_where_it_is_incomplete(inputs, stage_config, tmp_path):
     _, second = obtain_stages(tmp_path, inputs, stage_config, SECOND)
     manifest = second.checkpoint / "manifest.json"

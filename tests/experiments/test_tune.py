@@ -9,6 +9,7 @@ from toy_experiments import STAGE
 from ur4rec.config import Config, load_config
 from ur4rec.data.config import DataConfig
 from ur4rec.data.sequences import PRODUCER, TEST, load_sequences
+from ur4rec.experiments.search_space import Choices
 from ur4rec.experiments.stage_cache import plan_stages
 from ur4rec.experiments.study import open_study, rank_trials
 from ur4rec.experiments.trials import TrialRunner
@@ -16,6 +17,7 @@ from ur4rec.experiments.tune import tune
 from ur4rec.experiments.workers import Failure
 from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.storage.artifacts import MANIFEST, read_artifact, write_artifact
+from ur4rec.training.stage_names import STAGES
 from ur4rec.training.stages import StageConfig
 
 
@@ -121,6 +123,32 @@ def test_pruning_ends_a_trial_below_the_median(config, search, inputs, tmp_path,
     ended = run_by_hand(config, replace(search, prune=prune), inputs, tmp_path, scores)
     assert ended[:5] == [(number, 0.6, number + 1) for number in range(5)]
     assert ended[5] == last
+
+
+def test_every_trial_goes_through_the_stages_of_its_own_system(config, search, inputs, tmp_path):
+    space = {"system": Choices(choices=("UR4RecV2MoE", "UR4RecMoEMemory"))}
+    study = open_study(tmp_path, {}, prune=False)
+    runner = TrialRunner(study, replace(search, space=space, stage="end_to_end"), config, inputs, tmp_path, print)
+    trained = {}
+    for system in space["system"].choices:
+        study.enqueue_trial({"system": system})
+        runner._begin()
+        trained[system] = []
+        while runner._ready:
+            step = runner._ready.popleft()
+            trained[system].append(step.stage)
+            runner._follow(step, {"ndcg@10": 0.5})
+    assert trained == {"UR4RecV2MoE": list(STAGES), "UR4RecMoEMemory": ["pretrain_retriever", "end_to_end"]}
+
+
+def test_a_trial_whose_system_lacks_the_last_stage_fails(config, search, inputs, tmp_path):
+    space = {"system": Choices(choices=("UR4RecMoEMemory",))}
+    chosen = replace(search, space=space, stage="joint_finetune")
+    runner = TrialRunner(open_study(tmp_path, {}, prune=False), chosen, config, inputs, tmp_path, print)
+    runner._begin()
+    assert not runner._ready
+    expected = "trial 0: stage joint_finetune: system UR4RecMoEMemory has pretrain_retriever, end_to_end only"
+    assert runner.failures == {"trial 0": expected}
 
 
 def test_a_failing_trial_is_named_and_the_next_one_runs(config, search, inputs, tmp_path):

@@ -11,6 +11,14 @@ from ur4rec.experiments.yaml_files import ExperimentError
 def test_the_shipped_variants_change_what_they_name():
     variants, base = load_variants(), load_config()
     configs = {name: configure(name, variant, base) for name, variant in variants.items()}
+    assert [name for name, config in configs.items() if config == base] == ["full", "fusion_adaptive"]
+    assert configs["ur4rec_moe_memory"].system == "UR4RecMoEMemory"
+    assert configs["retriever_off"].retriever_weight == 0
+    for expert in ("user_preference", "item_description", "item_embedding"):
+        assert configs[f"expert_{expert}"].moe_experts == (expert,)
+    assert [configs[f"text_{control}"].text_control for control in ("shuffled", "random")] == ["shuffled", "random"]
+    alone = variants["tuned_sasrec"]
+    assert (alone.part, alone.stage, alone.settings) == ("sasrec", "pretrain_sasrec", {"sasrec_item_factors": 0})
     assert configs["full"] == base
     assert configs["no_moe"].moe_num_proxies == 0
     assert configs["no_memory"].max_memory_size == 0
@@ -50,6 +58,19 @@ def test_a_wrong_file_is_named_with_its_key(tmp_path, values, message):
     with pytest.raises(ExperimentError, match=message) as error:
         load_variants(path)
     assert str(error.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"stage": "joint_finetune"}, "variant v: stage joint_finetune: system UR4RecMoEMemory has pretrain_"),
+        ({"part": "sasrec"}, "variant v: part sasrec: system UR4RecMoEMemory has no SASRec"),
+    ],
+)
+def test_a_stage_or_part_that_the_system_lacks_is_refused(fields, message):
+    variant = Variant(description="", settings={"system": "UR4RecMoEMemory"}, **fields)
+    with pytest.raises(ExperimentError, match=message):
+        configure("v", variant, load_config())
 
 
 def test_a_file_that_is_no_yaml_is_named(tmp_path):

@@ -11,6 +11,7 @@ import yaml
 from pipelines.arguments import (
     DataNotFoundError,
     Inputs,
+    StagesError,
     Tracking,
     build_arguments,
     list_settings,
@@ -63,6 +64,13 @@ def test_the_groups_of_settings_join_to_the_whole_configuration(inputs: Inputs) 
 )
 def test_a_setting_reaches_its_group_only(inputs: Inputs, key: str, value: object, changed: set[str]) -> None:
     assert find_changes(build(inputs), build(inputs, load_config(None, {key: value}))) == changed
+
+
+def test_a_system_that_lacks_a_stage_is_refused(inputs: Inputs) -> None:
+    message = "system: UR4RecMoEMemory: has the stages pretrain_retriever, end_to_end only, .* `ur4rec train`"
+    with pytest.raises(StagesError, match=message):
+        build(inputs, load_config(None, {"system": "UR4RecMoEMemory"}))
+    assert build(inputs, load_config(None, {"system": "UR4RecV2"}))["training_config"]["system"] == "UR4RecV2"
 
 
 def test_the_contents_of_the_data_count_not_their_place(inputs: Inputs, tmp_path: Path) -> None:

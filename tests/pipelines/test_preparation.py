@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.arguments import StagesError
 from pipelines.preparation import RunOptions, prepare
 from ur4rec.training.checkpoints import CheckpointError
 
@@ -57,6 +58,11 @@ def test_a_missing_gpu_is_found_before_the_data_are(folder: Path, monkeypatch: p
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(CheckpointError, match="no GPU is available"):
         prepare(replace(make_options(folder, "nowhere.csv"), device="cuda"))
+
+
+def test_a_system_that_the_pipeline_cannot_train_is_found_before_the_data_are(folder: Path) -> None:
+    with pytest.raises(StagesError, match="UR4RecMoEMemory"):
+        prepare(make_options(folder, "nowhere.csv", "system=UR4RecMoEMemory"))
 
 
 def test_a_stale_pipeline_is_said_and_still_runs(

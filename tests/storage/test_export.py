@@ -54,6 +54,19 @@ def test_old_curves_go_and_other_files_stay(tmp_path, folders):
     assert model.read_text() == "new final_model.pt"
 
 
+def test_stages_that_this_run_does_not_have_leave_nothing_of_an_older_one(tmp_path, folders):
+    checkpoint, memories = folders
+    export_outputs(checkpoint, memories, None, None, tmp_path / "outputs")
+    for stage in ("pretrain_sasrec", "joint_finetune"):
+        (checkpoint / f"{stage}_best.pt").unlink()
+    export_outputs(checkpoint, memories[1::2], None, None, tmp_path / "outputs")
+    assert {path.name for path in (tmp_path / "outputs").glob("*.pt")} == {
+        *(f"{stage}_{kind}.pt" for stage in STAGES[1::2] for kind in ("best", "memories")),
+        "final_model.pt",
+        "final_memories.pt",
+    }
+
+
 def test_a_single_stage_exports_what_it_has(tmp_path, folders):
     checkpoint, memories = folders
     for name in ("final_model.pt", *(f"{stage}_best.pt" for stage in STAGES[1:])):

@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from ur4rec.data.sequences import Histories
+from ur4rec.models.text_preference_retriever_moe import EXPERTS
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.training.loop import Trainer, TrainingConfig, deterministic
+from ur4rec.training.loop import Trainer, TrainingConfig
+from ur4rec.training.randomness import deterministic
 from ur4rec.training.stages import PLANS
 
 NUM_USERS, NUM_ITEMS, LENGTH = 24, 20, 12
@@ -36,7 +38,7 @@ def make():
 def train(model, data, stage, **fields):
     config = TrainingConfig(epochs_per_stage=fields.pop("epochs", 3), batch_size=8, adaptive_min_steps=2, **fields)
     with deterministic(config.seed):
-        return Trainer(model, *data, PLANS[stage], config).run(lambda entry: None)
+        return Trainer(model, *data, PLANS[stage], config).run(lambda entry, usage: None)
 
 
 @pytest.mark.parametrize("stage", ["pretrain_sasrec", "pretrain_retriever"])
@@ -66,6 +68,15 @@ def test_a_stage_moves_what_it_should_and_nothing_else(data, stage, moves):
     assert moved == {name for name in before if name.startswith(moves)}
 
 
+def test_joint_finetuning_trains_one_module_from_the_first_step(data):
+    model = make()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    trainer = Trainer(model, *data, PLANS["joint_finetune"], TrainingConfig(batch_size=8, adaptive_min_steps=4))
+    trainer._train_epoch()
+    moved = {name.split(".")[0] for name, value in model.named_parameters() if not torch.equal(before[name], value)}
+    assert moved == {"sasrec"}
+
+
 @pytest.mark.parametrize("stage", list(PLANS))
 def test_a_stage_never_ends_worse_than_it_began(data, stage):
     model = make()
@@ -73,6 +84,41 @@ def test_a_stage_never_ends_worse_than_it_began(data, stage):
     assert record.validation["ndcg@10"] >= record.series[0]["ndcg@10"]
     again = Trainer(model, *data, PLANS[stage], TrainingConfig()).validate()
     assert again == record.validation
+
+
+def test_an_epoch_reports_losses_metrics_experts_and_memories(data):
+    first, *_, last = train(make(), data, "joint_finetune", adaptive_switch_threshold=9.0).series
+    assert "loss" not in first
+    assert last.keys() >= {"loss", "lr", "hit@10", "ndcg@10", "mrr", "alternation", "memory/users_with_memory"}
+    assert last["alternation_switches"] >= 1
+    assert sum(last[f"expert_weight/{name}"] for name in EXPERTS) == pytest.approx(1)
+    assert not any("/" in name for name in train(make(), data, "pretrain_sasrec").series[-1])
+
+
+@pytest.mark.parametrize("fields", [{"alignment_weight": 0.5}, {"load_balance_weight": 0.5}], ids=str)
+@pytest.mark.parametrize("negatives", [0, 5])
+@pytest.mark.parametrize("stage", ["pretrain_retriever", "end_to_end"])
+def test_what_is_added_to_the_loss_changes_it(data, stage, negatives, fields):
+    plain, more = (train(make(), data, stage, num_negatives=negatives, **each).series[1] for each in ({}, fields))
+    assert more["loss"] > plain["loss"]
+
+
+@pytest.mark.parametrize("negatives", [0, 5])
+@pytest.mark.parametrize("stage", list(PLANS))
+def test_an_item_that_training_does_not_know_is_no_negative(data, stage, negatives):
+    """Whatever it looks like."""
+    losses = []
+    for size in (0.0, 100.0):
+        model = make()
+        model.retriever.encoder.is_trained[9] = False
+        with torch.no_grad():
+            model.sasrec.item_embedding.weight[9] += size
+            model.retriever.encoder.text.item_text[9] += size
+        histories, targets = data
+        items = np.where(histories.items == 9, 8, histories.items)
+        without = Histories(histories.offsets, items, histories.timestamps)
+        losses.append(train(model, (without, targets), stage, epochs=1, num_negatives=negatives).series[1]["loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 def test_the_same_seed_gives_the_same_losses(data):

@@ -4,6 +4,8 @@ from torch.nn import functional
 
 from ur4rec.training import losses
 
+PADDING = torch.tensor([0])
+
 
 @pytest.fixture
 def problem():
@@ -14,18 +16,47 @@ def problem():
 
 
 @pytest.mark.parametrize("elements", [1, 25, 1 << 20])
-def test_chunks_give_the_loss_and_gradients_of_one_softmax(problem, elements, monkeypatch):
+@pytest.mark.parametrize("left_out", [[0], [0, 4, 7]], ids=str)
+def test_chunks_give_the_loss_and_gradients_of_one_softmax(problem, elements, left_out, monkeypatch):
     users, items, targets = problem
-    expected = functional.cross_entropy(users @ items[1:].T, targets - 1)
+    kept = torch.tensor([row for row in range(11) if row not in left_out])
+    expected = functional.cross_entropy(users @ items[kept].T, torch.searchsorted(kept, targets))
     gradients = torch.autograd.grad(3 * expected, (users, items))
     monkeypatch.setattr(losses, "CHUNK_ELEMENTS", elements)
-    loss = losses.catalogue_cross_entropy(users, items, targets)
+    loss = losses.catalogue_cross_entropy(users, items, targets, torch.tensor(left_out))
     assert torch.allclose(loss, expected, atol=1e-6)
     for one, other in zip(torch.autograd.grad(3 * loss, (users, items)), gradients, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.parametrize("left_out", [[0], [0, 4, 7]], ids=str)
+def test_given_scores_are_added_before_the_softmax(problem, left_out):
+    _, items, _ = problem
+    generator = torch.Generator().manual_seed(1)
+    users = torch.randn(2, 3, 4, generator=generator, requires_grad=True)
+    factors = torch.rand(2, 3, generator=generator, requires_grad=True)
+    raw = torch.rand(3, 2, 11, generator=generator)
+    targets = torch.tensor([[1, 10, 0], [3, 5, 9]])
+    kept = torch.tensor([row for row in range(11) if row not in left_out])
+    logits = (users @ items.T + factors[..., None] * (raw / 0.01).log1p().transpose(0, 1))[..., kept]
+    valid = targets > 0
+    expected = functional.cross_entropy(logits[valid], torch.searchsorted(kept, targets[valid]))
+    loss = losses.scored_cross_entropy(users, items, factors, targets, torch.tensor(left_out), iter(raw))
+    assert torch.allclose(loss, expected, atol=1e-5)
+    arguments = users, items, factors
+    for one, other in zip(*(torch.autograd.grad(each, arguments) for each in (loss, expected)), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
 def test_every_item_once_as_negative_is_the_whole_catalogue(problem):
     users, items, targets = problem
     loss = losses.sampled_cross_entropy(users, items, targets, torch.arange(1, 11), 10)
-    assert torch.allclose(loss, losses.catalogue_cross_entropy(users, items, targets), atol=1e-6)
+    assert torch.allclose(loss, losses.catalogue_cross_entropy(users, items, targets, PADDING), atol=1e-6)
+
+
+def test_experts_used_alike_are_balanced():
+    valid = torch.tensor([[True, True, False]])
+    even = torch.tensor([[[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]])
+    assert losses.load_balance(even, valid) == 0  # the third expert never has anything to read
+    uneven = torch.tensor([[[0.8, 0.2, 0.0], [0.7, 0.3, 0.0], [0.0, 1.0, 0.0]]])
+    assert losses.load_balance(uneven, valid).item() == pytest.approx((0.25 / 0.5) ** 2)

@@ -38,17 +38,22 @@ def train(
         Path | None,
         typer.Option(help="Output folder of the stage before, for --stage.", exists=True, file_okay=False),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a run with the same inputs and settings was stopped.")
+    ] = False,
     device: DeviceOption = "auto",
     config: ConfigOption = None,
     settings: SetOption = None,
 ) -> None:
-    """Train the four stages and evaluate, or run a single stage.
+    """Train the stages of the system and evaluate, or run a single stage.
 
     For example:
 
         ur4rec train outputs/sequences outputs/text_embeddings -o outputs/ur4rec_moe
 
         ur4rec train outputs/sequences outputs/text_embeddings --set epochs_per_stage=10 --set patience=5
+
+        ur4rec train outputs/sequences outputs/text_embeddings -o outputs/ur4rec_moe --resume
 
         ur4rec train outputs/sequences --stage pretrain_sasrec -o outputs/one
 
@@ -58,18 +63,18 @@ def train(
     if embeddings is None and stage is not Stage.PRETRAIN_SASREC:
         raise OptionError("EMBEDDINGS: missing; only `--stage pretrain_sasrec` runs without text embeddings")
     if stage is not None:
-        _train_one(stage, sequences, embeddings, output, previous, values, device)
+        _train_one(stage, sequences, embeddings, output, previous, values, device, resume)
     else:
         assert embeddings is not None
-        _train_all(sequences, embeddings, output, values, device)
+        _train_all(sequences, embeddings, output, values, device, resume)
 
 
-def _train_all(sequences: Path, embeddings: Path, output: Path, config: Config, device: str) -> None:
+def _train_all(sequences: Path, embeddings: Path, output: Path, config: Config, device: str, resume: bool) -> None:
     from ur4rec.commands.evaluation import show_results
     from ur4rec.training.run import train_all
 
     with progress_bars():
-        run = train_all(sequences, embeddings, output, config, device)
+        run = train_all(sequences, embeddings, output, config, device, resume)
     show_stages(run.summaries)
     show_results(run.results)
     show(f"outputs: {output}")
@@ -84,10 +89,12 @@ def _train_one(
     previous: Path | None,
     config: Config,
     device: str,
+    resume: bool,
 ) -> None:
-    from ur4rec.training.stages import StageConfig, run_stage
+    from ur4rec.training.run import STATE_FOLDER
+    from ur4rec.training.stages import StageConfig, run_stage, stages_of
 
-    if previous is None and stage is not Stage.PRETRAIN_SASREC:
+    if previous is None and stage.value in stages_of(config)[1:]:
         raise OptionError(f"--previous: missing; {stage.value} starts from the stage before it")
     with progress_bars():
         summary = run_stage(
@@ -100,6 +107,8 @@ def _train_one(
             previous_checkpoint=previous / "checkpoint" if previous else None,
             previous_memories=previous / "memories" if previous else None,
             device=device,
+            state=output / STATE_FOLDER,
+            resume=resume,
         )
     show_stages({stage.value: summary})
     show(f"outputs: {output}")

@@ -12,8 +12,7 @@ from ur4rec.evaluation.report import write_report
 from ur4rec.evaluation.results import Results, write_results
 from ur4rec.evaluation.systems import TrainedSystems
 from ur4rec.training.checkpoints import load_model
-
-SASREC_STAGE = "pretrain_sasrec"
+from ur4rec.training.stage_names import Stage
 
 
 def evaluate(
@@ -24,7 +23,7 @@ def evaluate(
     config: EvaluationConfig,
     upstream: Sequence[Path] = (),
 ) -> Results:
-    """Ranks the model, SASRec alone and the baselines, and writes what was found.
+    """Ranks the model, SASRec alone where the system has one, and the baselines, and writes what was found.
 
     Args:
         sequences: Sequences artifact folder.
@@ -44,7 +43,8 @@ def evaluate(
         ScoreError: A system returns scores that cannot be ranked.
     """
     candidates = Path(results).parent / CANDIDATES
-    model, sasrec = load_model(checkpoint), load_model(checkpoint, stage=SASREC_STAGE)
+    model = load_model(checkpoint)
+    sasrec = None if model.sasrec is None else load_model(checkpoint, stage=Stage.PRETRAIN_SASREC)
     systems = TrainedSystems(model, sasrec, model.config.system.value, model.config.whole)
     outcome, history = measure(sequences, checkpoint, systems, config, upstream, candidates)
     write_results(outcome, results)

@@ -11,23 +11,26 @@ SASREC = "sasrec"
 
 
 class TrainedSystems:
-    """A model's score, and SASRec's with the weights that its own stage left.
+    """A model's score, and SASRec's with the weights that its own stage left, where there is one.
 
     Args:
         model: The model to judge.
-        sasrec: A model that holds the weights of the first stage.
+        sasrec: A model that holds the weights of the first stage; None for a system without SASRec.
         name: What the first system is called.
         part: Whose score the first system is.
     """
 
-    def __init__(self, model: UR4RecV2MoE, sasrec: UR4RecV2MoE, name: str, part: Part) -> None:
+    def __init__(self, model: UR4RecV2MoE, sasrec: UR4RecV2MoE | None, name: str, part: Part) -> None:
         self._model, self._sasrec, self._name, self._part = model, sasrec, name, part
         self._scorer: ModelScorer | None = None
 
     def __call__(self, histories: Histories) -> dict[str, Scorer]:
-        """Both systems, the memories replayed over `histories`."""
+        """The systems, the memories replayed over `histories`."""
         self._scorer = ModelScorer(self._model, histories, self._part.value)
-        return {self._name: self._scorer, SASREC: ModelScorer(self._sasrec, histories, Part.SASREC.value)}
+        systems: dict[str, Scorer] = {self._name: self._scorer}
+        if self._sasrec is not None:
+            systems[SASREC] = ModelScorer(self._sasrec, histories, Part.SASREC.value)
+        return systems
 
     def expert_weights(self) -> dict[str, float]:
         """Mean router weight of each expert, for the histories of the last call."""

@@ -23,12 +23,13 @@ BASELINES = {
 
 
 def gather_units(finished: Mapping[Unit, UnitRecord], ablation: Ablation) -> dict[str, Measured]:
-    """The variants in their order, then the first stage of the reference; variants without a unit are left out."""
+    """The variants that have a unit, in their order, then SASRec of the reference, if it has one."""
     measured = {}
     for name, variant in ablation.variants.items():
         if units := _units_of(name, finished):
             measured[name] = _stack(units, finished, MODEL, variant.description)
-    if units := _units_of(ablation.reference, finished):
+    units = _units_of(ablation.reference, finished)
+    if units and SASREC in units[0].ranks()["test"]:
         measured[SASREC] = _stack(units, finished, SASREC, f"First stage of {ablation.reference} alone")
     return measured
 

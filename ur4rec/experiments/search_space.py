@@ -9,7 +9,7 @@ from optuna import Trial
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, RootModel, model_validator
 
 from ur4rec.config import CONFIGS, Config
-from ur4rec.experiments.stage_cache import stage_settings
+from ur4rec.experiments.stage_cache import check_stage, stage_settings
 from ur4rec.experiments.yaml_files import ExperimentError, read_yaml
 from ur4rec.training.stages import StageConfig
 
@@ -98,9 +98,11 @@ def load_space(path: Path | None, base: Config, stage: str) -> SearchSpace:
         stage: The last stage that will be trained.
 
     Raises:
-        ExperimentError: The file cannot be read, or the stages read no such key; names both.
+        ExperimentError: The file cannot be read, or the stages read no such key; names both. Or the system has no such
+            stage.
         ConfigError: A key is unknown or a value out of range; names both.
     """
+    check_stage(stage, base, "--stage")
     path = path or SHIPPED_SPACE
     space = read_yaml(path, _Space).root
     read = stage_settings(stage, base.narrow(StageConfig))

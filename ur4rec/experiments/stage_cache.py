@@ -11,6 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.models.cooccurrence import CooccurrenceConfig
 from ur4rec.models.fusion import FusionConfig
 from ur4rec.models.sasrec import SASRecConfig
@@ -18,8 +19,8 @@ from ur4rec.storage.artifacts import MANIFEST, Manifest, read_artifact, write_te
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.training.checkpoints import resolve_device
 from ur4rec.training.loop import TrainingConfig
-from ur4rec.training.stage_names import STAGES
-from ur4rec.training.stages import StageConfig, run_stage
+from ur4rec.training.stage_names import Stage
+from ur4rec.training.stages import StageConfig, run_stage, stages_of
 
 CODE = "ur4rec.training.stages"
 STAGES_FOLDER = "stages"
@@ -111,24 +112,36 @@ def stage_settings(stage: str, config: StageConfig) -> dict[str, Any]:
     """The fields that a stage and the stages before it read; no other field can change its result."""
     values = config.to_dict()
     read = set(values)
-    if stage == STAGES[0]:
+    if stage == Stage.PRETRAIN_SASREC:
         read = set(SASRecConfig.model_fields) | (TrainingConfig.model_fields.keys() - RETRIEVER_ONLY - FINETUNING)
-    elif stage == STAGES[1]:
+    elif stage == Stage.PRETRAIN_RETRIEVER:
         read = set(values) - FUSED
     return {name: value for name, value in values.items() if name in read | ITEM_FACTORS}
 
 
+def check_stage(stage: str, config: StageConfig, source: str) -> None:
+    """Checks that the configured system has a stage.
+
+    Raises:
+        ExperimentError: It has not; names the source, the system and the stages it has.
+    """
+    stages = stages_of(config)
+    if stage not in stages:
+        raise ExperimentError(f"{source}: stage {stage}: system {config.system} has {', '.join(stages)} only")
+
+
 def plan_stages(cache: Path, inputs: StageInputs, config: StageConfig, last: str) -> list[CachedStage]:
-    """The stages up to `last`, trained or not."""
+    """The system's stages up to `last`, trained or not."""
     planned: list[CachedStage] = []
-    for stage in STAGES[: STAGES.index(last) + 1]:
+    stages = stages_of(config)
+    for stage in stages[: stages.index(last) + 1]:
         key = {
             "stage": stage,
             "settings": stage_settings(stage, config),
             "code": inputs.code,
             "device": inputs.device,
             "sequences": inputs.sequences_digest,
-            "embeddings": inputs.embeddings_digest if planned else None,
+            "embeddings": None if stage == Stage.PRETRAIN_SASREC else inputs.embeddings_digest,
             "previous": planned[-1].digest if planned else None,
         }
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:DIGEST_LENGTH]
@@ -164,7 +177,7 @@ def _train(planned: CachedStage, inputs: StageInputs, previous: CachedStage | No
         planned.memories,
         # Fields that are not read have their defaults: whoever trains a shared stage leaves the same weights.
         StageConfig.parse(planned.key["settings"], planned.stage),
-        embeddings=inputs.embeddings if previous else None,
+        embeddings=inputs.embeddings if planned.key["embeddings"] else None,
         previous_checkpoint=previous.checkpoint if previous else None,
         previous_memories=previous.memories if previous else None,
         device=inputs.device,

@@ -17,10 +17,11 @@ from ur4rec.config import Config
 from ur4rec.config_section import ConfigError
 from ur4rec.experiments import study as studies
 from ur4rec.experiments.search_space import SearchSpace, suggest
-from ur4rec.experiments.stage_cache import STAGES_FOLDER, StageInputs, obtain_stages
+from ur4rec.experiments.stage_cache import STAGES_FOLDER, StageInputs, check_stage, obtain_stages
 from ur4rec.experiments.workers import Failure, open_workers
+from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.training.stage_names import STAGES
-from ur4rec.training.stages import StageConfig
+from ur4rec.training.stages import StageConfig, stages_of
 
 LOGS_FOLDER = "logs"
 
@@ -111,19 +112,21 @@ class TrialRunner:
         trial = studies.ask(self.study)
         try:
             config = Config.parse(self.base.to_dict() | suggest(self.search.space, trial), f"trial {trial.number}")
-        except ConfigError as error:
+            check_stage(self.search.stage, config, f"trial {trial.number}")
+        except (ConfigError, ExperimentError) as error:
             self._fail(trial, str(error))
             return
         self._running[trial.number] = trial
-        self._ready.append(Step(trial.number, config.narrow(StageConfig), STAGES[0], self.inputs, self.output))
+        first = stages_of(config)[0]
+        self._ready.append(Step(trial.number, config.narrow(StageConfig), first, self.inputs, self.output))
 
     def _follow(self, step: Step, outcome: dict[str, float] | Failure) -> None:
         trial = self._running[step.number]
         if isinstance(outcome, Failure):
             self._fail(trial, outcome.error)
             return
-        place, value = STAGES.index(step.stage), outcome[self.search.metric]
-        trial.report(value, place)
+        value = outcome[self.search.metric]
+        trial.report(value, STAGES.index(step.stage))
         if step.stage == self.search.stage:
             self.study.tell(trial, value)
             self._report(trial, value)
@@ -131,7 +134,8 @@ class TrialRunner:
             self.study.tell(trial, state=TrialState.PRUNED)
             self._report(trial, None)
         else:
-            self._ready.append(replace(step, stage=STAGES[place + 1]))
+            stages = stages_of(step.config)
+            self._ready.append(replace(step, stage=stages[stages.index(step.stage) + 1]))
 
     def _fail(self, trial: Trial, error: str) -> None:
         self.failures[f"trial {trial.number}"] = error

@@ -31,7 +31,7 @@ CODE = ("ur4rec.evaluation.comparison", "ur4rec.evaluation.systems", "ur4rec.exp
 PRODUCER = "ablate"
 RECORD = "unit.json"
 MODEL = "model"
-"""The variant in `ranks.npz`, beside `SASREC`, its first stage alone."""
+"""The variant in `ranks.npz`, beside `SASREC`, its first stage alone, where it has one."""
 
 
 class UnitRecord(BaseModel):
@@ -141,9 +141,11 @@ def _ranking_code() -> str:
 
 
 def _load_systems(stages: list[CachedStage], unit: Unit) -> TrainedSystems:
-    # SASRec from its own folder: a shared first stage may have another retriever than the variant.
-    first, last = (load_model(stage.checkpoint, unit.inputs.device) for stage in (stages[0], stages[-1]))
-    return TrainedSystems(last, first, MODEL, unit.variant.part)
+    model, sasrec = load_model(stages[-1].checkpoint, unit.inputs.device), None
+    if model.sasrec is not None:
+        # From its own folder: a shared first stage may have another retriever than the variant.
+        sasrec = load_model(stages[0].checkpoint, unit.inputs.device)
+    return TrainedSystems(model, sasrec, MODEL, unit.variant.part)
 
 
 def _rank(unit: Unit, systems: TrainedSystems) -> RanksAt:

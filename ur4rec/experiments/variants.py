@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, RootModel, StringConstraints
 
 from ur4rec.config import CONFIGS, Config
+from ur4rec.experiments.stage_cache import check_stage
 from ur4rec.experiments.yaml_files import ExperimentError, read_yaml
 from ur4rec.models.ur4rec_v2_moe import Part
 from ur4rec.training.stage_names import Stage
@@ -61,9 +62,13 @@ def configure(name: str, variant: Variant, base: Config) -> Config:
 
     Raises:
         ConfigError: A setting's key is unknown or its value out of range.
-        ExperimentError: No stage reads a setting, so it could not make a difference, or it is the seed.
+        ExperimentError: No stage reads a setting, so it could not make a difference, or it is the seed; or the system
+            lacks the stage or the part.
     """
     config = Config.parse(base.to_dict() | variant.settings, f"variant {name}")
+    check_stage(variant.stage, config, f"variant {name}")
+    if variant.part is Part.SASREC and config.whole is Part.RETRIEVER:
+        raise ExperimentError(f"variant {name}: part sasrec: system {config.system} has no SASRec")
     for key in variant.settings:
         if key == "seed":
             raise ExperimentError(f"variant {name}: seed: every variant is trained with each of --seeds; leave it out")

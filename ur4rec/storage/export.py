@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ur4rec.storage.artifacts import ArtifactError, replacing
+from ur4rec.training.stage_names import STAGES
 
 CHECKPOINTS = ("*_best.pt", "final_model.pt", "model_config.json", "history.json")
 MEMORIES_PATTERN = "*_memories.pt"
@@ -14,6 +15,8 @@ LOGS = "logs"
 EVENT_FILES = "events.out.tfevents.*"
 RESULTS = "results.json"
 REPORT = "report.html"
+WEIGHTS = {f"{name}.pt" for stage in STAGES for name in (f"{stage}_best", f"{stage}_memories")}
+FINAL = {"final_model.pt", "final_memories.pt"}
 
 
 def export_outputs(
@@ -25,7 +28,8 @@ def export_outputs(
 ) -> list[Path]:
     """Fills the outputs folder; each file appears complete or not at all.
 
-    TensorBoard would draw an older run's event files into the new curves, so those are removed.
+    What an older run left under the names of stages that this one does not have is removed, and so are its event files,
+    which TensorBoard would draw into the new curves.
 
     Args:
         checkpoint: Folder of the last stage; it holds the weights, history and logs of all stages so far.
@@ -43,8 +47,9 @@ def export_outputs(
     output_dir = Path(output_dir)
     copies = _plan_copies(Path(checkpoint), memories, results, report)
     written = [copy_atomic(source, output_dir / name) for source, name in copies]
-    for stale in set((output_dir / LOGS).rglob(EVENT_FILES)) - set(written):
-        stale.unlink()
+    named = {output_dir / name for name in WEIGHTS | FINAL}
+    for stale in {*(output_dir / LOGS).rglob(EVENT_FILES), *named} - set(written):
+        stale.unlink(missing_ok=True)
     return written
 
 

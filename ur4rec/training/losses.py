@@ -32,13 +32,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     """Computes loss and gradients of one chunk of positions while its logits are in the cache."""
 
     @staticmethod
-    def forward(ctx: Any, users: Tensor, items: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, users: Tensor, items: Tensor, targets: Tensor, left_out: Tensor) -> Tensor:
         chunk = max(1, CHUNK_ELEMENTS // len(items))
         user_gradient, item_gradient = torch.empty_like(users), torch.zeros_like(items)
         loss = users.new_zeros(())
         for start in range(0, len(users), chunk):
             part, target = users[start : start + chunk], targets[start : start + chunk, None]
-            logits = part @ items.T
+            logits = (part @ items.T).index_fill_(1, left_out, float("-inf"))
             part_loss, share = _loss_and_gradient(logits, target)
             loss += part_loss
             torch.mm(share, items, out=user_gradient[start : start + chunk])
@@ -48,24 +48,25 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return loss / len(users)
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
         user_gradient, item_gradient = ctx.saved_tensors
         scale = outputs[0] / ctx.count
-        return user_gradient * scale, item_gradient * scale, None
+        return user_gradient * scale, item_gradient * scale, None, None
 
 
 def catalogue_cross_entropy(
-    users: Float[Tensor, "P V"], items: Float[Tensor, "N1 V"], targets: Int[Tensor, "P"]
+    users: Float[Tensor, "P V"], items: Float[Tensor, "N1 V"], targets: Int[Tensor, "P"], left_out: Int[Tensor, "O"]
 ) -> Float[Tensor, ""]:
-    """Mean of −log softmax over all items at every position; memory does not grow with P × N.
+    """Mean of −log softmax over the catalogue at every position; memory does not grow with P × N.
 
     Args:
         users: User side of every position.
-        items: Item side, row 0 for padding, which is left out.
+        items: Item side, row 0 for padding.
         targets: Item index, from 1.
+        left_out: Rows of the items that take no part: the padding, and what training does not know.
     """
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        users.float(), items[1:].float(), targets - 1
+        users.float(), items.float(), targets, left_out
     )
     return loss
 
@@ -75,7 +76,13 @@ class _ScoredCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, users: Tensor, items: Tensor, factors: Tensor, targets: Tensor, raw_scores: Iterator[Tensor]
+        ctx: Any,
+        users: Tensor,
+        items: Tensor,
+        factors: Tensor,
+        targets: Tensor,
+        left_out: Tensor,
+        raw_scores: Iterator[Tensor],
     ) -> Tensor:
         user_gradient, item_gradient = torch.zeros_like(users), torch.zeros_like(items)
         factor_gradient, loss = torch.zeros_like(factors), users.new_zeros(())
@@ -84,7 +91,7 @@ class _ScoredCrossEntropy(torch.autograd.Function):
             part, target = users[rows, position], targets[rows, position, None]
             given = to_logits(raw[rows])
             logits = torch.addcmul(part @ items.T, factors[rows, position, None], given)
-            logits[:, 0] = float("-inf")
+            logits.index_fill_(1, left_out, float("-inf"))
             part_loss, share = _loss_and_gradient(logits, target)
             loss += part_loss
             user_gradient[rows, position] = share @ items
@@ -96,9 +103,9 @@ class _ScoredCrossEntropy(torch.autograd.Function):
         return mean
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         users, items, factors = (gradient * (outputs[0] / ctx.count) for gradient in ctx.saved_tensors)
-        return users, items, factors, None, None
+        return users, items, factors, None, None, None
 
 
 def scored_cross_entropy(
@@ -106,19 +113,21 @@ def scored_cross_entropy(
     items: Float[Tensor, "N1 V"],
     factors: Float[Tensor, "B L"],
     targets: Int[Tensor, "B L"],
+    left_out: Int[Tensor, "O"],
     raw_scores: Iterator[Float[Tensor, "B N1"]],
 ) -> Float[Tensor, ""]:
     """Cross-entropy over the catalogue of `users · itemsᵀ + factors · logits of a closed-form scorer`.
 
     Args:
         users: User side of every position.
-        items: Item side, row 0 for padding, which is left out.
+        items: Item side, row 0 for padding.
         factors: Of the scorer's logits at every position.
         targets: Item index, from 1; 0 where there is nothing to predict.
+        left_out: Rows of the items that take no part.
         raw_scores: The scorer's raw scores, position by position.
     """
     loss: Tensor = _ScoredCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        users.float(), items.float(), factors.float(), targets, raw_scores
+        users.float(), items.float(), factors.float(), targets, left_out, raw_scores
     )
     return loss
 

@@ -1,7 +1,8 @@
-"""The four stages, the evaluation and the outputs folder in one call, without a pipeline."""
+"""All stages, the evaluation and the outputs folder in one call, without a pipeline."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import evaluate
 from ur4rec.evaluation.results import Results
 from ur4rec.storage.export import REPORT, RESULTS, export_outputs
-from ur4rec.training.stage_names import STAGES
-from ur4rec.training.stages import StageConfig, StageSummary, run_stage
+from ur4rec.training.stage_names import Stage
+from ur4rec.training.stages import StageConfig, StageSummary, run_stage, stages_of
 
 STAGES_FOLDER = "stages"
+STATE_FOLDER = "resume"
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,18 @@ class TrainingRun:
     files: list[Path]
 
 
-def train_all(sequences: Path, embeddings: Path, output_dir: Path, config: Config, device: str = "auto") -> TrainingRun:
-    """Trains all stages, evaluates, and exports the files that a user of the old script knows.
+def train_all(
+    sequences: Path, embeddings: Path, output_dir: Path, config: Config, device: str = "auto", resume: bool = False
+) -> TrainingRun:
+    """Trains the stages of the system, evaluates, and exports the files that a user of the old script knows.
 
     Args:
         sequences: Sequences artifact folder.
-        embeddings: Text embeddings artifact folder; the first stage does not read it.
+        embeddings: Text embeddings artifact folder; `pretrain_sasrec` does not read it.
         output_dir: Gets the exported files, `report.html`, and the artifact folder of each stage under `stages/`.
         config: Everything the stages and the evaluation read.
         device: `auto`, `cpu` or `cuda`.
+        resume: Whether to go on where an earlier run with the same inputs and settings was stopped.
 
     Returns:
         A summary of each stage, the results and the last stage's folders.
@@ -44,7 +49,7 @@ def train_all(sequences: Path, embeddings: Path, output_dir: Path, config: Confi
     summaries: dict[str, StageSummary] = {}
     checkpoints: list[Path] = []
     memories: list[Path] = []
-    for stage in STAGES:
+    for stage in stages_of(config):
         folder = output_dir / STAGES_FOLDER / stage
         summaries[stage] = run_stage(
             stage,
@@ -52,10 +57,12 @@ def train_all(sequences: Path, embeddings: Path, output_dir: Path, config: Confi
             folder / "checkpoint",
             folder / "memories",
             config.narrow(StageConfig),
-            embeddings=embeddings if summaries else None,
+            embeddings=None if stage == Stage.PRETRAIN_SASREC else embeddings,
             previous_checkpoint=checkpoints[-1] if checkpoints else None,
             previous_memories=memories[-1] if memories else None,
             device=device,
+            state=output_dir / STATE_FOLDER,
+            resume=resume,
         )
         checkpoints.append(folder / "checkpoint")
         memories.append(folder / "memories")
@@ -69,4 +76,5 @@ def train_all(sequences: Path, embeddings: Path, output_dir: Path, config: Confi
         config.narrow(EvaluationConfig),
         upstream=[embeddings, *checkpoints[:-1]],
     )
+    shutil.rmtree(output_dir / STATE_FOLDER, ignore_errors=True)
     return TrainingRun(summaries, results, checkpoints[-1], memories[-1], [*files, results_path, report_path])

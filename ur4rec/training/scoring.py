@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ur4rec.data.sequences import Histories
-from ur4rec.models.text_preference_retriever_moe import EXPERTS
 from ur4rec.models.ur4rec_v2_moe import Part, UR4RecV2MoE, Window
 from ur4rec.models.user_memory import MemoryState
+from ur4rec.training.expert_usage import ExpertUsage
 from ur4rec.training.windows import gather
 
 
@@ -46,7 +46,7 @@ class ModelScorer:
         with torch.no_grad():
             self.sides = model.items(self.part)
             self.item_vectors = self.sides.vectors()
-        self.weight_sum = torch.zeros(len(EXPERTS), dtype=torch.float64, device=self.device)
+        self.usage = ExpertUsage(self.device)
         if replay:
             self._rebuild_memories()
 
@@ -102,13 +102,19 @@ class ModelScorer:
         last = (kept - 1).clamp_min(0)
         if encoded.expert_weights is not None:
             rows = torch.arange(len(users), device=self.device)
-            self.weight_sum += encoded.expert_weights[rows, last].double().sum(dim=0)
+            self.usage.add(encoded.expert_weights[rows, last])
         return self.model.score_last(encoded, window, last, self.item_vectors, self.part)
 
     def expert_weights(self) -> dict[str, float]:
         """Mean router weight of each expert over the users scored so far."""
-        total = self.weight_sum.sum().clamp_min(torch.finfo(torch.float64).tiny)
-        return dict(zip(EXPERTS, (self.weight_sum / total).tolist(), strict=True))
+        return self.usage.means()
+
+    def statistics(self) -> dict[str, float]:
+        """Of experts and memories, where they take part in the score."""
+        if not self.usage.count:
+            return {}
+        weights = {f"expert_weight/{name}": value for name, value in self.expert_weights().items()}
+        return weights | {f"memory/{name}": value for name, value in self.memory_stats().items()}
 
     def memory_stats(self) -> dict[str, float]:
         """Statistics of the replayed memories."""

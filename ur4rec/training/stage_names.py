@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """The training stages, in order."""
+    """The training stages, in order; `ur4rec.training.stages.stages_of` says which of them a system has."""
 
     PRETRAIN_SASREC = "pretrain_sasrec"
     PRETRAIN_RETRIEVER = "pretrain_retriever"

@@ -1,23 +1,21 @@
-"""The four training stages, each from artifact folders to artifact folders."""
+"""The training stages, each from artifact folders to artifact folders."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from scipy.sparse import csr_array
-from torch.utils.tensorboard import SummaryWriter
 
-from ur4rec.columns import ITEM
 from ur4rec.data.sequences import Sequences, load_sequences
-from ur4rec.models.cooccurrence import CooccurrenceConfig
-from ur4rec.models.ur4rec_v2_moe import ModelConfig, Part, System, UR4RecV2MoE
-from ur4rec.progress import report
-from ur4rec.storage.artifacts import write_artifact
+from ur4rec.models.ur4rec_v2_moe import ModelConfig, Part, UR4RecV2MoE
+from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_artifact
+from ur4rec.storage.code_digest import code_digest
 from ur4rec.text.embeddings import TextEmbeddings, load_embeddings
 from ur4rec.training.checkpoints import (
     FINAL_MEMORIES,
@@ -25,38 +23,71 @@ from ur4rec.training.checkpoints import (
     HISTORY,
     CheckpointError,
     best_file,
-    load_state,
     memories_file,
     resolve_device,
     write_model_config,
 )
-from ur4rec.training.cooccurrence import count_pairs, fit_table, item_factors
-from ur4rec.training.loop import StagePlan, StageRecord, Trainer, TrainingConfig, deterministic
+from ur4rec.training.loop import StagePlan, Trainer, TrainingConfig
+from ur4rec.training.randomness import deterministic
+from ur4rec.training.resume import ResumePoint
 from ur4rec.training.scoring import ModelScorer
-from ur4rec.training.stage_names import STAGES
+from ur4rec.training.stage_names import Stage
+from ur4rec.training.stage_start import RETRIEVER, SASREC, Previous, begin
+from ur4rec.training.stage_training import train_stage
 from ur4rec.training.text_controls import TextControl, control_text
 
-SASREC = ("sasrec.", "fusion.sasrec_log_temperature")
-RETRIEVER = ("retriever.", "fusion.retriever_log_temperature")
 FUSION = ("fusion.gate", "fusion.log_weights")
-PLANS = {
-    plan.name: plan
-    for plan in (
-        StagePlan("pretrain_sasrec", Part.SASREC, SASREC),
-        StagePlan("pretrain_retriever", Part.RETRIEVER, RETRIEVER),
+KEY = "key"
+"""Of a checkpoint's details: the digest of all that shaped it."""
+
+
+def _by_name(plans: Iterable[StagePlan]) -> Mapping[str, StagePlan]:
+    return {plan.name: plan for plan in plans}
+
+
+PLANS = _by_name(
+    [
+        StagePlan(Stage.PRETRAIN_SASREC.value, Part.SASREC, SASREC),
+        StagePlan(Stage.PRETRAIN_RETRIEVER.value, Part.RETRIEVER, RETRIEVER),
         StagePlan(
-            "joint_finetune", Part.FUSED, ("sasrec.", "retriever."), alternate=True, finetune=True, calibrate=True
+            Stage.JOINT_FINETUNE.value,
+            Part.FUSED,
+            ("sasrec.", "retriever."),
+            alternate=True,
+            finetune=True,
+            calibrate=True,
         ),
-        StagePlan("end_to_end", Part.FUSED, ("sasrec.", "retriever.", *FUSION), finetune=True),
-    )
-}
+        StagePlan(Stage.END_TO_END.value, Part.FUSED, ("sasrec.", "retriever.", *FUSION), finetune=True),
+    ]
+)
+RETRIEVER_PLANS = _by_name(
+    [
+        StagePlan(Stage.PRETRAIN_RETRIEVER.value, Part.RETRIEVER, RETRIEVER),
+        StagePlan(Stage.END_TO_END.value, Part.RETRIEVER, RETRIEVER, finetune=True),
+    ]
+)
+"""Of a system whose whole score is the retriever's: there is no SASRec to train first, and nothing to fuse."""
+
+
+def plans_of(config: ModelConfig) -> Mapping[str, StagePlan]:
+    """The stages of the configured system, in order, and what each trains."""
+    return RETRIEVER_PLANS if config.whole is Part.RETRIEVER else PLANS
+
+
+def stages_of(config: ModelConfig) -> tuple[str, ...]:
+    """Names of the stages of the configured system, in order.
+
+    >>> stages_of(ModelConfig(system="UR4RecMoEMemory"))
+    ('pretrain_retriever', 'end_to_end')
+    """
+    return tuple(plans_of(config))
 
 
 class StageConfig(ModelConfig, TrainingConfig):
     """Everything a stage reads."""
 
     text_control: TextControl = TextControl.NONE
-    """What the retriever is given instead of the texts' meaning; read by the second stage."""
+    """What the retriever is given instead of the texts' meaning; read by `pretrain_retriever`."""
 
 
 @dataclass(frozen=True)
@@ -80,123 +111,102 @@ def run_stage(
     previous_checkpoint: Path | None = None,
     previous_memories: Path | None = None,
     device: str = "auto",
+    state: Path | None = None,
+    resume: bool = False,
 ) -> StageSummary:
     """Trains one stage.
 
     Args:
-        stage: One of `STAGES`.
+        stage: One of those that `stages_of` names.
         sequences: Folder of `preprocess_sequences`.
         checkpoint: Folder to write: best weights of this and earlier stages, `model_config.json`, `history.json`,
             TensorBoard `logs/`.
         memories: Folder to write: memories replayed over the training prefix.
         config: Model and training.
-        embeddings: Folder of `encode_text`; the first stage reads no text.
-        previous_checkpoint: What the stage before wrote; none for the first.
+        embeddings: Folder of `encode_text`; read by `pretrain_retriever`.
+        previous_checkpoint: What the stage before wrote; none for the system's first.
         previous_memories: Beside it; verified, then rebuilt with the new weights.
         device: `auto`, `cpu` or `cuda`.
+        state: Folder where the state of the unfinished stage is kept, epoch by epoch; nothing is kept without it.
+        resume: Whether to go on from that state, and to leave alone what is finished; the result is the same.
 
     Raises:
-        CheckpointError: The stage is unknown or an input it needs is missing.
+        CheckpointError: The system has no such stage, an input that the stage needs is missing, the previous
+            checkpoint is of another shape, or the state is damaged.
     """
-    plan = _plan(stage, previous_checkpoint)
-    if config.system is System.MOE_MEMORY:
-        raise CheckpointError(f"system {config.system}: has no SASRec to train; expected UR4RecV2MoE or UR4RecV2")
+    previous = _check(stage, config, embeddings, previous_checkpoint)
     data = load_sequences(sequences)
     given = {"embeddings": embeddings, "checkpoint": previous_checkpoint, "memories": previous_memories}
     inputs = {"sequences": sequences, **{name: path for name, path in given.items() if path is not None}}
+    key = _digest(stage, config, inputs, device)
+    if resume and (summary := _finished(checkpoint, memories, key)):
+        return summary
+    point = None if state is None else ResumePoint(state, stage, key)
+    if point and not resume:
+        point.clear()
     started = time.perf_counter()
     with write_artifact(checkpoint, stage, config, inputs) as writer, deterministic(config.seed):
-        model = _begin(data, config, embeddings, previous_checkpoint, stage).to(resolve_device(device))
+        text = _load_text(embeddings, config) if stage == Stage.PRETRAIN_RETRIEVER else None
+        model = begin(stage, data, config.narrow(ModelConfig), config.seed, previous, text).to(resolve_device(device))
         history = _copy_previous(previous_checkpoint, writer.folder)
-        record = _train(model, data, plan, config, writer.folder / "logs" / stage)
-        record.seconds = round(time.perf_counter() - started, 3)
+        plan = plans_of(config)[stage]
+        trainer = Trainer(model, data.histories("validation"), data.val, plan, config.narrow(TrainingConfig))
+        prepared_s = time.perf_counter() - started
+        record = train_stage(trainer, writer.folder / "logs" / stage, point)
+        record.seconds = round(prepared_s + record.seconds, 3)
         torch.save(model.state_dict(), writer.folder / best_file(stage))
-        if stage == STAGES[-1]:
+        if stage == Stage.END_TO_END:
             shutil.copyfile(writer.folder / best_file(stage), writer.folder / FINAL_MODEL)
         write_model_config(writer.folder, model)
         history["stages"].append(asdict(record))
         (writer.folder / HISTORY).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
-        writer.details |= {"validation": record.validation, "epochs": record.epochs}
+        writer.details |= {"validation": record.validation, "epochs": record.epochs, KEY: key}
     _write_memories(model, data, stage, memories, config, checkpoint)
+    if point:
+        point.clear()
     return StageSummary(stage, record.epochs, record.best_epoch, record.seconds, record.validation)
 
 
-def _plan(stage: str, previous_checkpoint: Path | None) -> StagePlan:
-    if stage not in PLANS:
-        raise CheckpointError(f"stage {stage!r}: expected one of {', '.join(STAGES)}")
-    if (previous_checkpoint is None) != (stage == STAGES[0]):
-        expected = "no checkpoint" if stage == STAGES[0] else "the checkpoint of the stage before"
-        raise CheckpointError(f"stage {stage}: expected {expected} to begin with")
-    return PLANS[stage]
+def _digest(stage: str, config: StageConfig, inputs: Mapping[str, Path], device: str) -> str:
+    """Equal for equal results: of all that a stage reads, and of the code."""
+    key = {
+        "stage": stage,
+        "config": config.to_dict(),
+        "inputs": {name: read_artifact(path).content_digest for name, path in inputs.items()},
+        "device": resolve_device(device).type,
+        "code": code_digest(__name__),
+    }
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 
-def _begin(
-    data: Sequences, config: StageConfig, embeddings: Path | None, previous: Path | None, stage: str
-) -> UR4RecV2MoE:
-    model = UR4RecV2MoE(data.num_items, data.num_users, config.narrow(ModelConfig))
-    if stage == STAGES[3]:
-        assert previous is not None
-        _take(model, previous, STAGES[2])
-        return model
-    counts = count_pairs(data.histories("validation"), data.num_items, config.narrow(CooccurrenceConfig))
-    _add_statistics(model, data, counts, config)
-    if previous is None:
-        _start_sasrec(model, counts, config)
-    elif stage == STAGES[1]:
-        _take(model, previous, STAGES[0], SASREC)
-        _start_retriever(model)
-        assert embeddings is not None
-        _add_text(model, control_text(load_embeddings(embeddings), config.text_control, config.seed), data.num_users)
-    else:
-        _take(model, previous, STAGES[1], (*SASREC, *RETRIEVER))
-    return model
-
-
-def _take(model: UR4RecV2MoE, previous: Path, stage: str, prefixes: tuple[str, ...] = ("",)) -> None:
-    """Weights of the stage before, as far as they begin with a prefix; the rest begins here."""
-    state = {name: value for name, value in load_state(previous, stage).items() if name.startswith(prefixes)}
-    wanted = {name for name in model.state_dict() if name.startswith(prefixes)}
-    differing = sorted(wanted ^ state.keys())
+def _finished(checkpoint: Path, memories: Path, key: str) -> StageSummary | None:
+    """What an earlier run with the same key has left; None where that is nothing, or only a part."""
     try:
-        model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        differing = str(error).splitlines()[1:]
-    if differing:
-        raise CheckpointError(
-            f"{previous / best_file(stage)}: {differing[0].strip()}: is not of the configured shape; "
-            "use the configuration of the stages before, or train them again"
-        )
+        details, made_from = read_artifact(checkpoint).details, read_artifact(memories).inputs
+    except ArtifactError:
+        return None
+    if details.get(KEY) != key or made_from["checkpoint"] != sha256_file(checkpoint / MANIFEST):
+        return None
+    *_, record = json.loads((checkpoint / HISTORY).read_text(encoding="utf-8"))["stages"]
+    return StageSummary(**{field.name: record[field.name] for field in fields(StageSummary)})
 
 
-def _add_text(model: UR4RecV2MoE, text: TextEmbeddings, num_users: int) -> None:
-    arrays = text.item_descriptions, text.sentences, text.offsets, text.snapshots
-    tensors = [torch.from_numpy(array.copy()) for array in arrays]
-    model.retriever.encoder.text.fill(tensors[0], tensors[1], tensors[2], tensors[3], num_users)
+def _check(stage: str, config: ModelConfig, embeddings: Path | None, checkpoint: Path | None) -> Previous | None:
+    stages = stages_of(config)
+    if stage not in stages:
+        raise CheckpointError(f"stage {stage}: expected a stage of system {config.system}: {', '.join(stages)}")
+    place = stages.index(stage)
+    if (checkpoint is None) != (place == 0):
+        expected = f"the checkpoint of {stages[place - 1]}" if place else "no checkpoint"
+        raise CheckpointError(f"stage {stage}: expected {expected} to begin with")
+    if stage == Stage.PRETRAIN_RETRIEVER and embeddings is None:
+        raise CheckpointError(f"stage {stage}: expected text embeddings; make them with `ur4rec text encode`")
+    return None if checkpoint is None else Previous(checkpoint, stages[place - 1])
 
 
-@torch.no_grad()
-def _add_statistics(model: UR4RecV2MoE, data: Sequences, counts: csr_array, config: StageConfig) -> None:
-    """What is counted, not trained: neighbours, and which items training knows."""
-    if model.cooccurrence is not None:
-        model.cooccurrence.fill(fit_table(counts, config.narrow(CooccurrenceConfig)))
-    trained = torch.zeros(data.num_items + 1, dtype=torch.bool)
-    trained[torch.from_numpy(data.train[:, ITEM].copy())] = True
-    model.retriever.encoder.get_buffer("is_trained").copy_(trained)
-
-
-def _start_sasrec(model: UR4RecV2MoE, counts: csr_array, config: StageConfig) -> None:
-    assert model.sasrec is not None
-    width = max(config.sasrec_item_factors, config.sasrec_hidden_dim)
-    model.sasrec.start_from(torch.from_numpy(item_factors(counts, width, config.seed)))
-
-
-@torch.no_grad()
-def _start_retriever(model: UR4RecV2MoE) -> None:
-    """The retriever begins with what SASRec knows about the items."""
-    assert model.sasrec is not None
-    learned, target = model.sasrec.item_vectors(), model.retriever.encoder.item_embedding.weight
-    if learned.shape == target.shape:
-        target.copy_(learned)
+def _load_text(embeddings: Path | None, config: StageConfig) -> TextEmbeddings:
+    assert embeddings is not None
+    return control_text(load_embeddings(embeddings), config.text_control, config.seed)
 
 
 def _copy_previous(previous: Path | None, folder: Path) -> dict[str, list[dict[str, object]]]:
@@ -209,29 +219,13 @@ def _copy_previous(previous: Path | None, folder: Path) -> dict[str, list[dict[s
     return history
 
 
-def _train(model: UR4RecV2MoE, data: Sequences, plan: StagePlan, config: StageConfig, logs: Path) -> StageRecord:
-    training = config.narrow(TrainingConfig)
-    with SummaryWriter(str(logs)) as writer:
-
-        def on_epoch(entry: dict[str, float]) -> None:
-            for name, value in entry.items():
-                writer.add_scalar(f"{plan.name}/{name}", value, int(entry["epoch"]))
-            report(plan.name, {"epochs": config.epochs_per_stage, **_headline(entry)})
-
-        return Trainer(model, data.histories("validation"), data.val, plan, training).run(on_epoch)
-
-
-def _headline(entry: dict[str, float]) -> dict[str, float]:
-    return {name: entry[name] for name in ("epoch", "loss", "ndcg@10") if name in entry}
-
-
 def _write_memories(
     model: UR4RecV2MoE, data: Sequences, stage: str, path: Path, config: StageConfig, checkpoint: Path
 ) -> None:
     with write_artifact(path, f"{stage}_memories", config, {"checkpoint": checkpoint}) as writer:
-        if stage != STAGES[0]:  # the memory begins with the second stage
+        if stage != Stage.PRETRAIN_SASREC:  # the memory begins with the retriever
             ModelScorer(model, data.histories("validation"))
         model.save_memories(writer.folder / memories_file(stage))
-        if stage == STAGES[-1]:
+        if stage == Stage.END_TO_END:
             model.save_memories(writer.folder / FINAL_MEMORIES)
         writer.details |= model.get_memory_stats()

@@ -1,0 +1,112 @@
+"""The training scripts, end to end on small data."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from ur4rec.config import load_config
+from ur4rec.config_section import ConfigSection
+from ur4rec.data.config import DataConfig
+from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.scripts import train_moe_memory, train_ur4rec_moe, train_v2
+from ur4rec.scripts.training_script import find_artifact, fix_system
+from ur4rec.storage.artifacts import read_artifact, write_artifact
+from ur4rec.text.embeddings import write_embeddings
+
+NUM_USERS, NUM_ITEMS, LENGTH = 20, 18, 10
+FOUR = ("pretrain_sasrec", "pretrain_retriever", "joint_finetune", "end_to_end")
+TWO = ("pretrain_retriever", "end_to_end")
+SCRIPTS = {"UR4RecV2MoE": train_ur4rec_moe, "UR4RecV2": train_v2, "UR4RecMoEMemory": train_moe_memory}
+TOY = "sasrec_hidden_dim: 8\nretriever_output_dim: 8\nmemory_dim: 4\nmax_seq_len: 8\nbootstrap_samples: 100\n"
+runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Sequences, embeddings of random vectors and a configuration."""
+    folder = tmp_path_factory.mktemp("scripts")
+    rows = [(f"u{user}", f"i{(user + step) % NUM_ITEMS}", step) for user in range(NUM_USERS) for step in range(LENGTH)]
+    pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(folder / "plays.csv", index=False)
+    preprocess_sequences(folder / "plays.csv", folder / "data/sequences", DataConfig(dataset_name="plays"))
+    vectors = np.random.default_rng(0).normal(size=(NUM_ITEMS + 1, 5)).astype(np.float32)
+    with write_artifact(folder / "llm/embeddings", "encode_text", ConfigSection()) as writer:
+        one = np.array([NUM_ITEMS]), np.array([0, 1]), np.array([[1, 5]])
+        write_embeddings(writer.folder, vectors, np.arange(NUM_ITEMS), *one)
+    (folder / "toy.yaml").write_text(TOY)
+    return folder
+
+
+def list_options(folder, output, *more):
+    options = ["--config", folder / "toy.yaml", "--data_dir", folder / "data", "--output_dir", output]
+    return [str(option) for option in [*options, "--epochs_per_stage", 1, "--patience", 1, "--device", "cpu", *more]]
+
+
+def list_files(stages):
+    files = {f"{stage}_{kind}.pt" for stage in stages for kind in ("best", "memories")}
+    return files | {"final_model.pt", "final_memories.pt", "results.json"}
+
+
+@pytest.mark.parametrize(("system", "stages"), [("UR4RecV2MoE", FOUR), ("UR4RecV2", FOUR), ("UR4RecMoEMemory", TWO)])
+def test_a_script_trains_its_system_and_leaves_the_files_of_its_stages(folder, tmp_path, system, stages):
+    options = list_options(folder, tmp_path, "--llm_data_dir", folder / "llm")
+    result = runner.invoke(SCRIPTS[system].app, options)
+    assert result.exit_code == 0, result.output + str(result.exception)
+    weights = {path.name for path in tmp_path.glob("*.pt")}
+    assert weights | {"results.json"} == list_files(stages)
+    assert {path.name for path in (tmp_path / "logs").iterdir()} == set(stages)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert next(iter(results["test"])) == system
+    assert ("sasrec" in results["test"]) == ("pretrain_sasrec" in stages)
+    assert results["config"]["system"] == system
+    assert (results["config"]["epochs_per_stage"], results["config"]["patience"]) == (1, 1)
+    assert f"{results['test'][system]['ndcg@10']['value']:.4f}" in result.stdout
+
+
+@pytest.mark.slow
+def test_as_a_process_and_without_texts_they_are_made_from_the_items(folder, tmp_path):
+    """With the packaged sentence encoder."""
+    command = [sys.executable, "-m", "ur4rec.scripts.train_moe_memory", *list_options(folder, tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "18 item descriptions: 18 template" in done.stdout
+    assert list_files(TWO) <= {path.name for path in tmp_path.iterdir()}
+    assert read_artifact(tmp_path / "texts").config["text_provider"] == "template"
+    assert read_artifact(tmp_path / "text_embeddings").details["items"] == NUM_ITEMS
+
+
+@pytest.mark.parametrize("system", ["UR4RecV2MoE", "UR4RecV2"])
+def test_the_systems_that_read_user_texts_need_them(folder, tmp_path, system):
+    result = runner.invoke(SCRIPTS[system].app, list_options(folder, tmp_path / "out"))
+    assert result.exit_code == 2
+    assert "--llm_data_dir: missing" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("system", list(SCRIPTS))
+def test_a_configuration_of_another_system_is_refused(folder, tmp_path, system):
+    other = "UR4RecV2MoE" if system == "UR4RecV2" else "UR4RecV2"
+    (tmp_path / "other.yaml").write_text(f"{TOY}system: {other}\n")
+    options = list_options(folder, tmp_path / "out", "--llm_data_dir", folder / "llm")
+    result = runner.invoke(SCRIPTS[system].app, [*options, "--config", str(tmp_path / "other.yaml")])
+    assert result.exit_code == 2
+    assert f"system: {other}: this script trains {system}" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_configuration_may_name_the_system_of_the_script(tmp_path):
+    (tmp_path / "named.yaml").write_text("system: UR4RecV2\n")
+    assert fix_system(load_config(tmp_path / "named.yaml"), "UR4RecV2").system == "UR4RecV2"
+    assert fix_system(load_config("toy"), "UR4RecV2").system == "UR4RecV2"
+
+
+def test_an_artifact_is_the_folder_itself_or_below_or_around_it(folder):
+    sequences = folder / "data/sequences"
+    (sequences / "inner").mkdir(exist_ok=True)
+    places = (sequences, folder / "data", sequences / "inner")
+    assert {find_artifact(place, "preprocess_sequences") for place in places} == {sequences}
+    assert find_artifact(folder / "llm", "preprocess_sequences") is None

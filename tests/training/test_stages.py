@@ -1,0 +1,241 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ur4rec.config import load_config
+from ur4rec.config_section import ConfigSection
+from ur4rec.data.config import DataConfig
+from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.data.sequences import load_sequences
+from ur4rec.evaluation.results import load_results
+from ur4rec.models.cooccurrence import CooccurrenceConfig
+from ur4rec.models.sasrec import EMBEDDING_STD
+from ur4rec.models.ur4rec_v2_moe import ModelConfig, UR4RecV2MoE
+from ur4rec.storage.artifacts import write_artifact
+from ur4rec.text.embeddings import load_embeddings, write_embeddings
+from ur4rec.training.checkpoints import CheckpointError, load_model
+from ur4rec.training.cooccurrence import count_pairs, item_factors
+from ur4rec.training.loop import Trainer
+from ur4rec.training.run import train_all
+from ur4rec.training.scoring import ModelScorer
+from ur4rec.training.stage_start import begin
+from ur4rec.training.stages import StageConfig, run_stage, stages_of
+
+NUM_USERS, NUM_ITEMS, LENGTH, TEXT_DIM = 24, 20, 12, 5
+FOUR = ("pretrain_sasrec", "pretrain_retriever", "joint_finetune", "end_to_end")
+TWO = ("pretrain_retriever", "end_to_end")
+TOY = {
+    "system": "UR4RecMoEMemory",
+    "sasrec_hidden_dim": 8,
+    "retriever_output_dim": 16,
+    "memory_dim": 4,
+    "interaction_threshold": 3,
+    "max_seq_len": 8,
+    "moe_dropout": 0,
+    "batch_size": 8,
+    "epochs_per_stage": 4,
+    "patience": 4,
+    "bootstrap_samples": 100,
+}
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory):
+    """Every user walks through the items in order, from a place of their own."""
+    folder = tmp_path_factory.mktemp("stages")
+    rows = [
+        (f"u{user}", f"i{(user + step) % NUM_ITEMS}", 1_000 + 60 * step)
+        for user in range(NUM_USERS)
+        for step in range(LENGTH)
+    ]
+    pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(folder / "plays.csv", index=False)
+    preprocess_sequences(folder / "plays.csv", folder / "sequences", DataConfig(dataset_name="plays"))
+    return folder / "sequences"
+
+
+@pytest.fixture(scope="module")
+def embeddings(sequences, tmp_path_factory):
+    """A vector of each item, one sentence of the first user."""
+    folder = tmp_path_factory.mktemp("stages") / "embeddings"
+    vectors = np.random.default_rng(0).normal(size=(NUM_ITEMS + 1, TEXT_DIM)).astype(np.float32)
+    with write_artifact(folder, "encode_text", ConfigSection(), {"sequences": sequences}) as writer:
+        one = np.array([NUM_ITEMS]), np.array([0, 1]), np.array([[1, 5]])
+        write_embeddings(writer.folder, vectors, np.arange(NUM_ITEMS), *one)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(sequences, embeddings, tmp_path_factory):
+    """A run of the system without SASRec, and its folder; not to be altered."""
+    folder = tmp_path_factory.mktemp("stages") / "outputs"
+    return train_all(sequences, embeddings, folder, load_config("toy", TOY), "cpu"), folder
+
+
+def make_config(**fields):
+    return load_config("toy", TOY | fields).narrow(StageConfig)
+
+
+def run(stage, sequences, folder, config, *inputs):
+    return run_stage(stage, sequences, folder / "checkpoint", folder / "memories", config, *inputs, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("system", "stages"), [("UR4RecV2MoE", FOUR), ("UR4RecV2", FOUR), ("UR4RecMoEMemory", TWO)], ids=str
+)
+def test_a_system_has_the_stages_that_train_something_of_it(system, stages):
+    assert stages_of(make_config(system=system)) == stages
+
+
+@pytest.mark.parametrize(
+    ("stage", "system", "message"),
+    [
+        ("end", "UR4RecV2", f"stage end: expected a stage of system UR4RecV2: {', '.join(FOUR)}"),
+        ("joint_finetune", "UR4RecMoEMemory", f"joint_finetune: .*UR4RecMoEMemory: {', '.join(TWO)}$"),
+        ("pretrain_sasrec", "UR4RecMoEMemory", "stage pretrain_sasrec: expected a stage of"),
+        ("pretrain_retriever", "UR4RecV2MoE", "expected the checkpoint of pretrain_sasrec to begin with"),
+        ("end_to_end", "UR4RecV2MoE", "expected the checkpoint of joint_finetune to begin with"),
+        ("end_to_end", "UR4RecMoEMemory", "expected the checkpoint of pretrain_retriever to begin with"),
+        ("pretrain_retriever", "UR4RecMoEMemory", "expected text embeddings"),
+    ],
+)
+def test_a_stage_that_cannot_begin_is_refused(sequences, tmp_path, stage, system, message):
+    with pytest.raises(CheckpointError, match=message):
+        run(stage, sequences, tmp_path, make_config(system=system))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("stage", "system"), [(FOUR[0], "UR4RecV2MoE"), (TWO[0], "UR4RecMoEMemory")])
+def test_the_first_stage_of_a_system_takes_no_checkpoint(sequences, trained, tmp_path, stage, system):
+    with pytest.raises(CheckpointError, match=f"stage {stage}: expected no checkpoint to begin with"):
+        run(stage, sequences, tmp_path, make_config(system=system), None, trained[0].checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("stage", "fields", "tensor"),
+    [
+        ("end_to_end", {"retriever_output_dim": 8}, r"size mismatch for retriever\.\S+: .*\[21, 16\].*\[21, 8\]\)"),
+        ("end_to_end", {"moe_num_proxies": 0}, r"retriever\.encoder\.mixture\.\S+"),
+        ("joint_finetune", {"system": "UR4RecV2MoE"}, r"fusion\.sasrec_log_temperature|sasrec\.\S+"),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_of_another_shape_is_named_with_a_tensor(sequences, trained, tmp_path, stage, fields, tensor):
+    checkpoint = trained[1] / "stages/pretrain_retriever/checkpoint"
+    message = f"^{checkpoint}/pretrain_retriever_best.pt: ({tensor}): is not of the configured shape"
+    with pytest.raises(CheckpointError, match=message):
+        run(stage, sequences, tmp_path, make_config(**fields), None, checkpoint)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_sasrec_the_item_embeddings_begin_with_the_item_factors(sequences, embeddings):
+    data, config = load_sequences(sequences), make_config().narrow(ModelConfig)
+    model = begin("pretrain_retriever", data, config, 3, None, load_embeddings(embeddings))
+    counts = count_pairs(data.histories("validation"), NUM_ITEMS, config.narrow(CooccurrenceConfig))
+    expected = torch.from_numpy(item_factors(counts, 16, 3)) * EMBEDDING_STD
+    weight = model.retriever.encoder.item_embedding.weight.detach()
+    torch.testing.assert_close(weight, expected)
+    assert float(weight[1:].std()) == pytest.approx(EMBEDDING_STD, rel=0.2)
+    assert len(model.retriever.encoder.text.item_text) == NUM_ITEMS + 1
+
+
+def test_without_sasrec_two_stages_learn_and_the_second_never_loses(trained):
+    outcome, folder = trained
+    assert tuple(outcome.summaries) == TWO
+    first, second = json.loads((folder / "history.json").read_text())["stages"]
+    assert first["validation"]["ndcg@10"] > first["series"][0]["ndcg@10"] + 0.1
+    assert second["series"][0]["ndcg@10"] == pytest.approx(first["validation"]["ndcg@10"])
+    assert second["validation"]["ndcg@10"] >= first["validation"]["ndcg@10"]
+
+
+def test_the_second_stage_trains_the_whole_retriever_and_its_temperature(sequences, trained, tmp_path):
+    checkpoint = trained[1] / "stages/pretrain_retriever/checkpoint"
+    before = torch.load(checkpoint / "pretrain_retriever_best.pt", weights_only=True)
+    config = make_config(ema_decay=0, epochs_per_stage=1, finetune_lr_scale=1.0, seed=11)
+    run("end_to_end", sequences, tmp_path, config, None, checkpoint)
+    after = torch.load(tmp_path / "checkpoint/end_to_end_best.pt", weights_only=True)
+    record = json.loads((tmp_path / "checkpoint/history.json").read_text())["stages"][1]
+    assert record["best_epoch"] == 1, "the toy no longer improves: nothing to see"
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {"fusion.retriever_log_temperature", "retriever.encoder.item_embedding.weight"} < moved
+    assert any(name.startswith("retriever.memory.") for name in moved)
+    assert not any(name.startswith(("sasrec.", "fusion.gate", "fusion.log_weights")) for name in moved)
+
+
+def test_without_sasrec_there_are_the_files_of_two_stages(trained):
+    outcome, folder = trained
+    files = {path.name for path in folder.glob("*.pt")}
+    assert files == {f"{stage}_{kind}.pt" for stage in TWO for kind in ("best", "memories")} | {
+        "final_model.pt",
+        "final_memories.pt",
+    }
+    assert {path.name for path in (folder / "logs").iterdir()} == set(TWO)
+    assert {path.name for path in outcome.checkpoint.glob("*.pt")} == {
+        "pretrain_retriever_best.pt",
+        "end_to_end_best.pt",
+        "final_model.pt",
+    }
+
+
+def test_without_sasrec_the_results_and_the_report_have_no_row_of_it(trained):
+    outcome, folder = trained
+    results = load_results(folder / "results.json")
+    assert results == outcome.results
+    assert list(results.test) == ["UR4RecMoEMemory", "recency_ease", "popularity"]
+    assert results.expert_weights["user_preference"] == 0
+    assert results.memory["users_with_memory"] == NUM_USERS
+    report = (folder / "report.html").read_text()
+    assert "on what the stage trains: the retriever." in report
+    assert "SASRec alone" not in report
+
+
+def test_the_exported_weights_and_memories_give_the_scores_of_the_checkpoint(sequences, trained):
+    outcome, folder = trained
+    content = json.loads((folder / "model_config.json").read_text())
+    model = UR4RecV2MoE(NUM_ITEMS, NUM_USERS, **content["config"]).eval()
+    model.load_state_dict(torch.load(folder / "final_model.pt", weights_only=True))
+    model.load_memories(folder / "final_memories.pt")
+    histories = load_sequences(sequences).histories("validation")
+    users = np.arange(1, NUM_USERS + 1)
+    expected = ModelScorer(load_model(outcome.checkpoint), histories)(users)
+    items = torch.from_numpy(histories.items.reshape(NUM_USERS, -1).astype(np.int64))
+    with torch.no_grad():
+        scores, info = model(torch.from_numpy(users), items)
+    torch.testing.assert_close(scores, expected)
+    assert (info["expert_weights"][:, 0] == 0).all()
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_result(sequences, embeddings, trained, tmp_path, monkeypatch):
+    """Killed in the last stage: the first is not trained again, and nothing of the state stays."""
+    expected, _ = trained
+    config = load_config("toy", TOY)
+    steps = Trainer._train_step
+    last = expected.summaries["end_to_end"].epochs
+
+    def die_late(self, *arguments):
+        if self.plan.name == "end_to_end" and len(self.record.series) == last:
+            raise KeyboardInterrupt
+        return steps(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "_train_step", die_late)
+    with pytest.raises(KeyboardInterrupt):
+        train_all(sequences, embeddings, tmp_path, config, "cpu")
+    monkeypatch.undo()
+    first = tmp_path / "stages" / TWO[0] / "checkpoint" / "manifest.json"
+    before = first.stat().st_mtime_ns
+    run = train_all(sequences, embeddings, tmp_path, config, "cpu", resume=True)
+    assert first.stat().st_mtime_ns == before
+    assert run.results.test == expected.results.test
+    assert not (tmp_path / "resume").exists()
+    finished = train_all(sequences, embeddings, tmp_path, config, "cpu", resume=True).summaries
+    assert finished == run.summaries
+
+
+def test_other_settings_are_trained_again(sequences, embeddings, tmp_path):
+    arguments = TWO[0], sequences, tmp_path / "checkpoint", tmp_path / "memories"
+    for seed in (1, 2):
+        run_stage(*arguments, make_config(seed=seed), embeddings, device="cpu", state=tmp_path / "state", resume=True)
+        config = json.loads((tmp_path / "checkpoint" / "manifest.json").read_text())["config"]
+        assert config["seed"] == seed

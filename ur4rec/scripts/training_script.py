@@ -1,0 +1,149 @@
+"""What the training scripts share: the options of the old ones, and folders found or made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ur4rec.commands.console import (
+    ConfigOption,
+    DeviceOption,
+    OptionError,
+    let_waiting_threads_sleep,
+    read_config,
+    report_errors,
+    show,
+)
+from ur4rec.commands.progress import progress_bars
+from ur4rec.storage.artifacts import MANIFEST, read_artifact
+
+if TYPE_CHECKING:
+    from ur4rec.config import Config
+
+SEQUENCES = "preprocess_sequences"
+TEXTS = "generate_text"
+EMBEDDINGS = "encode_text"
+
+DataOption = Annotated[
+    Path, typer.Option("--data_dir", help="Sequences folder, or a folder that holds it.", exists=True)
+]
+TextOption = Annotated[
+    Path | None,
+    typer.Option("--llm_data_dir", help="Text embeddings or texts, or a folder that holds them.", exists=True),
+]
+OutputsOption = Annotated[
+    Path, typer.Option("--output_dir", help="Gets the weights and memories of every stage, results.json and logs/.")
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs_per_stage", help="Overrides the file.")]
+PatienceOption = Annotated[int | None, typer.Option("--patience", help="Overrides the file.")]
+
+
+def make_app(system: str, needs_texts: bool = True) -> typer.Typer:
+    """The command line of a script.
+
+    Args:
+        system: Name of the system that it trains.
+        needs_texts: Whether `--llm_data_dir` must be given; otherwise texts are made from the items' metadata.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    without = "" if needs_texts else " Without --llm_data_dir, texts are made from the items' metadata."
+
+    @app.command(help=f"Train all stages of {system} and evaluate.{without}")
+    def main(
+        data_dir: DataOption,
+        output_dir: OutputsOption,
+        llm_data_dir: TextOption = None,
+        config: ConfigOption = None,
+        epochs_per_stage: EpochsOption = None,
+        patience: PatienceOption = None,
+        device: DeviceOption = "auto",
+    ) -> None:
+        let_waiting_threads_sleep()
+        overrides = {"epochs_per_stage": epochs_per_stage, "patience": patience}
+        with report_errors():
+            if needs_texts and llm_data_dir is None:
+                raise OptionError("--llm_data_dir: missing; texts or embeddings, as `ur4rec text` makes them")
+            settings = [f"{name}={value}" for name, value in overrides.items() if value is not None]
+            values = fix_system(read_config(config, settings), system)
+            run(data_dir, llm_data_dir, output_dir, values, device)
+
+    return app
+
+
+def fix_system(config: Config, system: str) -> Config:
+    """The configuration, of the system that the script trains.
+
+    Raises:
+        OptionError: It names another.
+    """
+    from ur4rec.models.ur4rec_v2_moe import System
+
+    if "system" in config.model_fields_set and config.system != system:
+        raise OptionError(
+            f"--config: system: {config.system}: this script trains {system}; leave the key out, or use `ur4rec train`"
+        )
+    return config.model_copy(update={"system": System(system)})
+
+
+def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Config, device: str) -> None:
+    """Finds the artifact folders, makes texts and encodes them where need be, trains.
+
+    Raises:
+        OptionError: A folder holds nothing that can be used.
+    """
+    from ur4rec.commands.evaluation import show_results
+    from ur4rec.commands.training import show_stages
+    from ur4rec.training.run import train_all
+
+    sequences = find_artifact(data_dir, SEQUENCES)
+    if sequences is None:
+        raise OptionError(f"--data_dir {data_dir}: holds no sequences; make them with `ur4rec data preprocess`")
+    embeddings = _find_or_encode(sequences, llm_data_dir, output_dir, config, device)
+    with progress_bars():
+        outcome = train_all(sequences, embeddings, output_dir, config, device)
+    show_stages(outcome.summaries)
+    show_results(outcome.results)
+    show(f"outputs: {output_dir}")
+
+
+def find_artifact(folder: Path, producer: str) -> Path | None:
+    """The folder itself, the first below it, or the one around it that `producer` wrote."""
+    below = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    for candidate in (folder, *below, folder.absolute().parent):
+        if (candidate / MANIFEST).is_file() and read_artifact(candidate).producer == producer:
+            return candidate
+    return None
+
+
+def _find_or_encode(sequences: Path, llm_data_dir: Path | None, output_dir: Path, config: Config, device: str) -> Path:
+    found = llm_data_dir and find_artifact(llm_data_dir, EMBEDDINGS)
+    if found:
+        return found
+    from ur4rec.text.config import EncodeConfig
+    from ur4rec.text.encode import encode_text
+
+    texts = _find_texts(llm_data_dir) if llm_data_dir else _make_texts(sequences, output_dir, config)
+    embeddings = output_dir / "text_embeddings"
+    encode_text(sequences, texts, embeddings, config.narrow(EncodeConfig), device=device)
+    return embeddings
+
+
+def _find_texts(llm_data_dir: Path) -> Path:
+    texts = find_artifact(llm_data_dir, TEXTS)
+    if texts is None:
+        raise OptionError(
+            f"--llm_data_dir {llm_data_dir}: holds neither embeddings nor texts; "
+            "make them with `ur4rec text generate` and `ur4rec text encode`"
+        )
+    return texts
+
+
+def _make_texts(sequences: Path, output_dir: Path, config: Config) -> Path:
+    from ur4rec.text.config import TextConfig
+    from ur4rec.text.generate import generate_text
+
+    texts = output_dir / "texts"
+    generate_text(sequences, texts, config.narrow(TextConfig).model_copy(update={"text_provider": "template"}))
+    return texts

@@ -1,0 +1,133 @@
+"""What a stage minimises: cross-entropy over the catalogue, and what is added to it.
+
+Dimensions: B windows in a batch, L positions, N items, X experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from ur4rec.config_section import ConfigSection
+from ur4rec.models.cooccurrence import NeighborTables, to_logits
+from ur4rec.models.ur4rec_v2_moe import Encoded, Items, Part, UR4RecV2MoE, Window
+from ur4rec.models.user_memory import MemoryState
+from ur4rec.training.cooccurrence import user_folds
+from ur4rec.training.losses import (
+    catalogue_cross_entropy,
+    load_balance,
+    sampled_cross_entropy,
+    scored_cross_entropy,
+)
+
+
+class ObjectiveConfig(ConfigSection):
+    """What is minimised."""
+
+    num_negatives: int = Field(0, ge=0)
+    """0: softmax over the whole catalogue at every position; otherwise over this many shared negatives."""
+    alignment_weight: float = Field(0.0, ge=0)
+    """Of a second loss of the retriever, in which every item is its text alone: it aligns what a user wants with what
+    the texts say, so that an item without interactions can be found."""
+    load_balance_weight: float = Field(0.0, ge=0)
+    """Of a loss that grows when the router prefers some experts to others."""
+
+
+class Objective:
+    """Mean loss of the targets of some windows.
+
+    The softmax runs over the items that training knows: the others could only ever be negatives, and would be pushed
+    away from everybody.
+
+    Args:
+        model: Whose loss.
+        part: Whose score is trained.
+        tables: Of co-occurrence, one for each fold of users; None without that scorer.
+        config: What is minimised.
+        generator: Draws the negatives.
+    """
+
+    def __init__(
+        self,
+        model: UR4RecV2MoE,
+        part: Part,
+        tables: NeighborTables | None,
+        config: ObjectiveConfig,
+        generator: np.random.Generator,
+    ) -> None:
+        self.model, self.part, self.tables, self.config, self.generator = model, part, tables, config, generator
+        known = model.retriever.encoder.get_buffer("is_trained").clone()
+        known[0] = False
+        self.known, self.left_out = known.nonzero().squeeze(1), (~known).nonzero().squeeze(1)
+
+    def __call__(self, window: Window, targets: Int[Tensor, "B L"], state: MemoryState | None) -> Float[Tensor, ""]:
+        """Loss of some windows.
+
+        Args:
+            window: Inputs.
+            targets: Item after each input; 0 where there is none.
+            state: Memory before the windows.
+        """
+        if self.config.num_negatives:
+            return self._sampled(window, targets, state)
+        items = self.model.items(self.part, drop_ids=True)
+        encoded = self.model.encode(window, state, self.part, items)
+        users, valid = self.model.user_vectors(encoded, self.part), targets > 0
+        extra = self._balance(encoded, valid)
+        if self._aligns(items):
+            wanted = self.model.user_vectors(encoded, Part.RETRIEVER)[valid]
+            extra = extra + self.config.alignment_weight * catalogue_cross_entropy(
+                wanted, items.described(), targets[valid], self.left_out
+            )
+        if self.tables is None:
+            return extra + catalogue_cross_entropy(users[valid], items.vectors(), targets[valid], self.left_out)
+        raw_scores, factors = self._cooccurrence(window, None), self._factors(encoded)
+        return extra + scored_cross_entropy(users, items.vectors(), factors, targets, self.left_out, raw_scores)
+
+    def _sampled(self, window: Window, targets: Int[Tensor, "B L"], state: MemoryState | None) -> Tensor:
+        """The catalogue of a step is what the step names: inputs, targets and negatives."""
+        device, size = self.model.device, len(self.known)
+        drawn = self.known[torch.from_numpy(self.generator.integers(0, size, self.config.num_negatives)).to(device)]
+        named = torch.cat([drawn.new_zeros(1), window.items.flatten(), targets.flatten(), drawn])
+        rows, local = torch.unique(named, return_inverse=True)
+        item_rows, target_rows, negatives = local[1:].split([window.items.numel(), targets.numel(), len(drawn)])
+        items = self.model.items(self.part, rows, drop_ids=True)
+        encoded = self.model.encode(replace(window, items=item_rows.view_as(targets)), state, self.part, items)
+        users, valid = self.model.user_vectors(encoded, self.part), targets > 0
+        positives, given = target_rows.view_as(targets)[valid], None
+        extra = self._balance(encoded, valid)
+        if self._aligns(items):
+            wanted = self.model.user_vectors(encoded, Part.RETRIEVER)[valid]
+            extra = extra + self.config.alignment_weight * sampled_cross_entropy(
+                wanted, items.described(), positives, negatives, size
+            )
+        if self.tables is not None:
+            columns = drawn.new_zeros(self.model.num_items + 1).scatter_(
+                0, rows, torch.arange(len(rows), device=device)
+            )
+            logits = torch.stack([to_logits(raw) for raw in self._cooccurrence(window, columns)], dim=1)
+            given = logits[valid] * self._factors(encoded)[valid][:, None]
+        return extra + sampled_cross_entropy(users[valid], items.vectors(), positives, negatives, size, given)
+
+    def _aligns(self, items: Items) -> bool:
+        has_text = items.retriever is not None and items.retriever.description is not None
+        return has_text and self.config.alignment_weight > 0
+
+    def _balance(self, encoded: Encoded, valid: Bool[Tensor, "B L"]) -> Tensor:
+        if encoded.expert_weights is None or not self.config.load_balance_weight:
+            return torch.zeros((), device=self.model.device)
+        return self.config.load_balance_weight * load_balance(encoded.expert_weights, valid)
+
+    def _cooccurrence(self, window: Window, columns: Int[Tensor, "N1"] | None) -> Iterator[Tensor]:
+        assert self.model.cooccurrence is not None
+        return self.model.cooccurrence.scan(window.items, self.tables, user_folds(window.user_ids), columns)
+
+    def _factors(self, encoded: Encoded) -> Float[Tensor, "B L"]:
+        assert encoded.fusion_weights is not None
+        return self.model.fusion.calibrate_cooccurrence(encoded.fusion_weights)

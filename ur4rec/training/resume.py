@@ -1,0 +1,54 @@
+"""What a killed stage goes on from: the trainer's state after its last finished epoch, and the events logged so far."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ur4rec.storage.artifacts import replacing
+from ur4rec.training.checkpoints import CheckpointError
+
+DIGEST_LENGTH = 16
+
+
+class ResumePoint:
+    """A folder for one stage with one set of inputs; nothing is there before the first epoch and after the last.
+
+    Args:
+        home: Where the folders of all stages are.
+        stage: Name of the stage.
+        key: Digest of all that shapes the result; another key is another folder.
+    """
+
+    def __init__(self, home: Path, stage: str, key: str) -> None:
+        self.folder = home / f"{stage}-{key[:DIGEST_LENGTH]}"
+        self.logs = self.folder / "logs"
+        self._file = self.folder / "state.pt"
+
+    def load(self) -> dict[str, Any] | None:
+        """The state saved last; None where there is none.
+
+        Raises:
+            CheckpointError: The file is damaged.
+        """
+        if not self._file.is_file():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self._file, weights_only=True, map_location="cpu")
+        except (RuntimeError, EOFError, pickle.UnpicklingError):
+            raise CheckpointError(f"{self._file}: damaged; delete it to train from the start") from None
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replaces the state, completely or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self._file) as temporary:
+            torch.save(state, temporary)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        shutil.rmtree(self.folder, ignore_errors=True)

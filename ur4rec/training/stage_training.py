@@ -1,0 +1,67 @@
+"""Runs the trainer of a stage: event log, progress lines, and a state to go on from."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from ur4rec.progress import report
+from ur4rec.training.expert_usage import NUM_BINS, ExpertUsage
+from ur4rec.training.loop import SELECTION_METRIC, StageRecord, Trainer
+from ur4rec.training.resume import ResumePoint
+
+NOT_A_CURVE = ("epoch", "step")
+
+
+def train_stage(trainer: Trainer, logs: Path, resume: ResumePoint | None = None) -> StageRecord:
+    """Trains to the end, from where an earlier run was stopped if it left a state.
+
+    Args:
+        trainer: Of the stage, at its start.
+        logs: Folder that gets the TensorBoard events.
+        resume: Where the state is kept while the stage runs.
+
+    Raises:
+        CheckpointError: The state left behind is damaged.
+    """
+    state = resume.load() if resume else None
+    if state:
+        trainer.load_state_dict(state)
+    events = resume.logs if resume else logs
+    with SummaryWriter(str(events), purge_step=len(trainer.record.series) if state else None) as writer:
+
+        def on_epoch(entry: dict[str, float], usage: ExpertUsage) -> None:
+            _log_epoch(writer, trainer.plan.name, entry, usage)
+            headline = {name: entry[name] for name in ("epoch", "loss", SELECTION_METRIC) if name in entry}
+            report(trainer.plan.name, {"epochs": trainer.config.epochs_per_stage, **headline})
+            if resume:
+                writer.flush()
+                resume.save(trainer.state_dict())
+
+        record = trainer.run(on_epoch)
+    if resume:
+        shutil.copytree(events, logs)
+    return record
+
+
+def _log_epoch(writer: SummaryWriter, stage: str, entry: dict[str, float], usage: ExpertUsage) -> None:
+    epoch = int(entry["epoch"])
+    for name, value in entry.items():
+        if name not in NOT_A_CURVE:
+            writer.add_scalar(f"{stage}/{name}", value, epoch)
+    limits = torch.linspace(0, 1, NUM_BINS + 1)[1:].tolist()
+    for name, weights in usage.distributions().items():
+        writer.add_histogram_raw(
+            f"{stage}/expert_weight/{name}",
+            min=0.0,
+            max=1.0,
+            num=weights.count,
+            sum=weights.total,
+            sum_squares=weights.total_squares,
+            bucket_limits=limits,
+            bucket_counts=weights.bins,
+            global_step=epoch,
+        )
