@@ -71,11 +71,10 @@ def train(histories, model, stage, **fields):
             if value.grad.any():
                 steps[trainer.step].add(name)
 
-        if name in trainer.trainable:
-            is_active = value.requires_grad
-            value.requires_grad_(True).register_post_accumulate_grad_hook(note)
-            value.requires_grad_(is_active)
-    for _ in range(EPOCHS):
+        is_active = value.requires_grad
+        value.requires_grad_(True).register_post_accumulate_grad_hook(note)
+        value.requires_grad_(is_active)
+    for _ in range(config.epochs_per_stage):
         trainer._train_epoch()
     moved = {name for name, value in model.named_parameters() if not torch.equal(before[name], value)}
     return [steps[step] for step in range(trainer.step)], moved

@@ -258,13 +258,11 @@ class Trainer:
 
     def _groups(self) -> Iterable[dict[str, object]]:
         scale = self.config.finetune_lr_scale if self.plan.finetune else 1.0
-        rates = {
-            "sasrec.": self.config.sasrec_lr,
-            "retriever.": self.config.retriever_lr,
-            "fusion.": self.config.sasrec_lr,
-        }
+        rates = {"sasrec.": self.config.sasrec_lr, "retriever.": self.config.retriever_lr}
+        rates |= {"fusion.retriever_": self.config.retriever_lr, "fusion.": self.config.sasrec_lr}
+        left = dict(self.trainable)
         for prefix, rate in rates.items():
-            parameters = [value for name, value in self.trainable.items() if name.startswith(prefix)]
+            parameters = [left.pop(name) for name in list(left) if name.startswith(prefix)]
             if parameters:
                 yield {"params": parameters, "lr": rate * scale}
 
