@@ -18,6 +18,9 @@ from torch.nn import functional
 
 from ur4rec.models.resizable_buffers import ResizableBuffers
 
+ROWS_AT_ONCE = 1 << 14
+"""Of texts in double precision."""
+
 
 class TextTable(ResizableBuffers):
     """Looks texts up; empty until `fill` or `load_state_dict`.
@@ -127,9 +130,12 @@ def _whitening(
     """Map onto the principal components of the items, each of unit variance; components beyond the rank are zero."""
     if not len(item_text):
         return lambda embeddings: embeddings.new_zeros(len(embeddings), components)
-    mean = item_text.double().mean(dim=0)
-    centred = item_text.double() - mean
-    variances, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+    mean = item_text.mean(dim=0, dtype=torch.float64)
+    covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)
+    for part in torch.split(item_text, ROWS_AT_ONCE):
+        centred = part.double() - mean
+        covariance.addmm_(centred.T, centred)
+    variances, directions = torch.linalg.eigh(covariance / len(item_text))
     variances, directions = variances.flip(0)[:components], directions.flip(1)[:, :components]
     usable = variances > 1e-6 * variances[0].clamp_min(torch.finfo(torch.float64).tiny)
     scale = torch.where(usable, variances.clamp_min(torch.finfo(torch.float64).tiny).rsqrt(), 0.0)

@@ -51,6 +51,7 @@ def count_pairs(
     both: Any = total + total.T  # the stubs lose the second dimension
     both.setdiag(0)
     both.eliminate_zeros()
+    both.sort_indices()
     return csr_array(both)
 
 
@@ -66,14 +67,17 @@ def neighbor_table(
     scale = 1 / np.sqrt(np.maximum(totals, np.finfo(np.float32).tiny))
     rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
     strengths = (counts.data * scale[rows] * scale[counts.indices]).astype(np.float32)
-    order = np.lexsort((counts.indices, -strengths, rows))
+    # One sort: the bits of a positive float32 order like the number; equal strengths keep the order of their indices.
+    key = (rows.astype(np.uint64) << np.uint64(32)) | (np.uint64(0xFFFFFFFF) - strengths.view(np.uint32))
+    order = np.argsort(key, kind="stable")
     place = np.arange(len(rows)) - counts.indptr[rows]
     width = min(config.cooccurrence_neighbors, int(place.max(initial=-1)) + 1)
     kept = place < width
     neighbors = np.zeros((counts.shape[0], width), dtype=np.int32)
     values = np.zeros((counts.shape[0], width), dtype=np.float32)
-    neighbors[rows[kept], place[kept]] = counts.indices[order][kept]
-    values[rows[kept], place[kept]] = strengths[order][kept]
+    order = order[kept]
+    neighbors[rows[kept], place[kept]] = counts.indices[order]
+    values[rows[kept], place[kept]] = strengths[order]
     return neighbors, values
 
 

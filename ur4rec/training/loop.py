@@ -111,7 +111,7 @@ class Trainer:
         self.trainable = {name: value for name, value in model.named_parameters() if name.startswith(plan.trainable)}
         for name, value in model.named_parameters():
             value.requires_grad_(name in self.trainable)
-        self.average = deepcopy(model)
+        self.average = deepcopy(model, {id(buffer): buffer for buffer in model.buffers()})  # tables are not averaged
         self.averaged = dict(self.average.named_parameters())
         steps = config.epochs_per_stage * math.ceil((histories.lengths >= 2).sum() / config.batch_size)
         self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=config.weight_decay)
