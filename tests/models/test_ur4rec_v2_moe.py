@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -227,14 +229,33 @@ def test_unknown_keyword_names_the_nearest():
         UR4RecV2MoE(num_items=3, num_users=2, fusion_methods="adaptive")
 
 
+@pytest.mark.parametrize("trigger", list(UpdateTrigger))
+@pytest.mark.parametrize("slots", [0, 3])
+@pytest.mark.parametrize("part", list(Part))
+def test_the_last_position_alone_is_what_all_positions_say_there(window, part, slots, trigger):
+    model = make(max_memory_size=slots, update_trigger=trigger, time_threshold_s=7200)
+    state = None if slots == 0 else model.retriever.memory.empty_state(3)
+    last = torch.tensor([11, 4, 6])
+    items = window.items.clone()
+    items[1, 5:] = 0
+    window = replace(window, items=items)
+    every, one = model.encode(window, state, part), model.encode(window, state, part, last=last)
+    expected, found = model.user_vectors(every, part), model.user_vectors(one, part)
+    assert torch.allclose(expected[torch.arange(3), last], found[:, 0], atol=1e-6)
+    if part is not Part.SASREC:
+        assert torch.allclose(every.expert_weights[torch.arange(3), last], one.expert_weights[:, 0], atol=1e-6)
+    if slots and part is not Part.SASREC:
+        for whole, alone in zip(every.state.tensors(), one.state.tensors(), strict=True):
+            assert torch.allclose(whole.double(), alone.double(), atol=1e-6)
+
+
 @pytest.mark.parametrize("method", list(FusionMethod))
 def test_the_co_occurrence_scorer_adds_its_weighted_logits(window, method):
     model = make(fusion_method=method, cooccurrence_weight=0.4)
     items = model.item_vectors()
-    encoded = model.encode(window, model.retriever.memory.empty_state(3))
-    last = torch.tensor([11, 11, 6])
-    alone = model.user_vectors(encoded)[torch.arange(3), last] @ items.T
-    fused = model.score_last(encoded, window, last, items)
+    encoded = model.encode(window, model.retriever.memory.empty_state(3), last=torch.tensor([11, 11, 6]))
+    alone = model.user_vectors(encoded)[:, 0] @ items.T
+    fused = model.score_last(encoded, window, items)
     assert torch.allclose(fused, alone + 0.4 * model.cooccurrence.last(window.items), atol=1e-5)
 
 

@@ -106,7 +106,13 @@ class CooccurrenceScorer(ResizableBuffers):
 
     def last(self, items: Int[Tensor, "B L"]) -> Float[Tensor, "B N1"]:
         """Logits after the last item of each row."""
-        *_, raw = self.scan(items)
+        is_item = (items > 0).long()
+        later = is_item.flip(1).cumsum(1).flip(1) - is_item
+        weights = self.age_decay**later * is_item
+        raw = torch.zeros(len(items), self.num_items + 1, device=items.device)
+        for item, weight in zip(items.T, weights.T, strict=True):
+            raw.scatter_add_(1, self.neighbors[0, item].long(), self.strengths[0, item] * weight[:, None])
+        raw[:, 0] = 0
         return to_logits(raw)
 
 

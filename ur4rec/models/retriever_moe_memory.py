@@ -57,8 +57,9 @@ class RetrieverMoEMemory(nn.Module):
         starts: Int[Tensor, "B"],
         state: MemoryState | None,
         items: ItemSide,
+        last: Int[Tensor, "B"] | None = None,
     ) -> tuple[RetrieverOutput, MemoryState | None]:
-        """User side of every position and the memory after the last.
+        """User side of every position, or of the last, and the memory after the last.
 
         Args:
             input_seq: Item indices, oldest first, padded with 0 after the sequence.
@@ -67,6 +68,7 @@ class RetrieverMoEMemory(nn.Module):
             starts: Index in the user's whole history of the first item of each row.
             state: Memory before the row; what it has already absorbed is not absorbed again.
             items: What the encoder's `item_side` returned.
+            last: Position of the last item of each row, where it alone is wanted.
         """
         indices = starts[:, None] + torch.arange(input_seq.shape[1], device=input_seq.device)
         reads = None
@@ -76,8 +78,12 @@ class RetrieverMoEMemory(nn.Module):
             # Interactions before the row that the memory never saw are passed over, not counted as pending.
             state = replace(state, absorbed=torch.maximum(state.absorbed, starts))
             vectors = functional.embedding(input_seq, items.vectors())
-            reads, state = self.memory.scan(state, vectors, timestamps, active)
-        return self.encoder(input_seq, user_ids, indices + 1, reads, items), state
+            if last is None:
+                reads, state = self.memory.scan(state, vectors, timestamps, active)
+            else:
+                state = self.memory.advance(state, vectors, timestamps, active)
+                reads = self.memory.read(state)[:, None]
+        return self.encoder(input_seq, user_ids, indices + 1, reads, items, last), state
 
     @torch.no_grad()
     def replay(

@@ -9,7 +9,7 @@ Dimensions: B users in a batch, L positions, D width, H heads, N items.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -54,12 +54,26 @@ class RelativeAttention(nn.Module):
         self.distance_bias = nn.Parameter(torch.zeros(num_heads, max_len))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, queries: Float[Tensor, "B L D"], tokens: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
-        """Position t of the queries attends to tokens 0..t."""
+    def forward(
+        self, queries: Float[Tensor, "B Q D"], tokens: Float[Tensor, "B L D"], last: Int[Tensor, "B"] | None = None
+    ) -> Float[Tensor, "B Q D"]:
+        """Position t of the queries attends to tokens 0..t.
+
+        Args:
+            queries: One a token; with `last` one a row.
+            tokens: What is attended to.
+            last: Position of the only query of each row.
+        """
         length = tokens.shape[1]
         query, key, value = self.query(queries), self.key(tokens), self.value(tokens)
-        mixed: Tensor = self.output(attend(query, key, value, self.num_heads, self.causal_bias(length), self.dropout))
+        bias = self.causal_bias(length) if last is None else self._bias_at(last, length)
+        mixed: Tensor = self.output(attend(query, key, value, self.num_heads, bias, self.dropout))
         return mixed
+
+    def _bias_at(self, last: Int[Tensor, "B"], length: int) -> Float[Tensor, "B H 1 L"]:
+        distance = last[:, None] - torch.arange(length, device=last.device)
+        bias = self.distance_bias[:, distance.clamp_min(0)].masked_fill(distance < 0, float("-inf"))
+        return bias.transpose(0, 1)[:, :, None]
 
     def causal_bias(self, length: int) -> Float[Tensor, "H L L"]:
         """Bias of each head by distance; −inf for the future."""
@@ -124,10 +138,16 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(dim, config.sasrec_dropout)
         self.dropout = nn.Dropout(config.sasrec_dropout)
 
-    def forward(self, hidden: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
-        """Attention, then the feed-forward layer, each added to its input."""
+    def forward(self, hidden: Float[Tensor, "B L D"], last: Int[Tensor, "B"] | None = None) -> Float[Tensor, "B Q D"]:
+        """Attention, then the feed-forward layer, each added to its input.
+
+        Args:
+            hidden: Every position.
+            last: The only position of each row that goes on.
+        """
         normed = self.attention_norm(hidden)
-        hidden = hidden + self.dropout(self.attention(normed, normed))
+        mixed = self.attention(normed if last is None else at_position(normed, last), normed, last)
+        hidden = (hidden if last is None else at_position(hidden, last)) + self.dropout(mixed)
         transformed: Tensor = hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
         return transformed
 
@@ -164,18 +184,24 @@ class SASRec(nn.Module):
             self.get_buffer("item_factors").copy_(factors[:, : self.config.sasrec_item_factors])
 
     def forward(
-        self, input_seq: Int[Tensor, "B L"], items: Float[Tensor, "N1 D"] | None = None
-    ) -> Float[Tensor, "B L D"]:
-        """Representation of every position; it reads that position and earlier ones only.
+        self,
+        input_seq: Int[Tensor, "B L"],
+        items: Float[Tensor, "N1 D"] | None = None,
+        last: Int[Tensor, "B"] | None = None,
+    ) -> Float[Tensor, "B Q D"]:
+        """Representation of every position, or of one; it reads that position and earlier ones only.
 
         Args:
             input_seq: Item indices, oldest first, padded with 0 *after* the sequence (see `align_left`).
             items: What `item_vectors` returned, where it is there already.
+            last: The only position of each row that is wanted.
         """
         vectors = self.item_vectors() if items is None else items
         hidden = self.dropout(functional.embedding(input_seq, vectors) * self.config.sasrec_hidden_dim**0.5)
-        for block in self.blocks:
+        *blocks, final = self.blocks
+        for block in blocks:
             hidden = block(hidden)
+        hidden = final(hidden, last)
         normed: Tensor = self.norm(hidden)
         return normed
 
@@ -191,6 +217,11 @@ class SASRec(nn.Module):
         factors = self.get_buffer("item_factors")
         projected: Tensor = self.factor_projection(factors if rows is None else factors[rows])
         return embeddings + projected
+
+
+def at_position(values: Shaped[Tensor, "B L *shape"], last: Int[Tensor, "B"]) -> Shaped[Tensor, "B 1 *shape"]:
+    """One position of each row."""
+    return values[torch.arange(len(last), device=last.device), last].unsqueeze(1)
 
 
 def item_table(num_items: int, dim: int) -> nn.Embedding:

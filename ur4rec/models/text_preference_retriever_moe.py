@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ur4rec.config_section import ConfigSection
-from ur4rec.models.sasrec import FeedForward, RelativeAttention, attend, item_table
+from ur4rec.models.sasrec import FeedForward, RelativeAttention, at_position, attend, item_table
 from ur4rec.models.text_table import TextTable
 
 
@@ -179,17 +179,19 @@ class TextPreferenceRetrieverMoE(nn.Module):
         input_seq: Int[Tensor, "B L"],
         user_ids: Int[Tensor, "B"],
         targets: Int[Tensor, "B L"],
-        memory: Float[Tensor, "B L E"] | None,
+        memory: Float[Tensor, "B Q E"] | None,
         items: ItemSide,
+        last: Int[Tensor, "B"] | None = None,
     ) -> RetrieverOutput:
-        """User side of every position; it reads that position and earlier ones only.
+        """User side of every position, or of one; it reads that position and earlier ones only.
 
         Args:
             input_seq: Item indices, oldest first, padded with 0 after the sequence.
             user_ids: Whose text to read; 0 for nobody's.
             targets: Index of the interaction that each position predicts.
-            memory: What the memory says at each position.
+            memory: What the memory says at each position; with `last` at that one.
             items: What `item_side` returned.
+            last: The only position of each row that is wanted.
         """
         scale = self.item_embedding.embedding_dim**0.5
         identity = functional.embedding(input_seq, items.identity) * scale
@@ -197,18 +199,20 @@ class TextPreferenceRetrieverMoE(nn.Module):
         described = torch.zeros_like(identity)
         if items.description is not None:
             described = functional.embedding(input_seq, items.description) * scale
-        query = identity + described
+        query, valid = identity + described, input_seq > 0
+        if last is not None:
+            query, targets, valid = (at_position(each, last) for each in (query, targets, valid))
         if memory is not None:
             gate = torch.sigmoid(self.memory_gate(torch.cat([query, memory], dim=-1)))
             query = query + gate * self.memory_projection(memory)
         query = self.dropout(query)
         normed = self.query_norm(query)
-        preference, readable = self._preference_expert(normed, user_ids, targets, input_seq > 0)
+        preference, readable = self._preference_expert(normed, user_ids, targets, valid)
         experts = torch.stack(
             [
                 preference,
-                self.description_expert(normed, self.description_norm(described)),
-                self.embedding_expert(normed, self.embedding_norm(identity)),
+                self.description_expert(normed, self.description_norm(described), last),
+                self.embedding_expert(normed, self.embedding_norm(identity), last),
             ],
             dim=2,
         )
@@ -216,7 +220,7 @@ class TextPreferenceRetrieverMoE(nn.Module):
         mixture, weights = self.mixture(normed.flatten(0, 1), experts.flatten(0, 1), available.flatten(0, 1))
         hidden = query + self.dropout(mixture.view_as(query))
         hidden = hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
-        return RetrieverOutput(self.output_norm(hidden), weights.view(*input_seq.shape, -1))
+        return RetrieverOutput(self.output_norm(hidden), weights.view(*query.shape[:2], -1))
 
     def _preference_expert(
         self,

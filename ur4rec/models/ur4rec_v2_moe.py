@@ -102,12 +102,12 @@ class Items:
 
 @dataclass(frozen=True)
 class Encoded:
-    """User sides of every position; a part that was not asked for is None."""
+    """User sides of every position (Q = L) or of the last (Q = 1); a part that was not asked for is None."""
 
-    sasrec: Float[Tensor, "B L D"] | None
-    retriever: Float[Tensor, "B L F"] | None
-    expert_weights: Float[Tensor, "B L X"] | None
-    fusion_weights: Float[Tensor, "B L S"] | None
+    sasrec: Float[Tensor, "B Q D"] | None
+    retriever: Float[Tensor, "B Q F"] | None
+    expert_weights: Float[Tensor, "B Q X"] | None
+    fusion_weights: Float[Tensor, "B Q S"] | None
     state: MemoryState | None
 
 
@@ -167,29 +167,35 @@ class UR4RecV2MoE(nn.Module):
         return self.items(part).vectors()
 
     def encode(
-        self, window: Window, state: MemoryState | None, part: Part = Part.FUSED, items: Items | None = None
+        self,
+        window: Window,
+        state: MemoryState | None,
+        part: Part = Part.FUSED,
+        items: Items | None = None,
+        last: Int[Tensor, "B"] | None = None,
     ) -> Encoded:
-        """User sides of every position of a window.
+        """User sides of every position of a window, or of the last.
 
         Args:
             window: Interactions.
             state: Memory before the window.
             part: Whose score.
             items: What `items` returned for the part, where it is there already.
+            last: Position of the last item of each row, where it alone is wanted.
         """
         items = items or self.items(part)
         sasrec = None
         if self.sasrec is not None and part is not Part.RETRIEVER:
-            sasrec = self.sasrec(window.items, items.sasrec)
+            sasrec = self.sasrec(window.items, items.sasrec, last)
         if items.retriever is None:
             return Encoded(sasrec, None, None, None, state)
         output, state = self.retriever(
-            window.items, window.timestamps, window.user_ids, window.starts, state, items.retriever
+            window.items, window.timestamps, window.user_ids, window.starts, state, items.retriever, last
         )
         weights = None if sasrec is None else self.fusion.weigh(sasrec, output.vectors)
         return Encoded(sasrec, output.vectors, output.expert_weights, weights, state)
 
-    def user_vectors(self, encoded: Encoded, part: Part = Part.FUSED) -> Float[Tensor, "B L V"]:
+    def user_vectors(self, encoded: Encoded, part: Part = Part.FUSED) -> Float[Tensor, "B Q V"]:
         """Calibrated user side of a part's score."""
         if part is Part.SASREC:
             assert encoded.sasrec is not None
@@ -204,25 +210,22 @@ class UR4RecV2MoE(nn.Module):
         self,
         encoded: Encoded,
         window: Window,
-        last: Int[Tensor, "B"],
         item_vectors: Float[Tensor, "N1 V"],
         part: Part = Part.FUSED,
     ) -> Float[Tensor, "B N1"]:
         """Scores of the whole catalogue after each row's last item.
 
         Args:
-            encoded: What `encode` returned.
+            encoded: What `encode` returned for the last positions.
             window: The same as there.
-            last: Position of the last item.
             item_vectors: What `item_vectors` returned for the part.
             part: Whose score.
         """
-        rows = torch.arange(len(last), device=last.device)
-        scores = self.user_vectors(encoded, part)[rows, last] @ item_vectors.T
+        scores = self.user_vectors(encoded, part)[:, 0] @ item_vectors.T
         if part is not Part.FUSED or self.cooccurrence is None:
             return scores
         assert encoded.fusion_weights is not None
-        factor = self.fusion.calibrate_cooccurrence(encoded.fusion_weights[rows, last])
+        factor = self.fusion.calibrate_cooccurrence(encoded.fusion_weights[:, 0])
         return torch.addcmul(scores, factor[:, None], self.cooccurrence.last(window.items))
 
     def forward(
@@ -254,14 +257,13 @@ class UR4RecV2MoE(nn.Module):
         end = torch.where(known, cursor if seq_end is None else seq_end, lengths)
         window = Window(user_ids, items, times, end - lengths)
         sides = self.items(self.config.whole)
-        encoded = self.encode(window, state, self.config.whole, sides)
-        last = (lengths - 1).clamp_min(0)
-        scores = self.score_last(encoded, window, last, sides.vectors(), self.config.whole)
+        encoded = self.encode(window, state, self.config.whole, sides, (lengths - 1).clamp_min(0))
+        scores = self.score_last(encoded, window, sides.vectors(), self.config.whole)
         if update_memory and memory is not None and encoded.state is not None:
             memory.store(user_ids, encoded.state)
         if target_items is not None:
             scores = scores.gather(1, target_items)
-        return scores, _explain(encoded, last)
+        return scores, _explain(encoded)
 
     @torch.no_grad()
     def update_memory(
@@ -329,10 +331,9 @@ class UR4RecV2MoE(nn.Module):
             setattr(self.retriever.memory, name, loaded[name].to(self.device))
 
 
-def _explain(encoded: Encoded, last: Int[Tensor, "B"]) -> dict[str, Tensor]:
-    rows = torch.arange(len(last), device=last.device)
+def _explain(encoded: Encoded) -> dict[str, Tensor]:
     weights = {"expert_weights": encoded.expert_weights, "fusion_weights": encoded.fusion_weights}
-    return {name: value[rows, last] for name, value in weights.items() if value is not None}
+    return {name: value[:, 0] for name, value in weights.items() if value is not None}
 
 
 def _newest(

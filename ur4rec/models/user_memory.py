@@ -179,6 +179,18 @@ class UserMemory(nn.Module):
             reads.append(self.read(state))
         return torch.stack(reads, dim=1), state
 
+    def advance(
+        self,
+        state: MemoryState,
+        item_vectors: Float[Tensor, "B L D"],
+        timestamps: Int[Tensor, "B L"],
+        active: Bool[Tensor, "B L"],
+    ) -> MemoryState:
+        """State after a window, like `scan`; positions that nobody has to read cost nothing."""
+        for position in active.any(dim=0).nonzero().squeeze(1).tolist():
+            state = self.step(state, item_vectors[:, position], timestamps[:, position], active[:, position])
+        return state
+
     @torch.no_grad()
     def replay(
         self,

@@ -98,12 +98,10 @@ class ModelScorer:
         starts = lengths - kept
         sequence, times = gather(items, timestamps, offsets + starts, kept, 0 if len(kept) and int(kept.max()) else 1)
         window = Window(users, sequence, times, starts)
-        encoded = self.model.encode(window, state, self.part, self.sides)
-        last = (kept - 1).clamp_min(0)
+        encoded = self.model.encode(window, state, self.part, self.sides, (kept - 1).clamp_min(0))
         if encoded.expert_weights is not None:
-            rows = torch.arange(len(users), device=self.device)
-            self.usage.add(encoded.expert_weights[rows, last])
-        return self.model.score_last(encoded, window, last, self.item_vectors, self.part)
+            self.usage.add(encoded.expert_weights[:, 0])
+        return self.model.score_last(encoded, window, self.item_vectors, self.part)
 
     def expert_weights(self) -> dict[str, float]:
         """Mean router weight of each expert over the users scored so far."""
