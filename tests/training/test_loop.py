@@ -105,6 +105,14 @@ def test_what_is_added_to_the_loss_changes_it(data, stage, negatives, fields):
 
 @pytest.mark.parametrize("negatives", [0, 5])
 @pytest.mark.parametrize("stage", list(PLANS))
+def test_half_precision_changes_the_losses_a_little(data, stage, negatives):
+    extra = {"alignment_weight": 0.5, "load_balance_weight": 0.5, "num_negatives": negatives, "epochs": 1}
+    full, half = (train(make(), data, stage, precision=name, **extra).series[1] for name in ("fp32", "bf16"))
+    assert full["loss"] != half["loss"] == pytest.approx(full["loss"], rel=0.02)
+
+
+@pytest.mark.parametrize("negatives", [0, 5])
+@pytest.mark.parametrize("stage", list(PLANS))
 def test_an_item_that_training_does_not_know_is_no_negative(data, stage, negatives):
     """Whatever it looks like."""
     losses = []

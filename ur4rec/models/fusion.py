@@ -76,7 +76,8 @@ class Fusion(nn.Module):
         weights = self.log_weights.exp() * is_on
         if self.method is FusionMethod.LEARNED:
             return weights.expand(*sequence.shape[:-1], len(weights))
-        gate = self.gate(torch.cat([sequence, retriever], dim=-1)).masked_fill(~is_on, torch.finfo(weights.dtype).min)
+        gate = self.gate(torch.cat([sequence, retriever], dim=-1)).float()
+        gate = gate.masked_fill(~is_on, torch.finfo(gate.dtype).min)
         return is_on.sum() * torch.softmax(gate, dim=-1) * weights
 
     def forward(

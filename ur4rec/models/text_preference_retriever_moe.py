@@ -103,8 +103,8 @@ class ExpertMixture(nn.Module):
             weights = available / available.sum(dim=1, keepdim=True).clamp_min(1)
             return torch.einsum("rx,rxd->rd", weights, experts), weights
         refined = experts + self._refine(experts, available)
-        lowest = torch.finfo(queries.dtype).min
-        weights = self.router(queries).masked_fill(~available, lowest).softmax(dim=1) * available
+        logits = self.router(queries).float()
+        weights = logits.masked_fill(~available, torch.finfo(logits.dtype).min).softmax(dim=1) * available
         return torch.einsum("rx,rxd->rd", weights, refined), weights
 
     def _refine(self, experts: Float[Tensor, "R X D"], available: Bool[Tensor, "R X"]) -> Float[Tensor, "R X D"]:

@@ -65,9 +65,10 @@ def catalogue_cross_entropy(
         targets: Item index, from 1.
         left_out: Rows of the items that take no part: the padding, and what training does not know.
     """
-    loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        users.float(), items.float(), targets, left_out
-    )
+    with torch.autocast(users.device.type, enabled=False):
+        loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            users.float(), items.float(), targets, left_out
+        )
     return loss
 
 
@@ -126,9 +127,10 @@ def scored_cross_entropy(
         left_out: Rows of the items that take no part.
         raw_scores: The scorer's raw scores, position by position.
     """
-    loss: Tensor = _ScoredCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        users.float(), items.float(), factors.float(), targets, left_out, raw_scores
-    )
+    with torch.autocast(users.device.type, enabled=False):
+        loss: Tensor = _ScoredCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            users.float(), items.float(), factors.float(), targets, left_out, raw_scores
+        )
     return loss
 
 
@@ -153,14 +155,16 @@ def sampled_cross_entropy(
         num_items: N.
         given: Scores of the items in play beside the product.
     """
-    positive = (users * items[targets]).sum(dim=1, keepdim=True)
-    others = users @ items[negatives].T
-    if given is not None:
-        positive, others = positive + given.gather(1, targets[:, None]), others + given[:, negatives]
-    correction = math.log(num_items / len(negatives))
-    others = (others + correction).masked_fill(negatives[None] == targets[:, None], float("-inf"))
-    logits = torch.cat([positive, others], dim=1)
-    loss: Tensor = functional.cross_entropy(logits, torch.zeros_like(targets))
+    with torch.autocast(users.device.type, enabled=False):
+        users, items = users.float(), items.float()
+        positive = (users * items[targets]).sum(dim=1, keepdim=True)
+        others = users @ items[negatives].T
+        if given is not None:
+            positive, others = positive + given.gather(1, targets[:, None]), others + given[:, negatives]
+        correction = math.log(num_items / len(negatives))
+        others = (others + correction).masked_fill(negatives[None] == targets[:, None], float("-inf"))
+        logits = torch.cat([positive, others], dim=1)
+        loss: Tensor = functional.cross_entropy(logits, torch.zeros_like(targets))
     return loss
 
 

@@ -1,0 +1,405 @@
+"""Every field of the configuration, changed where it applies, changes something that can be seen.
+
+What is seen never holds the configuration itself: manifests and results are looked at without it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ur4rec.config import Config
+from ur4rec.config_section import ConfigError, ConfigSection
+from ur4rec.data.config import DataConfig
+from ur4rec.data.errors import DataError
+from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.data.sequences import load_sequences
+from ur4rec.evaluation.config import EvaluationConfig
+from ur4rec.evaluation.measure import measure
+from ur4rec.evaluation.results import write_results
+from ur4rec.evaluation.systems import TrainedSystems
+from ur4rec.models.ur4rec_v2_moe import Part
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.register import register_model
+from ur4rec.registry.tracking import open_mlflow, prepare_mlflow
+from ur4rec.storage.artifacts import read_artifact
+from ur4rec.text.config import EncodeConfig, TextConfig
+from ur4rec.text.encode import encode_text
+from ur4rec.text.encoder import Encoder
+from ur4rec.text.generate import generate_text
+from ur4rec.training.checkpoints import HISTORY, load_model, load_state, memories_file
+from ur4rec.training.stages import StageConfig, run_stage, stages_of
+
+prepare_mlflow()
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of MLflow about its own type hints
+    import mlflow.pyfunc  # noqa: F401
+
+OF_MLFLOW = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:mlflow"),
+]
+SASREC, RETRIEVER, JOINT = "pretrain_sasrec", "pretrain_retriever", "joint_finetune"
+NUM_USERS, NUM_COMMON, LENGTH = 20, 13, 12
+TOY = {
+    "dataset_name": "toy",
+    "min_seq_len": 4,
+    "snapshot_base": 3,
+    "text_model_name": "encoder_a",
+    "sasrec_hidden_dim": 8,
+    "sasrec_num_blocks": 1,
+    "sasrec_item_factors": 6,
+    "retriever_output_dim": 8,
+    "text_components": 4,
+    "max_seq_len": 6,
+    "memory_dim": 4,
+    "max_memory_size": 2,
+    "interaction_threshold": 2,
+    "time_threshold_s": 200,
+    "cooccurrence_neighbors": 5,
+    "batch_size": 8,
+    "epochs_per_stage": 1,
+    "adaptive_min_steps": 2,
+    "bootstrap_samples": 100,
+    "num_candidates": 3,
+    "eval_batch_size": 8,
+}
+
+
+class World:
+    """The tasks on a small data set; what is there is not made again.
+
+    A task takes its own settings from `config`; what it reads is always made with the settings `TOY`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.base = folder, Config.parse(TOY)
+        self.plays, self.damaged = folder / "plays.csv", folder / "damaged.csv"
+        table = draw_plays()
+        table.to_csv(self.plays, index=False)
+        table.astype({"timestamp": object}).replace({"timestamp": {table["timestamp"][7]: "noon"}}).to_csv(
+            self.damaged, index=False
+        )
+        for number, name in enumerate(("encoder_a", "encoder_b")):
+            write_encoder(folder / name, number)
+
+    def place(self, task: str, *sections: ConfigSection) -> tuple[Path, bool]:
+        """Folder of a task under some settings, and whether it is there already."""
+        folder = self.folder / "-".join([task, *(section.digest()[:12] for section in sections)])
+        return folder, folder.exists()
+
+    def sequences(self, config: Config) -> Path:
+        section = config.narrow(DataConfig)
+        folder, is_there = self.place("sequences", section)
+        if not is_there:
+            preprocess_sequences(self.plays, folder, section)
+        return folder
+
+    def texts(self, config: Config) -> Path:
+        section = config.narrow(TextConfig)
+        folder, is_there = self.place("texts", section)
+        if not is_there:
+            generate_text(self.sequences(self.base), folder, section)
+        return folder
+
+    def embeddings(self, config: Config) -> Path:
+        section = self.with_encoder(config.narrow(EncodeConfig))
+        folder, is_there = self.place("embeddings", section)
+        if not is_there:
+            encode_text(self.sequences(self.base), self.texts(self.base), folder, section, device="cpu")
+        return folder
+
+    def with_encoder(self, section: EncodeConfig) -> EncodeConfig:
+        return section.model_copy(update={"text_model_name": str(self.folder / section.text_model_name)})
+
+    def stage(self, stage: str, config: Config) -> tuple[Path, Path]:
+        section = config.narrow(StageConfig)
+        folder, is_there = self.place(stage, section)
+        checkpoint, memories = folder / "checkpoint", folder / "memories"
+        if not is_there:
+            names = stages_of(section)
+            place = names.index(stage)
+            previous = self.stage(names[place - 1], self.base) if place else (None, None)
+            embeddings = None if stage == SASREC else self.embeddings(self.base)
+            sequences = self.sequences(self.base)
+            run_stage(stage, sequences, checkpoint, memories, section, embeddings, *previous, device="cpu")
+        return checkpoint, memories
+
+
+def draw_plays() -> pd.DataFrame:
+    """Users who walk through 13 items, now and then at one time, some of them briefly; two items are rare."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for user in range(NUM_USERS):
+        length = 5 if user < 3 else LENGTH
+        times = 1_000_000 + 1000 * user + 60 * rng.integers(0, 3, length).cumsum()
+        items = [f"i{(user + step) % NUM_COMMON}" for step in range(length)]
+        items[0] = f"rare{user}" if user in (5, 9) else items[0]
+        ratings = rng.integers(1, 6, length)
+        rows += list(zip([f"u{user}"] * length, items, times.tolist(), ratings.tolist(), strict=True))
+    return pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp", "rating"])
+
+
+def write_encoder(folder: Path, seed: int) -> None:
+    """A sentence-transformers model on disk: the mean of one random vector a word."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    words = ["[UNK]", "The", "latest", "first", "choices", "are", "All", *(f"i{item}" for item in range(NUM_COMMON))]
+    tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    weights = torch.randn(len(words), 8, generator=torch.Generator().manual_seed(seed))
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights.numpy())]).save(str(folder))
+
+
+# --- What can be seen -------------------------------------------------------------------------------------------------
+
+
+def see_sequences(world: World, config: Config) -> Any:
+    data = load_sequences(world.sequences(config))
+    return data.name, data.digest
+
+
+def see_damaged_file(world: World, config: Config) -> Any:
+    try:
+        folder, _ = world.place("damaged", config)
+        return preprocess_sequences(world.damaged, folder, config.narrow(DataConfig)).details["excluded_rows"]
+    except DataError as error:
+        return str(error)
+
+
+def see_texts(world: World, config: Config) -> Any:
+    return read_artifact(world.texts(config)).files
+
+
+def see_embeddings(world: World, config: Config) -> Any:
+    return read_artifact(world.embeddings(config)).files
+
+
+def see_encoded_at_once(world: World, config: Config) -> Any:
+    encode_batch, sizes = Encoder._encode_batch, []
+
+    def note(self: Encoder, texts: list[str]) -> np.ndarray:
+        sizes.append(len(texts))
+        return encode_batch(self, texts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Encoder, "_encode_batch", note)
+        folder, _ = world.place("encoded", config)
+        sequences, texts = world.sequences(world.base), world.texts(world.base)
+        encode_text(sequences, texts, folder, world.with_encoder(config.narrow(EncodeConfig)), device="cpu")
+    return sizes
+
+
+def see_stage(stage: str, world: World, config: Config) -> Any:
+    """The weights, the memories and the curves that a stage leaves."""
+    checkpoint, memories = world.stage(stage, config)
+    record = pd.read_json(checkpoint / HISTORY)["stages"].iloc[-1]
+    tensors = load_state(checkpoint, stage) | torch.load(memories / memories_file(stage), weights_only=True)
+    seen = {name: (tuple(value.shape), value.numpy().tobytes()) for name, value in tensors.items()}
+    return seen, {name: value for name, value in record.items() if name != "seconds"}
+
+
+see_first, see_second, see_third = (partial(see_stage, stage) for stage in (SASREC, RETRIEVER, JOINT))
+
+
+def see_stages(world: World, config: Config) -> Any:
+    return [see(world, config) for see in (see_first, see_second, see_third)]
+
+
+def evaluate(world: World, config: Config, systems: Any = None) -> Any:
+    checkpoint, _ = world.stage(SASREC, world.base)
+    systems = systems or TrainedSystems(load_model(checkpoint, stage=SASREC), None, "sasrec", Part.SASREC)
+    folder, _ = world.place("candidates", config)
+    section = config.narrow(EvaluationConfig)
+    results, _ = measure(world.sequences(world.base), checkpoint, systems, section, candidates=folder)
+    return results
+
+
+def see_results(world: World, config: Config) -> Any:
+    apart = {"config", "timings_s", "versions", "peak_memory_mb"}
+    return evaluate(world, config).model_dump(exclude=apart)
+
+
+class Watched:
+    """One system, which notes how many users it is asked for at once."""
+
+    def __init__(self, num_items: int) -> None:
+        self.scores = torch.randn(num_items + 1, generator=torch.Generator().manual_seed(0))
+        self.sizes: list[int] = []
+
+    def __call__(self, histories: Any) -> dict[str, Callable[[np.ndarray], torch.Tensor]]:
+        return {"watched": self.score}
+
+    def score(self, users: np.ndarray) -> torch.Tensor:
+        self.sizes.append(len(users))
+        return self.scores.expand(len(users), -1)
+
+    def expert_weights(self) -> dict[str, float]:
+        return {}
+
+    memory_stats = expert_weights
+
+
+def see_scored_at_once(world: World, config: Config) -> Any:
+    watched = Watched(load_sequences(world.sequences(world.base)).num_items)
+    evaluate(world, config, watched)
+    return watched.sizes
+
+
+def see_registration(world: World, config: Config) -> Any:
+    results, report, output = (world.folder / name for name in ("results.json", "report.html", "registration.json"))
+    if not results.exists():
+        write_results(evaluate(world, world.base), results)
+        report.write_text("<!doctype html>")
+    uri = f"sqlite:///{world.folder}/mlflow.db"
+    inputs = world.sequences(world.base), *world.stage(SASREC, world.base), results, report
+    registration = register_model(*inputs, config.narrow(RegistryConfig), output, uri)
+    with open_mlflow(uri) as client:
+        experiment = client.get_experiment(client.get_run(registration.run_id).info.experiment_id).name
+    return registration.name, registration.alias, experiment
+
+
+@dataclass(frozen=True)
+class Change:
+    """Another value of a field, where it is seen, and what must be set for it to be read."""
+
+    value: Any
+    see: Callable[[World, Config], Any]
+    given: dict[str, Any] = field(default_factory=dict)
+
+
+DRIFT, TIME = {"update_trigger": "drift_threshold"}, {"update_trigger": "time_based"}
+SAMPLED = {"eval_protocol": "sampled"}
+LONGER = {"epochs_per_stage": 2, "finetune_lr_scale": 1.0, "adaptive_switch_threshold": 9.0}
+CHANGES = {
+    # preprocess_sequences
+    "dataset_name": Change("another", see_sequences),
+    "min_rating": Change(3, see_sequences),
+    "min_seq_len": Change(6, see_sequences),
+    "k_core": Change(True, see_sequences),
+    "split": Change("time", see_sequences),
+    "time_split_quantile": Change(0.6, see_sequences, {"split": "time"}),
+    "drop_last": Change(1, see_sequences),
+    "bad_rows": Change("exclude", see_damaged_file),
+    # generate_text, encode_text
+    "snapshot_base": Change(4, see_texts),
+    "text_model_name": Change("encoder_b", see_embeddings),
+    "text_batch_size": Change(7, see_encoded_at_once),
+    "max_sentences": Change(1, see_embeddings),
+    # pretrain_sasrec
+    "system": Change("UR4RecV2", see_first),
+    "sasrec_hidden_dim": Change(12, see_first),
+    "sasrec_num_blocks": Change(2, see_first),
+    "sasrec_num_heads": Change(1, see_first),
+    "sasrec_dropout": Change(0, see_first),
+    "sasrec_item_factors": Change(3, see_first),
+    "max_seq_len": Change(4, see_first),
+    "num_negatives": Change(5, see_first),
+    "batch_size": Change(5, see_first),
+    "epochs_per_stage": Change(2, see_first),
+    "patience": Change(2, see_first, {"epochs_per_stage": 3, "sasrec_lr": 1e-12, "patience": 1}),
+    "sasrec_lr": Change(0.02, see_first),
+    "weight_decay": Change(0.5, see_first),
+    "warmup_share": Change(0.9, see_first),
+    "gradient_clip": Change(1e-5, see_first),
+    "ema_decay": Change(0, see_first),
+    "random_window_share": Change(1, see_first),
+    "shuffle_ties": Change(False, see_first),
+    "precision": Change("bf16", see_stages),
+    "seed": Change(43, see_first),
+    # pretrain_retriever
+    "text_control": Change("shuffled", see_second),
+    "retriever_output_dim": Change(12, see_second),
+    "moe_num_heads": Change(1, see_second),
+    "moe_dropout": Change(0, see_second),
+    "moe_num_proxies": Change(3, see_second),
+    "moe_experts": Change(("item_embedding",), see_second),
+    "text_components": Change(3, see_second),
+    "id_dropout": Change(0.5, see_second),
+    "alignment_weight": Change(0.5, see_second),
+    "load_balance_weight": Change(0.5, see_second),
+    "retriever_lr": Change(0.02, see_second),
+    "memory_dim": Change(5, see_second),
+    "max_memory_size": Change(3, see_second),
+    "update_trigger": Change("explicit", see_second),
+    "interaction_threshold": Change(3, see_second),
+    "drift_threshold": Change(1.5, see_second, DRIFT),
+    "time_threshold_s": Change(100, see_second, TIME),
+    "decay_factor": Change(0.5, see_second),
+    # joint_finetune
+    "finetune_lr_scale": Change(1, see_third),
+    "adaptive_switch_threshold": Change(0, see_third, LONGER),
+    "adaptive_min_steps": Change(1, see_third, LONGER),
+    "fusion_method": Change("weighted", see_third),
+    "sasrec_weight": Change(0.9, see_third),
+    "retriever_weight": Change(0.9, see_third),
+    "cooccurrence_weight": Change(0.9, see_third),
+    "cooccurrence_neighbors": Change(3, see_third),
+    "cooccurrence_window": Change(1, see_third),
+    "cooccurrence_gap_decay": Change(0.5, see_third),
+    "cooccurrence_smoothing": Change(1, see_third),
+    "cooccurrence_age_decay": Change(0.5, see_third),
+    # evaluate
+    "eval_protocol": Change("sampled", see_results),
+    "num_candidates": Change(2, see_results, SAMPLED),
+    "candidate_seed": Change(7, see_results, SAMPLED),
+    "baselines": Change(("popularity",), see_results),
+    "ease_max_items": Change(3, see_results),
+    "eval_batch_size": Change(5, see_scored_at_once),
+    "bootstrap_samples": Change(150, see_results),
+    # register_model
+    "registered_model_name": Change("another", see_registration),
+    "experiment_name": Change("another", see_registration),
+    "challenger_alias": Change("candidate", see_registration),
+}
+ONE_VALUE = {"text_provider"}
+"""Fields that have no other value yet: another is refused."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("world"))
+
+
+def test_no_field_is_left_out():
+    assert CHANGES.keys() | ONE_VALUE == Config.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", sorted(ONE_VALUE))
+def test_another_value_of_a_field_with_one_is_refused(name):
+    assert get_args(Config.model_fields[name].annotation) == (Config.model_fields[name].default,)
+    with pytest.raises(ConfigError, match=name):
+        Config.parse({name: "another"})
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    return OF_MLFLOW if CHANGES[name].see is see_registration else []
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in CHANGES])
+def test_a_change_is_seen(world, name):
+    change = CHANGES[name]
+    base = Config.parse(TOY | change.given)
+    changed = Config.parse(TOY | change.given | {name: change.value})
+    assert getattr(base, name) != getattr(changed, name)
+    assert change.see(world, changed) != change.see(world, base)
+
+
+def test_nothing_is_seen_without_a_change(world, tmp_path):
+    """Otherwise the test above would show nothing."""
+    again = World(tmp_path)
+    for see in {change.see for change in CHANGES.values()} - {see_registration}:
+        assert str(see(again, again.base)).replace(str(tmp_path), str(world.folder)) == str(see(world, world.base))
