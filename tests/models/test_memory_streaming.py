@@ -64,7 +64,7 @@ def replay(model, histories):
 @torch.no_grad()
 def step_by_step(model, histories):
     items, times, lengths = histories
-    memory, vectors = model.retriever.memory, model.retriever.encoder.item_side().vectors()
+    memory, vectors = model.retriever.memory, model.retriever.encoder.item_side().directions()
     state = memory.empty_state(NUM_USERS)
     for position in range(LONGEST):
         state = memory.step(state, vectors[items[:, position]], times[:, position], position < lengths)

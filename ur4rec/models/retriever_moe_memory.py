@@ -10,7 +10,6 @@ from dataclasses import replace
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ur4rec.models.text_preference_retriever_moe import (
     ItemSide,
@@ -24,7 +23,7 @@ __all__ = ["MemoryConfig", "RetrieverMoEMemory", "UpdateTrigger"]
 
 
 class RetrieverMoEMemory(nn.Module):
-    """Mixture-of-experts retriever whose queries also see what the user's memory says.
+    """Mixture-of-experts retriever whose user side also holds what the user's memory says.
 
     Args:
         num_items: N; item 0 is padding.
@@ -77,7 +76,7 @@ class RetrieverMoEMemory(nn.Module):
             active: Bool[Tensor, "B L"] = (input_seq > 0) & (indices >= state.absorbed[:, None])
             # Interactions before the row that the memory never saw are passed over, not counted as pending.
             state = replace(state, absorbed=torch.maximum(state.absorbed, starts))
-            vectors = functional.embedding(input_seq, items.vectors())
+            vectors = items.directions(input_seq)
             if last is None:
                 reads, state = self.memory.scan(state, vectors, timestamps, active)
             else:
@@ -96,4 +95,4 @@ class RetrieverMoEMemory(nn.Module):
         """Memory after reading `lengths` interactions from row `starts` on; None without a memory."""
         if self.memory is None:
             return None
-        return self.memory.replay(self.encoder.item_side().vectors(), items, timestamps, starts, lengths)
+        return self.memory.replay(self.encoder.item_side().directions(), items, timestamps, starts, lengths)

@@ -69,6 +69,14 @@ class ItemSide:
         """Item side of the score: ID vector plus projected description."""
         return self.identity if self.description is None else self.identity + self.description
 
+    def directions(self, rows: Int[Tensor, "..."] | None = None) -> Float[Tensor, "*R D"]:
+        """What a memory reads of the items, or of some: their vectors at a root mean square of 1.
+
+        Frequent items have the longest vectors, and say the least about a user.
+        """
+        vectors = self.vectors() if rows is None else functional.embedding(rows, self.vectors())
+        return functional.rms_norm(vectors, vectors.shape[-1:])
+
 
 class ExpertMixture(nn.Module):
     """Mixes the experts' outputs per position; an expert without tokens is left out.
@@ -150,7 +158,7 @@ class TextPreferenceRetrieverMoE(nn.Module):
         self.embedding_expert = RelativeAttention(dim, heads, max_seq_len, dropout)
         self.mixture = ExpertMixture(dim, heads, config.moe_num_proxies, config.moe_experts, dropout)
         if memory_dim:
-            self.memory_projection = nn.Linear(memory_dim, dim)
+            self.memory_projection = nn.Linear(memory_dim, dim, bias=False)  # an empty memory says nothing
             self.memory_gate = nn.Linear(dim + memory_dim, dim)
         self.feed_forward_norm = nn.LayerNorm(dim)
         self.feed_forward = FeedForward(dim, dropout)
@@ -202,9 +210,6 @@ class TextPreferenceRetrieverMoE(nn.Module):
         query, valid = identity + described, input_seq > 0
         if last is not None:
             query, targets, valid = (at_position(each, last) for each in (query, targets, valid))
-        if memory is not None:
-            gate = torch.sigmoid(self.memory_gate(torch.cat([query, memory], dim=-1)))
-            query = query + gate * self.memory_projection(memory)
         query = self.dropout(query)
         normed = self.query_norm(query)
         preference, readable = self._preference_expert(normed, user_ids, targets, valid)
@@ -220,7 +225,16 @@ class TextPreferenceRetrieverMoE(nn.Module):
         mixture, weights = self.mixture(normed.flatten(0, 1), experts.flatten(0, 1), available.flatten(0, 1))
         hidden = query + self.dropout(mixture.view_as(query))
         hidden = hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
-        return RetrieverOutput(self.output_norm(hidden), weights.view(*query.shape[:2], -1))
+        vectors = self.output_norm(hidden)
+        if memory is not None:
+            vectors = vectors + self._remember(normed, memory)
+        return RetrieverOutput(vectors, weights.view(*query.shape[:2], -1))
+
+    def _remember(self, query: Float[Tensor, "B Q D"], memory: Float[Tensor, "B Q E"]) -> Float[Tensor, "B Q D"]:
+        """What the memory adds to the user side: normalised, as the query is, so that neither drowns the other."""
+        memory = functional.layer_norm(memory, memory.shape[-1:])
+        gate = torch.sigmoid(self.memory_gate(torch.cat([query, memory], dim=-1)))
+        return self.dropout(gate * self.memory_projection(memory))
 
     def _preference_expert(
         self,

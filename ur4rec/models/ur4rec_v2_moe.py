@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ur4rec.models.cooccurrence import CooccurrenceConfig, CooccurrenceScorer
 from ur4rec.models.fusion import Fusion, FusionConfig
@@ -269,12 +270,13 @@ class UR4RecV2MoE(nn.Module):
     def update_memory(
         self, user_ids: Int[Tensor, "B"], representation: Float[Tensor, "B F"], force: bool = False
     ) -> None:
-        """Folds a representation (a mean item vector) into the memories, where the trigger fires or `force`."""
+        """Folds a representation (an item vector or a mean of some) into the memories, if triggered or with `force`."""
         memory = self.retriever.memory
         if memory is None:
             return
         parts = (torch.split(tensor, USERS_AT_ONCE) for tensor in (user_ids, representation))
         for users, given in zip(*parts, strict=True):
+            given = functional.rms_norm(given, given.shape[-1:])
             memory.store(users, memory.force_update(memory.stored_state(users), given, force))
 
     def get_memory_stats(self) -> dict[str, float]:
