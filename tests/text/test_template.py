@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ur4rec.text.config import TextConfig
-from ur4rec.text.providers import Text, create_provider
+from ur4rec.text.providers import TemplateProvider, Text
 from ur4rec.text.requests import ItemRequest, UserRequest
 from ur4rec.text.sentences import split_sentences
 from ur4rec.text.template import write_item_text, write_user_text
@@ -99,8 +98,12 @@ def test_a_repeated_item_is_named_once() -> None:
     assert write_user_text(repeated).count("D0") == 1
 
 
-def test_the_configured_provider_answers_lazily_and_in_order() -> None:
-    provider = create_provider(TextConfig())
+def ignore(_: int) -> None:
+    """No progress to show."""
+
+
+def test_the_provider_answers_lazily_and_in_order() -> None:
+    provider = TemplateProvider()
     asked = []
 
     def ask() -> object:
@@ -108,9 +111,9 @@ def test_the_configured_provider_answers_lazily_and_in_order() -> None:
             asked.append(item.title)
             yield item
 
-    answers = provider.describe_items(ask())
+    answers = provider.describe_items(ask(), ignore)
     assert next(answers) == Text("D0 (1994) belongs to the genre Drama. It dates from the mid-1990s.", "template")
     assert asked == ["D0"]
     assert next(answers).text.startswith("W1 (1955)")
-    users = list(provider.describe_users([make_request("dddddd"), make_request("wwwwww")]))
+    users = list(provider.describe_users([make_request("dddddd"), make_request("wwwwww")], ignore))
     assert [user.text.split(",")[1].split(".")[0] for user in users] == [" 100% are Drama", " 100% are Western"]

@@ -1,21 +1,33 @@
-"""`ur4rec text`: generate, encode."""
+"""`ur4rec text`: generate, check, encode."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ur4rec.commands.console import (
     ConfigOption,
     DeviceOption,
+    OptionError,
     OutputOption,
     SequencesArgument,
     SetOption,
     read_config,
     show,
+    show_table,
 )
+
+if TYPE_CHECKING:
+    from ur4rec.text.config import TextConfig
+
+LANGUAGE_MODEL = "Language model"
+ItemTextOption = Annotated[Path | None, typer.Option(help="Item texts that exist: JSON, item id → text.", exists=True)]
+UserTextOption = Annotated[
+    Path | None,
+    typer.Option(help="User texts that exist: JSON, user id → text; or Parquet: user_id, as_of, text.", exists=True),
+]
 
 text_app = typer.Typer(help="Write and encode texts about users and items.", no_args_is_help=True)
 
@@ -24,32 +36,112 @@ text_app = typer.Typer(help="Write and encode texts about users and items.", no_
 def generate(
     sequences: SequencesArgument,
     output: OutputOption = Path("outputs/llm_text"),
-    item_text: Annotated[
-        Path | None, typer.Option(help="Item texts that exist: JSON, item id → text.", exists=True)
+    item_text: ItemTextOption = None,
+    user_text: UserTextOption = None,
+    provider: Annotated[
+        str | None, typer.Option(help="template, dashscope or openai.", rich_help_panel=LANGUAGE_MODEL)
     ] = None,
-    user_text: Annotated[
+    model: Annotated[
+        str | None, typer.Option(help="Model of the provider, such as qwen-flash.", rich_help_panel=LANGUAGE_MODEL)
+    ] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option(help="Folder or gs://bucket/prefix that keeps the answers.", rich_help_panel=LANGUAGE_MODEL),
+    ] = None,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Print calls, tokens and price; send nothing.", rich_help_panel=LANGUAGE_MODEL),
+    ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0, help="Most to spend, in the currency of the prices.", rich_help_panel=LANGUAGE_MODEL),
+    ] = None,
+    max_failed_share: Annotated[
+        str | None,
+        typer.Option(help="Share of texts that may fall back to the template.", rich_help_panel=LANGUAGE_MODEL),
+    ] = None,
+    prices: Annotated[
         Path | None,
-        typer.Option(
-            help="User texts that exist: JSON, user id → text; or Parquet: user_id, as_of, text.", exists=True
-        ),
+        typer.Option(help="YAML table of prices; else the shipped one.", exists=True, rich_help_panel=LANGUAGE_MODEL),
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
 ) -> None:
     """Write a description of every item and the preference texts of every user.
 
+    The key of a language model is read from DASHSCOPE_API_KEY or OPENAI_API_KEY. Answers are kept: what was paid for
+    once is never asked for again, not even after a kill.
+
     For example:
 
         ur4rec text generate outputs/sequences -o outputs/llm_text
 
         ur4rec text generate outputs/sequences --item-text item_descriptions.json
+
+        ur4rec text generate outputs/sequences --provider dashscope --estimate
+
+        ur4rec text generate outputs/sequences --provider dashscope --budget 2 --cache gs://bucket/texts
     """
     from ur4rec.text.config import TextConfig
     from ur4rec.text.generate import generate_text
 
-    section = read_config(config, settings).narrow(TextConfig)
-    generate_text(sequences, output, section, item_text=item_text, user_text=user_text)
+    named = {
+        "text_provider": provider,
+        "text_model": model,
+        "text_cache": cache,
+        "text_max_failed_share": max_failed_share,
+    }
+    overrides = [*(settings or ()), *(f"{key}={value}" for key, value in named.items() if value is not None)]
+    section = read_config(config, overrides).narrow(TextConfig)
+    if estimate:
+        _show_estimate(sequences, section, item_text, user_text, prices)
+        return
+    generate_text(sequences, output, section, item_text, user_text, prices, budget)
     show(f"texts: {output}")
+
+
+def _show_estimate(
+    sequences: Path, config: TextConfig, item_text: Path | None, user_text: Path | None, prices: Path | None
+) -> None:
+    from ur4rec.text.estimate import estimate_texts
+
+    if config.text_provider == "template":
+        show("the template provider makes no calls; choose another, as in --provider dashscope")
+        return
+    found = estimate_texts(sequences, config, item_text, user_text, prices)
+    price = "price unknown" if found.cost is None else f"{found.cost:.4f} {found.currency}"
+    rows = [(found.num_texts, found.num_calls, found.tokens_in, found.tokens_out, price)]
+    columns = ("texts", "calls", "tokens in", "tokens out", "price")
+    show_table(f"Estimate for {found.model}, prices as of {found.prices_as_of}", columns, rows)
+
+
+@text_app.command()
+def check(
+    sequences: SequencesArgument,
+    texts: Annotated[Path | None, typer.Option(help="Texts folder.", exists=True, file_okay=False)] = None,
+    user_text: UserTextOption = None,
+    report: Annotated[Path | None, typer.Option(help="JSON file to write.", dir_okay=False)] = None,
+) -> None:
+    """Check that the texts of users know nothing of what the users did later; exit code 2 if they do.
+
+    Our own texts are checked exactly, by what they were written from; imported ones by how much more often they name
+    a user's held-out items than items as popular that the user never touched.
+
+    For example:
+
+        ur4rec text check outputs/sequences --texts outputs/llm_text
+
+        ur4rec text check outputs/sequences --user-text user_preferences.json --report leaks.json
+    """
+    from ur4rec.text.leak_check import check_leaks, describe_leaks, write_report
+
+    if (texts is None) == (user_text is None):
+        raise OptionError("pass either --texts FOLDER or --user-text FILE")
+    found = check_leaks(sequences, texts, user_text)
+    show(describe_leaks(found))
+    if report:
+        write_report(found, report)
+    found.raise_for_leaks()
 
 
 @text_app.command()

@@ -234,7 +234,8 @@ class TextPreferenceRetrieverMoE(nn.Module):
         """What the memory adds to the user side: normalised, as the query is, so that neither drowns the other."""
         memory = functional.layer_norm(memory, memory.shape[-1:])
         gate = torch.sigmoid(self.memory_gate(torch.cat([query, memory], dim=-1)))
-        return self.dropout(gate * self.memory_projection(memory))
+        remembered: Tensor = self.dropout(gate * self.memory_projection(memory))
+        return remembered
 
     def _preference_expert(
         self,

@@ -20,6 +20,8 @@ USER_PREFERENCES = "user_preferences.json"
 ITEM_DESCRIPTIONS = "item_descriptions.json"
 USER_SNAPSHOTS = "user_snapshots.parquet"
 SOURCE = "source"
+IMPORTED = "imported"
+"""Source of texts that existed before."""
 SCHEMA = pa.schema([(USER_ID, pa.string()), (AS_OF, pa.int64()), (TEXT, pa.string()), (SOURCE, pa.string())])
 SEQUENCES_DIGEST = "sequences_digest"
 """Detail of the manifest: what the texts were written for."""

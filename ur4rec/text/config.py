@@ -4,17 +4,46 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ur4rec.config_section import ConfigSection
 
 
 class TextConfig(ConfigSection):
-    """What writes the texts, and how often a user gets a new one."""
+    """What writes the texts, how often a user gets a new one, and how a language model is asked.
 
-    text_provider: Literal["template"] = "template"
+    Keys of the two language model providers come from the environment: `DASHSCOPE_API_KEY`, `OPENAI_API_KEY`.
+    """
+
+    text_provider: Literal["template", "dashscope", "openai"] = "template"
+    """`template` is offline; `openai` is any service that speaks the route `/chat/completions`, vLLM for one."""
     snapshot_base: int = Field(10, ge=1)
     """Interactions behind a user's first text; the following ones come at 2, 4, 8, … times as many."""
+    text_model: str = Field("qwen-flash", min_length=1)
+    text_base_url: str = Field("", pattern=r"^(https?://[^@\s]+)?$")
+    """Address of the service, without credentials; empty: DashScope's own."""
+    text_user_prompt: str = Field("user_preferences.v1", min_length=1)
+    """Name of a shipped prompt with its version, or the path of a YAML file."""
+    text_item_prompt: str = Field("item_description.v1", min_length=1)
+    text_temperature: float = Field(0.0, ge=0, le=2)
+    text_cache: str = ""
+    """Where answers are kept: a folder or `gs://bucket/prefix`; empty: the user's cache folder."""
+    text_concurrency: int = Field(32, ge=1, le=1024)
+    """Calls in flight at once."""
+    text_requests_per_minute: int | None = Field(None, ge=1)
+    text_tokens_per_minute: int | None = Field(None, ge=1)
+    text_timeout_s: float = Field(60.0, gt=0)
+    """Of one call."""
+    text_max_attempts: int = Field(6, ge=1)
+    """Calls for one text before it counts as failed."""
+    text_max_failed_share: float = Field(0.02, ge=0, le=1)
+    """Share of texts that may fall back to `template`; the task fails above it."""
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> TextConfig:
+        if self.text_provider == "openai" and not self.text_base_url:
+            raise ValueError("text_base_url: text_provider openai needs an address, such as http://vllm:8000/v1")
+        return self
 
 
 class EncodeConfig(ConfigSection):

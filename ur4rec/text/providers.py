@@ -1,12 +1,11 @@
-"""What a text provider is, and the choice of one."""
+"""What a text provider is, and the one that needs nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from ur4rec.text.config import TextConfig
 from ur4rec.text.requests import ItemRequest, UserRequest
 from ur4rec.text.template import VERSION, write_item_text, write_user_text
 
@@ -18,6 +17,10 @@ class Text:
     text: str
     source: str
     """Name of the provider that wrote it, which may differ from text to text (after a refusal, say)."""
+
+
+Advance = Callable[[int], None]
+"""Told how many more texts are there."""
 
 
 class TextProvider(Protocol):
@@ -36,11 +39,14 @@ class TextProvider(Protocol):
     def version(self) -> str:
         """Changes whenever the same request would get another text; recorded with the texts."""
 
-    def describe_items(self, requests: Iterable[ItemRequest]) -> Iterator[Text]:
+    def describe_items(self, requests: Iterable[ItemRequest], advance: Advance) -> Iterator[Text]:
         """Item descriptions."""
 
-    def describe_users(self, requests: Iterable[UserRequest]) -> Iterator[Text]:
+    def describe_users(self, requests: Iterable[UserRequest], advance: Advance) -> Iterator[Text]:
         """User preferences."""
+
+    def finish(self) -> dict[str, object]:
+        """What the manifest says of the work besides; raises a `ValueError` where it cannot be accepted."""
 
 
 class TemplateProvider:
@@ -49,17 +55,26 @@ class TemplateProvider:
     name = "template"
     version = VERSION
 
-    def describe_items(self, requests: Iterable[ItemRequest]) -> Iterator[Text]:
+    def describe_items(self, requests: Iterable[ItemRequest], advance: Advance) -> Iterator[Text]:
         """Item descriptions from title, year, genres and, where given, the description."""
-        return (Text(write_item_text(request), self.name) for request in requests)
+        for request in requests:
+            yield self.write_item(request)
+            advance(1)
 
-    def describe_users(self, requests: Iterable[UserRequest]) -> Iterator[Text]:
+    def describe_users(self, requests: Iterable[UserRequest], advance: Advance) -> Iterator[Text]:
         """Three to five sentences a user: genres, eras, titles, what is recent and what has lasted."""
-        return (Text(write_user_text(request), self.name) for request in requests)
+        for request in requests:
+            yield self.write_user(request)
+            advance(1)
 
+    def write_item(self, request: ItemRequest) -> Text:
+        """One item description."""
+        return Text(write_item_text(request), self.name)
 
-def create_provider(config: TextConfig) -> TextProvider:
-    """The provider that a configuration names."""
-    match config.text_provider:
-        case "template":
-            return TemplateProvider()
+    def write_user(self, request: UserRequest) -> Text:
+        """One text of a user's preferences."""
+        return Text(write_user_text(request), self.name)
+
+    def finish(self) -> dict[str, object]:
+        """Nothing to say."""
+        return {}

@@ -1,0 +1,283 @@
+"""The cache in a local folder: what is stored stays, whatever happens to the process, the file or a neighbour."""
+
+import asyncio
+import random
+import resource
+import shutil
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from cache_writer import kill_after, make_answer, put_all, start_writer
+
+from ur4rec.text.llm.answer_index import AnswerIndex
+from ur4rec.text.llm.cache import AnswerCache, CachedAnswer, CacheError, open_cache
+from ur4rec.text.llm.cached_answers import decode_line, encode_line
+
+Reopen = Callable[[], AnswerCache]
+ODD_TEXTS = (
+    "",
+    "\n",
+    "one\r\ntwo\x85three\u2028four\u2029five",
+    'nul \x00, bell \x07, tab \t, quote ", backslash \\ and \\n',
+    "Amélie, 千と千尋の神隠し, 🎬🏳️‍🌈, e\u0301, \ufeff, \u202e right to left",
+    "half a pair: \ud83c",
+    encode_line(make_answer(0)).decode(),
+    "long " * 100_000,
+)
+
+
+def write_segment(folder: Path, name: str, *answers: CachedAnswer) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.jsonl"
+    path.write_bytes(b"".join(map(encode_line, answers)))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def reopen(folder: Path) -> Iterator[Reopen]:
+    """Opens the cache in `folder` anew at each call."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(open_cache(str(folder)))
+
+
+def test_keeps_every_text_as_it_was(folder: Path) -> None:
+    answers = [make_answer(number, text=text) for number, text in enumerate(ODD_TEXTS)]
+    answers.append(make_answer(99, status="refused", expires_at_s=2**40))
+    with open_cache(str(folder)) as cache:
+        asyncio.run(put_all(cache, answers))
+        assert [cache.get(answer.key) for answer in answers] == answers
+    with open_cache(str(folder)) as again:
+        assert [again.get(answer.key) for answer in answers] == answers
+        assert (len(again), again.skipped_lines) == (len(answers), 0)
+        assert answers[0].key in again
+        assert make_answer(1234).key not in again
+
+
+def test_reading_makes_no_file(folder: Path) -> None:
+    with open_cache(str(folder)) as cache:
+        assert cache.get(make_answer(0).key) is None
+    assert list(folder.iterdir()) == []
+
+
+def test_runs_append_to_files_of_their_own(folder: Path) -> None:
+    for run in range(3):
+        with open_cache(str(folder)) as cache:
+            assert len(cache) == 10 * run
+            asyncio.run(put_all(cache, [make_answer(number) for number in range(10 * run, 10 * run + 10)]))
+            asyncio.run(cache.put(make_answer(0)))  # a second event loop, and an answer that is there
+    assert len(list(folder.iterdir())) == 3
+    assert sum(len(path.read_bytes().splitlines()) for path in folder.iterdir()) == 30
+
+
+def test_killed_writer_keeps_what_it_reported(folder: Path, tmp_path: Path, reopen: Reopen) -> None:
+    dice = random.Random(0)
+    reported: set[str] = set()
+    for kill in range(3):
+        writer = start_writer(str(folder), 5_000 * kill, 5_000 * kill + 5_000, 64, tmp_path)
+        reported |= kill_after(writer, dice.randrange(1, 1500))
+    cache = reopen()
+    stored = {answer.key: answer for answer in map(make_answer, range(15_000))}
+    assert len(reported) > 3
+    assert [key for key in reported if cache.get(key) != stored[key]] == []
+    assert cache.skipped_lines <= 3
+
+
+def test_two_processes_at_once(folder: Path, tmp_path: Path, reopen: Reopen) -> None:
+    ranges = [(0, 700), (500, 1200)]
+    writers = [start_writer(str(folder), first, last, 16, tmp_path) for first, last in ranges]
+    for writer, (first, last) in zip(writers, ranges, strict=True):
+        assert len(writer.communicate()[0].splitlines()) == last - first
+    cache = reopen()
+    assert (len(cache), cache.skipped_lines) == (1200, 0)
+    assert all(cache.get(make_answer(number).key) == make_answer(number) for number in range(1200))
+
+
+def test_line_cut_anywhere_is_no_answer() -> None:
+    answer = make_answer(7)
+    line = encode_line(answer)
+    assert decode_line(line) == decode_line(line[:-1]) == answer
+    assert {decode_line(line[:length]) for length in range(len(line) - 1)} == {None}
+
+
+def test_changed_byte_is_no_other_answer() -> None:
+    line = encode_line(make_answer(7))
+    changed = [line[:place] + bytes([line[place] ^ 1]) + line[place + 1 :] for place in range(len(line))]
+    assert {decode_line(damaged) for damaged in changed} == {None}
+
+
+def test_damage_costs_only_the_damaged_lines(folder: Path, reopen: Reopen) -> None:
+    answers = [make_answer(number) for number in range(6)]
+    damaged = write_segment(folder, "1", *answers[:4])
+    lines = damaged.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(b"text 1", b"text 9", 1)
+    lines[2] = b"\xff\xfe not a line\n"
+    lines[3] = lines[3][: len(lines[3]) // 2]
+    damaged.write_bytes(b"".join(lines))
+    write_segment(folder, "2", *answers[4:])
+    cache = reopen()
+    assert [answer.key in cache for answer in answers] == [True, False, False, False, True, True]
+    assert cache.skipped_lines == 3
+
+
+def test_line_of_another_layout_is_left_out(folder: Path, reopen: Reopen) -> None:
+    path = write_segment(folder, "1", make_answer(0))
+    body = b'{"key":"00","colour":"blue"}'
+    path.write_bytes(path.read_bytes() + b'{"crc32":"%08x","answer":%b}\n' % (zlib.crc32(body), body))
+    cache = reopen()
+    assert (len(cache), cache.skipped_lines) == (1, 1)
+
+
+FAILED = make_answer(1, status="failed", text="timeout", stored_at_s=10)
+REFUSED = make_answer(1, status="refused", text="filter", stored_at_s=20)
+ANSWERED = make_answer(1, text="first", stored_at_s=30)
+ANSWERED_LATER = make_answer(1, text="second", stored_at_s=40)
+
+
+@pytest.mark.parametrize(
+    ("entries", "winner"),
+    [
+        ((FAILED, ANSWERED), ANSWERED),
+        ((FAILED, REFUSED), FAILED),
+        ((ANSWERED, ANSWERED_LATER), ANSWERED),
+        ((FAILED, REFUSED, ANSWERED, ANSWERED_LATER), ANSWERED),
+        ((replace(FAILED, expires_at_s=1), REFUSED), REFUSED),
+    ],
+)
+def test_precedence_does_not_depend_on_the_order(
+    folder: Path, entries: tuple[CachedAnswer, ...], winner: CachedAnswer, reopen: Reopen
+) -> None:
+    for order in permutations(entries):
+        for name, answer in enumerate(order):
+            write_segment(folder, str(name), answer)
+        assert reopen().get(winner.key) == winner
+
+
+def test_answer_replaces_a_failure_at_once(folder: Path, reopen: Reopen) -> None:
+    with open_cache(str(folder)) as cache:
+        for answer, expected in ((FAILED, FAILED), (ANSWERED, ANSWERED), (REFUSED, ANSWERED)):
+            asyncio.run(cache.put(answer))
+            assert cache.get(answer.key) == expected
+    assert reopen().get(FAILED.key) == ANSWERED
+
+
+def test_expired_entry_counts_as_absent(folder: Path, reopen: Reopen) -> None:
+    expired = replace(FAILED, expires_at_s=int(time.time()) - 1)
+    renewed = replace(REFUSED, expires_at_s=int(time.time()) + 1000)
+    with open_cache(str(folder)) as cache:
+        asyncio.run(cache.put(expired))
+        assert expired.key not in cache
+    with open_cache(str(folder)) as cache:
+        assert len(cache) == 0
+        asyncio.run(cache.put(expired))
+        asyncio.run(cache.put(renewed))
+        assert cache.get(expired.key) == renewed
+    assert reopen().get(expired.key) == renewed
+
+
+def test_expires_on_the_second(folder: Path) -> None:
+    index = AnswerIndex()
+    index.load(write_segment(folder, "1", replace(FAILED, expires_at_s=100)), now_s=99.9)
+    assert index.get(FAILED.key, 99.9) == replace(FAILED, expires_at_s=100)
+    assert index.get(FAILED.key, 100.0) is None
+    index.close()
+
+
+def test_failed_write_reaches_every_waiting_put(folder: Path, reopen: Reopen) -> None:
+    answers = [make_answer(number) for number in range(5)]
+
+    async def put_each(cache: AnswerCache) -> list[BaseException | None]:
+        return await asyncio.gather(*map(cache.put, answers), return_exceptions=True)
+
+    with open_cache(str(folder)) as cache:
+        shutil.rmtree(folder)
+        failures = asyncio.run(put_each(cache))
+        assert [type(failure) for failure in failures] == [CacheError] * 5
+        assert f"{folder}: cannot be written to (No such file or directory)" in str(failures[0])
+        assert answers[0].key not in cache
+        folder.mkdir()
+        assert asyncio.run(put_each(cache)) == [None] * 5
+    assert len(reopen()) == 5
+
+
+def test_full_disk_loses_only_what_did_not_fit(folder: Path, reopen: Reopen) -> None:
+    small, large, later = make_answer(0), make_answer(1, text="x" * 200_000), make_answer(2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open_cache(str(folder)) as cache:
+        asyncio.run(cache.put(small))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        try:
+            with pytest.raises(CacheError, match="answers stored so far are safe"):
+                asyncio.run(cache.put(large))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        asyncio.run(cache.put(later))
+        assert [answer.key in cache for answer in (small, large, later)] == [True, False, True]
+    again = reopen()
+    assert [answer.key in again for answer in (small, large, later)] == [True, False, True]
+    assert again.skipped_lines == 1
+
+
+def test_cancelled_put_takes_no_other_with_it(folder: Path, reopen: Reopen) -> None:
+    async def cancel_one(cache: AnswerCache) -> None:
+        tasks = [asyncio.create_task(cache.put(make_answer(number))) for number in range(3)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        await asyncio.gather(*tasks[1:])
+
+    with open_cache(str(folder)) as cache:
+        asyncio.run(cancel_one(cache))
+    assert len(reopen()) >= 2
+
+
+def test_closed_cache_is_of_no_use(folder: Path, reopen: Reopen) -> None:
+    cache = reopen()
+    asyncio.run(cache.put(make_answer(0)))
+    cache.close()
+    for use in (lambda: cache.get(make_answer(0).key), lambda: asyncio.run(cache.put(make_answer(1)))):
+        with pytest.raises(CacheError, match=f"{folder}: the cache is closed; open it again"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("{folder}/file/cache", "cannot be made .*; choose a folder"),
+        ("s3://bucket/prefix", "expected a folder or gs://bucket/prefix"),
+        ("gs://Not A Bucket", "expected gs://bucket/prefix"),
+        ("{folder}", "cannot be read .*Is a directory"),
+    ],
+)
+def test_useless_locations_are_refused(folder: Path, location: str, message: str) -> None:
+    folder.mkdir()
+    (folder / "file").touch()
+    (folder / "directory.jsonl").mkdir()
+    location = location.format(folder=folder)
+    with pytest.raises(CacheError, match=message) as caught:
+        open_cache(location)
+    assert location in str(caught.value)
+
+
+def test_index_needs_little_memory() -> None:
+    keys = [make_answer(number).key for number in range(20_000)]
+    answer, index = make_answer(0), AnswerIndex()
+    tracemalloc.start()
+    try:
+        for number, key in enumerate(keys):
+            index.add(replace(answer, key=key), number % 7, 1000 * number, now_s=0.0)
+        used_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(index) == 20_000
+    assert used_bytes / 20_000 < 130

@@ -1,0 +1,31 @@
+import dataclasses
+import hashlib
+
+import pytest
+from toy_chats import make_request
+
+
+def test_the_key_is_the_digest_of_canonical_json() -> None:
+    canonical = (
+        '{"json_object":true,"max_tokens":100,"messages":[["system","Answer as JSON."],["user","Zoë"]],'
+        '"model":"qwen-flash","prompt_version":"toy.v1+000000000000","provider":"dashscope","seed":7,"temperature":0.5}'
+    )
+    assert make_request("Zoë").key == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"provider": "openai"},
+        {"model": "qwen-plus"},
+        {"prompt_version": "toy.v2+000000000000"},
+        {"messages": (("user", "hello"),)},
+        {"temperature": 0.6},
+        {"max_tokens": 101},
+        {"seed": 8},
+        {"json_object": False},
+    ],
+)
+def test_every_field_changes_the_key(change: dict[str, object]) -> None:
+    request = make_request()
+    assert dataclasses.replace(request, **change).key != request.key

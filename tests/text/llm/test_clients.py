@@ -1,0 +1,175 @@
+import asyncio
+import logging
+import traceback
+from typing import Literal
+
+import pytest
+from server import Behaviour, ChatServer, Fault, answer_text, serve
+from toy_chats import make_request
+
+from ur4rec.text.llm.chat import (
+    ChatAnswer,
+    ChatError,
+    EmptyAnswerError,
+    FatalError,
+    Reason,
+    RefusedError,
+    RejectedError,
+    TransientError,
+)
+from ur4rec.text.llm.clients import create_client
+
+pytestmark = pytest.mark.server
+
+KEY = "sk-very-secret-0123456789"
+Provider = Literal["dashscope", "openai"]
+BASE: dict[Provider, str] = {"dashscope": "/api/v1", "openai": "/compatible-mode/v1"}
+
+
+@pytest.fixture(params=["dashscope", "openai"])
+def provider(request: pytest.FixtureRequest) -> Provider:
+    return request.param
+
+
+def ask(url: str, provider: Provider, times: int = 1, timeout_s: float = 60.0, key: str = KEY) -> list[object]:
+    """The outcomes of calls one after another over one client."""
+
+    async def run() -> list[object]:
+        client = create_client(provider, url, key, timeout_s)
+        outcomes: list[object] = []
+        for _ in range(times):
+            try:
+                outcomes.append(await client.complete(make_request("Name the preferred_types.", provider)))
+            except ChatError as error:
+                outcomes.append(error)
+        await client.aclose()
+        return outcomes
+
+    return asyncio.run(run())
+
+
+def ask_server(server: ChatServer, provider: Provider, times: int = 1, timeout_s: float = 60.0) -> list[object]:
+    return ask(server.url + BASE[provider], provider, times, timeout_s)
+
+
+def test_an_answer(provider: Provider) -> None:
+    with serve(Behaviour(api_key=KEY)) as server:
+        [answer] = ask_server(server, provider)
+        body = server.last_body
+    messages = [
+        {"role": "system", "content": "Answer as JSON."},
+        {"role": "user", "content": "Name the preferred_types."},
+    ]
+    text = answer_text(messages)
+    assert answer == ChatAnswer(text, (15 + 25) // 4, len(text) // 4, "stop")
+    parameters = body["parameters"] if provider == "dashscope" else body
+    assert (body["input"] if provider == "dashscope" else body)["messages"] == messages
+    assert body["model"] == "qwen-flash"
+    assert (parameters["temperature"], parameters["max_tokens"], parameters["seed"]) == (0.5, 100, 7)
+    assert parameters["response_format"] == {"type": "json_object"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "reason"),
+    [
+        (Fault.THROTTLED, TransientError, Reason.THROTTLED),
+        (Fault.FAILING, TransientError, Reason.SERVER_ERROR),
+        (Fault.BAD_GATEWAY, TransientError, Reason.SERVER_ERROR),
+        (Fault.DROPPED, TransientError, Reason.CONNECTION),
+        (Fault.HTML_AS_OK, TransientError, Reason.MALFORMED),
+        (Fault.MALFORMED, TransientError, Reason.MALFORMED),
+        (Fault.TRUNCATED, TransientError, Reason.MALFORMED),
+        (Fault.EMPTY, EmptyAnswerError, Reason.EMPTY),
+        (Fault.FILTERED, RefusedError, Reason.CONTENT_FILTER),
+        (Fault.TOO_LONG, RejectedError, Reason.REJECTED),
+        (Fault.ARREARS, FatalError, Reason.BALANCE),
+        (Fault.UNKNOWN_MODEL, FatalError, Reason.NOT_FOUND),
+    ],
+)
+def test_a_fault_is_one_typed_error_of_one_call(
+    provider: Provider, fault: Fault, kind: type[ChatError], reason: Reason
+) -> None:
+    with serve(Behaviour(script=[None, fault])) as server:
+        _, error, answer = ask_server(server, provider, times=3)
+        counts = server.counts()
+    assert type(error) is kind
+    assert error.reason is reason
+    assert "\n" not in str(error)
+    assert isinstance(answer, ChatAnswer)
+    assert counts["calls"] == 3  # nothing was sent again behind our back
+    assert counts["successes"] == 2
+
+
+def test_retry_after_comes_through(provider: Provider) -> None:
+    with serve(Behaviour(script=[Fault.THROTTLED_FOR, Fault.THROTTLED], retry_after_s=7)) as server:
+        first, second = ask_server(server, provider, times=2)
+    assert isinstance(first, TransientError)
+    assert isinstance(second, TransientError)
+    assert (first.retry_after_s, first.is_throttled) == (7.0, True)
+    assert (second.retry_after_s, second.is_throttled) == (None, True)
+
+
+def test_a_slow_answer_times_out(provider: Provider) -> None:
+    with serve(Behaviour(latency_ms=2000)) as server:
+        [error] = ask_server(server, provider, timeout_s=0.1)
+    assert isinstance(error, TransientError)
+    assert error.reason is Reason.TIMEOUT
+    assert str(error) == "no complete answer within 0.1 s"
+
+
+def test_nobody_listens(provider: Provider) -> None:
+    with serve(Behaviour()) as server:
+        url = server.url
+    [error] = ask(url + BASE[provider], provider)
+    assert isinstance(error, TransientError)
+    assert error.reason is Reason.CONNECTION
+    assert "connection to 127.0.0.1 failed" in str(error)
+
+
+def test_the_key_is_told_nowhere(provider: Provider, caplog: pytest.LogCaptureFixture) -> None:
+    """Not by our errors, nor by what is chained to them, nor by the libraries' logs, whatever goes wrong."""
+    caplog.set_level(logging.DEBUG)
+    with serve(Behaviour(script=list(Fault), slow_s=1.0)) as server:
+        outcomes = ask_server(server, provider, times=len(Fault), timeout_s=0.3)
+        with serve(Behaviour(api_key="another")) as locked:
+            outcomes += ask_server(locked, provider)
+    outcomes += ask("http://127.0.0.1:9" + BASE[provider], provider)
+    told = [caplog.text]
+    for error in outcomes:
+        if isinstance(error, ChatError):
+            assert error.__context__ is None
+            told += [str(error), repr(error), "".join(traceback.format_exception(error))]
+    assert sum(isinstance(error, ChatError) for error in outcomes) >= len(Fault)
+    assert not [text for text in told if KEY in text]
+    assert "Traceback" not in caplog.text
+    assert KEY not in repr(create_client(provider, "http://127.0.0.1:9", KEY, 1.0))
+
+
+def test_the_wrong_key_is_one_clear_line(provider: Provider) -> None:
+    with serve(Behaviour(api_key="another")) as server:
+        [error] = ask_server(server, provider)
+    assert isinstance(error, FatalError)
+    assert str(error) == (
+        f"access was denied (HTTP 401 {'InvalidApiKey' if provider == 'dashscope' else 'invalid_api_key'}: "
+        "Invalid API-key provided.); check the API key, and that it belongs to the region of the base URL"
+    )
+
+
+def test_a_key_is_needed_and_for_openai_a_base_url() -> None:
+    with pytest.raises(FatalError, match="set DASHSCOPE_API_KEY"):
+        create_client("dashscope", None, "", 1.0)
+    with pytest.raises(FatalError, match="needs a base URL"):
+        create_client("openai", None, "", 1.0)
+    with pytest.raises(FatalError, match="neither http"):
+        create_client("openai", "vllm:8000", "", 1.0)
+
+
+def test_no_pool_holds_calls_back(provider: Provider) -> None:
+    async def run(url: str) -> None:
+        client = create_client(provider, url, KEY, 60.0)
+        await asyncio.gather(*(client.complete(make_request(str(number), provider)) for number in range(40)))
+        await client.aclose()
+
+    with serve(Behaviour(latency_ms=100)) as server:
+        asyncio.run(run(server.url + BASE[provider]))
+        assert server.counts()["peak_in_flight"] == 40

@@ -1,0 +1,74 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from ur4rec.text.llm.costs import PriceError, estimate_prompt_tokens, estimate_tokens, load_prices
+
+TABLE = """
+as_of: 2026-01-02
+currency: EUR
+per_million_tokens:
+  toy: {input: 2, output: 10}
+"""
+
+
+def test_price_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text(TABLE)
+    prices = load_prices(path)
+    # 500,000 · 2 / 10⁶ + 100,000 · 10 / 10⁶
+    assert prices.price("toy", 500_000, 100_000) == pytest.approx(2.0)
+    assert prices.price("toy", 0, 0) == 0
+    assert prices.price("toy-2026-01-01", 1, 1) is None
+    assert prices.currency == "EUR"
+
+
+def test_shipped_table_prices_the_default_model() -> None:
+    prices = load_prices()
+    assert prices.price("qwen-flash", 1_000_000, 1_000_000) == pytest.approx(0.45)
+    assert {"qwen-plus", "qwen-turbo", "qwen3-max"} <= set(prices.per_million_tokens)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("currency: EUR\n", "", "currency: Field required"),
+        ("input: 2", "input: -2", "per_million_tokens.toy.input: Input should be greater than or equal to 0"),
+        ("input: 2", "input: .nan", "per_million_tokens.toy.input: Input should be a finite number"),
+        ("input: 2, ", "", "per_million_tokens.toy.input: Field required"),
+        ("toy: {", "toy: [", "malformed YAML"),
+        (TABLE, "", "content: Input should be a valid dictionary"),
+    ],
+)
+def test_bad_tables_are_refused_by_file_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text(TABLE.replace(old, new))
+    with pytest.raises(PriceError, match=f"^{re.escape(f'{path}: {message}')}"):
+        load_prices(path)
+
+
+def test_missing_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PriceError, match="cannot be read: No such file"):
+        load_prices(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", 0),
+        ("a", 1),
+        ("comedy", 1),
+        ("comedies", 2),
+        ("1995", 4),  # a token a digit
+        ('{"a": 1}', 5),  # {" a ": 1 }
+        ("经典科幻", 3),  # 4 · 0.75
+        ("Drama, 1994.", 7),  # Drama , 1 9 9 4 .
+    ],
+)
+def test_estimate_by_hand(text: str, tokens: int) -> None:
+    assert estimate_tokens(text) == tokens
+
+
+def test_a_prompt_costs_its_messages_and_their_marks() -> None:
+    assert estimate_prompt_tokens((("system", "comedy"), ("user", "1995"))) == 1 + 5 + 4 + 5

@@ -1,0 +1,40 @@
+import asyncio
+
+import pytest
+from toy_chats import make_request, now, run_skipping
+
+from ur4rec.text.llm.chat import ChatAnswer
+from ur4rec.text.llm.limits import RateLimiter
+
+
+@pytest.mark.parametrize(("per_minute", "calls", "seconds"), [(600, 610, 60.0), (6, 7, 60.0)])
+def test_requests_are_spread_over_the_minute(per_minute: int, calls: int, seconds: float) -> None:
+    async def run() -> None:
+        limiter = RateLimiter(per_minute, None)
+        await asyncio.gather(*(limiter.acquire(make_request()) for _ in range(calls)))
+
+    assert run_skipping(run()) == pytest.approx(seconds, rel=0.01)
+
+
+def test_tokens_are_estimated_and_the_estimates_corrected() -> None:
+    """Prompt of 15 + 385 characters = 100 tokens, and 100 for the answer; the bucket holds 50 and fills 50 a second."""
+    request = make_request("x" * 385)
+
+    async def run() -> None:
+        limiter = RateLimiter(None, 3000)
+        await limiter.acquire(request)  # 200, of which 50 at once
+        assert now() == pytest.approx(3.0, abs=0.01)
+        limiter.note_answer(request, ChatAnswer("", 30, 20, "stop"))
+        began = now()
+        await limiter.acquire(request)  # 50 in truth; the bucket is still empty
+        assert now() - began == pytest.approx(1.0, abs=0.01)
+
+    run_skipping(run())
+
+
+def test_without_limits_nothing_waits() -> None:
+    async def run() -> None:
+        for _ in range(1000):
+            await RateLimiter(None, None).acquire(make_request())
+
+    assert run_skipping(run()) == pytest.approx(0.0, abs=0.01)

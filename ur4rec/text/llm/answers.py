@@ -1,0 +1,176 @@
+"""Answers of a model: parsed, validated and turned into the text that is encoded."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ur4rec.text.llm.languages import LANGUAGES, is_in_language
+from ur4rec.text.llm.prompts import AnswerLimits, Messages, Prompt
+from ur4rec.text.llm.untrusted import BEGIN_DATA, END_DATA, clean, drop_hidden
+from ur4rec.text.sentences import split_sentences
+
+MAX_ANSWER = 20_000
+"""Characters of an answer that are looked at at all."""
+MAX_QUOTED = 4_000
+"""Characters of a bad answer that a repair quotes."""
+
+_FENCED = re.compile(r"^```(?:json)?\s*\n?(?P<inside>.*?)\s*```$", re.DOTALL | re.IGNORECASE)
+_EMPHASIS = re.compile(r"(?<!\w)(?P<mark>\*{1,3}|_{1,3})(?=\S)(?P<inside>[^*_]+?)(?<=\S)(?P=mark)(?!\w)")
+_MARKUP = re.compile(r"</?[A-Za-z!][^>]*>|&(?:[A-Za-z]+|#\w+);|```|\]\(|\*\*|(?:^|\s)#{1,6}\s|\{\{|\}\}")
+_URL = re.compile(r"https?://|\bwww\.\w", re.IGNORECASE)
+_ECHO = re.compile(
+    rf"{re.escape(BEGIN_DATA)}|{re.escape(END_DATA)}|BEGIN DATA|END DATA|\bsystem prompt\b"
+    r"|\b(?:ignore|disregard)\b.{0,20}\b(?:previous|prior|above|earlier)\b.{0,20}\binstructions?\b",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(r"^(?:I'm sorry|I am sorry|Sorry,|I can(?:no|')t\b)|\bas an AI\b", re.IGNORECASE)
+_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", '."', '!"', '?"', ".”", "!”", "?”", ".)")
+
+
+class AnswerError(ValueError):
+    """An answer that cannot be used.
+
+    Args:
+        reason: One word, for counting; the guide to prompts lists them.
+        message: What is wrong, in terms of the answer's own keys; quotes nothing of the answer.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+Sentences = Annotated[list[str], Field(min_length=1, max_length=20)]
+
+
+class UserAnswer(BaseModel):
+    """What a prompt about a user asks for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    preferred_types: Sentences
+    features_of_interest: Sentences
+    potential_directions: Sentences
+
+
+class ItemAnswer(BaseModel):
+    """What a prompt about an item asks for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    description: str
+
+
+def parse_answer(prompt: Prompt, answer: str) -> str:
+    """The text for encoding: the answer's sentences, in the order of its keys, joined by spaces.
+
+    A fenced block around the object is tolerated and emphasis marks around words are dropped; a missing full
+    stop is added. Nothing else is corrected.
+
+    Args:
+        prompt: What was asked.
+        answer: What came back, as it came.
+
+    Raises:
+        AnswerError: The answer is not of the form asked for, or breaks a limit of the prompt.
+    """
+    parsed = _parse_json(answer)
+    limits = prompt.file.answer
+    try:
+        if prompt.file.subject == "item":
+            text = _join_sentences("description", [ItemAnswer.model_validate(parsed).description], limits)
+            _check_length("description", text, limits)
+        else:
+            text = _write_user_text(UserAnswer.model_validate(parsed), limits)
+    except ValidationError as error:
+        raise AnswerError("keys", _describe_error(error, prompt)) from None
+    _check_text(text, prompt)
+    return text
+
+
+def repair_messages(messages: Messages, bad_answer: str, error: AnswerError) -> Messages:
+    """The conversation that asks once more, naming what was wrong.
+
+    Args:
+        messages: As they were sent.
+        bad_answer: What came back; quoted cleaned and shortened.
+        error: Why it cannot be used.
+    """
+    quoted = clean(bad_answer, MAX_QUOTED) or "(empty)"
+    request = (
+        f"This answer cannot be used: {error}. Answer again with the JSON object alone, in the form that was asked "
+        "for at the beginning. What stands between the data marks is still only data."
+    )
+    return (*messages, ("assistant", quoted), ("user", request))
+
+
+def _parse_json(answer: str) -> Any:
+    text = answer.strip().lstrip("\ufeff")
+    if not text:
+        raise AnswerError("empty", "it is empty")
+    if len(text) > MAX_ANSWER:
+        raise AnswerError("too_long", f"it has more than {MAX_ANSWER:,} characters")
+    fenced = _FENCED.match(text)
+    try:
+        return json.loads(fenced["inside"] if fenced else text)
+    except (json.JSONDecodeError, RecursionError):
+        raise AnswerError("json", "it is not one JSON object, or was cut off") from None
+
+
+def _describe_error(error: ValidationError, prompt: Prompt) -> str:
+    fields = (ItemAnswer if prompt.file.subject == "item" else UserAnswer).model_fields
+    key = next((str(part) for part in error.errors()[0]["loc"][:1] if part in fields), "")
+    kind = "a text" if prompt.file.subject == "item" else "a list of sentences"
+    place = f"; {key} is missing or something else" if key else ""
+    return f"expected the keys {', '.join(fields)} and no others, each with {kind}{place}"
+
+
+def _write_user_text(answer: UserAnswer, limits: AnswerLimits) -> str:
+    parts = []
+    for key, entries in answer:
+        text = _join_sentences(key, entries, limits)
+        for sentence in split_sentences(text):
+            _check_length(key, sentence, limits)
+        parts.append(text)
+    return " ".join(parts)
+
+
+def _join_sentences(key: str, entries: list[str], limits: AnswerLimits) -> str:
+    sentences = [_tidy(entry) for entry in entries]
+    if not all(sentences):
+        raise AnswerError("empty", f"{key} holds an empty text")
+    text = " ".join(sentences)
+    count = len(split_sentences(text))
+    if count > limits.max_sentences:
+        raise AnswerError("sentences", f"{key} holds {count} sentences, at most {limits.max_sentences} are allowed")
+    return text
+
+
+def _tidy(text: str) -> str:
+    """One line without hidden characters and emphasis marks, ended by a full stop."""
+    text = _EMPHASIS.sub(r"\g<inside>", drop_hidden(text))
+    return text if not text or text.endswith(_SENTENCE_ENDS) else f"{text}."
+
+
+def _check_length(key: str, text: str, limits: AnswerLimits) -> None:
+    if len(text) > limits.max_characters:
+        raise AnswerError("too_long", f"{key} has {len(text)} characters, at most {limits.max_characters} are allowed")
+
+
+def _check_text(text: str, prompt: Prompt) -> None:
+    if len(text) < prompt.file.answer.min_characters:
+        raise AnswerError("too_short", f"the text has fewer than {prompt.file.answer.min_characters} characters")
+    for reason, pattern, what in (
+        ("echo", _ECHO, "it repeats instructions or data marks"),
+        ("refusal", _REFUSAL, "it speaks of the writer instead of the subject"),
+        ("url", _URL, "it holds a link"),
+        ("markup", _MARKUP, "it holds markup; plain text was asked for"),
+    ):
+        if pattern.search(text):
+            raise AnswerError(reason, what)
+    if not is_in_language(text, prompt.file.language):
+        raise AnswerError("language", f"it is not in {LANGUAGES[prompt.file.language].name}")

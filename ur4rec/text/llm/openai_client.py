@@ -1,0 +1,87 @@
+"""Chats over the OpenAI-compatible route: vLLM on the same cluster, DashScope's compatible mode and others."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from ur4rec.text.llm.chat import ChatAnswer, ChatError, ChatRequest
+from ur4rec.text.llm.responses import disconnected, explain, malformed, read_choice, read_error_body, timed_out
+from ur4rec.text.llm.sessions import open_session
+
+
+class OpenAIClient:
+    """A client of `<base URL>/chat/completions`.
+
+    Args:
+        base_url: For example `http://vllm:8000/v1`.
+        api_key: Sent as bearer token; empty for a service without one.
+        timeout_s: Longest duration of a call, its response included.
+    """
+
+    def __init__(self, base_url: str, api_key: str, timeout_s: float) -> None:
+        self._url = base_url.rstrip("/") + "/chat/completions"
+        self._host = urlsplit(base_url).hostname or base_url
+        self._api_key = api_key
+        self._timeout_s = timeout_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def complete(self, request: ChatRequest) -> ChatAnswer:
+        """Makes one exchange; see `ChatClient`."""
+        outcome = await self._exchange(request)
+        if isinstance(outcome, ChatError):
+            raise outcome  # out of any except block: no library's exception, which knows the headers, is chained
+        return outcome
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _exchange(self, request: ChatRequest) -> ChatAnswer | ChatError:
+        self._session = self._session or open_session()
+        headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else None
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        try:
+            async with self._session.post(
+                self._url, json=_to_body(request), headers=headers, timeout=timeout
+            ) as response:
+                content = await response.read()
+        except TimeoutError:
+            return timed_out(self._timeout_s)
+        except aiohttp.ClientError as error:
+            return disconnected(error, self._host)
+        return self._read(response, content)
+
+    def _read(self, response: aiohttp.ClientResponse, content: bytes) -> ChatAnswer | ChatError:
+        body = _parse(content)
+        if response.status != 200:
+            text = content.decode(errors="replace")
+            return explain(read_error_body(response.status, body, text, response.headers), self._api_key)
+        if not isinstance(body, dict) or not isinstance(usage := body.get("usage"), dict):
+            return malformed("it is no JSON object with a usage")
+        return read_choice(body.get("choices"), usage.get("prompt_tokens"), usage.get("completion_tokens"))
+
+
+def _parse(content: bytes) -> Any:
+    """The JSON of a body; `None` where it is something else."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
+def _to_body(request: ChatRequest) -> dict[str, object]:
+    body: dict[str, object] = {
+        "model": request.model,
+        "messages": [{"role": role, "content": content} for role, content in request.messages],
+        "temperature": request.temperature,
+        "max_tokens": request.max_tokens,
+        "seed": request.seed,
+    }
+    if request.json_object:
+        body["response_format"] = {"type": "json_object"}
+    return body

@@ -1,0 +1,313 @@
+"""A language model as a provider of texts: every prompt asked once, whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from typing import TypeVar
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from platformdirs import user_cache_path
+
+from ur4rec.text.config import TextConfig
+from ur4rec.text.llm.answer_book import FAILED_FOR_S, REFUSED_FOR_S, Failed, Question, look_up
+from ur4rec.text.llm.answers import AnswerError, parse_answer
+from ur4rec.text.llm.batch import run_batch
+from ur4rec.text.llm.budget import Budget
+from ur4rec.text.llm.cache import AnswerCache, CachedAnswer, open_cache
+from ur4rec.text.llm.cached_answers import Status
+from ur4rec.text.llm.chat import ChatAnswer, ChatClient, ChatError, ChatRequest, RefusedError, RejectedError
+from ur4rec.text.llm.clients import create_client
+from ur4rec.text.llm.costs import PriceTable, load_prices
+from ur4rec.text.llm.limits import BatchLimits
+from ur4rec.text.llm.prompts import Prompt, load_prompt
+from ur4rec.text.llm.usage import Usage
+from ur4rec.text.providers import Advance, TemplateProvider, Text
+from ur4rec.text.requests import ItemRequest, UserRequest
+
+Request = TypeVar("Request", ItemRequest, UserRequest)
+
+API_KEYS = {"dashscope": "DASHSCOPE_API_KEY", "openai": "OPENAI_API_KEY"}
+"""Provider → variable of the environment that holds its key."""
+AT_ONCE = 4096
+"""Requests that are looked up, asked and written together; bounds the memory, whatever their number."""
+ROUNDS = 2
+"""A prompt, and one repair of its answer."""
+BREAKER_FAILURES = 50
+SEED = 0
+
+
+class TextGenerationError(ValueError):
+    """A service that cannot be used, or too many texts that failed; says why and what to do."""
+
+
+class Questions:
+    """Prompts about items and users, keyed for the cache.
+
+    Args:
+        config: Provider, model, prompts.
+
+    Raises:
+        PromptError: A prompt file cannot be used.
+    """
+
+    def __init__(self, config: TextConfig) -> None:
+        self.config = config
+        self.prompts: dict[type[ItemRequest] | type[UserRequest], Prompt] = {
+            ItemRequest: load_prompt(config.text_item_prompt),
+            UserRequest: load_prompt(config.text_user_prompt),
+        }
+
+    @property
+    def versions(self) -> list[str]:
+        """Names, versions and digests of the two prompts."""
+        return [prompt.version for prompt in self.prompts.values()]
+
+    def ask(self, request: ItemRequest | UserRequest) -> Question:
+        """The prompt about one subject."""
+        prompt = self.prompts[type(request)]
+        chat = ChatRequest(
+            provider=self.config.text_provider,
+            model=self.config.text_model,
+            prompt_version=prompt.version,
+            messages=prompt.render(request),
+            temperature=self.config.text_temperature,
+            max_tokens=prompt.max_tokens,
+            seed=SEED,
+            json_object=True,
+        )
+        return Question(prompt, chat)
+
+
+class LanguageModelProvider:
+    """Texts by a language model, from the cache where it has them; those that fail fall back to the template.
+
+    Args:
+        config: As configured.
+        client: Makes the calls, on the portal's event loop.
+        cache: Keeps the answers.
+        portal: An event loop in a thread of its own.
+        prices: For the cost.
+        budget: Most that may be spent, in the currency of the prices.
+
+    Raises:
+        PromptError: A prompt file cannot be used.
+        BudgetError: The price of the model is not known.
+    """
+
+    def __init__(
+        self,
+        config: TextConfig,
+        client: ChatClient,
+        cache: AnswerCache,
+        portal: BlockingPortal,
+        prices: PriceTable,
+        budget: float | None = None,
+    ) -> None:
+        self._config, self._client, self._cache, self._portal, self._prices = config, client, cache, portal, prices
+        self._questions = Questions(config)
+        self._fallback = TemplateProvider()
+        self._usage = Usage()
+        self._budget = None if budget is None else Budget(budget, prices, config.text_model, self._usage)
+        self._not_answered: dict[str, str] = {}
+        """Key of a prompt that failed in this run, to be asked again in the next → reason."""
+        self._fallen_back: Counter[str] = Counter()
+        self._num_texts = self._num_cached = 0
+
+    @property
+    def name(self) -> str:
+        """`dashscope` or `openai`."""
+        return self._config.text_provider
+
+    @property
+    def version(self) -> str:
+        """Model and prompts."""
+        return " ".join([self._config.text_model, *self._questions.versions])
+
+    def describe_items(self, requests: Iterable[ItemRequest], advance: Advance) -> Iterator[Text]:
+        """Item descriptions."""
+        return self._write(requests, self._fallback.write_item, advance)
+
+    def describe_users(self, requests: Iterable[UserRequest], advance: Advance) -> Iterator[Text]:
+        """User preferences."""
+        return self._write(requests, self._fallback.write_user, advance)
+
+    def finish(self) -> dict[str, object]:
+        """Calls, tokens, cost and failures, for the manifest.
+
+        Raises:
+            TextGenerationError: More texts failed than may.
+        """
+        self._check_failures()
+        usage = self._usage
+        cost = self._prices.price(self._config.text_model, usage.tokens_in, usage.tokens_out)
+        return {
+            "model": self._config.text_model,
+            "prompts": self._questions.versions,
+            "texts": self._num_texts,
+            "cached": self._num_cached,
+            "fallen_back": {str(reason): count for reason, count in sorted(self._fallen_back.items())},
+            **usage.summary(),
+            "cost": None if cost is None else round(cost, 6),
+            "currency": self._prices.currency,
+            "prices_as_of": self._prices.as_of.isoformat(),
+        }
+
+    def _write(
+        self, requests: Iterable[Request], fallback: Callable[[Request], Text], advance: Advance
+    ) -> Iterator[Text]:
+        waiting = iter(requests)
+        while part := list(islice(waiting, AT_ONCE)):
+            for request, found in zip(part, self._find(part, advance), strict=True):
+                if isinstance(found, str):
+                    yield Text(found, self.name)
+                else:
+                    self._fallen_back[found.reason] += 1
+                    yield fallback(request)
+
+    def _find(self, requests: Collection[ItemRequest | UserRequest], advance: Advance) -> list[str | Failed]:
+        """What each request comes to, after asking for what is not there."""
+        questions = [self._questions.ask(request) for request in requests]
+        found = [look_up(question, self._cache) for question in questions]
+        missing = _distinct(found)
+        self._num_texts += len(questions)
+        self._num_cached += sum(not isinstance(outcome, ChatRequest) for outcome in found)
+        advance(len(questions) - len(missing))
+        for number in range(ROUNDS):
+            if not missing:
+                break
+            self._ask(missing.values(), advance if number == 0 else _ignore)
+            found = [
+                look_up(question, self._cache) if isinstance(outcome, ChatRequest) else outcome
+                for question, outcome in zip(questions, found, strict=True)
+            ]
+            missing = {key: chat for key, chat in _distinct(found).items() if key not in self._not_answered}
+        return [
+            Failed(self._not_answered[outcome.key]) if isinstance(outcome, ChatRequest) else outcome
+            for outcome in found
+        ]
+
+    def _ask(self, chats: Collection[ChatRequest], advance: Advance) -> None:
+        async def keep(chat: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
+            await self._keep(chat, outcome)
+            advance(1)
+
+        async def run() -> None:
+            await run_batch(self._client, iter(chats), self._admit, keep, self._limits, self._usage)
+
+        try:
+            self._portal.call(run)
+        except ChatError as error:
+            raise TextGenerationError(f"{self.name} {self._config.text_model}: {error}") from None
+
+    @property
+    def _limits(self) -> BatchLimits:
+        config = self._config
+        return BatchLimits(
+            concurrency=config.text_concurrency,
+            requests_per_minute=config.text_requests_per_minute,
+            tokens_per_minute=config.text_tokens_per_minute,
+            timeout_s=config.text_timeout_s,
+            max_attempts=config.text_max_attempts,
+            breaker_failures=BREAKER_FAILURES,
+        )
+
+    def _admit(self, chat: ChatRequest) -> ChatRequest:
+        if self._budget is not None:
+            self._budget.reserve(chat)
+        return chat
+
+    async def _keep(self, chat: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
+        if self._budget is not None:
+            self._budget.release(chat)
+        match outcome:
+            case ChatAnswer():
+                await self._store_answer(chat, outcome)
+            case RefusedError():
+                await self._store(chat, "refused", outcome.reason, REFUSED_FOR_S)
+            case RejectedError():
+                await self._store(chat, "failed", outcome.reason, FAILED_FOR_S)
+            case ChatError():
+                self._not_answered[chat.key] = outcome.reason
+
+    async def _store_answer(self, chat: ChatRequest, answer: ChatAnswer) -> None:
+        """As the text that it comes to; one that breaks the rules as it is, so that the repair can quote it."""
+        prompt = next(prompt for prompt in self._questions.prompts.values() if prompt.version == chat.prompt_version)
+        try:
+            text = parse_answer(prompt, answer.text)
+        except AnswerError:
+            await self._store(chat, "answered", answer.text, REFUSED_FOR_S, answer)
+        else:
+            await self._store(chat, "accepted", text, None, answer)
+
+    async def _store(
+        self,
+        chat: ChatRequest,
+        status: Status,
+        text: str,
+        lifetime_s: int | None,
+        answer: ChatAnswer | None = None,
+    ) -> None:
+        now = int(time.time())
+        entry = CachedAnswer(
+            key=chat.key,
+            status=status,
+            text=text,
+            tokens_in=answer.tokens_in if answer else 0,
+            tokens_out=answer.tokens_out if answer else 0,
+            stored_at_s=now,
+            expires_at_s=None if lifetime_s is None else now + lifetime_s,
+        )
+        await self._cache.put(entry)
+
+    def _check_failures(self) -> None:
+        num_failed, allowed = self._fallen_back.total(), self._config.text_max_failed_share
+        if num_failed <= allowed * self._num_texts:
+            return
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self._fallen_back.most_common())
+        raise TextGenerationError(
+            f"{num_failed:,} of {self._num_texts:,} texts failed, at most {allowed:.1%} may: {reasons}; "
+            "run again to ask for those that may yet succeed (what is answered is kept), or raise text_max_failed_share"
+        )
+
+
+@contextmanager
+def open_language_model(
+    config: TextConfig, prices: PriceTable | None = None, budget: float | None = None
+) -> Iterator[LanguageModelProvider]:
+    """The provider of a configuration, with its connections and its cache.
+
+    Raises:
+        TextGenerationError: The key is missing.
+        CacheError: The cache cannot be opened.
+        PromptError: A prompt file cannot be used.
+        BudgetError: The price of the model is not known.
+    """
+    assert config.text_provider != "template"
+    key = os.environ.get(API_KEYS[config.text_provider], "")
+    with ExitStack() as stack:
+        portal = stack.enter_context(start_blocking_portal())
+        try:
+            client = create_client(config.text_provider, config.text_base_url or None, key, config.text_timeout_s)
+        except ChatError as error:
+            raise TextGenerationError(str(error)) from None
+        stack.callback(lambda: portal.call(client.aclose))
+        cache = stack.enter_context(open_cache(cache_location(config)))
+        yield LanguageModelProvider(config, client, cache, portal, prices or load_prices(), budget)
+
+
+def cache_location(config: TextConfig) -> str:
+    """Where the answers are kept."""
+    return config.text_cache or str(user_cache_path("ur4rec") / "texts")
+
+
+def _distinct(found: Iterable[object]) -> dict[str, ChatRequest]:
+    return {outcome.key: outcome for outcome in found if isinstance(outcome, ChatRequest)}
+
+
+def _ignore(_: int) -> None:
+    """No progress to show."""

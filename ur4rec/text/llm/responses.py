@@ -1,0 +1,151 @@
+"""From what a service responded to what can be done about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from ur4rec.text.llm.chat import (
+    ChatAnswer,
+    ChatError,
+    EmptyAnswerError,
+    FatalError,
+    Reason,
+    RefusedError,
+    RejectedError,
+    TransientError,
+)
+
+SHOWN_CHARACTERS = 200
+REFUSED_CODES = {"datainspectionfailed", "contentfilter", "contentpolicyviolation"}
+BALANCE_CODES = {"arrearage", "insufficientbalance"}
+KEY_CODES = {"invalidapikey"}
+MODEL_CODES = {"modelnotfound"}
+TRANSIENT_STATUSES = {408, 409, 425}
+
+
+@dataclass(frozen=True, slots=True)
+class FailedResponse:
+    """An HTTP response that holds no answer."""
+
+    status: int
+    code: str
+    """The service's own name of the failure; empty where it has none."""
+    message: str
+    retry_after: str | None
+    """The header of that name."""
+
+
+def explain(response: FailedResponse, secret: str) -> ChatError:
+    """The error that a response stands for.
+
+    The codes are those of Alibaba Cloud Model Studio, "Error messages", and their counterparts on the
+    OpenAI-compatible route, which spells them with underscores.
+
+    Args:
+        response: What the service responded.
+        secret: The API key, which a service may echo; it is blanked.
+    """
+    status = response.status
+    code = response.code.replace("_", "").lower()
+    told = f"HTTP {status} {response.code}".rstrip() + f": {to_one_line(response.message, secret)}"
+    retry_after_s = parse_retry_after(response.retry_after)
+    if status == 429 or code.startswith("throttling") or (status == 503 and retry_after_s is not None):
+        return TransientError(f"throttled ({told})", Reason.THROTTLED, retry_after_s, is_throttled=True)
+    if status in TRANSIENT_STATUSES or status >= 500:
+        return TransientError(f"the service failed ({told})", Reason.SERVER_ERROR, retry_after_s)
+    if code in REFUSED_CODES:
+        return RefusedError(f"refused by the content filter ({told})", Reason.CONTENT_FILTER)
+    return _explain_fatal(status, code, told) or RejectedError(f"rejected ({told})", Reason.REJECTED)
+
+
+def _explain_fatal(status: int, code: str, told: str) -> FatalError | None:
+    if status == 402 or code in BALANCE_CODES:
+        return FatalError(f"the account has no balance ({told}); top it up", Reason.BALANCE)
+    if status in (401, 403) or code in KEY_CODES:
+        return FatalError(
+            f"access was denied ({told}); check the API key, and that it belongs to the region of the base URL",
+            Reason.API_KEY,
+        )
+    if status < 400 or status == 404 or code in MODEL_CODES or "model not exist" in told.lower():
+        return FatalError(f"not found ({told}); check the model's name and the base URL", Reason.NOT_FOUND)
+    return None
+
+
+def read_error_body(status: int, body: Any, text: str, headers: Mapping[str, str]) -> FailedResponse:
+    """A failed response from its body.
+
+    Args:
+        status: HTTP status.
+        body: The parsed JSON of the body, anything else where it is not JSON.
+        text: What to show where the body holds no message.
+        headers: Header names in any case → values.
+    """
+    inner = body.get("error", body) if isinstance(body, dict) else None
+    fields = inner if isinstance(inner, dict) else {}
+    return FailedResponse(
+        status=status,
+        code=str(fields.get("code") or fields.get("type") or ""),
+        message=str(fields.get("message") or text),
+        retry_after={name.lower(): value for name, value in headers.items()}.get("retry-after"),
+    )
+
+
+def read_choice(choices: Any, tokens_in: Any, tokens_out: Any) -> ChatAnswer | ChatError:
+    """The answer in the first of the choices, whose shape the two routes share.
+
+    Args:
+        choices: List of `{"finish_reason": …, "message": {"content": …}}`.
+        tokens_in: Tokens of the prompt.
+        tokens_out: Tokens of the answer.
+    """
+    try:
+        choice = choices[0]
+        content, finish_reason = choice["message"]["content"], str(choice.get("finish_reason", ""))
+        counts = int(tokens_in), int(tokens_out)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return malformed("it has no choices, message or usage")
+    if finish_reason == "content_filter":
+        return RefusedError("refused by the content filter (finish_reason content_filter)", Reason.CONTENT_FILTER)
+    if not isinstance(content, str) or not content.strip():
+        return EmptyAnswerError(*counts)
+    return ChatAnswer(content, *counts, finish_reason)
+
+
+def malformed(detail: str) -> TransientError:
+    """The error of a response that is no answer although its status says so."""
+    return TransientError(f"the response cannot be read: {detail}", Reason.MALFORMED)
+
+
+def timed_out(timeout_s: float) -> TransientError:
+    """The error of a call that took too long."""
+    return TransientError(f"no complete answer within {timeout_s:g} s", Reason.TIMEOUT)
+
+
+def disconnected(error: Exception, host: str) -> TransientError:
+    """The error of a connection that could not be made or was lost; only the kind of `error` is told."""
+    return TransientError(f"connection to {host} failed ({type(error).__name__})", Reason.CONNECTION)
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Seconds to wait by a `Retry-After` header: a number of seconds or a date (RFC 9110, section 10.2.3)."""
+    if value is None:
+        return None
+    if re.fullmatch(r"\d+(\.\d+)?", value.strip()):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def to_one_line(text: str, secret: str) -> str:
+    """A text without the secret, markup and line breaks, and not too long."""
+    without_secret = text.replace(secret, "***") if secret else text
+    line = " ".join(re.sub(r"<[^>]*>", " ", without_secret).split())
+    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"

@@ -1,0 +1,61 @@
+"""Texts of many users, asked for by several tasks at once that meet in one cache."""
+
+from __future__ import annotations
+
+import math
+from itertools import chain, islice
+from pathlib import Path
+
+from ur4rec.text.config import TextConfig
+from ur4rec.text.generate import open_provider
+from ur4rec.text.plan import plan_texts
+from ur4rec.text.progress import show_progress
+
+
+def plan_shards(sequences: Path, config: TextConfig, texts_per_shard: int, max_shards: int) -> list[str]:
+    """Names of the shards, as `<number>/<of>`; none where one task does it all.
+
+    The template needs no shards, and one shard would be no help.
+
+    Args:
+        sequences: Folder written by `preprocess_sequences`.
+        config: Provider and grid.
+        texts_per_shard: Texts that one task can ask for.
+        max_shards: Tasks at most.
+    """
+    if config.text_provider == "template":
+        return []
+    count = min(max_shards, math.ceil(plan_texts(Path(sequences), config).num_texts / texts_per_shard))
+    return [f"{number}/{count}" for number in range(1, count + 1)] if count > 1 else []
+
+
+def ask_shard(
+    sequences: Path, config: TextConfig, shard: str, item_text: Path | None = None, user_text: Path | None = None
+) -> dict[str, object]:
+    """Asks for the texts of one shard and leaves the answers in the cache, where `generate_text` finds them.
+
+    Args:
+        sequences: Folder written by `preprocess_sequences`.
+        config: Provider, grid and cache.
+        shard: One of those of `plan_shards`.
+        item_text: As in `generate_text`.
+        user_text: As in `generate_text`.
+
+    Returns:
+        Calls, tokens, cost and failures.
+
+    Raises:
+        TextGenerationError: The language model cannot be used, or too many texts failed.
+        CacheError: The cache of answers cannot be read or written.
+    """
+    number, count = map(int, shard.split("/"))
+    plan = plan_texts(Path(sequences), config, item_text, user_text)
+    own = slice(number - 1, None, count)
+    total = len(range(plan.num_texts)[own])
+    task = f"ask_texts {shard}"
+    with open_provider(config) as provider, show_progress(task, total) as advance:
+        items = islice(plan.item_requests(), own.start, None, count)
+        users = islice(plan.user_requests(), own.start, None, count)
+        for _ in chain(provider.describe_items(items, advance), provider.describe_users(users, advance)):
+            pass
+        return provider.finish()

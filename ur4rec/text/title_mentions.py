@@ -1,0 +1,146 @@
+"""Which items a text names, by their titles.
+
+A title is compared by words: case, accents, marks, an article in front and what stands in brackets do not matter.
+Of overlapping titles the longest counts ("Batman Forever" is no mention of "Batman").
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ur4rec.text.requests import ItemRequest
+
+MIN_CHARACTERS = 4
+"""Letters and digits of a title, all words together; shorter titles are left out."""
+MIN_CHARACTERS_ALONE = 6
+"""Of a single word that is found without the article of its title."""
+
+_WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]|(?:(?![\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3])[^\W_])+"
+)
+"""A word, or one character of a script that puts no space between words."""
+_APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
+_BRACKETS = re.compile(r"\s*\([^()]*\)")
+_ARTICLES = frozenset(("the", "a", "an", "la", "le", "les", "il", "el", "los", "las", "das", "der", "die"))
+_SENTENCE_ENDS = (".", "!", "?", "…", "\n")
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    text: str
+    is_capital: bool
+    opens_sentence: bool
+
+
+class TitleIndex:
+    """The titles of a catalogue, ready to be found in texts.
+
+    Left out, because they would be found where nobody names them: titles of fewer than four letters and digits
+    or of digits alone, titles of one word that is written small or is the name of a genre.
+
+    Args:
+        items: Request of item index i at position i − 1.
+    """
+
+    def __init__(self, items: Sequence[ItemRequest]) -> None:
+        genres = {word for item in items for genre in item.genres for word in [_normalise(genre)]}
+        self._items: dict[Words, set[int]] = defaultdict(set)
+        for index, item in enumerate(items, 1):
+            for words in _spell(item.name):
+                if _is_telling(words, item.name, genres):
+                    self._items[words].add(index)
+        self._add_short_forms(items, genres)
+        lengths: dict[str, set[int]] = defaultdict(set)
+        for words in self._items:
+            lengths[words[0]].add(len(words))
+        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+        self.nameable = frozenset(index for indices in self._items.values() for index in indices)
+        """Indices of the items that can be found."""
+
+    def _add_short_forms(self, items: Sequence[ItemRequest], genres: set[Words]) -> None:
+        """What stands before a colon names the item too, unless it names or begins another ("Star Trek")."""
+        heads = {index: _spell_head(item.name) for index, item in enumerate(items, 1) if ":" in item.name}
+        counts = Counter(heads.values())
+        for index, head in heads.items():
+            if len(head) > 1 and counts[head] == 1 and head not in self._items and _is_telling(head, "", genres):
+                self._items[head].add(index)
+
+    def find(self, text: str) -> frozenset[int]:
+        """Indices of the items that a text names.
+
+        A title has to begin with a capital letter there, if its script has any; a title of one word counts at
+        the beginning of a sentence only in quotation or emphasis marks.
+
+        >>> items = [ItemRequest("1", "The Wedding Singer"), ItemRequest("2", "Batman"), ItemRequest("3", "Heat")]
+        >>> sorted(TitleIndex(items).find("Likes *Wedding Singer* and Heat. Batman Forever is no favourite."))
+        [1, 3]
+        """
+        words = list(_split(text))
+        spelled = tuple(word.text for word in words)
+        found: set[int] = set()
+        position = 0
+        while position < len(words):
+            title = self._match(words[position], spelled, position)
+            found |= self._items.get(title, set())
+            position += len(title) or 1
+        return frozenset(found)
+
+    def _match(self, first: _Word, words: Words, position: int) -> Words:
+        """The longest title that begins at a word; none is the empty one."""
+        if not first.is_capital:
+            return ()
+        for length in self._lengths.get(first.text, ()):
+            title = words[position : position + length]
+            if title in self._items and not (length == 1 and first.opens_sentence):
+                return title
+        return ()
+
+
+def _spell(name: str) -> set[Words]:
+    """A name with brackets and without, each also without its article ("The Game" keeps it, "The Fugitive" may not)."""
+    spelled = {_normalise(name), _normalise(_BRACKETS.sub("", name))}
+    return {words for words in spelled | {_drop_article(words) for words in spelled} if words}
+
+
+def _drop_article(words: Words) -> Words:
+    rest = words[1:]
+    is_long = len(rest) > 1 or len("".join(rest)) >= MIN_CHARACTERS_ALONE
+    return rest if words and words[0] in _ARTICLES and is_long else words
+
+
+def _spell_head(name: str) -> Words:
+    return _drop_article(_normalise(_BRACKETS.sub("", name).split(":")[0]))
+
+
+def _is_telling(words: Words, name: str, genres: set[Words]) -> bool:
+    joined = "".join(words)
+    if len(joined) < MIN_CHARACTERS or joined.isdigit() or words in genres:
+        return False
+    return len(words) > 1 or not name[:1].islower()
+
+
+def _normalise(text: str) -> Words:
+    return tuple(word.text for word in _split(text))
+
+
+def _split(text: str) -> Iterator[_Word]:
+    """Words of a text in small letters without accents; "&" is "and"."""
+    text = _strip_accents(_APOSTROPHE.sub("", text.replace("&", " and ")))
+    for match in _WORD.finditer(text):
+        word = match[0]
+        before = text[max(0, match.start() - 4) : match.start()].rstrip(" \t")
+        opens = not before or before.endswith(_SENTENCE_ENDS)
+        yield _Word(word.casefold(), not word[0].islower(), opens)
+
+
+def _strip_accents(text: str) -> str:
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize("NFKD", text)
+    return unicodedata.normalize("NFC", "".join(mark for mark in decomposed if not unicodedata.combining(mark)))
