@@ -14,6 +14,7 @@ def generate_text(
     text_digest: str,
     code_digest: str,
     config: dict[str, Any],
+    asked: list[str],
     sequences: dsl.Input[dsl.Dataset],
     texts: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CODE = {
     "data_code": ("ur4rec.data.preprocess",),
-    "text_code": ("ur4rec.text.generate", "ur4rec.text.encode"),
+    "text_code": ("ur4rec.text.generate", "ur4rec.text.shards", "ur4rec.text.encode"),
     "training_code": ("ur4rec.training.stages",),
     "evaluation_code": ("ur4rec.evaluation.evaluate",),
     "registry_code": ("ur4rec.registry.register",),
@@ -126,7 +126,7 @@ def build_arguments(config: Config, inputs: Inputs, device: str, tracking: Track
         "data_digest": digest_files(files),
         "item_text": str(inputs.item_text or ""),
         "user_text": str(inputs.user_text or ""),
-        "text_digest": digest_files(texts) if texts else "",
+        "text_digest": digest_texts(texts, config),
         "device": device,
         "tracking_uri": tracking.parameter,
         "data_config": list_settings(config.narrow(DataConfig)),
@@ -150,6 +150,16 @@ def list_settings(section: ConfigSection) -> dict[str, Any]:
     for name, value in settings.items():
         assert value is not None or defaults[name].default is None, f"{name}: None is not its default"
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def digest_texts(files: list[Path], config: Config) -> str:
+    """What the texts follow from besides the data: imported files, and the prompts of a language model."""
+    parts = [digest_files(files)] if files else []
+    if config.text_provider != "template":
+        from ur4rec.text.llm.provider import Questions
+
+        parts += Questions(config).versions
+    return " ".join(parts)
 
 
 def digest_files(files: list[Path]) -> str:

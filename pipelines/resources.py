@@ -9,6 +9,8 @@ from kfp import dsl, kubernetes
 MINUTE_S = 60
 HOUR_S = 60 * MINUTE_S
 
+TEXT_SECRET = "ur4rec-text"  # noqa: S105  # the name of a Kubernetes secret, not what it holds
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -23,6 +25,7 @@ class Resources:
 
 
 PREPARATION = Resources("1", "2", "2Gi", "4Gi", timeout_s=2 * HOUR_S)
+ASKING = Resources("1", "2", "1Gi", "2Gi", timeout_s=24 * HOUR_S, num_retries=5)
 ENCODING = Resources("2", "4", "2Gi", "4Gi", timeout_s=6 * HOUR_S)
 TRAINING = Resources("2", "4", "4Gi", "8Gi", timeout_s=24 * HOUR_S)
 EVALUATION = Resources("2", "4", "4Gi", "8Gi", timeout_s=6 * HOUR_S)
@@ -37,3 +40,9 @@ def size(task: dsl.PipelineTask, resources: Resources, display_name: str) -> dsl
     task.set_memory_request(resources.memory_request).set_memory_limit(resources.memory_limit)
     task.set_retry(resources.num_retries, backoff_duration="60s", backoff_factor=2, backoff_max_duration="600s")
     return kubernetes.set_timeout(task, resources.timeout_s)
+
+
+def give_text_keys(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Lets a task read the keys of language models from a secret of the namespace, where there is one."""
+    variables = {"DASHSCOPE_API_KEY": "DASHSCOPE_API_KEY", "OPENAI_API_KEY": "OPENAI_API_KEY"}
+    return kubernetes.use_secret_as_env(task, TEXT_SECRET, variables, optional=True)

@@ -76,7 +76,7 @@ def _show_tasks(console: Console, outcome: Outcome) -> None:
 
 
 def _format_peak(task: Task, outcome: Outcome) -> str:
-    if task.status is Status.CACHED:
+    if task.status is Status.CACHED or not task.outputs:  # those between the loops measure nothing
         return ""
     metrics = json.loads((outcome.outputs[task.outputs[0]].parent / METRICS).read_bytes())
     return f"{metrics[PEAK_MEMORY]:,.0f}"

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from graphlib import TopologicalSorter
@@ -87,12 +87,23 @@ def read_tasks(pipeline: Path) -> list[Task]:
     return [
         Task(
             name=name,
-            component=dag["tasks"][name]["componentRef"]["name"].removeprefix("comp-"),
-            title=dag["tasks"][name]["taskInfo"]["name"],
+            component=task["componentRef"]["name"].removeprefix("comp-"),
+            title=task["taskInfo"]["name"],
             outputs=tuple(output for output, maker in makers.items() if maker == name),
         )
-        for name in _sort(dag["tasks"])
+        for name, task in _list_tasks(dag, spec.get("components", {}))
     ]
+
+
+def _list_tasks(dag: dict[str, Any], components: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Tasks in order; those of a loop in the loop's place, once, however often they will run."""
+    for name in _sort(dag["tasks"]):
+        task = dag["tasks"][name]
+        inner = components.get(task["componentRef"]["name"], {}).get("dag")
+        if inner is None:
+            yield name, task
+        else:
+            yield from _list_tasks(inner, components)
 
 
 def _sort(tasks: dict[str, Any]) -> list[str]:
@@ -146,7 +157,7 @@ class TaskLog:
         return self._running
 
     def _start(self, component: str) -> Task | None:
-        task = self._find(component, Status.WAITING)
+        task = self._find(component, Status.WAITING) or self._find(component, Status.DONE)  # again, in a loop
         if task is not None:
             task.status, task.started = Status.RUNNING, self._clock()
             self._running = task

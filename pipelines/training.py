@@ -4,16 +4,30 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
+from components.ask_texts import ask_texts
 from components.encode_text import encode_text
 from components.end_to_end import end_to_end
 from components.evaluate import evaluate
 from components.generate_text import generate_text
 from components.joint_finetune import joint_finetune
+from components.plan_text_shards import plan_text_shards
 from components.preprocess_sequences import preprocess_sequences
 from components.pretrain_retriever import pretrain_retriever
 from components.pretrain_sasrec import pretrain_sasrec
 from components.register_model import register_model
-from pipelines.resources import ENCODING, EVALUATION, PREPARATION, REGISTRATION, TRAINING, size
+from pipelines.resources import (
+    ASKING,
+    ENCODING,
+    EVALUATION,
+    PREPARATION,
+    REGISTRATION,
+    TRAINING,
+    give_text_keys,
+    size,
+)
+
+MAX_TEXT_SHARDS = 8
+"""Tasks that ask a language model at once; each keeps to the limits of the configuration by itself."""
 
 
 class TrainingOutputs(NamedTuple):
@@ -43,6 +57,7 @@ def training(
     item_text: str = "",
     user_text: str = "",
     text_digest: str = "",
+    texts_per_shard: int = 20_000,
     device: str = "auto",
     tracking_uri: str = "",
     data_config: dict[str, Any] = {},  # noqa: B006  # kfp's way to a default
@@ -65,7 +80,8 @@ def training(
         data_digest: Digest of both, so that changed contents under the same path are seen.
         item_text: Item texts that exist already; empty: none.
         user_text: User texts that exist already; empty: none.
-        text_digest: Digest of both.
+        text_digest: Digest of both, and of the prompts.
+        texts_per_shard: Texts that one task asks a language model for; more are asked for by several tasks at once.
         device: auto, cpu or cuda.
         tracking_uri: MLflow's address without credentials; empty: MLFLOW_TRACKING_URI of the task.
         data_config: Settings of DataConfig that differ from the defaults.
@@ -90,15 +106,36 @@ def training(
     size(preprocessed, PREPARATION, "Preprocess sequences")
     sequences = preprocessed.outputs["sequences"]
 
+    shards = plan_text_shards(
+        texts_per_shard=texts_per_shard,
+        max_shards=MAX_TEXT_SHARDS,
+        code_digest=text_code,
+        config=text_config,
+        sequences=sequences,
+    )
+    size(shards, PREPARATION, "Plan text shards")
+    with dsl.ParallelFor(shards.output, parallelism=MAX_TEXT_SHARDS) as shard:
+        asked = ask_texts(
+            shard=shard,
+            item_text=item_text,
+            user_text=user_text,
+            text_digest=text_digest,
+            code_digest=text_code,
+            config=text_config,
+            sequences=sequences,
+        )
+        give_text_keys(size(asked, ASKING, "Ask for texts"))
+
     written = generate_text(
         item_text=item_text,
         user_text=user_text,
         text_digest=text_digest,
         code_digest=text_code,
         config=text_config,
+        asked=dsl.Collected(asked.output),
         sequences=sequences,
     )
-    size(written, PREPARATION, "Generate text")
+    give_text_keys(size(written, PREPARATION, "Generate text"))
 
     encoded = encode_text(
         code_digest=text_code,

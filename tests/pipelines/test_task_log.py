@@ -35,8 +35,10 @@ def test_reads_the_tasks_each_after_those_it_waits_for() -> None:
     tasks = read_tasks(PIPELINE_FILE)
     assert [task.name for task in tasks] == [
         "preprocess-sequences",
-        "generate-text",
+        "plan-text-shards",
         "pretrain-sasrec",
+        "ask-texts",
+        "generate-text",
         "encode-text",
         "pretrain-retriever",
         "joint-finetune",
@@ -120,6 +122,15 @@ def test_tasks_of_the_same_component_are_told_apart() -> None:
     for line in (START, SUCCESS, START):
         log.read(line)
     assert [task.status for task in log.tasks] == [Status.DONE, Status.RUNNING]
+
+
+def test_a_task_in_a_loop_runs_again() -> None:
+    log = TaskLog([Task("a", "comp-one", "A")], lambda: 0.0)
+    seen = []
+    for line in (START, SUCCESS, START, SUCCESS):
+        log.read(line)
+        seen.append(log.tasks[0].status)
+    assert seen == [Status.RUNNING, Status.DONE] * 2
 
 
 def test_a_pipeline_without_outputs_can_be_read(tmp_path: Path) -> None:

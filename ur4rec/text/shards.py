@@ -13,9 +13,7 @@ from ur4rec.text.progress import show_progress
 
 
 def plan_shards(sequences: Path, config: TextConfig, texts_per_shard: int, max_shards: int) -> list[str]:
-    """Names of the shards, as `<number>/<of>`; none where one task does it all.
-
-    The template needs no shards, and one shard would be no help.
+    """Names of the shards, as `<number>/<of>`; a single one where the template writes the texts.
 
     Args:
         sequences: Folder written by `preprocess_sequences`.
@@ -24,9 +22,9 @@ def plan_shards(sequences: Path, config: TextConfig, texts_per_shard: int, max_s
         max_shards: Tasks at most.
     """
     if config.text_provider == "template":
-        return []
+        return ["1/1"]
     count = min(max_shards, math.ceil(plan_texts(Path(sequences), config).num_texts / texts_per_shard))
-    return [f"{number}/{count}" for number in range(1, count + 1)] if count > 1 else []
+    return [f"{number}/{count}" for number in range(1, count + 1)]
 
 
 def ask_shard(
@@ -48,6 +46,8 @@ def ask_shard(
         TextGenerationError: The language model cannot be used, or too many texts failed.
         CacheError: The cache of answers cannot be read or written.
     """
+    if config.text_provider == "template":
+        return {}  # costs nothing, so there is nothing to keep
     number, count = map(int, shard.split("/"))
     plan = plan_texts(Path(sequences), config, item_text, user_text)
     own = slice(number - 1, None, count)

@@ -7,7 +7,7 @@ from toy_chats import make_request
 
 def test_the_key_is_the_digest_of_canonical_json() -> None:
     canonical = (
-        '{"json_object":true,"max_tokens":100,"messages":[["system","Answer as JSON."],["user","Zoë"]],'
+        '{"json_object":true,"max_tokens":100,"messages":[["system","Answer as JSON."],["user","Zo\\u00eb"]],'
         '"model":"qwen-flash","prompt_version":"toy.v1+000000000000","provider":"dashscope","seed":7,"temperature":0.5}'
     )
     assert make_request("Zoë").key == hashlib.sha256(canonical.encode()).hexdigest()

@@ -56,8 +56,10 @@ class DashScopeClient:
             return timed_out(self._timeout_s)
         except aiohttp.ContentTypeError:
             return malformed("not JSON")
-        except (_ConnectionLostError, aiohttp.ClientError) as error:
-            return disconnected(error, self._host)
+        except _ConnectionLostError as error:
+            return disconnected(str(error), self._host)
+        except aiohttp.ClientError as error:
+            return disconnected(type(error).__name__, self._host)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             # The SDK reads the body without checking it, so a malformed one fails in many ways.
             return malformed(f"{type(error).__name__} in the SDK")

@@ -53,7 +53,7 @@ class OpenAIClient:
         except TimeoutError:
             return timed_out(self._timeout_s)
         except aiohttp.ClientError as error:
-            return disconnected(error, self._host)
+            return disconnected(type(error).__name__, self._host)
         return self._read(response, content)
 
     def _read(self, response: aiohttp.ClientResponse, content: bytes) -> ChatAnswer | ChatError:

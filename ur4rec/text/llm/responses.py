@@ -126,9 +126,14 @@ def timed_out(timeout_s: float) -> TransientError:
     return TransientError(f"no complete answer within {timeout_s:g} s", Reason.TIMEOUT)
 
 
-def disconnected(error: Exception, host: str) -> TransientError:
-    """The error of a connection that could not be made or was lost; only the kind of `error` is told."""
-    return TransientError(f"connection to {host} failed ({type(error).__name__})", Reason.CONNECTION)
+def disconnected(kind: str, host: str) -> TransientError:
+    """The error of a connection that could not be made or was lost.
+
+    Args:
+        kind: Name of the library's exception; its text is not told.
+        host: Where the service is.
+    """
+    return TransientError(f"connection to {host} failed ({kind})", Reason.CONNECTION)
 
 
 def parse_retry_after(value: str | None) -> float | None:

@@ -1,0 +1,33 @@
+"""One shard of the texts: asked of a language model, the answers left in the cache."""
+
+from typing import Any
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def ask_texts(
+    shard: str,
+    item_text: str,
+    user_text: str,
+    text_digest: str,
+    code_digest: str,
+    config: dict[str, Any],
+    sequences: dsl.Input[dsl.Dataset],
+) -> str:
+    """Thin wrapper around `ur4rec.text.shards.ask_shard`."""
+    from pathlib import Path
+
+    from ur4rec.text.config import TextConfig
+    from ur4rec.text.shards import ask_shard
+
+    ask_shard(
+        Path(sequences.path),
+        TextConfig.parse(config, "text_config"),
+        shard,
+        item_text=Path(item_text) if item_text else None,
+        user_text=Path(user_text) if user_text else None,
+    )
+    return shard

@@ -1,0 +1,24 @@
+"""Sequences → which tasks ask a language model for their texts."""
+
+from typing import Any
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def plan_text_shards(
+    texts_per_shard: int,
+    max_shards: int,
+    code_digest: str,
+    config: dict[str, Any],
+    sequences: dsl.Input[dsl.Dataset],
+) -> list[str]:
+    """Thin wrapper around `ur4rec.text.shards.plan_shards`."""
+    from pathlib import Path
+
+    from ur4rec.text.config import TextConfig
+    from ur4rec.text.shards import plan_shards
+
+    return plan_shards(Path(sequences.path), TextConfig.parse(config, "text_config"), texts_per_shard, max_shards)
