@@ -9,7 +9,6 @@ from components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def plan_text_shards(
-    texts_per_shard: int,
     max_shards: int,
     code_digest: str,
     config: dict[str, Any],
@@ -21,4 +20,4 @@ def plan_text_shards(
     from ur4rec.text.config import TextConfig
     from ur4rec.text.shards import plan_shards
 
-    return plan_shards(Path(sequences.path), TextConfig.parse(config, "text_config"), texts_per_shard, max_shards)
+    return plan_shards(Path(sequences.path), TextConfig.parse(config, "text_config"), max_shards)

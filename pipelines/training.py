@@ -57,7 +57,6 @@ def training(
     item_text: str = "",
     user_text: str = "",
     text_digest: str = "",
-    texts_per_shard: int = 20_000,
     device: str = "auto",
     tracking_uri: str = "",
     data_config: dict[str, Any] = {},  # noqa: B006  # kfp's way to a default
@@ -81,7 +80,6 @@ def training(
         item_text: Item texts that exist already; empty: none.
         user_text: User texts that exist already; empty: none.
         text_digest: Digest of both, and of the prompts.
-        texts_per_shard: Texts that one task asks a language model for; more are asked for by several tasks at once.
         device: auto, cpu or cuda.
         tracking_uri: MLflow's address without credentials; empty: MLFLOW_TRACKING_URI of the task.
         data_config: Settings of DataConfig that differ from the defaults.
@@ -107,7 +105,6 @@ def training(
     sequences = preprocessed.outputs["sequences"]
 
     shards = plan_text_shards(
-        texts_per_shard=texts_per_shard,
         max_shards=MAX_TEXT_SHARDS,
         code_digest=text_code,
         config=text_config,

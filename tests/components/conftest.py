@@ -89,6 +89,7 @@ def _prepare(call: Callable[..., None], made: Artifacts, interactions: Path) -> 
         user_text="",
         text_digest="",
         config={"snapshot_base": 4.0},
+        asked=["1/1"],
         sequences=sequences,
     )
     call(

@@ -11,11 +11,14 @@ from pipelines.arguments import CODE
 from pipelines.compilation import PIPELINE_FILE
 
 SPEC, PLATFORM = yaml.safe_load_all(PIPELINE_FILE.read_text(encoding="utf-8"))
-TASKS: dict[str, dict[str, Any]] = SPEC["root"]["dag"]["tasks"]
+TOP: dict[str, dict[str, Any]] = SPEC["root"]["dag"]["tasks"]
+(LOOP,) = (name for name in TOP if name.startswith("for-loop"))
+IN_LOOP: dict[str, dict[str, Any]] = SPEC["components"][f"comp-{LOOP}"]["dag"]["tasks"]
+TASKS = {name: task for name, task in TOP.items() if name != LOOP} | IN_LOOP
 EXECUTORS = {name: executor["container"] for name, executor in SPEC["deploymentSpec"]["executors"].items()}
 GROUPS = {
     "data": {"preprocess-sequences"},
-    "text": {"generate-text", "encode-text"},
+    "text": {"plan-text-shards", "ask-texts", "generate-text", "encode-text"},
     "training": {"pretrain-sasrec", "pretrain-retriever", "joint-finetune", "end-to-end"},
     "evaluation": {"evaluate"},
     "registry": {"register-model"},
@@ -23,24 +26,26 @@ GROUPS = {
 TASKS_OF = {f"{group}_code": tasks for group, tasks in GROUPS.items()}
 
 
+ASKING = {"preprocess-sequences", "plan-text-shards", "ask-texts", "generate-text"}
+SECRETS_OF = {"ask-texts", "generate-text"}
+
+
 def find_ancestors(task: str) -> set[str]:
-    parents = set(TASKS[task].get("dependentTasks", []))
+    """All tasks that come before; those of the loop wait for what the loop waits for."""
+    waited = {*TASKS[task].get("dependentTasks", []), *(TOP[LOOP]["dependentTasks"] if task in IN_LOOP else ())}
+    parents = (waited - {LOOP}) | (set(IN_LOOP) if LOOP in waited else set())
     return parents.union(*map(find_ancestors, parents))
 
 
 def find_parameter(task: str, name: str) -> str:
-    return TASKS[task]["inputs"]["parameters"][name]["componentInputParameter"]
+    """The parameter of the pipeline; a loop hands it on under a prefix."""
+    return TASKS[task]["inputs"]["parameters"][name]["componentInputParameter"].removeprefix("pipelinechannel--")
 
 
 def test_sasrec_runs_beside_the_texts() -> None:
     assert find_ancestors("pretrain-sasrec") == {"preprocess-sequences"}
-    assert find_ancestors("encode-text") == {"preprocess-sequences", "generate-text"}
-    assert find_ancestors("pretrain-retriever") == {
-        "preprocess-sequences",
-        "generate-text",
-        "encode-text",
-        "pretrain-sasrec",
-    }
+    assert find_ancestors("encode-text") == ASKING
+    assert find_ancestors("pretrain-retriever") == ASKING | {"encode-text", "pretrain-sasrec"}
 
 
 def test_the_chain_ends_with_the_registration() -> None:
@@ -51,7 +56,7 @@ def test_the_chain_ends_with_the_registration() -> None:
 def test_every_task_is_cached_sized_retried_and_named(task: str) -> None:
     container = EXECUTORS[f"exec-{task}"]
     assert TASKS[task]["cachingOptions"] == {"enableCache": True}
-    assert TASKS[task]["retryPolicy"]["maxRetryCount"] == 2
+    assert TASKS[task]["retryPolicy"]["maxRetryCount"] == (5 if task == "ask-texts" else 2)
     assert TASKS[task]["taskInfo"]["name"] != task
     assert container["image"] == IMAGE
     assert {"cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit"} <= set(container["resources"])
@@ -79,8 +84,9 @@ def test_every_digest_of_code_is_filled_in() -> None:
 def test_every_parameter_is_used_and_all_but_the_data_have_defaults() -> None:
     used = {
         source["componentInputParameter"]
-        for task in TASKS.values()
+        for task in TOP.values()
         for source in task["inputs"].get("parameters", {}).values()
+        if "componentInputParameter" in source
     }
     parameters = SPEC["root"]["inputDefinitions"]["parameters"]
     assert used == set(parameters)
@@ -91,11 +97,22 @@ def test_the_configuration_of_a_task_is_its_own_group() -> None:
     for group in ("data", "training", "evaluation", "registry"):
         for task in GROUPS[group]:
             assert find_parameter(task, "config") == f"{group}_config"
-    assert find_parameter("generate-text", "config") == "text_config"
+    for task in GROUPS["text"] - {"encode-text"}:
+        assert find_parameter(task, "config") == "text_config"
     assert find_parameter("encode-text", "config") == "encode_config"
 
 
-def test_the_file_holds_no_digest_and_no_secret() -> None:
+def test_the_file_holds_no_digest_and_names_secrets_without_their_values() -> None:
     text = PIPELINE_FILE.read_text(encoding="utf-8")
     assert not re.search(r"[0-9a-f]{40}", text)
-    assert not re.search(r"(?i)(password|secret|api_?key|token)", text)
+    assert not re.search(r"(?i)(password|token)\b", text)
+    executors = PLATFORM["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    named = {
+        name.removeprefix("exec-"): rest["secretAsEnv"] for name, rest in executors.items() if "secretAsEnv" in rest
+    }
+    assert set(named) == SECRETS_OF
+    for secrets in named.values():
+        (secret,) = secrets
+        assert secret["optional"]
+        assert {pair["envVar"] for pair in secret["keyToEnv"]} == {"DASHSCOPE_API_KEY", "OPENAI_API_KEY"}
+        assert set(secret) <= {"secretName", "secretNameParameter", "keyToEnv", "optional"}

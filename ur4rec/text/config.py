@@ -39,6 +39,9 @@ class TextConfig(ConfigSection):
     text_max_failed_share: float = Field(0.02, ge=0, le=1)
     """Share of texts that may fall back to `template`; the task fails above it."""
 
+    texts_per_shard: int = Field(20_000, ge=1)
+    """Texts that one task of the pipeline asks for; more are asked for by several at once."""
+
     @model_validator(mode="after")
     def _has_an_address(self) -> TextConfig:
         if self.text_provider == "openai" and not self.text_base_url:

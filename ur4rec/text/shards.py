@@ -12,18 +12,17 @@ from ur4rec.text.plan import plan_texts
 from ur4rec.text.progress import show_progress
 
 
-def plan_shards(sequences: Path, config: TextConfig, texts_per_shard: int, max_shards: int) -> list[str]:
+def plan_shards(sequences: Path, config: TextConfig, max_shards: int) -> list[str]:
     """Names of the shards, as `<number>/<of>`; a single one where the template writes the texts.
 
     Args:
         sequences: Folder written by `preprocess_sequences`.
         config: Provider and grid.
-        texts_per_shard: Texts that one task can ask for.
         max_shards: Tasks at most.
     """
     if config.text_provider == "template":
         return ["1/1"]
-    count = min(max_shards, math.ceil(plan_texts(Path(sequences), config).num_texts / texts_per_shard))
+    count = min(max_shards, math.ceil(plan_texts(Path(sequences), config).num_texts / config.texts_per_shard))
     return [f"{number}/{count}" for number in range(1, count + 1)]
 
 
