@@ -78,7 +78,7 @@ class Settings:
 
     @property
     def longest_window(self) -> int:
-        """Interactions of a window that shows neither a film before the first of a visit nor a record before its first."""
+        """Interactions of a window that shows no film before the first of a visit, and no record before its first."""
         return self.errands_before + self.errands_after[0]
 
 

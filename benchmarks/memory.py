@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -64,19 +64,19 @@ class Row:
     """A line of the table."""
 
     name: str
-    stage: str
+    part: Literal["sasrec", "retriever"]
     settings: dict[str, Any]
     whole_history: bool = False
     """Whether the window is longer than any history."""
 
 
 ROWS = (
-    Row("no memory", "pretrain_retriever", RETRIEVER | {"max_memory_size": 0}),
-    Row("memory, interaction_count", "pretrain_retriever", RETRIEVER | {"update_trigger": "interaction_count"}),
-    Row("memory, drift_threshold", "pretrain_retriever", RETRIEVER | {"update_trigger": "drift_threshold"}),
-    Row("memory, time_based", "pretrain_retriever", RETRIEVER | {"update_trigger": "time_based"}),
-    Row("SASRec, the same window", "pretrain_sasrec", {}),
-    Row("SASRec, the whole history", "pretrain_sasrec", {}, whole_history=True),
+    Row("no memory", "retriever", RETRIEVER | {"max_memory_size": 0}),
+    Row("memory, interaction_count", "retriever", RETRIEVER | {"update_trigger": "interaction_count"}),
+    Row("memory, drift_threshold", "retriever", RETRIEVER | {"update_trigger": "drift_threshold"}),
+    Row("memory, time_based", "retriever", RETRIEVER | {"update_trigger": "time_based"}),
+    Row("SASRec, the same window", "sasrec", {}),
+    Row("SASRec, the whole history", "sasrec", {}, whole_history=True),
 )
 
 
@@ -115,9 +115,8 @@ def measure(row: Row, data: Path, window: int, seeds: list[int], cache: Path) ->
     for seed in seeds:
         config = load_config(None, TRAINING | row.settings | {"max_seq_len": length, "seed": seed})
         inputs = read_inputs(data / "sequences", data / "embeddings", "cpu")
-        trained = obtain_stages(cache, inputs, config.narrow(StageConfig), row.stage)[-1]
-        part = "sasrec" if row.stage == "pretrain_sasrec" else "retriever"
-        scorer = ModelScorer(load_model(trained.checkpoint), history, part)
+        trained = obtain_stages(cache, inputs, config.narrow(StageConfig), f"pretrain_{row.part}")[-1]
+        scorer = ModelScorer(load_model(trained.checkpoint), history, row.part)
         tests.append(per_user_metrics(rank_users(scorer, sequences.test, history, 256))[METRIC])
         validations.append(trained.validation()[METRIC])
     return np.mean(tests, axis=0), float(np.mean(validations))

@@ -31,7 +31,6 @@ from anyio.from_thread import start_blocking_portal
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.peers import describe_machine
 from tests.text.llm.server import answer_text
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
@@ -48,8 +47,8 @@ LATENCY_MS, THROTTLED, FAILING = 200, 0.1, 0.03
 NUM_ITEMS, NUM_USERS, LENGTH = 1682, 943, 90
 LENGTH_OF_THREE = 44
 """Interactions of a user with three snapshots: after 10, 20 and 40."""
-GENRES = "Action Adventure Animation Comedy Crime Documentary Drama Fantasy Horror Musical Mystery Romance War".split()
-WORDS = "river house winter last golden night stranger city letter long silent king garden road under of the two".split()
+GENRES = ["Action", "Adventure", "Animation", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Horror", "Musical", "Mystery", "Romance", "War"]
+WORDS = ["river", "house", "winter", "last", "golden", "night", "stranger", "city", "letter", "long", "silent", "king", "garden", "road", "under", "of", "the", "two"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,8 @@ def main(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file to write.", dir_okay=False)] = None,
 ) -> None:
     """Measures and prints a table."""
+    from benchmarks.peers import describe_machine  # imports torch, which the measured processes need not
+
     machine = describe_machine(threads=1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
