@@ -197,24 +197,12 @@ class LanguageModelProvider:
             advance(1)
 
         async def run() -> None:
-            await run_batch(self._client, iter(chats), self._admit, keep, self._limits, self._usage)
+            await run_batch(self._client, iter(chats), self._admit, keep, find_limits(self._config), self._usage)
 
         try:
             self._portal.call(run)
         except ChatError as error:
             raise TextGenerationError(f"{self.name} {self._config.text_model}: {error}") from None
-
-    @property
-    def _limits(self) -> BatchLimits:
-        config = self._config
-        return BatchLimits(
-            concurrency=config.text_concurrency,
-            requests_per_minute=config.text_requests_per_minute,
-            tokens_per_minute=config.text_tokens_per_minute,
-            timeout_s=config.text_timeout_s,
-            max_attempts=config.text_max_attempts,
-            breaker_failures=BREAKER_FAILURES,
-        )
 
     def _admit(self, chat: ChatRequest) -> ChatRequest:
         if self._budget is not None:
@@ -298,6 +286,18 @@ def open_language_model(
         stack.callback(lambda: portal.call(client.aclose))
         cache = stack.enter_context(open_cache(cache_location(config)))
         yield LanguageModelProvider(config, client, cache, portal, prices or load_prices(), budget)
+
+
+def find_limits(config: TextConfig) -> BatchLimits:
+    """How fast to go and how long to try."""
+    return BatchLimits(
+        concurrency=config.text_concurrency,
+        requests_per_minute=config.text_requests_per_minute,
+        tokens_per_minute=config.text_tokens_per_minute,
+        timeout_s=config.text_timeout_s,
+        max_attempts=config.text_max_attempts,
+        breaker_failures=BREAKER_FAILURES,
+    )
 
 
 def cache_location(config: TextConfig) -> str:
