@@ -5,8 +5,8 @@ of the calls, and asks it for every text; then it runs again, from the cache. Wi
 943 users with four snapshots each, 5,454 prompts. `--cached 100000` makes so many prompts, a tenth of them about items,
 fills a cache without a server, in a folder or at `--cache gs://bucket/prefix`, and times the run that finds them all.
 
-The ideal throughput is the concurrency divided by the latency. "Share of the ideal" is that of all calls, those that the
-server turns away among them; the share of the answers is beside it, and cannot be above 87 % here.
+The ideal throughput is the concurrency divided by the latency. "Share of the ideal" is that of all calls, those that
+the server turns away among them; the share of the answers is beside it, and cannot be above 87 % here.
 """
 
 from __future__ import annotations
@@ -47,8 +47,14 @@ LATENCY_MS, THROTTLED, FAILING = 200, 0.1, 0.03
 NUM_ITEMS, NUM_USERS, LENGTH = 1682, 943, 90
 LENGTH_OF_THREE = 44
 """Interactions of a user with three snapshots: after 10, 20 and 40."""
-GENRES = ["Action", "Adventure", "Animation", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Horror", "Musical", "Mystery", "Romance", "War"]
-WORDS = ["river", "house", "winter", "last", "golden", "night", "stranger", "city", "letter", "long", "silent", "king", "garden", "road", "under", "of", "the", "two"]
+GENRES = (
+    *("Action", "Adventure", "Animation", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Horror", "Musical"),
+    *("Mystery", "Romance", "War"),
+)
+WORDS = (
+    *("river", "house", "winter", "last", "golden", "night", "stranger", "city", "letter", "long", "silent", "king"),
+    *("garden", "road", "under", "of", "the", "two"),
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ur4rec.data.sequences import Sequences, load_sequences
-from ur4rec.storage.artifacts import write_artifact
+from ur4rec.storage.artifacts import ArtifactError, write_artifact
 from ur4rec.text.artifact import IMPORTED, SEQUENCES_DIGEST, Texts, load_texts, write_texts
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text

@@ -8,7 +8,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import lru_cache
+from itertools import groupby, islice
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -138,6 +139,7 @@ class _Data:
         counts = np.bincount(sequences.train[:, ITEM], minlength=sequences.num_items + 1)[1:]
         self._by_popularity = (np.argsort(-counts, kind="stable") + 1).tolist()
         self._place = {item: place for place, item in enumerate(self._by_popularity)}
+        self._nearest = lru_cache(maxsize=1 << 16)(self._find_nearest)
 
     def history(self, user: int) -> list[int]:
         """All items of a user, held out or not."""
@@ -149,13 +151,17 @@ class _Data:
 
     def controls(self, item: int, touched: set[int]) -> list[int]:
         """The nearest in popularity that can be named and are not touched."""
-        found: list[int] = []
+        found = [other for other in self._nearest(item) if other not in touched][:CONTROLS]
+        return found if len(found) == CONTROLS else list(islice(self._walk_untouched(item, touched), CONTROLS))
+
+    def _find_nearest(self, item: int) -> tuple[int, ...]:
+        """Enough for most users."""
+        return tuple(islice(self._walk_untouched(item, set()), 2 * CONTROLS))
+
+    def _walk_untouched(self, item: int, touched: set[int]) -> Iterator[int]:
         for other in _walk_outward(self._by_popularity, self._place[item]):
             if other not in touched and other in self.titles.nameable:
-                found.append(other)
-                if len(found) == CONTROLS:
-                    break
-        return found
+                yield other
 
 
 def _measure_users(data: _Data, points: Int64[np.ndarray, "X 2"], texts: Sequence[str]) -> Iterator[tuple[_Rates, int]]:
@@ -203,7 +209,7 @@ def _average_texts(rates: Sequence[_Rates]) -> _Rates:
 
 
 def _share(items: Sequence[int] | set[int], named: frozenset[int]) -> float | None:
-    return sum(item in named for item in items) / len(items) if items else None
+    return len(named.intersection(items)) / len(items) if items else None
 
 
 def _average(values: Iterable[float | None]) -> float | None:

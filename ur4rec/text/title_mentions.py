@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import islice
 
 from ur4rec.text.requests import ItemRequest
 
@@ -23,19 +23,14 @@ _WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]|(?:(?![\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3])[^\W_])+"
 )
 """A word, or one character of a script that puts no space between words."""
+_ASCII_WORD = re.compile("[A-Za-z0-9]+")
+"""The same where there are no other letters, ten times as fast."""
 _APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
 _BRACKETS = re.compile(r"\s*\([^()]*\)")
 _ARTICLES = frozenset(("the", "a", "an", "la", "le", "les", "il", "el", "los", "las", "das", "der", "die"))
 _SENTENCE_ENDS = (".", "!", "?", "…", "\n")
 
 Words = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Word:
-    text: str
-    is_capital: bool
-    opens_sentence: bool
 
 
 class TitleIndex:
@@ -81,23 +76,26 @@ class TitleIndex:
         >>> sorted(TitleIndex(items).find("Likes *Wedding Singer* and Heat. Batman Forever is no favourite."))
         [1, 3]
         """
-        words = list(_split(text))
-        spelled = tuple(word.text for word in words)
+        text = _flatten(text)
+        words = _pattern(text).findall(text)
+        spelled = tuple(map(str.casefold, words))
         found: set[int] = set()
         position = 0
         while position < len(words):
-            title = self._match(words[position], spelled, position)
-            found |= self._items.get(title, set())
+            lengths = self._lengths.get(spelled[position])
+            title = (
+                self._match(text, spelled, position, lengths) if lengths and not words[position][0].islower() else ()
+            )
+            if title:
+                found |= self._items[title]
             position += len(title) or 1
         return frozenset(found)
 
-    def _match(self, first: _Word, words: Words, position: int) -> Words:
+    def _match(self, text: str, words: Words, position: int, lengths: Sequence[int]) -> Words:
         """The longest title that begins at a word; none is the empty one."""
-        if not first.is_capital:
-            return ()
-        for length in self._lengths.get(first.text, ()):
+        for length in lengths:
             title = words[position : position + length]
-            if title in self._items and not (length == 1 and first.opens_sentence):
+            if title in self._items and not (length == 1 and _opens_sentence(text, position)):
                 return title
         return ()
 
@@ -126,17 +124,24 @@ def _is_telling(words: Words, name: str, genres: set[Words]) -> bool:
 
 
 def _normalise(text: str) -> Words:
-    return tuple(word.text for word in _split(text))
+    """Words in small letters without accents; "&" is "and"."""
+    text = _flatten(text)
+    return tuple(map(str.casefold, _pattern(text).findall(text)))
 
 
-def _split(text: str) -> Iterator[_Word]:
-    """Words of a text in small letters without accents; "&" is "and"."""
-    text = _strip_accents(_APOSTROPHE.sub("", text.replace("&", " and ")))
-    for match in _WORD.finditer(text):
-        word = match[0]
-        before = text[max(0, match.start() - 4) : match.start()].rstrip(" \t")
-        opens = not before or before.endswith(_SENTENCE_ENDS)
-        yield _Word(word.casefold(), not word[0].islower(), opens)
+def _flatten(text: str) -> str:
+    return _strip_accents(_APOSTROPHE.sub("", text.replace("&", " and ")))
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return _ASCII_WORD if text.isascii() else _WORD
+
+
+def _opens_sentence(text: str, position: int) -> bool:
+    """Whether the word at a position begins a sentence, without a quotation or emphasis mark in front."""
+    match = next(islice(_pattern(text).finditer(text), position, None))
+    before = text[max(0, match.start() - 4) : match.start()].rstrip(" \t")
+    return not before or before.endswith(_SENTENCE_ENDS)
 
 
 def _strip_accents(text: str) -> str:

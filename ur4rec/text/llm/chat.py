@@ -29,9 +29,11 @@ class ChatRequest:
     @property
     def key(self) -> str:
         """sha256 of all fields as canonical JSON, in hexadecimal."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(_to_canonical_json({name: getattr(self, name) for name in _FIELDS}).encode()).hexdigest()
+
+
+_FIELDS = tuple(field.name for field in fields(ChatRequest))
+_to_canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)

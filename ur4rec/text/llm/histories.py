@@ -44,30 +44,29 @@ def describe_user(request: UserRequest) -> dict[str, object]:
     the first 5, the latest 20 and, of those between, the 15 closest to the profile (cosine over genres and
     decade; of equals the earliest), each group in the order of time. Ids and dates are not in it.
     """
-    distinct_labels = Counter(item.genres for item in request.items)
     genres: Counter[str] = Counter()
-    for labels, count in distinct_labels.items():
-        genres.update(dict.fromkeys(_clean_labels(labels), count))
-    years = Counter(item.year for item in request.items if item.year is not None)
+    for labels, count in Counter(item.genres for item in request.items).items():
+        for label in _distinct_labels(labels):
+            genres[label] += count
     decades: Counter[str] = Counter()
-    for year, count in years.items():
+    for year, count in Counter(item.year for item in request.items if item.year is not None).items():
         decades[f"{year // 10 * 10}s"] += count
     described: dict[str, object] = {"number_of_choices": request.as_of}
     if genres:
         described["choices_by_genre"] = _rank(genres)
     if decades:
         described["choices_by_decade"] = _rank(decades)
-    return described | _name_choices(request.items, genres + decades)
+    return described | _name_choices(request.items, genres, decades)
 
 
-def _name_choices(items: Sequence[ItemRequest], profile: Counter[str]) -> dict[str, object]:
+def _name_choices(items: Sequence[ItemRequest], genres: Counter[str], decades: Counter[str]) -> dict[str, object]:
     distinct = list({item.item_id: item for item in reversed(items)}.values())[::-1]
     if len(distinct) <= MAX_CHOICES:
         return {"choices_oldest_first": _name(distinct)}
     first, between, latest = distinct[:NUM_FIRST], distinct[NUM_FIRST:-NUM_LATEST], distinct[-NUM_LATEST:]
     return {
         "first_choices": _name(first),
-        "most_typical_choices": _name(_find_typical(between, profile)),
+        "most_typical_choices": _name(_find_typical(between, genres + decades)),
         "latest_choices_newest_last": _name(latest),
     }
 
@@ -109,6 +108,11 @@ def _clean_genres(item: ItemRequest) -> tuple[str, ...]:
 def _clean_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
     cleaned = (clean(label, MAX_GENRE) for label in labels[:MAX_GENRES])
     return tuple(label for label in cleaned if label)
+
+
+@lru_cache(maxsize=4096)
+def _distinct_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_clean_labels(labels)))
 
 
 @lru_cache(maxsize=1 << 16)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -85,12 +87,12 @@ class Prompt:
     Args:
         file: What the file says.
         version: `<name>.v<N>+<first 12 hexadecimal digits of the sha256 of the file>`.
-        templates: Role and template of each message.
+        templates: Role and template of each message; a text where it says nothing of the subject.
     """
 
     file: PromptFile
     version: str
-    templates: tuple[tuple[str, Template], ...]
+    templates: tuple[tuple[str, Template | str], ...]
 
     @property
     def name(self) -> str:
@@ -108,7 +110,10 @@ class Prompt:
             DATA_VARIABLE[self.file.subject]: delimit(_describe(request, self.file.subject)),
             LANGUAGE_VARIABLE: LANGUAGES[self.file.language].name,
         }
-        return tuple((role, template.render(values).strip()) for role, template in self.templates)
+        return tuple(
+            (role, template if isinstance(template, str) else template.render(values).strip())
+            for role, template in self.templates
+        )
 
 
 def load_prompt(name_or_path: str) -> Prompt:
@@ -180,7 +185,8 @@ def _describe_error(error: ValidationError) -> str:
     return f"{key}: {message}" if key else message
 
 
-def _compile(place: str, source: str, file: PromptFile) -> Template:
+def _compile(place: str, source: str, file: PromptFile) -> Template | str:
+    """A template, or its text where that is the same for every subject."""
     try:
         used = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
         template = _ENVIRONMENT.from_string(source)
@@ -189,7 +195,12 @@ def _compile(place: str, source: str, file: PromptFile) -> Template:
     unknown = sorted(used - set(file.variables))
     if unknown:
         raise PromptError(f"{place}: {{{{ {unknown[0]} }}}} is not among the file's variables; declare it there")
-    return template
+    return template if DATA_VARIABLE[file.subject] in used else _render_once(place, template, file)
+
+
+def _render_once(place: str, template: Template, file: PromptFile) -> str:
+    with _explaining(place):
+        return template.render({LANGUAGE_VARIABLE: LANGUAGES[file.language].name}).strip()
 
 
 def _check_variables(place: str, file: PromptFile) -> None:
@@ -205,7 +216,13 @@ def _check_variables(place: str, file: PromptFile) -> None:
 def _try(place: str, prompt: Prompt) -> None:
     """Renders an example, so that a template that fails does so before any call."""
     example = _EXAMPLE if prompt.file.subject == "item" else UserRequest("0", [_EXAMPLE], [0])
-    try:
+    with _explaining(place):
         prompt.render(example)
+
+
+@contextmanager
+def _explaining(place: str) -> Iterator[None]:
+    try:
+        yield
     except (TemplateError, TypeError, ValueError, OverflowError) as error:
         raise PromptError(f"{place}: the template cannot be rendered: {error}") from None

@@ -18,6 +18,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories of what a reader does not see: controls, direction marks, tags, half surrogates."""
 _READ_PER_CHARACTER = 4
 """Characters of the original looked at for one that is kept, so that a huge text costs nothing."""
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def drop_hidden(text: str) -> str:
@@ -54,5 +55,5 @@ def clean(text: str, max_characters: int) -> str:
 
 def delimit(data: dict[str, object]) -> str:
     """A JSON object between the two marks, one key a line."""
-    lines = (f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in data.items())
+    lines = (f"{_to_json(key)}: {_to_json(value)}" for key, value in data.items())
     return f"{BEGIN_DATA}\n{{" + ",\n ".join(lines) + f"}}\n{END_DATA}"

@@ -1,0 +1,169 @@
+"""Processes that are killed at any moment pay for nothing twice, but for the calls in flight."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from llm.server import Behaviour, ChatServer, Fault, serve
+from llm.toy_texts import KEY, build_toy, generate, list_prompts, make_config, read_files
+
+from ur4rec.storage.gcs import GcsLocation, GcsPrefix
+from ur4rec.text.config import TextConfig
+from ur4rec.text.generate import generate_text
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+CONCURRENCY = 4
+KILLS = 5
+LENGTHS = {f"u{number}": length for number, length in enumerate([30, 30, 28, 27, 26, 25, 24, 20, 16, 15, 14, 12, 12])}
+SHARD = "import sys; from pathlib import Path; from ur4rec.text.config import TextConfig as Config\n" + (
+    "from ur4rec.text.shards import ask_shard\n"
+    "ask_shard(Path(sys.argv[1]), Config.model_validate_json(sys.argv[2]), sys.argv[3])\n"
+)
+LIMIT_S = 240.0
+
+
+@dataclass
+class Writer:
+    """A command that is started again after every kill."""
+
+    command: list[str]
+    log: Path
+    command_lines: list[bytes] = field(default_factory=list)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            environment = os.environ | {"TMPDIR": str(self.log.parent)}
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        self.command_lines.append(Path(f"/proc/{self.process.pid}/cmdline").read_bytes())
+
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        assert self.process
+        assert self.is_running(), f"ended before it was killed: {self.log.read_text()}"
+        self.process.kill()
+        assert self.process.wait() == -9
+
+    def finish(self) -> None:
+        assert self.process
+        assert self.process.wait(LIMIT_S) == 0, self.log.read_text()
+
+
+@pytest.fixture
+def sequences(build_sequences, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return build_toy(build_sequences, LENGTHS)
+
+
+@pytest.fixture
+def expected(sequences: Path, tmp_path: Path) -> dict[str, bytes]:
+    """The files of a run that nobody disturbs."""
+    with serve(Behaviour()) as server:
+        generate(server, sequences, tmp_path / "undisturbed", tmp_path / "undisturbed_cache")
+    return read_files(tmp_path / "undisturbed")
+
+
+def slow_server() -> Behaviour:
+    return Behaviour(latency_ms=40, shares={Fault.FAILING: 0.05, Fault.THROTTLED: 0.05}, api_key=KEY)
+
+
+def kill_moments(num_prompts: int) -> list[int]:
+    """Counts of calls, spread over the whole work."""
+    return [num_prompts * number // (KILLS + 1) + number for number in range(1, KILLS + 1)]
+
+
+def wait_for_calls(server: ChatServer, calls: int) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while server.counts()["calls"] < calls:
+        assert time.monotonic() < deadline, f"no call number {calls}"
+        time.sleep(0.002)
+
+
+def assert_paid_for_once(server: ChatServer, num_prompts: int) -> None:
+    """Every prompt was answered well once, but for those in flight at a kill."""
+    answered = [entry["successes"] for entry in server.counts(per_prompt=True)["per_prompt"].values()]
+    assert len(answered) == num_prompts
+    assert min(answered) == 1
+    assert sum(answered) - num_prompts <= KILLS * CONCURRENCY, f"{sum(answered)} answers to {num_prompts} prompts"
+
+
+def assert_key_is_nowhere(tmp_path: Path, writers: list[Writer]) -> None:
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in files if KEY.encode() in path.read_bytes()] == []
+    assert {writer.log for writer in writers} <= set(files)
+    lines = [line for writer in writers for line in writer.command_lines]
+    assert len(lines) == KILLS + len(writers)
+    assert all(b"text" in line and KEY.encode() not in line for line in lines)
+
+
+def test_a_run_killed_five_times_pays_once_and_writes_the_same_files(
+    sequences: Path, tmp_path: Path, expected: dict[str, bytes]
+) -> None:
+    with serve(slow_server()) as server:
+        config = make_config(server, tmp_path / "cache", text_concurrency=CONCURRENCY)
+        num_prompts = len(set(list_prompts(sequences, config)))
+        writer = Writer(generate_command(sequences, tmp_path / "out", config), tmp_path / "log")
+        for moment in kill_moments(num_prompts):
+            writer.start()
+            wait_for_calls(server, moment)
+            writer.kill()
+        assert not (tmp_path / "out").exists()
+        writer.start()
+        writer.finish()
+        assert_paid_for_once(server, num_prompts)
+    assert read_files(tmp_path / "out") == expected
+    assert len(list((tmp_path / "cache").glob("*.jsonl"))) == KILLS + 1
+    assert_key_is_nowhere(tmp_path, [writer])
+
+
+@pytest.mark.emulator
+def test_two_writers_killed_five_times_below_one_prefix(
+    sequences: Path, tmp_path: Path, expected: dict[str, bytes], bucket: str
+) -> None:
+    location = f"gs://{bucket}/texts"
+    with serve(slow_server()) as server:
+        config = make_config(server, location, text_concurrency=CONCURRENCY)
+        prompts = list_prompts(sequences, config)
+        assert len(prompts) == len(set(prompts))  # or both would ask for what they have in common
+        writers = [Writer(shard_command(sequences, config, f"{n}/2"), tmp_path / f"log{n}") for n in (1, 2)]
+        for writer in writers:
+            writer.start()
+        for number, moment in enumerate(kill_moments(len(prompts))):
+            wait_for_calls(server, moment)
+            victim = next(writer for writer in (writers[number % 2], *writers) if writer.is_running())
+            victim.kill()
+            victim.start()
+        for writer in writers:
+            writer.finish()
+        assert_paid_for_once(server, len(prompts))
+        counts = server.counts()
+        generate_text(sequences, tmp_path / "out", config)
+        assert server.counts() == counts
+    assert read_files(tmp_path / "out") == expected
+    (tmp_path / "objects").mkdir()
+    prefix = GcsPrefix(GcsLocation.parse(location))
+    objects = prefix.list_objects()
+    assert objects
+    assert not prefix.download(objects, tmp_path / "objects")  # none has gone
+    prefix.close()
+    assert_key_is_nowhere(tmp_path, writers)
+
+
+def generate_command(sequences: Path, output: Path, config: TextConfig) -> list[str]:
+    settings = ("text_base_url", "text_concurrency", "snapshot_base")
+    return [
+        *(sys.executable, "-m", "ur4rec.text", "generate", str(sequences), "--output", str(output)),
+        *("--provider", config.text_provider, "--cache", config.text_cache),
+        *(part for name in settings for part in ("--set", f"{name}={getattr(config, name)}")),
+    ]
+
+
+def shard_command(sequences: Path, config: TextConfig, shard: str) -> list[str]:
+    return [sys.executable, "-c", SHARD, str(sequences), config.model_dump_json(), shard]

@@ -1,0 +1,362 @@
+"""Texts by a language model, end to end over the loopback server."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from llm.server import Behaviour, Fault, serve
+from llm.toy_texts import (
+    KEY,
+    LENGTHS,
+    answer_to,
+    build_toy,
+    describe_items,
+    draw_rows,
+    expect_texts,
+    generate,
+    list_prompts,
+    list_requests,
+    make_config,
+    read_files,
+    read_sources,
+)
+
+from ur4rec.storage.artifacts import read_artifact
+from ur4rec.text.config import TextConfig
+from ur4rec.text.generate import generate_text
+from ur4rec.text.llm import provider as provider_module
+from ur4rec.text.llm.answer_book import DAY_S
+from ur4rec.text.llm.answers import AnswerError, parse_answer, repair_messages
+from ur4rec.text.llm.budget import BudgetError
+from ur4rec.text.llm.cache import CachedAnswer, open_cache
+from ur4rec.text.llm.costs import load_prices
+from ur4rec.text.llm.prompts import load_prompt
+from ur4rec.text.llm.provider import Questions, TextGenerationError, open_language_model
+from ur4rec.text.plan import plan_texts
+from ur4rec.text.requests import ItemRequest
+
+pytestmark = pytest.mark.server
+
+NUM_TEXTS = 30 + 4 + 3 + 2 + 2
+LIMIT = 126
+"""Characters that about half of the server's descriptions keep to."""
+BAD_DAY = {Fault.THROTTLED: 0.15, Fault.FAILING: 0.1}
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DASHSCOPE_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, KEY)
+
+
+@pytest.fixture
+def sequences(build_sequences) -> Path:
+    return build_toy(build_sequences)
+
+
+def list_cached(cache: Path) -> list[CachedAnswer]:
+    return [
+        CachedAnswer(**json.loads(line)["answer"])
+        for path in sorted(cache.glob("*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
+
+
+@pytest.mark.parametrize("provider", ["dashscope", "openai"])
+def test_texts_come_in_order_with_their_sources_and_counts(sequences: Path, tmp_path: Path, provider: str) -> None:
+    with serve(Behaviour(latency_ms=1, shares=BAD_DAY, api_key=KEY)) as server:
+        config = make_config(server, tmp_path / "cache", provider)
+        details = generate_text(sequences, tmp_path / "out", config).details
+        counts = server.counts()
+    assert counts["faults"].keys() == {"throttled", "failing"}
+    descriptions = json.loads((tmp_path / "out/item_descriptions.json").read_text())
+    snapshots = read_sources(tmp_path / "out")
+    expected = expect_texts(sequences, config)
+    assert [*descriptions.values(), *(text for text, _ in snapshots.values())] == expected
+    assert {source for _, source in snapshots.values()} == {provider}
+    assert details["items"]["by_source"] == {provider: 30}
+    used = details["language_model"]
+    assert (used["texts"], used["cached"], used["answered"], used["fallen_back"]) == (NUM_TEXTS, 0, NUM_TEXTS, {})
+    assert used["calls"] == counts["calls"] > NUM_TEXTS
+    assert used["retries"] == {"server_error": counts["faults"]["failing"], "throttled": counts["faults"]["throttled"]}
+    tokens_in = sum(sum(len(content) for _, content in prompt) // 4 for prompt in list_prompts(sequences, config))
+    assert used["tokens_in"] == tokens_in
+    price = load_prices().per_million_tokens["qwen-flash"]
+    assert used["cost"] == pytest.approx((tokens_in * price.input + used["tokens_out"] * price.output) / 1e6, abs=1e-6)
+    assert used["prompts"] == Questions(config).versions
+    assert details["provider"] == f"{provider} qwen-flash {' '.join(used['prompts'])}"
+
+
+def test_equal_prompts_are_asked_once(build_sequences, tmp_path: Path) -> None:
+    twins = [(user, f"i{item}", 10 * item + shift) for user, shift in (("a", 0), ("b", 5)) for item in range(14)]
+    sequences = build_sequences(twins, describe_items(), min_seq_len=3)
+    with serve(Behaviour()) as server:
+        used = generate(server, sequences, tmp_path / "out", tmp_path / "cache").details["language_model"]
+        counts = server.counts()
+    assert (used["texts"], used["cached"]) == (14 + 2 * 3, 0)
+    assert (counts["calls"], counts["prompts"], used["calls"]) == (14 + 3, 14 + 3, 14 + 3)
+    snapshots = read_sources(tmp_path / "out")
+    assert all(snapshots["a", as_of] == snapshots["b", as_of] for as_of in (3, 6, 12))
+
+
+def test_a_cached_run_makes_no_call_and_writes_the_same_files(sequences: Path, tmp_path: Path) -> None:
+    with serve(Behaviour(shares=BAD_DAY)) as server:
+        first = generate(server, sequences, tmp_path / "first", tmp_path / "cache")
+        before = server.counts()["calls"]
+        again = generate(server, sequences, tmp_path / "again", tmp_path / "cache", text_concurrency=1)
+        assert server.counts()["calls"] == before
+    used = again.details["language_model"]
+    assert (used["calls"], used["cached"], used["cost"]) == (0, NUM_TEXTS, 0)
+    assert read_files(tmp_path / "again") == read_files(tmp_path / "first")
+    assert again.content_digest == first.content_digest
+
+
+@pytest.fixture
+def tight_prompt(tmp_path: Path) -> str:
+    """An item prompt whose limit about half of the server's answers keep to."""
+    shipped = Path(provider_module.__file__).parent / "prompt_files/item_description.v1.yaml"
+    content = yaml.safe_load(shipped.read_text())
+    content["answer"]["max_characters"] = LIMIT
+    (tmp_path / "tight.yaml").write_text(yaml.safe_dump(content))
+    return str(tmp_path / "tight.yaml")
+
+
+def foresee(sequences: Path, config: TextConfig) -> tuple[dict[str, str], set[str], set[str]]:
+    """Key and first answer of the items that need a repair, and those whom it helps and does not."""
+    questions, prompt = Questions(config), load_prompt(config.text_item_prompt)
+    bad, repaired, lost = {}, set(), set()
+    for request in plan_texts(sequences, config).item_requests():
+        chat = questions.ask(request).chat
+        try:
+            parse_answer(prompt, answer_to(chat.messages))
+        except AnswerError as error:
+            bad[chat.key] = answer_to(chat.messages)
+            second = answer_to(repair_messages(chat.messages, bad[chat.key], error))
+            (repaired if len(json.loads(second)["description"]) <= LIMIT else lost).add(request.item_id)
+    return bad, repaired, lost
+
+
+def test_a_repair_is_asked_once_and_found_again(sequences: Path, tmp_path: Path, tight_prompt: str) -> None:
+    fields = {"text_item_prompt": tight_prompt, "text_max_failed_share": 1.0}
+    with serve(Behaviour()) as server:
+        bad, repaired, lost = foresee(sequences, make_config(server, tmp_path / "cache", **fields))
+        assert repaired
+        assert lost
+        used = generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields).details["language_model"]
+        counts = server.counts()
+        again = generate(server, sequences, tmp_path / "again", tmp_path / "cache", **fields)
+        assert server.counts() == counts
+    assert (counts["calls"], counts["most_successes"]) == (NUM_TEXTS + len(bad), 1)
+    assert used["fallen_back"] == again.details["language_model"]["fallen_back"] == {"invalid_too_long": len(lost)}
+    assert read_files(tmp_path / "again") == read_files(tmp_path / "out")
+    descriptions = json.loads((tmp_path / "out/item_descriptions.json").read_text())
+    assert {item for item, text in descriptions.items() if text.startswith("Story ")} == lost
+    assert all(len(text) <= LIMIT for item, text in descriptions.items() if item in repaired)
+
+
+def test_a_run_that_died_before_a_repair_asks_for_the_repair_alone(
+    sequences: Path, tmp_path: Path, tight_prompt: str
+) -> None:
+    fields = {"text_item_prompt": tight_prompt, "text_max_failed_share": 1.0}
+    with serve(Behaviour()) as server:
+        config = make_config(server, tmp_path / "cache", **fields)
+        bad, _, _ = foresee(sequences, config)
+        expires = int(time.time()) + DAY_S
+        with open_cache(config.text_cache) as cache:
+            for key, answer in bad.items():
+                asyncio.run(cache.put(CachedAnswer(key, "answered", answer, 1, 1, expires - DAY_S, expires)))
+        generate_text(sequences, tmp_path / "out", config)
+        assert server.counts()["calls"] == NUM_TEXTS  # the good ones once, and one repair of each other
+
+
+def test_a_refusal_is_kept_for_a_while_and_falls_back(
+    sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(Behaviour(shares={Fault.FILTERED: 0.3})) as server:
+        first = generate(server, sequences, tmp_path / "out", tmp_path / "cache", text_max_failed_share=0.5)
+        counts = server.counts()
+        refused = counts["faults"]["filtered"]
+        again = generate(server, sequences, tmp_path / "again", tmp_path / "cache", text_max_failed_share=0.5)
+        assert server.counts() == counts
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 31 * DAY_S)
+        generate(server, sequences, tmp_path / "later", tmp_path / "cache", text_max_failed_share=0.5)
+        assert server.counts()["calls"] == counts["calls"] + refused
+    assert 0 < refused < NUM_TEXTS / 2
+    assert counts["calls"] == NUM_TEXTS
+    assert first.details["language_model"]["fallen_back"] == {"content_filter": refused}
+    assert again.details["language_model"]["cached"] == NUM_TEXTS
+    sources = Counter(first.details["items"]["by_source"]) + Counter(first.details["snapshots"]["by_source"])
+    assert sources == {"openai": NUM_TEXTS - refused, "template": refused}
+    assert len({str(read_files(tmp_path / name)) for name in ("out", "again", "later")}) == 1
+    kept = [answer for answer in list_cached(tmp_path / "cache") if answer.status == "refused"]
+    assert {answer.expires_at_s - answer.stored_at_s for answer in kept} == {30 * DAY_S}
+
+
+def test_a_transient_failure_is_not_kept(sequences: Path, tmp_path: Path) -> None:
+    fields = {"text_max_attempts": 1, "text_max_failed_share": 0.5}
+    with serve(Behaviour(shares={Fault.FAILING: 0.3})) as server:
+        used = generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields).details["language_model"]
+        failed = server.counts()["faults"]["failing"]
+        assert used["fallen_back"] == {"server_error": failed}
+        assert len(list_cached(tmp_path / "cache")) == NUM_TEXTS - failed
+        server.behaviour.shares = {}
+        used = generate(server, sequences, tmp_path / "again", tmp_path / "cache").details["language_model"]
+    assert (used["calls"], used["cached"], used["fallen_back"]) == (failed, NUM_TEXTS - failed, {})
+
+
+def test_more_failures_than_may_fail_the_task_by_reason(sequences: Path, tmp_path: Path) -> None:
+    with serve(Behaviour(shares={Fault.FILTERED: 0.3})) as server:
+        with pytest.raises(TextGenerationError) as caught:
+            generate(server, sequences, tmp_path / "out", tmp_path / "cache", text_max_failed_share=0.05)
+        refused, calls = server.counts()["faults"]["filtered"], server.counts()["calls"]
+        assert str(caught.value).startswith(
+            f"{refused} of {NUM_TEXTS} texts failed, at most 5.0% may: {refused} content_filter; run again"
+        )
+        assert not (tmp_path / "out").exists()
+        share = refused / NUM_TEXTS
+        for allowed, fails in ((share - 1e-6, True), (share + 1e-6, False)):
+            try:
+                generate(server, sequences, tmp_path / "out", tmp_path / "cache", text_max_failed_share=allowed)
+            except TextGenerationError:
+                assert fails
+            else:
+                assert not fails
+        assert server.counts()["calls"] == calls  # what was answered and refused is kept
+
+
+def test_a_budget_stops_before_it_is_exceeded_and_keeps_the_answers(sequences: Path, tmp_path: Path) -> None:
+    with serve(Behaviour()) as server:
+        whole = generate(server, sequences, tmp_path / "whole", tmp_path / "other").details["language_model"]
+        config = make_config(server, tmp_path / "cache", text_concurrency=1)
+        budget = whole["cost"] / 2
+        with pytest.raises(BudgetError, match=r"the budget of .* USD would be exceeded: .* answers, which are kept"):
+            generate_text(sequences, tmp_path / "out", config, budget=budget)
+        kept = list_cached(tmp_path / "cache")
+        tokens = sum(answer.tokens_in for answer in kept), sum(answer.tokens_out for answer in kept)
+        assert 0 < load_prices().price("qwen-flash", *tokens) <= budget
+        assert not (tmp_path / "out").exists()
+        rest = generate_text(sequences, tmp_path / "out", config, budget=whole["cost"]).details["language_model"]
+    assert rest["calls"] == NUM_TEXTS - len(kept)
+    assert read_files(tmp_path / "out") == read_files(tmp_path / "whole")  # in one go or interrupted
+
+
+@pytest.mark.parametrize(
+    ("model", "budget", "message"),
+    [("mystery", 5.0, "no price is known for 'mystery'"), ("qwen-flash", 0.0, "the budget of 0 USD would be exceeded")],
+)
+def test_a_budget_that_allows_nothing_makes_no_call(
+    sequences: Path, tmp_path: Path, model: str, budget: float, message: str
+) -> None:
+    with serve(Behaviour()) as server:
+        config = make_config(server, tmp_path / "cache", text_model=model)
+        with pytest.raises(BudgetError, match=message):
+            generate_text(sequences, tmp_path / "out", config, budget=budget)
+        assert server.counts()["calls"] == 0
+
+
+@pytest.mark.parametrize("provider", ["dashscope", "openai"])
+def test_a_wrong_key_costs_one_call_a_slot_and_is_one_line(sequences: Path, tmp_path: Path, provider: str) -> None:
+    with serve(Behaviour(api_key="sk-another", latency_ms=20)) as server:
+        with pytest.raises(TextGenerationError) as caught:
+            generate(server, sequences, tmp_path / "out", tmp_path / "cache", provider=provider)
+        counts = server.counts()
+    message = str(caught.value)
+    assert message.startswith(f"{provider} qwen-flash: ")
+    assert "\n" not in message
+    assert KEY not in message
+    assert caught.value.__cause__ is None
+    assert 1 <= counts["calls"] == counts["wrong_key"] <= 4
+    assert list_cached(tmp_path / "cache") == []
+
+
+def test_no_key_for_dashscope_names_its_variable(
+    sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DASHSCOPE_API_KEY")
+    config = TextConfig(text_provider="dashscope", text_cache=str(tmp_path / "cache"))
+    with pytest.raises(TextGenerationError, match="set DASHSCOPE_API_KEY"):
+        generate_text(sequences, tmp_path / "out", config)
+
+
+def test_everything_that_decides_an_answer_keys_the_cache(sequences: Path, tmp_path: Path, tight_prompt: str) -> None:
+    changes = [
+        {"text_model": "qwen-plus"},
+        {"text_temperature": 0.7},
+        {"text_item_prompt": tight_prompt, "text_max_failed_share": 1.0},
+        {"provider": "dashscope"},
+    ]
+    with serve(Behaviour()) as server:
+        generate(server, sequences, tmp_path / "out", tmp_path / "cache")
+        for number, change in enumerate(changes):
+            used = generate(server, sequences, tmp_path / f"out{number}", tmp_path / "cache", **change).details
+            num_new = 30 if "text_item_prompt" in change else NUM_TEXTS
+            assert NUM_TEXTS - used["language_model"]["cached"] == num_new, change
+
+
+def test_requests_are_read_no_further_ahead_than_a_part(
+    sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider_module, "AT_ONCE", 8)
+    taken = 0
+
+    def count() -> Iterator[ItemRequest]:
+        nonlocal taken
+        for number in range(100):
+            taken += 1
+            yield ItemRequest(f"i{number}", f"Story {number}")
+
+    with serve(Behaviour()) as server:
+        config = make_config(server, tmp_path / "cache")
+        with open_language_model(config) as provider:
+            for written, _ in enumerate(provider.describe_items(count(), lambda _: None)):
+                assert taken == 8 * (written // 8 + 1) or (taken, written >= 96) == (100, True)
+    assert (taken, server.counts()["calls"]) == (100, 100)
+
+
+def test_parts_make_no_difference(sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(Behaviour()) as server:
+        generate(server, sequences, tmp_path / "out", tmp_path / "cache")
+        monkeypatch.setattr(provider_module, "AT_ONCE", 7)
+        generate(server, sequences, tmp_path / "parts", tmp_path / "other")
+        assert server.counts()["most_successes"] == 2
+    assert read_files(tmp_path / "parts") == read_files(tmp_path / "out")
+
+
+def test_progress_counts_every_text_once(sequences: Path, tmp_path: Path) -> None:
+    with serve(Behaviour(shares={Fault.FILTERED: 0.2})) as server:
+        config = make_config(server, tmp_path / "cache", text_max_failed_share=1.0)
+        for _ in range(2):
+            steps: list[int] = []
+            with open_language_model(config) as provider:
+                plan = plan_texts(sequences, config)
+                plan.write(provider, steps.append)
+            assert sum(steps) == len(list_requests(plan)) == NUM_TEXTS
+
+
+def test_the_key_is_in_no_file(sequences: Path, tmp_path: Path) -> None:
+    with serve(Behaviour(shares={Fault.ECHOED_KEY: 0.1}, api_key=KEY)) as server:
+        generate(server, sequences, tmp_path / "out", tmp_path / "cache", text_max_failed_share=1.0)
+        assert server.counts()["faults"] == {"echoed-key": server.counts()["calls"] - server.counts()["successes"]}
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.parent.name for path in files} >= {"out", "cache"}
+    assert all(KEY.encode() not in path.read_bytes() for path in files)
+
+
+def test_a_longer_history_adds_snapshots_and_keeps_the_others(build_sequences, tmp_path: Path) -> None:
+    grown = LENGTHS | {"d": 20}
+    with serve(Behaviour()) as server:
+        for name, lengths in (("out", LENGTHS), ("grown", grown)):
+            rows = draw_rows(lengths)
+            sequences = build_sequences(rows, describe_items(), min_seq_len=3)
+            generate(server, sequences, tmp_path / name, tmp_path / "cache")
+    before, after = read_sources(tmp_path / "out"), read_sources(tmp_path / "grown")
+    assert before.items() < after.items()
+    assert after.keys() - before.keys() == {("d", 12)}
+    manifest = read_artifact(tmp_path / "grown")
+    assert manifest.details["language_model"]["calls"] == 1

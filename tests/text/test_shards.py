@@ -1,0 +1,68 @@
+"""Several tasks ask for a part each, and meet in one cache."""
+
+from pathlib import Path
+
+import pytest
+from llm.server import Behaviour, Fault, serve
+from llm.toy_texts import KEY, build_toy, generate, make_config, read_files
+
+from ur4rec.text.config import TextConfig
+from ur4rec.text.generate import generate_text
+from ur4rec.text.llm.provider import TextGenerationError
+from ur4rec.text.shards import ask_shard, plan_shards
+
+NUM_TEXTS = 41
+
+
+@pytest.fixture
+def sequences(build_sequences, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return build_toy(build_sequences)
+
+
+@pytest.mark.parametrize(
+    ("texts_per_shard", "max_shards", "count"), [(41, 8, 1), (40, 8, 2), (10, 8, 5), (10, 3, 3), (1, 100, 41)]
+)
+def test_there_are_as_many_shards_as_the_texts_need(
+    sequences: Path, tmp_path: Path, texts_per_shard: int, max_shards: int, count: int
+) -> None:
+    config = make_config("http://127.0.0.1:9/v1", tmp_path / "cache", texts_per_shard=texts_per_shard)
+    assert plan_shards(sequences, config, max_shards) == [f"{number}/{count}" for number in range(1, count + 1)]
+
+
+def test_the_template_needs_no_shards(sequences: Path) -> None:
+    config = TextConfig(snapshot_base=3, texts_per_shard=1)
+    assert plan_shards(sequences, config, 8) == ["1/1"]
+    assert ask_shard(sequences, config, "1/1") == {}
+
+
+@pytest.mark.server
+def test_shards_ask_for_every_text_once_and_the_rest_is_cached(sequences: Path, tmp_path: Path) -> None:
+    with serve(Behaviour(shares={Fault.THROTTLED: 0.1})) as server:
+        whole = generate(server, sequences, tmp_path / "whole", tmp_path / "other").content_digest
+    with serve(Behaviour(shares={Fault.THROTTLED: 0.1})) as server:
+        config = make_config(server, tmp_path / "cache", texts_per_shard=15)
+        used = [ask_shard(sequences, config, shard) for shard in plan_shards(sequences, config, 8)]
+        assert [part["answered"] for part in used] == [14, 14, 13]
+        counts = server.counts()
+        assert (counts["answered_prompts"], counts["most_successes"]) == (NUM_TEXTS, 1)
+        manifest = generate_text(sequences, tmp_path / "out", config)
+        assert server.counts() == counts
+    assert manifest.content_digest == whole
+    assert read_files(tmp_path / "out") == read_files(tmp_path / "whole")
+
+
+@pytest.mark.server
+def test_a_shard_leaves_out_what_is_imported(sequences: Path, tmp_path: Path, write_json) -> None:
+    items, users = write_json({"i0": "Zero."}), write_json({"a": "A reads it."})
+    with serve(Behaviour()) as server:
+        config = make_config(server, tmp_path / "cache")
+        assert ask_shard(sequences, config, "1/1", items, users)["answered"] == NUM_TEXTS - 1 - 4
+
+
+@pytest.mark.server
+def test_a_shard_with_too_many_failures_fails(sequences: Path, tmp_path: Path) -> None:
+    with serve(Behaviour(shares={Fault.FILTERED: 0.5})) as server:
+        config = make_config(server, tmp_path / "cache")
+        with pytest.raises(TextGenerationError, match=r"of 21 texts failed, at most 2\.0% may: \d+ content_filter"):
+            ask_shard(sequences, config, "1/2")
