@@ -30,6 +30,8 @@ ELEVEN_FILES = {
 TITLES = {
     "Preprocess sequences",
     "Generate text",
+    "Plan text shards",
+    "Ask for texts",
     "Encode text",
     "Stage 1: pretrain SASRec",
     "Stage 2: pretrain retriever",
@@ -121,7 +123,9 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     )
     changed = run_pipeline(folder, code)
     assert changed.returncode == 1, changed.stdout + changed.stderr
-    assert list_titles(changed.stdout, "cached") == {"Preprocess sequences", "Generate text", "Encode text"}
+    assert list_titles(changed.stdout, "cached") == {
+        *("Preprocess sequences", "Plan text shards", "Ask for texts", "Generate text", "Encode text"),
+    }
     assert list_titles(changed.stdout, "done") == {title for title in TITLES if title.startswith("Stage")}
     assert re.search(r"^Evaluate: failed in \d+ s\nValueError: out of users\n", changed.stdout, re.MULTILINE)
     assert "whole log: outputs/ur4rec_moe/logs/pipeline.log" in changed.stdout

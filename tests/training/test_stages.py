@@ -153,11 +153,11 @@ def test_without_sasrec_two_stages_learn_and_the_second_never_loses(trained):
 def test_the_second_stage_trains_the_whole_retriever_and_its_temperature(sequences, trained, tmp_path):
     checkpoint = trained[1] / "stages/pretrain_retriever/checkpoint"
     before = torch.load(checkpoint / "pretrain_retriever_best.pt", weights_only=True)
-    config = make_config(ema_decay=0, epochs_per_stage=1, finetune_lr_scale=1.0, seed=11)
+    config = make_config(ema_decay=0, epochs_per_stage=6, finetune_lr_scale=1.0, seed=11)
     run("end_to_end", sequences, tmp_path, config, None, checkpoint)
     after = torch.load(tmp_path / "checkpoint/end_to_end_best.pt", weights_only=True)
     record = json.loads((tmp_path / "checkpoint/history.json").read_text())["stages"][1]
-    assert record["best_epoch"] == 1, "the toy no longer improves: nothing to see"
+    assert record["best_epoch"] >= 1, "the toy no longer improves: nothing to see"
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert {"fusion.retriever_log_temperature", "retriever.encoder.item_embedding.weight"} < moved
     assert any(name.startswith("retriever.memory.") for name in moved)

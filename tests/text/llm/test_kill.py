@@ -100,7 +100,8 @@ def assert_key_is_nowhere(tmp_path: Path, writers: list[Writer]) -> None:
     assert {writer.log for writer in writers} <= set(files)
     lines = [line for writer in writers for line in writer.command_lines]
     assert len(lines) == KILLS + len(writers)
-    assert all(b"text" in line and KEY.encode() not in line for line in lines)
+    assert any(b"text" in line for line in lines)  # one that has just ended shows none
+    assert not any(KEY.encode() in line for line in lines)
 
 
 def test_a_run_killed_five_times_pays_once_and_writes_the_same_files(

@@ -10,6 +10,8 @@ from typing import Literal, get_args
 
 Status = Literal["accepted", "answered", "refused", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+FAILURE = STATUSES.index("refused")
+"""Rank from which on a status says that there is no answer."""
 LINE = re.compile(rb'\{"crc32":"([0-9a-f]{8})","answer":(.*)\}\n?')
 
 
@@ -36,7 +38,7 @@ class CachedAnswer:
     @property
     def precedence(self) -> tuple[int, int, str]:
         """Of several entries of a key the smallest counts: an answer before a failure, then the first stored."""
-        return STATUSES.index(self.status), self.stored_at_s, self.text
+        return min(STATUSES.index(self.status), FAILURE), self.stored_at_s, self.text
 
     def is_expired(self, now_s: float) -> bool:
         """Whether the entry counts as absent."""
