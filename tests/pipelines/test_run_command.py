@@ -99,7 +99,7 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     for system, metrics in results.test.items():
         assert re.search(rf"{system} +{metrics['ndcg@10'].value:.4f} \[", first.stdout)
     for line in (
-        r"tasks: 9 run, 0 cached; \d+ s of wall time, largest process [\d,]+ MB",
+        r"tasks: 11 run, 0 cached; \d+ s of wall time, largest process [\d,]+ MB",
         r"report: +outputs/ur4rec_moe/report.html",
         r"model: +ur4rec version 1, alias challenger",
         rf"experiments: +\S*mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db",
@@ -110,7 +110,7 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     second = run_pipeline(folder, code)
     assert second.returncode == 0, second.stdout + second.stderr
     assert list_titles(second.stdout, "cached") == TITLES
-    assert "tasks: 0 run, 9 cached" in second.stdout
+    assert "tasks: 0 run, 11 cached" in second.stdout
     assert "--model models:/ur4rec/1\n" in second.stdout
     assert load_results(outputs / "results.json") == results
 
