@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from urllib.parse import urlsplit
 
 import aiohttp
 import dashscope
@@ -12,10 +11,10 @@ from dashscope.api_entities.dashscope_response import GenerationResponse, Messag
 
 from ur4rec.text.llm.chat import ChatAnswer, ChatError, ChatRequest
 from ur4rec.text.llm.responses import disconnected, explain, malformed, read_choice, read_error_body, timed_out
-from ur4rec.text.llm.sessions import open_session
+from ur4rec.text.llm.sessions import PooledClient
 
 
-class DashScopeClient:
+class DashScopeClient(PooledClient):
     """A client of the native route, on a connection pool of its own.
 
     The SDK (2.0) takes base URL, key, timeout and aiohttp session a call, and hands the response's headers
@@ -30,24 +29,8 @@ class DashScopeClient:
     """
 
     def __init__(self, base_url: str | None, api_key: str, timeout_s: float) -> None:
-        self._base_url = base_url or dashscope.base_http_api_url
-        self._host = urlsplit(self._base_url).hostname or self._base_url
-        self._api_key = api_key
-        self._timeout_s = timeout_s
-        self._session: aiohttp.ClientSession | None = None
+        super().__init__(base_url or dashscope.base_http_api_url, api_key, timeout_s, (_forbid_resending,))
         logging.getLogger("dashscope").addFilter(_is_no_traceback)
-
-    async def complete(self, request: ChatRequest) -> ChatAnswer:
-        """Makes one exchange; see `ChatClient`."""
-        outcome = await self._exchange(request)
-        if isinstance(outcome, ChatError):
-            raise outcome  # out of any except block: no library's exception, which knows the headers, is chained
-        return outcome
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        if self._session is not None:
-            await self._session.close()
 
     async def _exchange(self, request: ChatRequest) -> ChatAnswer | ChatError:
         try:
@@ -66,7 +49,6 @@ class DashScopeClient:
         return self._read(response)
 
     async def _call(self, request: ChatRequest) -> GenerationResponse:
-        self._session = self._session or open_session((_forbid_resending,))
         response = await AioGeneration.call(
             model=request.model,
             messages=[Message(role, content) for role, content in request.messages],
@@ -79,7 +61,7 @@ class DashScopeClient:
             enable_thinking=False,  # some models think by default, which a call that is not streamed may not
             base_address=self._base_url,
             request_timeout=self._timeout_s,
-            session=self._session,
+            session=self._pool(),
         )
         assert isinstance(response, GenerationResponse)
         return response

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from ur4rec.text.llm.chat import ChatAnswer, ChatError, ChatRequest
 from ur4rec.text.llm.responses import disconnected, explain, malformed, read_choice, read_error_body, timed_out
-from ur4rec.text.llm.sessions import open_session
+from ur4rec.text.llm.sessions import PooledClient
 
 
-class OpenAIClient:
+class OpenAIClient(PooledClient):
     """A client of `<base URL>/chat/completions`.
 
     Args:
@@ -23,30 +22,14 @@ class OpenAIClient:
     """
 
     def __init__(self, base_url: str, api_key: str, timeout_s: float) -> None:
+        super().__init__(base_url, api_key, timeout_s)
         self._url = base_url.rstrip("/") + "/chat/completions"
-        self._host = urlsplit(base_url).hostname or base_url
-        self._api_key = api_key
-        self._timeout_s = timeout_s
-        self._session: aiohttp.ClientSession | None = None
-
-    async def complete(self, request: ChatRequest) -> ChatAnswer:
-        """Makes one exchange; see `ChatClient`."""
-        outcome = await self._exchange(request)
-        if isinstance(outcome, ChatError):
-            raise outcome  # out of any except block: no library's exception, which knows the headers, is chained
-        return outcome
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        if self._session is not None:
-            await self._session.close()
 
     async def _exchange(self, request: ChatRequest) -> ChatAnswer | ChatError:
-        self._session = self._session or open_session()
         headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else None
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
         try:
-            async with self._session.post(
+            async with self._pool().post(
                 self._url, json=_to_body(request), headers=headers, timeout=timeout
             ) as response:
                 content = await response.read()
