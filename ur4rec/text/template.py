@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
+from ur4rec.text.profiles import decade_of, measure_typicality, rank
 from ur4rec.text.requests import ItemRequest, UserRequest
 
 VERSION = "1"
@@ -53,7 +54,7 @@ def write_item_text(request: ItemRequest) -> str:
 def write_user_text(request: UserRequest) -> str:
     """Preferences of a user in three to five sentences, from the interactions in the request only."""
     genres = Counter(chain.from_iterable(item.genres for item in request.items))
-    decades = Counter(decade for item in request.items for decade in _decade(item))
+    decades = Counter(decade for item in request.items for decade in decade_of(item))
     latest = _find_latest(request.items)
     sentences = [
         _write_genres(genres, request.as_of),
@@ -69,7 +70,7 @@ def write_user_text(request: UserRequest) -> str:
 
 
 def _write_genres(genres: Counter[str], total: int) -> str:
-    top = [(genre, count / total) for genre, count in _rank(genres) if count / total >= NOTABLE_SHARE]
+    top = [(genre, count / total) for genre, count in rank(genres, LISTED) if count / total >= NOTABLE_SHARE]
     if not top:
         return ""
     (first, share), *others = top
@@ -79,7 +80,7 @@ def _write_genres(genres: Counter[str], total: int) -> str:
 
 def _write_eras(decades: Counter[str]) -> str:
     total = decades.total()
-    top = [(decade, count / total) for decade, count in _rank(decades)]
+    top = [(decade, count / total) for decade, count in rank(decades, LISTED)]
     if not top:
         return ""
     decade, share = top[0]
@@ -96,13 +97,10 @@ def _write_typical(items: Sequence[ItemRequest], profile: Counter[str], latest: 
     names = [name for name in dict.fromkeys(item.name for item in items) if name not in latest]
     if not profile:
         return _write_titles("The first choice was", "The first choices were", names[:LISTED])
-    scores: dict[tuple[str, ...], float] = {}
+    measure = measure_typicality(profile)
     best: dict[str, float] = {}
     for item in items:
-        features = item.genres + _decade(item)
-        if features not in scores:
-            scores[features] = sum(profile[name] for name in features) / math.sqrt(len(features) or 1)
-        best.setdefault(item.name, scores[features])
+        best.setdefault(item.name, measure(item.genres + decade_of(item)))
     typical = heapq.nlargest(LISTED, names, key=best.__getitem__)
     return _write_titles("The most typical title is", "The most typical titles are", typical)
 
@@ -162,15 +160,6 @@ def _find_latest(items: Sequence[ItemRequest]) -> list[str]:
 def _genre_shares(items: Sequence[ItemRequest]) -> dict[str, float]:
     counts = Counter(chain.from_iterable(item.genres for item in items))
     return {genre: count / len(items) for genre, count in counts.items()}
-
-
-def _rank(counts: Counter[str]) -> list[tuple[str, int]]:
-    """The most frequent names; alphabetical among equals, so that the order of counting does not matter."""
-    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:LISTED]
-
-
-def _decade(item: ItemRequest) -> tuple[str, ...]:
-    return () if item.year is None else (f"{item.year // 10 * 10}s",)
 
 
 def _describe_period(year: int) -> str:

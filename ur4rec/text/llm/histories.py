@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from ur4rec.text.llm.untrusted import clean
+from ur4rec.text.profiles import decade_of, measure_typicality, name_decade, rank
 from ur4rec.text.requests import ItemRequest, UserRequest
 
 MAX_CHOICES = 40
@@ -50,12 +50,12 @@ def describe_user(request: UserRequest) -> dict[str, object]:
             genres[label] += count
     decades: Counter[str] = Counter()
     for year, count in Counter(item.year for item in request.items if item.year is not None).items():
-        decades[f"{year // 10 * 10}s"] += count
+        decades[name_decade(year)] += count
     described: dict[str, object] = {"number_of_choices": request.as_of}
     if genres:
-        described["choices_by_genre"] = _rank(genres)
+        described["choices_by_genre"] = dict(rank(genres, MAX_COUNTED))
     if decades:
-        described["choices_by_decade"] = _rank(decades)
+        described["choices_by_decade"] = dict(rank(decades, MAX_COUNTED))
     return described | _name_choices(request.items, genres, decades)
 
 
@@ -72,15 +72,9 @@ def _name_choices(items: Sequence[ItemRequest], genres: Counter[str], decades: C
 
 
 def _find_typical(items: Sequence[ItemRequest], profile: Counter[str]) -> list[ItemRequest]:
-    scores: dict[tuple[str, ...], float] = {}
-
-    def score(position: int) -> float:
-        features = _find_features(items[position])
-        if features not in scores:
-            scores[features] = sum(profile[name] for name in features) / math.sqrt(len(features) or 1)
-        return scores[features]
-
-    return [items[position] for position in sorted(heapq.nlargest(NUM_TYPICAL, range(len(items)), key=score))]
+    measure = measure_typicality(profile)
+    scores = [measure(_find_features(item)) for item in items]
+    return [items[position] for position in sorted(heapq.nlargest(NUM_TYPICAL, range(len(items)), scores.__getitem__))]
 
 
 def _name(items: Iterable[ItemRequest]) -> list[str]:
@@ -117,13 +111,4 @@ def _distinct_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1 << 16)
 def _find_features(item: ItemRequest) -> tuple[str, ...]:
-    return _clean_genres(item) + _decade(item)
-
-
-def _decade(item: ItemRequest) -> tuple[str, ...]:
-    return () if item.year is None else (f"{item.year // 10 * 10}s",)
-
-
-def _rank(counts: Counter[str]) -> dict[str, int]:
-    """Counts, the largest first; alphabetical among equals, so that the order of counting does not matter."""
-    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_COUNTED])
+    return _clean_genres(item) + decade_of(item)
