@@ -49,7 +49,7 @@ class LeakReport(BaseModel):
     provenance: Provenance | None
     """Of our own texts; none if there are none."""
     own: NamingEffect | None
-    """Of our own texts, for information: their provenance decides."""
+    """Of our own texts, for information: their provenance decides; none where it was not asked for."""
     imported: NamingEffect | None
     """Of imported texts; none if there are none, or nothing in them could be recognised."""
 
@@ -114,25 +114,44 @@ def write_report(report: LeakReport, path: Path) -> None:
     write_text_atomic(Path(path), json.dumps(content, indent=2) + "\n")
 
 
+def judge_texts(data: Sequences, texts: Texts, source: str) -> LeakReport:
+    """What decides about texts in memory: the provenance of our own, the naming of imported ones.
+
+    Args:
+        data: What the texts are about.
+        texts: All of them.
+        source: What to call them.
+    """
+    imported = _find_imported(texts)
+    return LeakReport(
+        source=source,
+        provenance=None if imported.all() else _check_provenance(texts, ~imported, data),
+        own=None,
+        imported=_measure(data, texts, imported),
+    )
+
+
 def _check_folder(data: Sequences, folder: Path) -> LeakReport:
     texts = load_texts(folder, data)
-    titles = _index_titles(data)
-    imported = np.array([source == IMPORTED for source in texts.sources], dtype=bool)
-    return LeakReport(
-        source=str(folder),
-        provenance=None if imported.all() else _check_provenance(texts, ~imported, data),
-        own=_measure(data, titles, texts, ~imported),
-        imported=_measure(data, titles, texts, imported),
-    )
+    own = _measure(data, texts, ~_find_imported(texts))
+    return judge_texts(data, texts, str(folder)).model_copy(update={"own": own})
+
+
+def _find_imported(texts: Texts) -> Bool[np.ndarray, "X"]:
+    return np.array([source == IMPORTED for source in texts.sources], dtype=bool)
 
 
 def _index_titles(data: Sequences) -> TitleIndex:
     return TitleIndex(build_item_requests(data.items))
 
 
-def _measure(data: Sequences, titles: TitleIndex, texts: Texts, chosen: Bool[np.ndarray, "X"]) -> NamingEffect | None:
+def _measure(data: Sequences, texts: Texts, chosen: Bool[np.ndarray, "X"]) -> NamingEffect | None:
+    if not chosen.any():
+        return None
     rows = np.flatnonzero(chosen)
-    return measure_naming(data, titles, texts.points[rows], [texts.snapshots[row] for row in rows.tolist()])
+    return measure_naming(
+        data, _index_titles(data), texts.points[rows], [texts.snapshots[row] for row in rows.tolist()]
+    )
 
 
 def _check_provenance(texts: Texts, own: Bool[np.ndarray, "X"], data: Sequences) -> Provenance:
