@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -126,7 +126,7 @@ def measure_all(folder: Path, settings: Settings, seeds: list[int]) -> Iterator[
     """Every row with drift, then every row without."""
     for drifts in (True, False):
         data = folder / ("drift" if drifts else "control")
-        make_data(data, Settings(**{**asdict(settings), "drifts": drifts}))
+        make_data(data, replace(settings, drifts=drifts))
         for row in ROWS:
             users, validation = measure(row, data, settings.longest_window, seeds, folder / "stages")
             found = estimate(float(users.mean()), bootstrap_means(users[:, None], SAMPLES)[:, 0])
