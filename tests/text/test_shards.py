@@ -53,6 +53,16 @@ def test_shards_ask_for_every_text_once_and_the_rest_is_cached(sequences: Path, 
 
 
 @pytest.mark.server
+def test_the_progress_of_a_shard_ends_at_its_total(
+    sequences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """30 items and 11 snapshots in 4 parts: the second has 8 and 3 of them, one more than of 41 in a row."""
+    with serve(Behaviour()) as server:
+        ask_shard(sequences, make_config(server, tmp_path / "cache"), "2/4")
+    assert capsys.readouterr().out.splitlines()[-1].endswith('{"text": 11, "texts": 11}')
+
+
+@pytest.mark.server
 def test_a_shard_leaves_out_what_is_imported(sequences: Path, tmp_path: Path, write_json) -> None:
     items, users = write_json({"i0": "Zero."}), write_json({"a": "A reads it."})
     with serve(Behaviour()) as server:

@@ -50,7 +50,7 @@ def ask_shard(
     number, count = map(int, shard.split("/"))
     plan = plan_texts(Path(sequences), config, item_text, user_text)
     own = slice(number - 1, None, count)
-    total = len(range(plan.num_texts)[own])
+    total = sum(len(range(num)[own]) for num in (plan.num_texts - len(plan.points), len(plan.points)))
     task = f"ask_texts {shard}"
     with open_provider(config) as provider, show_progress(task, total) as advance:
         items = islice(plan.item_requests(), own.start, None, count)
