@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from llm.server import Behaviour, ChatServer, Fault, serve
-from llm.toy_texts import KEY, build_toy, generate, list_prompts, make_config, read_files
+from llm.toy_texts import KEY, build_toy, list_prompts, make_config, read_files
 
 from ur4rec.storage.gcs import GcsLocation, GcsPrefix
 from ur4rec.text.config import TextConfig
@@ -67,15 +67,16 @@ class Writer:
 
 @pytest.fixture
 def sequences(build_sequences, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    for name in ("OPENAI_API_KEY", "DASHSCOPE_API_KEY"):
+        monkeypatch.setenv(name, KEY)
     return build_toy(build_sequences, LENGTHS)
 
 
-@pytest.fixture
-def expected(sequences: Path, tmp_path: Path) -> dict[str, bytes]:
+def write_undisturbed(sequences: Path, tmp_path: Path, provider: str) -> dict[str, bytes]:
     """The files of a run that nobody disturbs."""
     with serve(Behaviour()) as server:
-        generate(server, sequences, tmp_path / "undisturbed", tmp_path / "undisturbed_cache")
+        config = make_config(server, tmp_path / "undisturbed_cache", provider)
+        generate_text(sequences, tmp_path / "undisturbed", config)
     return read_files(tmp_path / "undisturbed")
 
 
@@ -112,11 +113,13 @@ def assert_key_is_nowhere(tmp_path: Path, writers: list[Writer]) -> None:
     assert all(b"text" in line and KEY.encode() not in line for line in lines)
 
 
+@pytest.mark.parametrize("provider", ["openai", "dashscope"])
 def test_a_run_killed_five_times_pays_once_and_writes_the_same_files(
-    sequences: Path, tmp_path: Path, expected: dict[str, bytes]
+    sequences: Path, tmp_path: Path, provider: str
 ) -> None:
+    expected = write_undisturbed(sequences, tmp_path, provider)
     with serve(slow_server()) as server:
-        config = make_config(server, tmp_path / "cache", text_concurrency=CONCURRENCY)
+        config = make_config(server, tmp_path / "cache", provider, text_concurrency=CONCURRENCY)
         num_prompts = len(set(list_prompts(sequences, config)))
         writer = Writer(generate_command(sequences, tmp_path / "out", config), tmp_path / "log")
         for moment in kill_moments(num_prompts):
@@ -133,9 +136,8 @@ def test_a_run_killed_five_times_pays_once_and_writes_the_same_files(
 
 
 @pytest.mark.emulator
-def test_two_writers_killed_five_times_below_one_prefix(
-    sequences: Path, tmp_path: Path, expected: dict[str, bytes], bucket: str
-) -> None:
+def test_two_writers_killed_five_times_below_one_prefix(sequences: Path, tmp_path: Path, bucket: str) -> None:
+    expected = write_undisturbed(sequences, tmp_path, "openai")
     location = f"gs://{bucket}/texts"
     with serve(slow_server()) as server:
         config = make_config(server, location, text_concurrency=CONCURRENCY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ur4rec.text.llm.chat import ChatRequest
-from ur4rec.text.llm.costs import PriceTable, estimate_prompt_tokens
+from ur4rec.text.llm.costs import PriceTable, most_prompt_tokens
 from ur4rec.text.llm.usage import Usage
 
 
@@ -41,7 +41,7 @@ class Budget:
         Raises:
             BudgetError: It does not fit any more.
         """
-        dearest = self._price(estimate_prompt_tokens(chat.messages), chat.max_tokens)
+        dearest = self._price(most_prompt_tokens(chat.messages), chat.max_tokens)
         if self.spent + sum(self._reserved.values()) + dearest > self.limit:
             raise BudgetError(
                 f"the budget of {self.limit:g} {self.prices.currency} would be exceeded: "

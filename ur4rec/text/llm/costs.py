@@ -96,3 +96,12 @@ def estimate_tokens(text: str) -> int:
 def estimate_prompt_tokens(messages: tuple[tuple[str, str], ...]) -> int:
     """Tokens of a prompt, estimated."""
     return sum(TOKENS_PER_MESSAGE + estimate_tokens(content) for _, content in messages)
+
+
+def most_prompt_tokens(messages: tuple[tuple[str, str], ...]) -> int:
+    """Tokens that a prompt cannot exceed: a tokenizer over bytes, such as Qwen's, makes a token of one byte at least.
+
+    >>> most_prompt_tokens((("user", "été"),))
+    15
+    """
+    return sum(2 * TOKENS_PER_MESSAGE + len(content.encode()) for _, content in messages)
