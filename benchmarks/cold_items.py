@@ -43,6 +43,7 @@ from ur4rec.training.text_controls import TextControl
 FOLDER = Path("outputs/bench/cold_items")
 STAGE = "pretrain_retriever"
 SETTINGS = {"system": "UR4RecMoEMemory", "alignment_weight": 1.0, "epochs_per_stage": 20, "patience": 20}
+CONTROLS = (TextControl.NONE, TextControl.SHUFFLED, TextControl.RANDOM)
 METRICS = ("ndcg@10", "hit@10", "mrr")
 SAMPLES = 10_000
 
@@ -211,7 +212,7 @@ def main(
     jobs: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
     """Train what is missing and print the table; a run that was stopped goes on."""
-    controls = text or list(TextControl)
+    controls = text or CONTROLS
     base = load_config(SHIPPED)
     used = folds if only_folds is None else only_folds
     with report_errors():

@@ -59,13 +59,10 @@ def ablate(
     if not len(data.test):
         raise ExperimentError(f"{sequences}: holds no test target; loosen the filters or choose another split")
     output.mkdir(parents=True, exist_ok=True)
-    units = _list_units(output, config, ablation, inputs)
-    finished = {unit: record for unit in units if (record := unit.record())}
-    selected = [unit for unit in units if ablation.is_selected(unit.name)]
-    failures = _run([unit for unit in selected if unit not in finished], finished, len(selected), jobs, on_unit)
+    finished, failures = train_units(_list_units(output, config, ablation, inputs), ablation, jobs, on_unit)
     baselines, notes = measure_baselines(data, config.narrow(EvaluationConfig))
     measured = gather_units(finished, ablation) | baselines
-    table = _tabulate(data, measured, config, ablation, failures, notes)
+    table = tabulate(data, measured, config, ablation, failures, notes)
     write_ablation(table, output)
     return table
 
@@ -79,14 +76,24 @@ def _list_units(output: Path, config: Config, ablation: Ablation, inputs: StageI
     ]
 
 
-def _run(
-    missing: Sequence[Unit],
-    finished: dict[Unit, UnitRecord],
-    total: int,
-    jobs: int,
-    on_unit: OnUnit,
-) -> dict[str, str]:
-    failures = {}
+def train_units(
+    units: Sequence[Unit], ablation: Ablation, jobs: int, on_unit: OnUnit = lambda unit, done, total: None
+) -> tuple[dict[Unit, UnitRecord], dict[str, str]]:
+    """Trains, of the selected units, those that no earlier run has finished.
+
+    Args:
+        units: Of all variants and seeds.
+        ablation: Says which are selected.
+        jobs: Units trained at once.
+        on_unit: Called in this process.
+
+    Returns:
+        Every finished unit, also of those not selected, and the error of each that failed.
+    """
+    finished = {unit: record for unit in units if (record := unit.record())}
+    selected = [unit for unit in units if ablation.is_selected(unit.name)]
+    missing = [unit for unit in selected if unit not in finished]
+    failures, total = {}, len(selected)
     for number, (unit, outcome) in enumerate(run_all(run_unit, missing, jobs), total - len(missing) + 1):
         if isinstance(outcome, Failure):
             failures[str(unit)] = outcome.error
@@ -96,10 +103,10 @@ def _run(
         else:
             finished[unit] = outcome
         on_unit(unit, number, total)
-    return failures
+    return finished, failures
 
 
-def _tabulate(
+def tabulate(
     data: Sequences,
     measured: dict[str, Measured],
     config: Config,
@@ -107,6 +114,16 @@ def _tabulate(
     failures: dict[str, str],
     notes: list[str],
 ) -> AblationTable:
+    """Compares what was measured, over all targets and over those of the long tail.
+
+    Args:
+        data: What was measured on.
+        measured: Systems on its targets.
+        config: The base configuration.
+        ablation: Names the metric and the reference.
+        failures: Unit → its error.
+        notes: Such as a baseline that was left out.
+    """
     samples = config.bootstrap_samples
     rare_val, rare_test = find_long_tail(data, data.val), find_long_tail(data, data.test)
     rare = {}

@@ -50,7 +50,7 @@ def begin(
         config: Shape.
         seed: Of the item factors.
         previous: None for the system's first stage.
-        text: Read by `pretrain_retriever`.
+        text: Read by `pretrain_retriever`; None leaves the retriever without texts.
 
     Raises:
         CheckpointError: The previous checkpoint holds other tensors than the configuration asks for; names one.
@@ -66,8 +66,8 @@ def begin(
         _start_sasrec(model, counts, seed)
     elif stage == Stage.PRETRAIN_RETRIEVER:
         _start_retriever(model, counts, seed, previous)
-        assert text is not None
-        _add_text(model, text)
+        if text is not None:
+            _add_text(model, text)
     else:
         assert previous is not None
         _take(model, previous, (*SASREC, *RETRIEVER))

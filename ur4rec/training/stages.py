@@ -204,7 +204,7 @@ def _check(stage: str, config: ModelConfig, embeddings: Path | None, checkpoint:
     return None if checkpoint is None else Previous(checkpoint, stages[place - 1])
 
 
-def _load_text(embeddings: Path | None, config: StageConfig) -> TextEmbeddings:
+def _load_text(embeddings: Path | None, config: StageConfig) -> TextEmbeddings | None:
     assert embeddings is not None
     return control_text(load_embeddings(embeddings), config.text_control, config.seed)
 

@@ -21,18 +21,22 @@ class TextControl(StrEnum):
     """Every item has another item's text, every sentence of a user is another sentence."""
     RANDOM = "random"
     """Gaussian vectors with the mean and the covariance of the true ones."""
+    ABSENT = "absent"
+    """No texts: the retriever has the items' ID vectors alone."""
 
 
-def control_text(text: TextEmbeddings, control: TextControl, seed: int) -> TextEmbeddings:
+def control_text(text: TextEmbeddings, control: TextControl, seed: int) -> TextEmbeddings | None:
     """The embeddings that a control gives to the retriever; who has how many texts, and since when, is unchanged.
 
     Args:
         text: True embeddings.
-        control: Which control; `none` returns them as they are.
+        control: Which control; `none` returns them as they are, `absent` returns None.
         seed: Of the permutation or the random vectors.
     """
     if control is TextControl.NONE:
         return text
+    if control is TextControl.ABSENT:
+        return None
     generator = np.random.default_rng(seed)
     replaced = _permute if control is TextControl.SHUFFLED else _resample
     descriptions = np.zeros_like(text.item_descriptions)
