@@ -1,6 +1,7 @@
 """What a retrain costs: the grid points that were crossed, and the new items."""
 
 import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,12 @@ def draw_histories(seed: int = 0) -> tuple[list[Row], list[Row]]:
     return rows, added
 
 
+def count_points(rows: list[Row]) -> int:
+    """Grid points after 10, 20, 40, … interactions, the two held-out ones not counted."""
+    lengths = Counter(user for user, _, _ in rows)
+    return sum(1 + int(math.log2((length - 2) / 10)) for length in lengths.values() if length >= 12)
+
+
 @pytest.mark.server
 def test_a_retrain_asks_for_crossed_grid_points_and_new_items_only(build_sequences, tmp_path: Path) -> None:
     rows, added = draw_histories()
@@ -57,6 +64,7 @@ def test_a_retrain_asks_for_crossed_grid_points_and_new_items_only(build_sequenc
     assert len(needed - known) == second["calls"], message
     assert {entry["successes"] for entry in all_asked.values()} == {1}, "something was paid for twice"
     assert num_new_items == NUM_NEW
+    assert len(crossed) == count_points(rows + added) - count_points(rows)
     assert 0 < len(crossed) < NUM_USERS / 4
     assert share < 0.08, message
     assert first["calls"] == first["texts"]
