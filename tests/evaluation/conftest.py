@@ -37,8 +37,9 @@ class ToySystems:
 
         return {"UR4RecV2MoE": near, "sasrec": lambda users: -near(users)}
 
-    def expert_weights(self):
-        return {"user_preference": 0.25, "item_description": 0.75}
+    def expert_weights(self, users=None):
+        share = 0.25 if users is None else float(np.mean(users)) / 1000
+        return {"user_preference": share, "item_description": 1 - share}
 
     def memory_stats(self):
         return {"total_users": float(self.histories[-1].num_users)}

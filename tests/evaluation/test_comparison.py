@@ -59,12 +59,14 @@ def test_a_single_system_has_no_differences():
 
 def test_slices_split_the_test_users_twice(data):
     ranks = {"a": np.array([1.0, 4.0])}
-    slices = estimate_slices(data, ranks, samples=100)
+    slices = estimate_slices(data, ranks, 100, lambda users: {"only": float(users.mean())})
     by_length = [part for part in slices if part.by == "history_length"]
     assert [(part.low, part.high, part.num_users) for part in by_length] == [(3, 3, 1), (4, 4, 1)]
     assert [part.test["a"]["mrr"].value for part in by_length] == [1.0, 0.25]
+    assert [part.expert_weights for part in by_length] == [{"only": 1.0}, {"only": 2.0}]
     by_popularity = [part for part in slices if part.by == "target_popularity"]
     assert [(part.name, part.num_users) for part in by_popularity] == [("cold", 2)]  # items 4, 5: not in training
+    assert by_popularity[0].expert_weights == {"only": 1.5}
 
 
 def test_later_interactions_of_others_by_hand(data):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from ur4rec.columns import USER
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.candidates import load_candidates
 from ur4rec.evaluation.config import EvaluationConfig
@@ -82,6 +83,21 @@ def test_memory_and_experts_are_those_of_the_test(outcome, sequences, trained):
     scorer(np.arange(1, data.num_users + 1))
     assert outcome[0].expert_weights == pytest.approx(scorer.expert_weights())
     assert sum(outcome[0].expert_weights.values()) == pytest.approx(1.0)
+
+
+def test_experts_of_a_slice_are_those_of_its_users(outcome, sequences, trained):
+    data = load_sequences(sequences)
+    scorer = ModelScorer(load_model(trained), data.histories("test"))
+    users = data.test[:, USER]
+    lengths = data.histories("test").lengths[users]
+    slices = [part for part in outcome[0].slices if part.by == "history_length"]
+    assert len({part.expert_weights["user_preference"] for part in slices}) > 1
+    for part in slices:
+        alone = ModelScorer(load_model(trained), data.histories("test"))
+        alone(users[(lengths >= part.low) & (lengths <= part.high)])
+        assert part.expert_weights == pytest.approx(alone.expert_weights())
+    scorer(users)
+    assert scorer.expert_weights(users) == pytest.approx(scorer.expert_weights())
 
 
 def test_the_sampled_protocol_keeps_its_candidates_beside_the_results(sequences, trained, tmp_path):

@@ -125,7 +125,7 @@ class OfSize:
     def __call__(self, histories):
         return {"UR4RecV2MoE": lambda users: self._scores.expand(len(users), -1)}
 
-    def expert_weights(self):
+    def expert_weights(self, users=None):
         return {}
 
     def memory_stats(self):

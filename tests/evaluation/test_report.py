@@ -107,7 +107,12 @@ def test_everything_from_data_is_escaped(measured):
             "differences": {f"{name}{evil}": values for name, values in results.differences.items()},
             "validation_systems": {f"{name}{evil}": values for name, values in results.validation_systems.items()},
             "slices": [
-                part.model_copy(update={"test": {f"{name}{evil}": values for name, values in part.test.items()}})
+                part.model_copy(
+                    update={
+                        "test": {f"{name}{evil}": values for name, values in part.test.items()},
+                        "expert_weights": {evil: 0.5},
+                    }
+                )
                 for part in results.slices
             ],
         }

@@ -6,7 +6,6 @@ T targets, M metrics.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import numpy as np
 
@@ -18,13 +17,15 @@ from ur4rec.evaluation.candidates import Candidates, Horizon
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.metrics import METRICS, per_user_metrics
 from ur4rec.evaluation.ranking import Scorer, rank_users
-from ur4rec.evaluation.results import Slice, SystemMetrics
+from ur4rec.evaluation.results import Slice, SliceBy, SystemMetrics
 from ur4rec.evaluation.slices import Group, popularity_groups, quantile_groups
 
 Ranks = Mapping[str, np.ndarray]
 """System → rank of each target, `[T]`."""
 SystemsAt = Callable[[Histories], Mapping[str, Scorer]]
 """Histories to score from → systems by name."""
+WeightsOf = Callable[[np.ndarray], dict[str, float]]
+"""Users → mean router weight of each expert."""
 
 
 class Baselines:
@@ -100,14 +101,27 @@ def estimate_systems(ranks: Ranks, samples: int) -> tuple[SystemMetrics, SystemM
     return test, differences
 
 
-def estimate_slices(data: Sequences, ranks: Ranks, samples: int) -> list[Slice]:
-    """Test estimates of users by history length and by popularity of their target."""
+def estimate_slices(data: Sequences, ranks: Ranks, samples: int, expert_weights: WeightsOf) -> list[Slice]:
+    """Test estimates of users by history length and by popularity of their target.
+
+    Args:
+        data: The data set.
+        ranks: System → rank of each test target.
+        samples: Resamples of the users.
+        expert_weights: Gives the mean router weights of some users.
+    """
     users, items = data.test[:, USER], data.test[:, ITEM]
     popularity = np.bincount(data.train[:, ITEM], minlength=data.num_items + 1)[items]
     by_length = quantile_groups(data.histories("test").lengths[users])
     by_popularity = popularity_groups(popularity)
-    return [_slice("history_length", group, ranks, samples) for group in by_length] + [
-        _slice("target_popularity", group, ranks, samples) for group in by_popularity
+    parts: tuple[tuple[SliceBy, list[Group]], ...] = (
+        ("history_length", by_length),
+        ("target_popularity", by_popularity),
+    )
+    return [
+        _slice(by, group, ranks, samples, expert_weights(users[group.positions]))
+        for by, groups in parts
+        for group in groups
     ]
 
 
@@ -120,9 +134,17 @@ def later_interactions_share(data: Sequences) -> float:
     return float(np.mean(later / np.maximum(len(timestamps) - own, 1)))
 
 
-def _slice(by: Literal["history_length", "target_popularity"], group: Group, ranks: Ranks, samples: int) -> Slice:
+def _slice(by: SliceBy, group: Group, ranks: Ranks, samples: int, expert_weights: dict[str, float]) -> Slice:
     test, _ = estimate_systems({name: rank[group.positions] for name, rank in ranks.items()}, samples)
-    return Slice(by=by, name=group.name, low=group.low, high=group.high, num_users=len(group.positions), test=test)
+    return Slice(
+        by=by,
+        name=group.name,
+        low=group.low,
+        high=group.high,
+        num_users=len(group.positions),
+        test=test,
+        expert_weights=expert_weights,
+    )
 
 
 def _estimates(means: np.ndarray, resampled: np.ndarray) -> dict[str, Estimate]:

@@ -41,8 +41,8 @@ class ModelSystems(Interface):
         """Systems by name, ready to score from `histories`."""
         ...
 
-    def expert_weights(self) -> dict[str, float]:
-        """Mean router weight of each expert, for the histories of the last call."""
+    def expert_weights(self, users: np.ndarray | None = None) -> dict[str, float]:
+        """Mean router weight of each expert for the histories of the last call, over all users or some."""
         ...
 
     def memory_stats(self) -> dict[str, float]:
@@ -82,7 +82,7 @@ def measure(
     drawn = _draw(sequences, data, config, candidates)
     ranks, notes = _rank_all(data, systems, config, drawn)
     test, differences = estimate_systems(ranks["test"], config.bootstrap_samples)
-    slices = estimate_slices(data, ranks["test"], config.bootstrap_samples)
+    slices = estimate_slices(data, ranks["test"], config.bootstrap_samples, systems.expert_weights)
     origin = trace(manifests, history)
     results = Results(
         dataset=_describe_dataset(data),

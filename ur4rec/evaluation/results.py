@@ -69,10 +69,13 @@ class Protocol(_Part):
         )
 
 
+SliceBy = Literal["history_length", "target_popularity"]
+
+
 class Slice(_Part):
     """Test metrics of a part of the users."""
 
-    by: Literal["history_length", "target_popularity"]
+    by: SliceBy
     name: str
     """`q1` (lowest quarter) to `q4`; `cold`: the target has no interaction in training."""
     low: int
@@ -80,6 +83,8 @@ class Slice(_Part):
     """Smallest and largest value in the slice."""
     num_users: int
     test: SystemMetrics
+    expert_weights: dict[str, FiniteFloat]
+    """Mean over the slice's users."""
 
 
 class Results(_Part):

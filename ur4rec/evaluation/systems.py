@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ur4rec.data.sequences import Histories
 from ur4rec.evaluation.ranking import Scorer
 from ur4rec.models.ur4rec_v2_moe import Part, UR4RecV2MoE
@@ -32,10 +34,10 @@ class TrainedSystems:
             systems[SASREC] = ModelScorer(self._sasrec, histories, Part.SASREC.value)
         return systems
 
-    def expert_weights(self) -> dict[str, float]:
-        """Mean router weight of each expert, for the histories of the last call."""
+    def expert_weights(self, users: np.ndarray | None = None) -> dict[str, float]:
+        """Mean router weight of each expert for the histories of the last call, over all users or some."""
         assert self._scorer is not None
-        return self._scorer.expert_weights()
+        return self._scorer.expert_weights(users)
 
     def memory_stats(self) -> dict[str, float]:
         """Statistics of the user memories, for the histories of the last call."""

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ur4rec.data.sequences import Histories
+from ur4rec.models.text_preference_retriever_moe import EXPERTS
 from ur4rec.models.ur4rec_v2_moe import Part, UR4RecV2MoE, Window
 from ur4rec.models.user_memory import MemoryState
 from ur4rec.training.expert_usage import ExpertUsage
@@ -47,6 +48,7 @@ class ModelScorer:
             self.sides = model.items(self.part)
             self.item_vectors = self.sides.vectors()
         self.usage = ExpertUsage(self.device)
+        self._weights = torch.zeros(len(self.lengths), len(EXPERTS), device=self.device)
         if replay:
             self._rebuild_memories()
 
@@ -101,11 +103,16 @@ class ModelScorer:
         encoded = self.model.encode(window, state, self.part, self.sides, (kept - 1).clamp_min(0))
         if encoded.expert_weights is not None:
             self.usage.add(encoded.expert_weights[:, 0])
+            self._weights[users] = encoded.expert_weights[:, 0].float()
         return self.model.score_last(encoded, window, self.item_vectors, self.part)
 
-    def expert_weights(self) -> dict[str, float]:
-        """Mean router weight of each expert over the users scored so far."""
-        return self.usage.means()
+    def expert_weights(self, users: np.ndarray | None = None) -> dict[str, float]:
+        """Mean router weight of each expert over the users scored so far, or over some of them, each counted once."""
+        if users is None:
+            return self.usage.means()
+        usage = ExpertUsage(self.device)
+        usage.add(self._weights[torch.from_numpy(np.array(users, dtype=np.int64)).to(self.device)])
+        return usage.means()
 
     def statistics(self) -> dict[str, float]:
         """Of experts and memories, where they take part in the score."""
