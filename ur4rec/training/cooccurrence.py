@@ -5,6 +5,8 @@ Dimensions: U users, N items, R interactions, K neighbours per item, T tables, F
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +21,8 @@ from ur4rec.models.cooccurrence import CooccurrenceConfig, NeighborTables
 
 Indices = TypeVar("Indices", np.ndarray, Tensor)
 
+PAIRS_AT_ONCE = 1 << 22
+"""Entries of a count matrix that are sorted together."""
 NUM_FOLDS = 5
 """Folds of users; at a training position the statistics come from the other folds."""
 
@@ -65,20 +69,30 @@ def neighbor_table(
     """
     totals = np.asarray(counts.sum(axis=1)).ravel() + config.cooccurrence_smoothing
     scale = 1 / np.sqrt(np.maximum(totals, np.finfo(np.float32).tiny))
-    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    strengths = (counts.data * scale[rows] * scale[counts.indices]).astype(np.float32)
-    # One sort: the bits of a positive float32 order like the number; equal strengths keep the order of their indices.
-    key = (rows.astype(np.uint64) << np.uint64(32)) | (np.uint64(0xFFFFFFFF) - strengths.view(np.uint32))
-    order = np.argsort(key, kind="stable")
-    place = np.arange(len(rows)) - counts.indptr[rows]
-    width = min(config.cooccurrence_neighbors, int(place.max(initial=-1)) + 1)
-    kept = place < width
+    width = min(config.cooccurrence_neighbors, int(np.diff(counts.indptr).max(initial=0)))
     neighbors = np.zeros((counts.shape[0], width), dtype=np.int32)
     values = np.zeros((counts.shape[0], width), dtype=np.float32)
-    order = order[kept]
-    neighbors[rows[kept], place[kept]] = counts.indices[order]
-    values[rows[kept], place[kept]] = strengths[order]
+    for first, last in _split_rows(counts.indptr):
+        inside = slice(counts.indptr[first], counts.indptr[last])
+        rows = np.repeat(np.arange(first, last), np.diff(counts.indptr[first : last + 1]))
+        items = counts.indices[inside]
+        strengths = (counts.data[inside] * scale[rows] * scale[items]).astype(np.float32)
+        # One sort: the bits of a positive float32 order like the number; equal strengths keep the order of their items.
+        key = (rows.astype(np.uint64) << np.uint64(32)) | (np.uint64(0xFFFFFFFF) - strengths.view(np.uint32))
+        order = np.argsort(key, kind="stable")
+        place = np.arange(inside.start, inside.stop) - counts.indptr[rows]
+        kept = place < width
+        order = order[kept]
+        neighbors[rows[kept], place[kept]] = items[order]
+        values[rows[kept], place[kept]] = strengths[order]
     return neighbors, values
+
+
+def _split_rows(indptr: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Runs of rows with about `PAIRS_AT_ONCE` entries each, so that what is sorted stays small."""
+    marks = np.arange(PAIRS_AT_ONCE, int(indptr[-1]), PAIRS_AT_ONCE)
+    edges = np.unique(np.concatenate([[0], np.searchsorted(indptr, marks), [len(indptr) - 1]]))
+    yield from pairwise(edges.tolist())
 
 
 def fit_table(counts: csr_array, config: CooccurrenceConfig) -> NeighborTables:
@@ -105,14 +119,21 @@ def item_factors(counts: csr_array, num_factors: int, seed: int) -> Float32[np.n
     Levy & Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization"; the largest singular values come
     first, columns beyond the rank are zero. Items without a neighbour have zero rows.
     """
-    total = counts.sum()
-    sums = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), np.finfo(np.float32).tiny)
-    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    ratio = counts.data * total / (sums[rows] * sums[counts.indices])
-    information = csr_array((np.log(np.maximum(ratio, 1.0)), counts.indices, counts.indptr), shape=counts.shape)
     rank = min(num_factors, counts.shape[0] - 1)
-    vectors, values, _ = randomized_svd(information, rank, n_iter=6, random_state=seed)
+    vectors, values, _ = randomized_svd(_positive_information(counts), rank, n_iter=6, random_state=seed)
     factors = np.zeros((counts.shape[0], num_factors), dtype=np.float32)
-    factors[:, :rank] = vectors * (values > 1e-6 * values.max(initial=0.0)) * np.sqrt(counts.shape[0])
+    np.multiply(vectors, values > 1e-6 * values.max(initial=0.0), out=factors[:, :rank])
+    factors *= np.sqrt(counts.shape[0])
     factors[np.diff(counts.indptr) == 0] = 0
     return factors
+
+
+def _positive_information(counts: csr_array) -> csr_array:
+    """Positive pointwise mutual information, computed in place: the counts of a large catalogue have gigabytes."""
+    sums = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), np.finfo(np.float32).tiny)
+    expected = np.repeat(sums, np.diff(counts.indptr))
+    expected *= sums[counts.indices]
+    ratio: np.ndarray = counts.data * counts.sum()
+    ratio /= expected
+    np.log(np.maximum(ratio, 1.0, out=ratio), out=ratio)
+    return csr_array((ratio, counts.indices, counts.indptr), shape=counts.shape)
