@@ -59,8 +59,10 @@ def load_without_retries(pipeline: Path) -> str:
     Retries are for machines and networks that fail; here a failure is the user's to see, at once.
     """
     documents = list(yaml.safe_load_all(pipeline.read_text(encoding="utf-8")))
-    for task in documents[0]["root"]["dag"]["tasks"].values():
-        task.pop("retryPolicy", None)
+    compiled = documents[0]
+    for component in (compiled["root"], *compiled["components"].values()):  # a loop is a component with tasks
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            task.pop("retryPolicy", None)
     return yaml.safe_dump_all(documents, sort_keys=False)
 
 

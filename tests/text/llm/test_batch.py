@@ -142,6 +142,18 @@ def test_a_service_that_asks_for_hours_ends_the_batch() -> None:
     assert run.seconds == pytest.approx(0.0, abs=0.01)
 
 
+def test_a_service_that_only_throttles_ends_the_batch() -> None:
+    async def rule(content: str, call: int) -> str:
+        await asyncio.sleep(0.1)
+        raise throttle(60.0)
+
+    run = Run(rule, names(20), make_limits(concurrency=4, max_attempts=50))
+    assert isinstance(run.error, CircuitOpenError)
+    assert "no answer for 9" in str(run.error)
+    assert "quota and balance" in str(run.error)
+    assert 900 < run.seconds < 1100
+
+
 def test_transient_failures_are_repeated_up_to_the_limit_and_then_handed_over() -> None:
     async def rule(content: str, call: int) -> str:
         if content == "3" or (content == "4" and call < 4):

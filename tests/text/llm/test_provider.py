@@ -210,6 +210,20 @@ def test_a_transient_failure_is_not_kept(sequences: Path, tmp_path: Path) -> Non
     assert (used["calls"], used["cached"], used["fallen_back"]) == (failed, NUM_TEXTS - failed, {})
 
 
+def test_rejections_are_kept_unless_nothing_else_came(sequences: Path, tmp_path: Path) -> None:
+    everything = Behaviour(shares={Fault.ECHOED_KEY: 1.0})  # HTTP 400
+    with serve(everything) as server, pytest.raises(TextGenerationError, match="41 rejected; run again"):
+        generate(server, sequences, tmp_path / "out", tmp_path / "cache")
+    assert list_cached(tmp_path / "cache") == []
+    with serve(Behaviour(shares={Fault.ECHOED_KEY: 0.2}, seed=3)) as server:
+        generate(server, sequences, tmp_path / "out", tmp_path / "cache", text_max_failed_share=1.0)
+        rejected = [entry for entry in list_cached(tmp_path / "cache") if entry.status == "failed"]
+        calls = server.counts()["calls"]
+        generate(server, sequences, tmp_path / "out", tmp_path / "cache", text_max_failed_share=1.0)
+        assert server.counts()["calls"] == calls
+    assert 0 < len(rejected) < NUM_TEXTS / 2
+
+
 def test_more_failures_than_may_fail_the_task_by_reason(sequences: Path, tmp_path: Path) -> None:
     with serve(Behaviour(shares={Fault.FILTERED: 0.3})) as server:
         with pytest.raises(TextGenerationError) as caught:

@@ -82,7 +82,7 @@ class _Batch(Generic[T]):
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._rates = RateLimiter(limits.requests_per_minute, limits.tokens_per_minute)
         self._gate = ThrottleGate(limits.concurrency)
-        self._breaker = CircuitBreaker(limits.breaker_failures)
+        self._breaker = CircuitBreaker(limits.breaker_failures, asyncio.get_running_loop().time)
         self._workers: set[asyncio.Task[None]] = set()
         self._undisturbed: set[asyncio.Task[None]] = set()
         self._stopped_by: Exception | None = None

@@ -14,7 +14,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from platformdirs import user_cache_path
 
 from ur4rec.text.config import TextConfig
-from ur4rec.text.llm.answer_book import FAILED_FOR_S, REFUSED_FOR_S, Failed, Question, look_up
+from ur4rec.text.llm.answer_book import DAY_S, FAILED_FOR_S, REFUSED_FOR_S, Failed, Question, look_up
 from ur4rec.text.llm.answers import AnswerError, parse_answer
 from ur4rec.text.llm.batch import run_batch
 from ur4rec.text.llm.budget import Budget
@@ -115,6 +115,8 @@ class LanguageModelProvider:
         self._budget = None if budget is None else Budget(budget, prices, config.text_model, self._usage)
         self._not_answered: dict[str, str] = {}
         """Key of a prompt that failed in this run, to be asked again in the next → reason."""
+        self._rejected: dict[ChatRequest, str] = {}
+        """Prompts that the service rejected in a part that has not ended: believed only where others are answered."""
         self._fallen_back: Counter[str] = Counter()
         self._num_texts = self._num_cached = 0
 
@@ -197,7 +199,13 @@ class LanguageModelProvider:
             advance(1)
 
         async def run() -> None:
+            self._rejected = {}
             await run_batch(self._client, iter(chats), self._admit, keep, find_limits(self._config), self._usage)
+            for chat, reason in self._rejected.items():
+                if self._usage.answered:
+                    await self._store(chat, "failed", reason, FAILED_FOR_S)
+                else:
+                    self._not_answered[chat.key] = reason
 
         try:
             self._portal.call(run)
@@ -218,7 +226,7 @@ class LanguageModelProvider:
             case RefusedError():
                 await self._store(chat, "refused", outcome.reason, REFUSED_FOR_S)
             case RejectedError():
-                await self._store(chat, "failed", outcome.reason, FAILED_FOR_S)
+                self._rejected[chat] = outcome.reason
             case ChatError():
                 self._not_answered[chat.key] = outcome.reason
 
@@ -259,7 +267,9 @@ class LanguageModelProvider:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in self._fallen_back.most_common())
         raise TextGenerationError(
             f"{num_failed:,} of {self._num_texts:,} texts failed, at most {allowed:.1%} may: {reasons}; "
-            "run again to ask for those that may yet succeed (what is answered is kept), or raise text_max_failed_share"
+            f"run again to ask for those that may yet succeed (answers are kept; rejections are believed for "
+            f"{FAILED_FOR_S // DAY_S} days, refusals and invalid answers for {REFUSED_FOR_S // DAY_S}), "
+            "or raise text_max_failed_share"
         )
 
 
