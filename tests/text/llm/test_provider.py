@@ -35,7 +35,7 @@ from ur4rec.text.llm.answers import AnswerError, parse_answer, repair_messages
 from ur4rec.text.llm.budget import BudgetError
 from ur4rec.text.llm.cache import CachedAnswer, open_cache
 from ur4rec.text.llm.costs import load_prices
-from ur4rec.text.llm.prompts import load_prompt
+from ur4rec.text.llm.prompts import PromptError, load_prompt
 from ur4rec.text.llm.provider import Questions, TextGenerationError, open_language_model
 from ur4rec.text.plan import plan_texts
 from ur4rec.text.requests import ItemRequest
@@ -208,6 +208,12 @@ def test_a_transient_failure_is_not_kept(sequences: Path, tmp_path: Path) -> Non
         server.behaviour.shares = {}
         used = generate(server, sequences, tmp_path / "again", tmp_path / "cache").details["language_model"]
     assert (used["calls"], used["cached"], used["fallen_back"]) == (failed, NUM_TEXTS - failed, {})
+
+
+def test_a_prompt_of_the_wrong_subject_is_refused_before_any_call() -> None:
+    config = TextConfig(text_provider="dashscope", text_item_prompt="user_preferences.v1")
+    with pytest.raises(PromptError, match=r"text_item_prompt: user_preferences.v1: is a prompt about one user"):
+        Questions(config)
 
 
 def test_rejections_are_kept_unless_nothing_else_came(sequences: Path, tmp_path: Path) -> None:

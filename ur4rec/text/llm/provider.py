@@ -24,7 +24,7 @@ from ur4rec.text.llm.chat import ChatAnswer, ChatClient, ChatError, ChatRequest,
 from ur4rec.text.llm.clients import create_client
 from ur4rec.text.llm.costs import PriceTable, load_prices
 from ur4rec.text.llm.limits import BatchLimits
-from ur4rec.text.llm.prompts import Prompt, load_prompt
+from ur4rec.text.llm.prompts import Prompt, PromptError, Subject, load_prompt
 from ur4rec.text.llm.usage import Usage
 from ur4rec.text.providers import Advance, TemplateProvider, Text
 from ur4rec.text.requests import ItemRequest, UserRequest
@@ -58,8 +58,8 @@ class Questions:
     def __init__(self, config: TextConfig) -> None:
         self.config = config
         self.prompts: dict[type[ItemRequest] | type[UserRequest], Prompt] = {
-            ItemRequest: load_prompt(config.text_item_prompt),
-            UserRequest: load_prompt(config.text_user_prompt),
+            ItemRequest: _load_prompt("text_item_prompt", config.text_item_prompt, "item"),
+            UserRequest: _load_prompt("text_user_prompt", config.text_user_prompt, "user"),
         }
 
     @property
@@ -313,6 +313,13 @@ def find_limits(config: TextConfig) -> BatchLimits:
 def cache_location(config: TextConfig) -> str:
     """Where the answers are kept."""
     return config.text_cache or str(user_cache_path("ur4rec") / "texts")
+
+
+def _load_prompt(key: str, name_or_path: str, subject: Subject) -> Prompt:
+    prompt = load_prompt(name_or_path)
+    if prompt.file.subject != subject:
+        raise PromptError(f"{key}: {name_or_path}: is a prompt about one {prompt.file.subject}, expected {subject}")
+    return prompt
 
 
 def _distinct(found: Iterable[object]) -> dict[str, ChatRequest]:
