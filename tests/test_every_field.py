@@ -331,10 +331,11 @@ class Watched:
         self.sizes.append(len(users))
         return self.scores.expand(len(users), -1)
 
-    def expert_weights(self) -> dict[str, float]:
+    def expert_weights(self, users: np.ndarray | None = None) -> dict[str, float]:
         return {}
 
-    memory_stats = expert_weights
+    def memory_stats(self) -> dict[str, float]:
+        return {}
 
 
 def see_scored_at_once(world: World, config: Config) -> Any:
