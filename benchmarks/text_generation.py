@@ -231,19 +231,8 @@ def running_server() -> Iterator[str]:
 def tabulate(runs: list[Run]) -> Table:
     """One line a run."""
     table = Table(title=f"{LATENCY_MS} ms latency, {THROTTLED:.0%} throttled, {FAILING:.0%} failing")
-    names = (
-        "run",
-        "prompts",
-        "calls",
-        "process s",
-        "run s",
-        "CPU s",
-        "asking s",
-        "share of ideal",
-        "of answers",
-        "peak MiB",
-    )
-    for name in names:
+    times = ("process s", "run s", "CPU s", "asking s")
+    for name in ("run", "prompts", "calls", *times, "share of ideal", "of answers", "peak MiB"):
         table.add_column(name, justify="left" if name == "run" else "right")
     for run in runs:
         shares = ("" if share is None else f"{share:.1%}" for share in (run.share_of_ideal, run.share_of_answers))

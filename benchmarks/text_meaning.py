@@ -12,22 +12,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ur4rec.commands.console import report_errors
+from ur4rec.commands.experiment_output import end_with, show_tables
 from ur4rec.config import SHIPPED, Config, load_config
 from ur4rec.data.sequences import load_sequences
-from ur4rec.experiments.ablate import tabulate, train_units
-from ur4rec.experiments.ablation_report import cells, columns, sections, write_ablation
-from ur4rec.experiments.ablation_table import AblationTable
+from ur4rec.experiments.ablate import list_units, tabulate, train_units
+from ur4rec.experiments.ablation_report import write_ablation
 from ur4rec.experiments.choices import Ablation
 from ur4rec.experiments.measurements import gather_units
-from ur4rec.experiments.stage_cache import StageInputs, read_inputs
+from ur4rec.experiments.stage_cache import read_inputs
 from ur4rec.experiments.units import Unit
-from ur4rec.experiments.variants import Variant, configure
+from ur4rec.experiments.variants import Variant
 from ur4rec.models.ur4rec_v2_moe import Part
-from ur4rec.storage.artifacts import ArtifactError, read_artifact, sha256_file
+from ur4rec.storage.artifacts import sha256_file
 from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.encode import encode_text
 from ur4rec.text.generate import generate_text
@@ -35,6 +33,7 @@ from ur4rec.training.stage_names import Stage
 from ur4rec.training.text_controls import TextControl
 
 FOLDER = Path("outputs/bench/text_meaning")
+RETRIEVER_SUFFIX = "_retriever"
 LANGUAGE_MODEL, TEMPLATE = "language_model", "template"
 SCORES = ((Part.FUSED, Stage.END_TO_END), (Part.RETRIEVER, Stage.PRETRAIN_RETRIEVER))
 
@@ -57,27 +56,18 @@ KINDS = {
 
 
 def make_embeddings(sequences: Path, item_text: Path, folder: Path, config: Config) -> dict[str, Path]:
-    """Writes and encodes both sources of texts; one that an earlier run has finished is left alone."""
+    """Writes and encodes both sources of texts; equal texts leave what was trained from them in use."""
     embeddings = {}
     for source, file in ((LANGUAGE_MODEL, item_text), (TEMPLATE, None)):
         texts, embeddings[source] = folder / "texts" / source, folder / "embeddings" / source
-        if not _is_finished(embeddings[source]):
-            generate_text(sequences, texts, config.narrow(TextConfig), file)
-            encode_text(sequences, texts, embeddings[source], config.narrow(EncodeConfig))
+        generate_text(sequences, texts, config.narrow(TextConfig), file)
+        encode_text(sequences, texts, embeddings[source], config.narrow(EncodeConfig))
     return embeddings
-
-
-def _is_finished(folder: Path) -> bool:
-    try:
-        read_artifact(folder)
-    except ArtifactError:
-        return False
-    return True
 
 
 def list_variants(part: Part, stage: Stage) -> dict[str, Variant]:
     """One for each kind of text; names tell the two scores apart."""
-    suffix = "" if part is Part.FUSED else f"_{part}"
+    suffix = RETRIEVER_SUFFIX if part is Part.RETRIEVER else ""
     return {
         name + suffix: Variant(
             description=kind.description,
@@ -87,21 +77,6 @@ def list_variants(part: Part, stage: Stage) -> dict[str, Variant]:
         )
         for name, kind in KINDS.items()
     }
-
-
-def list_units(ablation: Ablation, base: Config, inputs: dict[str, StageInputs], output: Path) -> list[Unit]:
-    """Seed by seed, so that a run that is stopped has whole comparisons."""
-    return [
-        Unit(
-            name,
-            variant,
-            Config.parse(configure(name, variant, base).to_dict() | {"seed": seed}),
-            output,
-            inputs[KINDS[name.removesuffix(f"_{Part.RETRIEVER}")].source],
-        )
-        for seed in ablation.seeds
-        for name, variant in ablation.variants.items()
-    ]
 
 
 def main(
@@ -123,25 +98,17 @@ def main(
             range(1, seeds + 1),
             reference=LANGUAGE_MODEL,
         )
-        finished, failures = train_units(list_units(every, base, inputs, output), every, jobs, _announce)
+        units = list_units(output, base, every, lambda name: inputs[KINDS[name.removesuffix(RETRIEVER_SUFFIX)].source])
+        units.sort(key=lambda unit: unit.config.seed)  # a run that is stopped has whole comparisons
+        finished, failures = train_units(units, every, jobs, _announce)
         note = f"Digest of the file of item texts: `{sha256_file(item_text)[:8]}`"
         for (part, _), variants in zip(SCORES, scores, strict=True):
             ablation = Ablation(variants, every.seeds, reference=next(iter(variants)))
             table = tabulate(data, gather_units(finished, ablation), base, ablation, failures, [note])
             (output / part).mkdir(exist_ok=True)
             write_ablation(table, output / part)
-            show(table)
-    if failures:
-        raise typer.Exit(1)
-
-
-def show(table: AblationTable) -> None:
-    """Prints all targets and the long tail."""
-    for title, rows in sections(table):
-        shown = Table(*columns(table), title=title)
-        for row in rows:
-            shown.add_row(*cells(row))
-        Console(width=140).print(shown)
+            show_tables(table, output / part)
+    end_with(failures, f"logs: {output / 'units'}")
 
 
 def _announce(unit: Unit, done: int, total: int) -> None:

@@ -47,6 +47,12 @@ def _print(task: str, done: int, total: int, name: str, value: float | None) -> 
 
 def show_ablation(table: AblationTable, output: Path) -> None:
     """Every table, then exit code 1 where a unit failed."""
+    show_tables(table, output)
+    end_with(table.failures, f"logs: {output / 'units'}")
+
+
+def show_tables(table: AblationTable, output: Path) -> None:
+    """Every table, what to know of it, and where it is written."""
     from ur4rec.experiments.ablation_report import LEGEND, cells, columns, sections
 
     for title, rows in sections(table):
@@ -55,7 +61,6 @@ def show_ablation(table: AblationTable, output: Path) -> None:
     for note in table.notes:
         show(f"note: {note}")
     show(f"tables: {output / 'ablation.md'}, {output / 'ablation.json'}")
-    _end_with(table.failures, f"logs: {output / 'units'}")
 
 
 def show_tuning(tuning: Tuning, metric: str, output: Path) -> None:
@@ -78,10 +83,10 @@ def show_tuning(tuning: Tuning, metric: str, output: Path) -> None:
         show(f"best: {output / 'best.yaml'}")
     else:
         show("no trial is complete: there is no best.yaml")
-    _end_with(tuning.failures, f"logs: {output / 'logs'}")
+    end_with(tuning.failures, f"logs: {output / 'logs'}")
 
 
-def _end_with(failures: dict[str, str], hint: str) -> None:
+def end_with(failures: dict[str, str], hint: str) -> None:
     """One line a failure and exit code 1, where there is one."""
     if not failures:
         return

@@ -59,7 +59,8 @@ def ablate(
     if not len(data.test):
         raise ExperimentError(f"{sequences}: holds no test target; loosen the filters or choose another split")
     output.mkdir(parents=True, exist_ok=True)
-    finished, failures = train_units(_list_units(output, config, ablation, inputs), ablation, jobs, on_unit)
+    units = list_units(output, config, ablation, lambda _: inputs)
+    finished, failures = train_units(units, ablation, jobs, on_unit)
     baselines, notes = measure_baselines(data, config.narrow(EvaluationConfig))
     measured = gather_units(finished, ablation) | baselines
     table = tabulate(data, measured, config, ablation, failures, notes)
@@ -67,10 +68,22 @@ def ablate(
     return table
 
 
-def _list_units(output: Path, config: Config, ablation: Ablation, inputs: StageInputs) -> list[Unit]:
+def list_units(output: Path, config: Config, ablation: Ablation, inputs_of: Callable[[str], StageInputs]) -> list[Unit]:
+    """Every variant with every seed, variant by variant.
+
+    Args:
+        output: Folder of the ablation.
+        config: The base configuration.
+        ablation: Variants and seeds.
+        inputs_of: Name of a variant → what it is trained from.
+
+    Raises:
+        ConfigError: A variant's setting is unknown or out of range.
+        ExperimentError: A setting would change nothing, or the system lacks the stage or the part.
+    """
     configs = {name: configure(name, variant, config) for name, variant in ablation.variants.items()}
     return [
-        Unit(name, variant, Config.parse(configs[name].to_dict() | {"seed": seed}), output, inputs)
+        Unit(name, variant, Config.parse(configs[name].to_dict() | {"seed": seed}), output, inputs_of(name))
         for name, variant in ablation.variants.items()
         for seed in ablation.seeds
     ]

@@ -92,7 +92,7 @@ def _split_rows(indptr: np.ndarray) -> Iterator[tuple[int, int]]:
     """Runs of rows with about `PAIRS_AT_ONCE` entries each, so that what is sorted stays small."""
     marks = np.arange(PAIRS_AT_ONCE, int(indptr[-1]), PAIRS_AT_ONCE)
     edges = np.unique(np.concatenate([[0], np.searchsorted(indptr, marks), [len(indptr) - 1]]))
-    yield from pairwise(edges.tolist())
+    return pairwise(edges.tolist())
 
 
 def fit_table(counts: csr_array, config: CooccurrenceConfig) -> NeighborTables:

@@ -115,8 +115,6 @@ class LanguageModelProvider:
         self._budget = None if budget is None else Budget(budget, prices, config.text_model, self._usage)
         self._not_answered: dict[str, str] = {}
         """Key of a prompt that failed in this run, to be asked again in the next → reason."""
-        self._rejected: dict[ChatRequest, str] = {}
-        """Prompts that the service rejected in a part that has not ended: believed only where others are answered."""
         self._fallen_back: Counter[str] = Counter()
         self._num_texts = self._num_cached = 0
 
@@ -194,18 +192,19 @@ class LanguageModelProvider:
         ]
 
     def _ask(self, chats: Collection[ChatRequest], advance: Advance) -> None:
+        rejected: list[tuple[ChatRequest, str]] = []
+
         async def keep(chat: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
+            if isinstance(outcome, RejectedError):
+                rejected.append((chat, outcome.reason))
             await self._keep(chat, outcome)
             advance(1)
 
         async def run() -> None:
-            self._rejected = {}
             await run_batch(self._client, iter(chats), self._admit, keep, find_limits(self._config), self._usage)
-            for chat, reason in self._rejected.items():
-                if self._usage.answered:
+            if self._usage.answered:  # where nothing is answered, a rejection says nothing of its prompt
+                for chat, reason in rejected:
                     await self._store(chat, "failed", reason, FAILED_FOR_S)
-                else:
-                    self._not_answered[chat.key] = reason
 
         try:
             self._portal.call(run)
@@ -225,8 +224,6 @@ class LanguageModelProvider:
                 await self._store_answer(chat, outcome)
             case RefusedError():
                 await self._store(chat, "refused", outcome.reason, REFUSED_FOR_S)
-            case RejectedError():
-                self._rejected[chat] = outcome.reason
             case ChatError():
                 self._not_answered[chat.key] = outcome.reason
 
