@@ -23,11 +23,10 @@ def ask_texts(
     from ur4rec.text.config import TextConfig
     from ur4rec.text.shards import ask_shard
 
-    ask_shard(
+    return ask_shard(
         Path(sequences.path),
         TextConfig.parse(config, "text_config"),
         shard,
         item_text=Path(item_text) if item_text else None,
         user_text=Path(user_text) if user_text else None,
     )
-    return shard

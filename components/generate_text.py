@@ -32,5 +32,6 @@ def generate_text(
         TextConfig.parse(config, "text_config"),
         item_text=Path(item_text) if item_text else None,
         user_text=Path(user_text) if user_text else None,
+        asked=asked,
     )
     log_metrics(metrics, {name: manifest.details[name]["total"] for name in ("items", "users", "snapshots")})

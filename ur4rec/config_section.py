@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 Section = TypeVar("Section", bound="ConfigSection")
 
@@ -41,11 +42,7 @@ class ConfigSection(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}, got {item['input']!r}"
-                for item in error.errors()
-            )
-            raise ConfigError(f"{source}: {problems}") from None
+            raise ConfigError(f"{source}: " + "; ".join(map(_explain, error.errors()))) from None
 
     @classmethod
     def _explain_unknown(cls, key: str) -> str:
@@ -63,3 +60,9 @@ class ConfigSection(BaseModel):
     def digest(self) -> str:
         """sha256 over the values, independent of the order of declaration."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def _explain(problem: ErrorDetails) -> str:
+    if not problem["loc"]:  # a rule of ours over several keys, which names them
+        return problem["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}, got {problem['input']!r}"

@@ -186,4 +186,7 @@ def test_generation_with_leaky_imported_texts_fails_and_names_them(sequences, tm
         "text", "generate", sequences, "-o", tmp_path / "out", "--user-text", tmp_path / "leaky.json", code=2
     )
     assert "generate_text: leak check: LEAK" in text
-    assert "LEAK" in error
+    assert "own texts" not in error
+    assert "the texts know what they should not" in error
+    _, error = run("text", "encode", sequences, tmp_path / "out", "-o", tmp_path / "embeddings", code=2)
+    assert error.endswith("these texts leak and are for looking at only; `ur4rec text check` tells more\n")

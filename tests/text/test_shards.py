@@ -1,5 +1,6 @@
 """Several tasks ask for a part each, and meet in one cache."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from llm.toy_texts import KEY, build_toy, generate, make_config, read_files
 
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
+from ur4rec.text.llm.budget import BudgetError
 from ur4rec.text.llm.provider import TextGenerationError
 from ur4rec.text.shards import ask_shard, plan_shards
 
@@ -33,7 +35,7 @@ def test_there_are_as_many_shards_as_the_texts_need(
 def test_the_template_needs_no_shards(sequences: Path) -> None:
     config = TextConfig(snapshot_base=3, texts_per_shard=1)
     assert plan_shards(sequences, config, 8) == ["1/1"]
-    assert ask_shard(sequences, config, "1/1") == {}
+    assert ask_shard(sequences, config, "1/1") == "{}"
 
 
 @pytest.mark.server
@@ -42,7 +44,7 @@ def test_shards_ask_for_every_text_once_and_the_rest_is_cached(sequences: Path, 
         whole = generate(server, sequences, tmp_path / "whole", tmp_path / "other").content_digest
     with serve(Behaviour(shares={Fault.THROTTLED: 0.1})) as server:
         config = make_config(server, tmp_path / "cache", texts_per_shard=15)
-        used = [ask_shard(sequences, config, shard) for shard in plan_shards(sequences, config, 8)]
+        used = [json.loads(ask_shard(sequences, config, shard)) for shard in plan_shards(sequences, config, 8)]
         assert [part["answered"] for part in used] == [14, 14, 13]
         counts = server.counts()
         assert (counts["answered_prompts"], counts["most_successes"]) == (NUM_TEXTS, 1)
@@ -50,6 +52,23 @@ def test_shards_ask_for_every_text_once_and_the_rest_is_cached(sequences: Path, 
         assert server.counts() == counts
     assert manifest.content_digest == whole
     assert read_files(tmp_path / "out") == read_files(tmp_path / "whole")
+
+
+@pytest.mark.server
+def test_what_shards_spend_is_taken_off_the_budget(sequences: Path, tmp_path: Path) -> None:
+    """Half of what the texts cost: each shard spends its part, and too little is left for the rest."""
+    with serve(Behaviour()) as server:
+        whole = json.loads(ask_shard(sequences, make_config(server, tmp_path / "other"), "1/1"))
+        fields = {"texts_per_shard": 15, "text_budget": whole["cost"] / 2}
+        config = make_config(server, tmp_path / "cache", **fields)
+        asked = [ask_shard(sequences, config, shard) for shard in plan_shards(sequences, config, 8)]
+        costs = [json.loads(used)["cost"] for used in asked]
+        assert all(0 < cost <= whole["cost"] / 2 / 3 for cost in costs)
+        left = fields["text_budget"] - sum(costs)
+        before = server.counts()["calls"]
+        with pytest.raises(BudgetError, match=f"the budget of {left:.4g} USD would be exceeded"):
+            generate_text(sequences, tmp_path / "out", config, asked=asked)
+        assert server.counts()["calls"] - before <= 1 + left / (whole["cost"] / whole["calls"])
 
 
 @pytest.mark.server
@@ -67,7 +86,7 @@ def test_a_shard_leaves_out_what_is_imported(sequences: Path, tmp_path: Path, wr
     items, users = write_json({"i0": "Zero."}), write_json({"a": "A reads it."})
     with serve(Behaviour()) as server:
         config = make_config(server, tmp_path / "cache")
-        assert ask_shard(sequences, config, "1/1", items, users)["answered"] == NUM_TEXTS - 1 - 4
+        assert json.loads(ask_shard(sequences, config, "1/1", items, users))["answered"] == NUM_TEXTS - 1 - 4
 
 
 @pytest.mark.server

@@ -90,13 +90,14 @@ def generate(
         "text_model": model,
         "text_cache": cache,
         "text_max_failed_share": max_failed_share,
+        "text_budget": budget,
     }
     overrides = [*(settings or ()), *(f"{key}={value}" for key, value in named.items() if value is not None)]
     section = read_config(config, overrides).narrow(TextConfig)
     if estimate:
         _show_estimate(sequences, section, item_text, user_text, prices)
         return
-    generate_text(sequences, output, section, item_text, user_text, prices, budget)
+    generate_text(sequences, output, section, item_text, user_text, prices)
     show(f"texts: {output}")
 
 

@@ -86,9 +86,13 @@ def write_artifact(
 
     Yields:
         A writer whose `folder` is a temporary sibling of `path`.
+
+    Raises:
+        ArtifactError: There is another folder or a file at `path`, or an input is incomplete or altered.
     """
     started = time.perf_counter()
     path = Path(path)
+    _check_replaceable(path)
     input_digests = {name: _input_digest(Path(source)) for name, source in (inputs or {}).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -171,12 +175,18 @@ def _digest_files(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
 
 
+def _check_replaceable(target: Path) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir() or (not (target / MANIFEST).is_file() and any(target.iterdir())):
+        raise ArtifactError(f"{target}: exists and is not an artifact folder; refusing to replace it")
+
+
 def _replace_folder(new: Path, target: Path) -> None:
     if not target.exists():
         new.rename(target)
         return
-    if not (target / MANIFEST).is_file() and any(target.iterdir()):
-        raise ArtifactError(f"{target}: exists and is not an artifact folder; refusing to replace it")
+    _check_replaceable(target)
     retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
     target.rename(retired / target.name)
     new.rename(target)

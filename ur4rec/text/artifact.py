@@ -26,6 +26,14 @@ SCHEMA = pa.schema([(USER_ID, pa.string()), (AS_OF, pa.int64()), (TEXT, pa.strin
 SEQUENCES_DIGEST = "sequences_digest"
 """Detail of the manifest: what the texts were written for."""
 
+LEAK_CHECK = "leak_check"
+"""Detail of the manifest: the verdict."""
+LEAK = "LEAK"
+
+
+class LeakError(ValueError):
+    """Texts that know what they should not; says what to do."""
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -51,6 +59,17 @@ def write_texts(folder: Path, texts: Texts, sequences: Sequences) -> None:
     _write_json(folder / USER_PREFERENCES, dict(zip(users, texts.snapshots, strict=True)))
     columns = [users, texts.points[:, 1], texts.snapshots, texts.sources]
     pq.write_table(pa.table(columns, schema=SCHEMA), folder / USER_SNAPSHOTS)
+
+
+def refuse_leaks(path: Path) -> None:
+    """Checks the verdict that was reached when the texts were written.
+
+    Raises:
+        LeakError: They leak.
+        ArtifactError: The folder is incomplete or altered.
+    """
+    if read_artifact(path).details.get(LEAK_CHECK) == LEAK:
+        raise LeakError(f"{path}: these texts leak and are for looking at only; `ur4rec text check` tells more")
 
 
 def load_texts(path: Path, sequences: Sequences) -> Texts:

@@ -39,6 +39,8 @@ class TextConfig(ConfigSection):
     text_max_failed_share: float = Field(0.02, ge=0, le=1)
     """Share of texts that may fall back to `template`; the task fails above it."""
 
+    text_budget: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Most that a run may spend, in the currency of the prices; what earlier runs paid for does not count."""
     texts_per_shard: int = Field(20_000, ge=1)
     """Texts that one task of the pipeline asks for; more are asked for by several at once."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.storage.artifacts import Manifest, read_artifact, write_artifact
-from ur4rec.text.artifact import Texts, load_texts
+from ur4rec.text.artifact import Texts, load_texts, refuse_leaks
 from ur4rec.text.config import EncodeConfig
 from ur4rec.text.embeddings import write_embeddings
 from ur4rec.text.encoder import Encoder, load_encoder
@@ -36,8 +36,10 @@ def encode_text(sequences: Path, texts: Path, output: Path, config: EncodeConfig
 
     Raises:
         EncoderError: The model or the device is not available.
+        LeakError: The texts did not pass the leak check.
         ArtifactError: An input is incomplete, altered, or the two do not belong together.
     """
+    refuse_leaks(Path(texts))
     written = load_texts(Path(texts), load_sequences(Path(sequences)))
     inputs = {"sequences": Path(sequences), "texts": Path(texts)}
     with write_artifact(output, PRODUCER, config, inputs) as writer:

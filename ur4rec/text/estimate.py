@@ -51,7 +51,7 @@ def estimate_texts(
     """
     table, questions = load_prices(prices), Questions(config)
     plan = plan_texts(Path(sequences), config, item_text, user_text)
-    with open_cache(cache_location(config)) as cache:
+    with open_cache(cache_location(config), create=False) as cache:
         tokens = _count_tokens(chain(plan.item_requests(), plan.user_requests()), questions, cache)
     tokens_in, tokens_out = (sum(counts) for counts in zip(*tokens.values(), strict=True)) if tokens else (0, 0)
     return Estimate(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ur4rec.storage.artifacts import Manifest, read_artifact, write_artifact
-from ur4rec.text.artifact import IMPORTED, SEQUENCES_DIGEST, write_texts
+from ur4rec.text.artifact import IMPORTED, LEAK_CHECK, SEQUENCES_DIGEST, write_texts
 from ur4rec.text.config import TextConfig
-from ur4rec.text.leak_check import check_leaks, judge_texts
+from ur4rec.text.leak_check import check_leaks, describe_leaks, judge_texts
 from ur4rec.text.plan import plan_texts
 from ur4rec.text.progress import show_progress
 from ur4rec.text.providers import TemplateProvider, TextProvider
@@ -25,7 +26,7 @@ def generate_text(
     item_text: Path | None = None,
     user_text: Path | None = None,
     prices: Path | None = None,
-    budget: float | None = None,
+    asked: Sequence[str] = (),
 ) -> Manifest:
     """Writes the texts of every item and user, and checks that those of users know nothing of what comes after.
 
@@ -39,7 +40,7 @@ def generate_text(
         item_text: JSON file of item texts that exist already.
         user_text: JSON file of user texts that exist already, or a parquet of them with `as_of`.
         prices: Table of prices of language models, instead of the shipped one.
-        budget: Most that a language model may cost, in the currency of the prices.
+        asked: What the tasks that asked beforehand say of it; what they spent is taken off the budget.
 
     Raises:
         TextImportError: A file of texts cannot be used.
@@ -47,35 +48,49 @@ def generate_text(
         TextGenerationError: A language model cannot be used, or too many texts failed.
         BudgetError: The budget is spent; what is answered is kept.
         CacheError: The cache of answers cannot be read or written.
-        LeakError: The texts of users name what the users did later; the folder is written all the same.
+        LeakError: The texts of users name what the users did later; the folder is written all the
+            same, for a look at it, but cannot be encoded.
     """
     files = {name: Path(path) for name, path in (("item_text", item_text), ("user_text", user_text)) if path}
     work = plan_texts(Path(sequences), config, files.get("item_text"), files.get("user_text"))
     with (
         write_artifact(output, PRODUCER, config, {"sequences": Path(sequences), **files}) as writer,
-        open_provider(config, prices, budget) as provider,
+        open_provider(config, prices, find_budget_left(config, asked)) as provider,
     ):
         with show_progress(PRODUCER, work.num_texts) as advance:
             texts, counts = work.write(provider, advance)
         write_texts(writer.folder, texts, work.data)
         writer.details |= {SEQUENCES_DIGEST: work.data.digest, "provider": f"{provider.name} {provider.version}"}
         writer.details |= counts
+        judged = judge_texts(work.data, texts, str(output))
+        writer.details[LEAK_CHECK] = judged.verdict
         if finished := provider.finish():
             writer.details["language_model"] = finished
     manifest = read_artifact(output)
     _report(manifest.details, config)
-    passed = judge_texts(work.data, texts, str(output)).passed
-    print(f"{PRODUCER}: leak check: {'no leak found' if passed else 'LEAK'}")
-    if not passed:
-        check_leaks(Path(sequences), output).raise_for_leaks()  # with all that can be said
+    print(f"{PRODUCER}: leak check: {judged.verdict}")
+    if not judged.passed:
+        print(describe_leaks(check_leaks(Path(sequences), output)))
+    judged.raise_for_leaks()
     return manifest
 
 
+def find_budget_left(config: TextConfig, asked: Sequence[str]) -> float | None:
+    """What of the budget is left after the tasks that asked beforehand; none: no limit."""
+    if config.text_budget is None:
+        return None
+    return max(0.0, config.text_budget - sum(json.loads(used).get("cost") or 0.0 for used in asked))
+
+
 @contextmanager
-def open_provider(
-    config: TextConfig, prices: Path | None = None, budget: float | None = None
-) -> Iterator[TextProvider]:
-    """The provider that a configuration names."""
+def open_provider(config: TextConfig, prices: Path | None, budget: float | None) -> Iterator[TextProvider]:
+    """The provider that a configuration names.
+
+    Args:
+        config: Provider, model, prompts, cache.
+        prices: Table of prices of language models; none: the shipped one.
+        budget: Most that may be spent, in the currency of the prices; none: no limit.
+    """
     if config.text_provider == "template":
         yield TemplateProvider()
         return
@@ -107,6 +122,8 @@ def _report(details: dict[str, Any], config: TextConfig) -> None:
 
 def _describe_usage(used: dict[str, Any]) -> str:
     cost = "" if used["cost"] is None else f", {used['cost']:.4f} {used['currency']}"
+    if used["cached"] and cost:
+        cost += f" ({used['cost_of_texts']:.4f} for all of these texts, at present prices)"
     fallen = f"; fallen back: {_list_counts(used['fallen_back'])}" if used["fallen_back"] else ""
     return (
         f"{used['model']}: {used['cached']:,} of {used['texts']:,} texts from the cache, {used['calls']:,} calls, "

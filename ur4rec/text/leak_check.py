@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from ur4rec.columns import AS_OF
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.storage.artifacts import write_text_atomic
-from ur4rec.text.artifact import IMPORTED, Texts, load_texts
+from ur4rec.text.artifact import IMPORTED, LEAK, LeakError, Texts, load_texts
 from ur4rec.text.imports import import_users
 from ur4rec.text.naming_effect import MIN_USERS, THRESHOLD, NamingEffect, measure_naming
 from ur4rec.text.requests import build_item_requests
@@ -21,10 +21,6 @@ from ur4rec.text.title_mentions import TitleIndex
 
 MAX_LISTED = 5
 """Violations that are described one by one."""
-
-
-class LeakError(ValueError):
-    """Texts that know what they should not; names the statistic and what to do."""
 
 
 class Provenance(BaseModel):
@@ -59,14 +55,28 @@ class LeakReport(BaseModel):
         is_exact = self.provenance is None or not self.provenance.num_violations
         return is_exact and not (self.imported and self.imported.is_leak)
 
+    @property
+    def verdict(self) -> str:
+        """The outcome in words; nothing is claimed of what could not be judged."""
+        if not self.passed:
+            return LEAK
+        if self.imported and not self.imported.is_conclusive:
+            return f"cannot be judged: fewer than {MIN_USERS} users with a text and a held-out item to look for"
+        if not (self.provenance or self.imported):
+            return "cannot be judged: no user has a held-out item with a title that can be recognised"
+        return "no leak found"
+
     def raise_for_leaks(self) -> None:
         """Raises unless the check passed.
 
         Raises:
-            LeakError: Names the file or folder, the statistic and the threshold.
+            LeakError: Names the file or folder and what to do; `describe_leaks` has the statistic.
         """
         if not self.passed:
-            raise LeakError(describe_leaks(self))
+            raise LeakError(
+                f"{self.source}: the texts know what they should not; write them from the training prefix alone, or "
+                f"import them with the {AS_OF} they were made at"
+            )
 
 
 def check_leaks(sequences: Path, texts: Path | None = None, user_text: Path | None = None) -> LeakReport:
@@ -95,22 +105,19 @@ def check_leaks(sequences: Path, texts: Path | None = None, user_text: Path | No
 
 def describe_leaks(report: LeakReport) -> str:
     """The report in a few lines, the verdict first."""
-    lines = [f"{report.source}: {'no leak found' if report.passed else 'LEAK'}"]
+    lines = [f"{report.source}: {report.verdict}"]
     if report.provenance:
         lines += _describe_provenance(report.provenance)
     for what, effect in (("own texts", report.own), ("imported texts", report.imported)):
         if effect:
             lines += _describe_effect(what, effect, report.threshold)
-    if not (report.provenance or report.imported):
-        lines.append("no text could be checked: no user has a held-out item with a title that can be recognised")
-    if not report.passed:
-        lines.append("write the texts from the training prefix alone, or import them with the as_of they were made at")
     return "\n".join(lines)
 
 
 def write_report(report: LeakReport, path: Path) -> None:
     """Writes verdict and report as JSON; the file appears complete or not at all."""
-    content = {"passed": report.passed} | report.model_dump(mode="json")
+    content = {"passed": report.passed, "verdict": report.verdict} | report.model_dump(mode="json")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(Path(path), json.dumps(content, indent=2) + "\n")
 
 
@@ -196,6 +203,4 @@ def _describe_effect(what: str, effect: NamingEffect, threshold: float) -> list[
         f"  difference {effect.difference:+.4f}, 95 % interval [{low:+.4f}, {high:+.4f}]; "
         f"a leak where all of it is above {threshold}",
     ]
-    if not effect.is_conclusive:
-        lines.append(f"  fewer than {MIN_USERS} users: too few to judge")
     return lines

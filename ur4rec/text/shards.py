@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from itertools import chain, islice
 from pathlib import Path
 
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import open_provider
+from ur4rec.text.llm.budget import BudgetError
 from ur4rec.text.plan import plan_texts
 from ur4rec.text.progress import show_progress
 
@@ -28,8 +30,11 @@ def plan_shards(sequences: Path, config: TextConfig, max_shards: int) -> list[st
 
 def ask_shard(
     sequences: Path, config: TextConfig, shard: str, item_text: Path | None = None, user_text: Path | None = None
-) -> dict[str, object]:
+) -> str:
     """Asks for the texts of one shard and leaves the answers in the cache, where `generate_text` finds them.
+
+    A shard has an equal part of the budget. Where that is spent, what is left over by other shards may still do:
+    `generate_text` goes on with it, and fails if it does not.
 
     Args:
         sequences: Folder written by `preprocess_sequences`.
@@ -39,22 +44,26 @@ def ask_shard(
         user_text: As in `generate_text`.
 
     Returns:
-        Calls, tokens, cost and failures.
+        Calls, tokens, cost and failures, as JSON; empty for the template.
 
     Raises:
         TextGenerationError: The language model cannot be used, or too many texts failed.
         CacheError: The cache of answers cannot be read or written.
     """
     if config.text_provider == "template":
-        return {}  # costs nothing, so there is nothing to keep
+        return "{}"  # costs nothing, so there is nothing to keep
     number, count = map(int, shard.split("/"))
     plan = plan_texts(Path(sequences), config, item_text, user_text)
     own = slice(number - 1, None, count)
     total = sum(len(range(num)[own]) for num in (plan.num_texts - len(plan.points), len(plan.points)))
     task = f"ask_texts {shard}"
-    with open_provider(config) as provider, show_progress(task, total) as advance:
+    budget = None if config.text_budget is None else config.text_budget / count
+    with open_provider(config, None, budget) as provider, show_progress(task, total) as advance:
         items = islice(plan.item_requests(), own.start, None, count)
         users = islice(plan.user_requests(), own.start, None, count)
-        for _ in chain(provider.describe_items(items, advance), provider.describe_users(users, advance)):
-            pass
-        return provider.finish()
+        try:
+            for _ in chain(provider.describe_items(items, advance), provider.describe_users(users, advance)):
+                pass
+        except BudgetError as error:
+            print(f"{task}: {error}")
+        return json.dumps(provider.finish())

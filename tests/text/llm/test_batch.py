@@ -106,7 +106,7 @@ def test_a_request_that_waits_leaves_its_slot_to_another() -> None:
     assert run.usage.retries == {"throttled": 1}
 
 
-def test_all_pause_while_most_calls_are_throttled() -> None:
+def test_all_pause_while_most_calls_are_throttled(capsys: pytest.CaptureFixture[str]) -> None:
     async def rule(content: str, call: int) -> str:
         await asyncio.sleep(0.1)
         if now() < 100.0:
@@ -118,6 +118,9 @@ def test_all_pause_while_most_calls_are_throttled() -> None:
     assert run.usage.failures == {}
     assert run.usage.answered == 50
     assert sum(at < 100.0 for _, at in run.client.calls) <= 8 * 8  # a burst after each of seven pauses
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("all calls pause for 1 s, 0 answered: throttled")
+    assert 2 <= len(told) <= 4  # at most every 30 of 127 s
 
 
 def test_retry_after_holds_everyone_back_where_nothing_else_goes_through() -> None:

@@ -1,5 +1,7 @@
 """A budget holds even if every call in flight turns out as dear as it can."""
 
+import asyncio
+
 import pytest
 
 from ur4rec.text.llm.budget import Budget, BudgetError
@@ -15,30 +17,37 @@ def make_chat(number: int, content: str = DENSE) -> ChatRequest:
     return ChatRequest("openai", "qwen-flash", "v1", (("user", f"{content}{number:04}"),), 0.0, 50, 0, True)
 
 
-def test_calls_in_flight_that_all_cost_the_most_stay_within_the_budget() -> None:
+async def ask(budget: Budget, usage: Usage, numbers: range, share: float) -> None:
+    """One call after another, each at a share of what it may cost at most."""
+    for number in numbers:
+        chat = make_chat(number)
+        async with budget.hold(chat):
+            await asyncio.sleep(0)
+            usage.answered += 1
+            usage.tokens_in += int(share * most_prompt_tokens(chat.messages))
+            usage.tokens_out += int(share * chat.max_tokens)
+
+
+def spend(limit: float, workers: int, share: float) -> Budget:
+    """What is left of a budget that eight workers use up."""
     usage = Usage()
-    budget = Budget(0.002, load_prices(), "qwen-flash", usage)
-    in_flight: list[ChatRequest] = []
-    with pytest.raises(BudgetError, match=r"0\.00\d+ spent on \d+ answers"):
-        ask_without_end(budget, usage, in_flight)
-    for chat in in_flight:
-        finish(budget, usage, chat)
-    assert 0.9 * budget.limit < budget.spent <= budget.limit
+    budget = Budget(limit, load_prices(), "qwen-flash", usage)
+
+    async def run() -> list[BaseException | None]:
+        asked = [ask(budget, usage, range(1000 * worker, 1000 * worker + 999), share) for worker in range(workers)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    outcomes = asyncio.run(run())
+    assert [type(outcome) for outcome in outcomes] == [BudgetError] * workers
+    assert f"{budget.spent:.4f} spent on {usage.answered:,} answers" in str(outcomes[0])
+    return budget
 
 
-def ask_without_end(budget: Budget, usage: Usage, in_flight: list[ChatRequest]) -> None:
-    for number in range(1000):
-        budget.reserve(make_chat(number))
-        in_flight.append(make_chat(number))
-        if len(in_flight) == 8:
-            finish(budget, usage, in_flight.pop(0))
-
-
-def finish(budget: Budget, usage: Usage, chat: ChatRequest) -> None:
-    usage.answered += 1
-    usage.tokens_in += len(chat.messages[0][1]) + 4
-    usage.tokens_out += chat.max_tokens
-    budget.release(chat)
+@pytest.mark.parametrize("share", [1.0, 0.2])
+def test_a_budget_is_used_up_and_never_exceeded(share: float) -> None:
+    budget = spend(0.002, 8, share)
+    dearest = spend(0.002, 1, 1.0).prices.price("qwen-flash", most_prompt_tokens(make_chat(0).messages), 50)
+    assert budget.limit - dearest < budget.spent <= budget.limit
 
 
 @pytest.mark.parametrize("content", [DENSE, "Crème brûlée 東京物語 🎬", "The quiet drama of a small town", ""])

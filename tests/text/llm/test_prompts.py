@@ -181,7 +181,7 @@ def test_own_prompt_from_a_file(tmp_path: Path) -> None:
     [
         ("version: 3\n", "", "version: Field required"),
         ("version: 3", "version: three", "version: Input should be a valid integer"),
-        ("version: 3", "version: 3\nmodel: x", "model: Extra inputs are not permitted"),
+        ("version: 3", "version: 3\nmodel: x", "model: unknown key; expected name, version"),
         ("language: de", "language: tlh", "language: 'tlh' is not one of en, de,"),
         ("JSON-Objekt", "Gedicht", "system: must ask for JSON"),
         ("typical_tokens: 50", "typical_tokens: 500", "typical_tokens: 500 is above max_tokens, 100"),

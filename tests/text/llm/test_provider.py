@@ -26,7 +26,7 @@ from llm.toy_texts import (
     read_sources,
 )
 
-from ur4rec.storage.artifacts import read_artifact
+from ur4rec.storage.artifacts import ArtifactError, read_artifact
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
 from ur4rec.text.llm import provider as provider_module
@@ -253,16 +253,17 @@ def test_more_failures_than_may_fail_the_task_by_reason(sequences: Path, tmp_pat
 def test_a_budget_stops_before_it_is_exceeded_and_keeps_the_answers(sequences: Path, tmp_path: Path) -> None:
     with serve(Behaviour()) as server:
         whole = generate(server, sequences, tmp_path / "whole", tmp_path / "other").details["language_model"]
-        config = make_config(server, tmp_path / "cache", text_concurrency=1)
         budget = whole["cost"] / 2
         with pytest.raises(BudgetError, match=r"the budget of .* USD would be exceeded: .* answers, which are kept"):
-            generate_text(sequences, tmp_path / "out", config, budget=budget)
+            generate(server, sequences, tmp_path / "out", tmp_path / "cache", text_budget=budget)
         kept = list_cached(tmp_path / "cache")
         tokens = sum(answer.tokens_in for answer in kept), sum(answer.tokens_out for answer in kept)
         assert 0 < load_prices().price("qwen-flash", *tokens) <= budget
         assert not (tmp_path / "out").exists()
-        rest = generate_text(sequences, tmp_path / "out", config, budget=2 * whole["cost"]).details["language_model"]
+        enough = {"text_budget": 2 * whole["cost"]}
+        rest = generate(server, sequences, tmp_path / "out", tmp_path / "cache", **enough).details["language_model"]
     assert rest["calls"] == NUM_TEXTS - len(kept)
+    assert rest["cost"] < rest["cost_of_texts"] == whole["cost_of_texts"] == whole["cost"]
     assert read_files(tmp_path / "out") == read_files(tmp_path / "whole")  # in one go or interrupted
 
 
@@ -274,9 +275,38 @@ def test_a_budget_that_allows_nothing_makes_no_call(
     sequences: Path, tmp_path: Path, model: str, budget: float, message: str
 ) -> None:
     with serve(Behaviour()) as server:
-        config = make_config(server, tmp_path / "cache", text_model=model)
+        fields = {"text_model": model, "text_budget": budget}
         with pytest.raises(BudgetError, match=message):
-            generate_text(sequences, tmp_path / "out", config, budget=budget)
+            generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields)
+        assert server.counts()["calls"] == 0
+
+
+def test_a_prompt_whose_answers_are_of_no_use_is_not_asked_to_the_end(
+    sequences: Path, tmp_path: Path, tight_prompt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = yaml.safe_load(Path(tight_prompt).read_text())
+    content["answer"]["max_characters"] = 20
+    Path(tight_prompt).write_text(yaml.safe_dump(content))
+    monkeypatch.setattr(provider_module, "FIRST", 20)
+    fields = {"text_item_prompt": tight_prompt}
+    with serve(Behaviour()) as server:
+        for calls in (40, 40):  # 20 prompts and their repairs; the second time they are known
+            with pytest.raises(
+                TextGenerationError, match=r"20 of 20 answers to item_description.* 20 invalid_too_long"
+            ):
+                generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields)
+            assert server.counts()["calls"] == calls
+        fields["text_max_failed_share"] = 1.0
+        used = generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields).details["language_model"]
+    assert used["fallen_back"] == {"invalid_too_long": 30}
+
+
+def test_a_folder_of_something_else_is_refused_before_anything_is_paid(sequences: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/chapter1.tex").write_text("On the")
+    with serve(Behaviour()) as server:
+        with pytest.raises(ArtifactError, match="thesis: exists and is not an artifact folder"):
+            generate(server, sequences, tmp_path / "thesis", tmp_path / "cache")
         assert server.counts()["calls"] == 0
 
 
@@ -322,7 +352,8 @@ def test_everything_that_decides_an_answer_keys_the_cache(sequences: Path, tmp_p
 def test_requests_are_read_no_further_ahead_than_a_part(
     sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provider_module, "AT_ONCE", 8)
+    for name in ("FIRST", "AT_ONCE"):
+        monkeypatch.setattr(provider_module, name, 8)
     taken = 0
 
     def count() -> Iterator[ItemRequest]:
@@ -342,7 +373,8 @@ def test_requests_are_read_no_further_ahead_than_a_part(
 def test_parts_make_no_difference(sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(Behaviour()) as server:
         generate(server, sequences, tmp_path / "out", tmp_path / "cache")
-        monkeypatch.setattr(provider_module, "AT_ONCE", 7)
+        for name, size in (("FIRST", 3), ("AT_ONCE", 7)):
+            monkeypatch.setattr(provider_module, name, size)
         generate(server, sequences, tmp_path / "parts", tmp_path / "other")
         assert server.counts()["most_successes"] == 2
     assert read_files(tmp_path / "parts") == read_files(tmp_path / "out")

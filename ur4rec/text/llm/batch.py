@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Generic, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
 from ur4rec.text.llm.breaker import CircuitBreaker
+from ur4rec.text.llm.budget import Budget
 from ur4rec.text.llm.chat import (
     ChatAnswer,
     ChatClient,
@@ -31,6 +32,7 @@ T = TypeVar("T")
 ALIVE_PER_SLOT = 3
 """Requests taken from the iterator and not yet settled, per call in flight: two may be waiting for a retry."""
 THROTTLED_PER_ATTEMPT = 10
+TOLD_EVERY_S = 30.0
 BACK_OFF = wait_random_exponential(multiplier=0.25, max=30)
 
 
@@ -41,6 +43,7 @@ async def run_batch(
     handle: Callable[[T, ChatAnswer | ChatError], Awaitable[None]],
     limits: BatchLimits,
     usage: Usage,
+    budget: Budget | None = None,
 ) -> None:
     """Asks for every request once, and hands each outcome over as it comes.
 
@@ -58,13 +61,15 @@ async def run_batch(
         handle: Stores the outcome of a request: its answer, or how it failed for good.
         limits: How fast to go and how long to try.
         usage: Counts are added here.
+        budget: Holds a call back until it can be afforded.
 
     Raises:
         FatalError: Wrong key, unknown model or no balance; at most `limits.concurrency` calls were made in vain.
+        BudgetError: The next call cannot be afforded.
         CircuitOpenError: Nothing succeeded for `limits.breaker_failures` failures in a row.
         Exception: Whatever `requests`, `ask` or `handle` raised.
     """
-    await _Batch(client, requests, ask, handle, limits, usage).run()
+    await _Batch(client, requests, ask, handle, limits, usage, budget).run()
 
 
 class _Batch(Generic[T]):
@@ -76,9 +81,10 @@ class _Batch(Generic[T]):
         handle: Callable[[T, ChatAnswer | ChatError], Awaitable[None]],
         limits: BatchLimits,
         usage: Usage,
+        budget: Budget | None,
     ) -> None:
         self._client, self._requests, self._ask, self._handle = client, requests, ask, handle
-        self._limits, self._usage = limits, usage
+        self._limits, self._usage, self._budget = limits, usage, budget
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._rates = RateLimiter(limits.requests_per_minute, limits.tokens_per_minute)
         self._gate = ThrottleGate(limits.concurrency)
@@ -86,6 +92,7 @@ class _Batch(Generic[T]):
         self._workers: set[asyncio.Task[None]] = set()
         self._undisturbed: set[asyncio.Task[None]] = set()
         self._stopped_by: Exception | None = None
+        self._told_next_s = 0.0
 
     async def run(self) -> None:
         started = time.perf_counter()
@@ -138,9 +145,10 @@ class _Batch(Generic[T]):
         async with self._slots:
             await self._rates.acquire(chat)
             await self._gate.enter()
-            with self._not_to_be_cancelled():
-                answer = await self._call(chat)
-                await self._handle(request, answer)
+            async with self._budget.hold(chat) if self._budget else nullcontext():
+                with self._not_to_be_cancelled():
+                    answer = await self._call(chat)
+                    await self._handle(request, answer)
 
     async def _fail(self, request: T, error: ChatError) -> None:
         self._usage.failures[error.reason] += 1
@@ -186,7 +194,18 @@ class _Batch(Generic[T]):
         counts = True
         if isinstance(error, TransientError) and error.is_throttled:
             counts = self._gate.note_throttled(began_s, error.retry_after_s)
+            self._tell_pause(error)
         self._breaker.note_failure(error, counts)
+
+    def _tell_pause(self, error: TransientError) -> None:
+        """Says that all calls wait, at most once in `TOLD_EVERY_S`: silence would look like a hang."""
+        now = asyncio.get_running_loop().time()
+        if self._gate.pause_s and now >= self._told_next_s:
+            self._told_next_s = now + TOLD_EVERY_S
+            print(
+                f"all calls pause for {self._gate.pause_s:.0f} s, {self._usage.answered:,} answered: {error}",
+                flush=True,
+            )
 
     def _note_retry(self, error: BaseException | None) -> None:
         assert isinstance(error, TransientError)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from ur4rec.text.llm.chat import ChatRequest
 from ur4rec.text.llm.costs import PriceTable, most_prompt_tokens
 from ur4rec.text.llm.usage import Usage
@@ -26,32 +30,42 @@ class Budget:
 
     def __init__(self, limit: float, prices: PriceTable, model: str, usage: Usage) -> None:
         self.limit, self.prices, self.model, self.usage = limit, prices, model, usage
-        self._reserved: dict[str, float] = {}
+        self._num_held, self._held = 0, 0.0
+        self._released = asyncio.Event()
         if prices.price(model, 0, 0) is None:
-            raise BudgetError(f"no price is known for {model!r}, so no budget can be kept; pass a table of prices")
+            raise BudgetError(
+                f"no price is known for {model!r}, so no budget can be kept; name it in a table of prices (--prices)"
+            )
 
     @property
     def spent(self) -> float:
         """Price of the answers so far."""
         return self._price(self.usage.tokens_in, self.usage.tokens_out)
 
-    def reserve(self, chat: ChatRequest) -> None:
-        """Sets aside what a call may cost at most.
+    @asynccontextmanager
+    async def hold(self, chat: ChatRequest) -> AsyncIterator[None]:
+        """Sets aside what a call may cost at most, for as long as it takes.
+
+        Where it does not fit it waits for calls in flight, which as a rule cost less than the most.
 
         Raises:
-            BudgetError: It does not fit any more.
+            BudgetError: It does not fit and nothing is in flight.
         """
         dearest = self._price(most_prompt_tokens(chat.messages), chat.max_tokens)
-        if self.spent + sum(self._reserved.values()) + dearest > self.limit:
-            raise BudgetError(
-                f"the budget of {self.limit:g} {self.prices.currency} would be exceeded: "
-                f"{self.spent:.4f} spent on {self.usage.answered:,} answers, which are kept; raise it and run again"
-            )
-        self._reserved[chat.key] = dearest
-
-    def release(self, chat: ChatRequest) -> None:
-        """The call has ended; what it cost is in the usage."""
-        self._reserved.pop(chat.key, None)
+        while self.spent + self._held + dearest > self.limit:
+            if not self._num_held:
+                raise BudgetError(
+                    f"the budget of {self.limit:.4g} {self.prices.currency} would be exceeded: {self.spent:.4f} spent "
+                    f"on {self.usage.answered:,} answers, which are kept; raise it and run again"
+                )
+            self._released.clear()
+            await self._released.wait()
+        self._num_held, self._held = self._num_held + 1, self._held + dearest
+        try:
+            yield
+        finally:
+            self._num_held, self._held = self._num_held - 1, self._held - dearest
+            self._released.set()
 
     def _price(self, tokens_in: int, tokens_out: int) -> float:
         price = self.prices.price(self.model, tokens_in, tokens_out)

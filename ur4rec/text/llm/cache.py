@@ -24,11 +24,12 @@ __all__ = ["AnswerCache", "CacheError", "CachedAnswer", "open_cache"]
 CLOUD_SCHEME = "gs://"
 
 
-def open_cache(location: str) -> AnswerCache:
-    """Opens a cache, making its folder if need be; close it or use it as a context manager.
+def open_cache(location: str, create: bool = True) -> AnswerCache:
+    """Opens a cache; close it or use it as a context manager.
 
     Args:
         location: A folder, or `gs://bucket/prefix`.
+        create: Whether a folder that is not there is made; without it nothing can be stored in one.
 
     Raises:
         CacheError: The location cannot be read or written; says what to do.
@@ -36,7 +37,7 @@ def open_cache(location: str) -> AnswerCache:
     if not location.startswith(CLOUD_SCHEME):
         if "://" in location:
             raise CacheError(f"{location!r}: expected a folder or gs://bucket/prefix")
-        return AnswerCache(location, LocalSegments(Path(location).expanduser()))
+        return AnswerCache(location, LocalSegments(Path(location).expanduser(), create))
     from ur4rec.text.llm.cloud_segments import CloudSegments  # its client takes a second to import
 
     return AnswerCache(location, CloudSegments(location))

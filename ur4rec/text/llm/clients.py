@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from ur4rec.text.llm.chat import ChatClient, FatalError, Reason
@@ -19,10 +20,12 @@ def create_client(
         timeout_s: Longest duration of a call.
 
     Raises:
-        FatalError: Key or base URL is missing.
+        FatalError: Key or base URL is missing or malformed.
     """
     if base_url is not None and not base_url.startswith(("http://", "https://")):
         raise FatalError("the base URL starts with neither http:// nor https://; correct it", Reason.NOT_FOUND)
+    if not re.fullmatch(r"[!-~]*", api_key):
+        raise FatalError("the API key holds characters that no key has; copy it again", Reason.API_KEY)
     match provider:
         case "dashscope":
             from ur4rec.text.llm.dashscope_client import DashScopeClient  # the SDK takes a second to import

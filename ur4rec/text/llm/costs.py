@@ -76,7 +76,10 @@ def load_prices(path: Path | None = None) -> PriceTable:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "content"
-        raise PriceError(f"{place}: {key}: {first['msg']}; see the shipped prices.yaml for the form") from None
+        raise PriceError(
+            f"{place}: {key}: {first['msg']}; expected as_of: <date>, currency: <name>, per_million_tokens: "
+            "{<model>: {input: <price>, output: <price>}}"
+        ) from None
 
 
 def estimate_tokens(text: str) -> int:

@@ -182,6 +182,9 @@ def _describe_error(error: ValidationError) -> str:
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     key = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        known = AnswerLimits if len(first["loc"]) > 1 else PromptFile
+        message = f"unknown key; expected {', '.join(known.model_fields)}"
     return f"{key}: {message}" if key else message
 
 

@@ -7,20 +7,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from platformdirs import user_cache_path
 
 from ur4rec.text.config import TextConfig
-from ur4rec.text.llm.answer_book import DAY_S, FAILED_FOR_S, REFUSED_FOR_S, Failed, Question, look_up
+from ur4rec.text.llm.answer_book import DAY_S, FAILED_FOR_S, REFUSED_FOR_S, Failed, Found, Question, look_up
 from ur4rec.text.llm.answers import AnswerError, parse_answer
 from ur4rec.text.llm.batch import run_batch
 from ur4rec.text.llm.budget import Budget
 from ur4rec.text.llm.cache import AnswerCache, CachedAnswer, open_cache
 from ur4rec.text.llm.cached_answers import Status
-from ur4rec.text.llm.chat import ChatAnswer, ChatClient, ChatError, ChatRequest, RefusedError, RejectedError
+from ur4rec.text.llm.chat import ChatAnswer, ChatClient, ChatError, ChatRequest, Reason, RefusedError, RejectedError
 from ur4rec.text.llm.clients import create_client
 from ur4rec.text.llm.costs import PriceTable, load_prices
 from ur4rec.text.llm.limits import BatchLimits
@@ -35,6 +35,12 @@ API_KEYS = {"dashscope": "DASHSCOPE_API_KEY", "openai": "OPENAI_API_KEY"}
 """Provider → variable of the environment that holds its key."""
 AT_ONCE = 4096
 """Requests that are looked up, asked and written together; bounds the memory, whatever their number."""
+FIRST = 64
+"""The same for the first of them: a prompt whose answers are of no use is noticed before it is paid for again."""
+USELESS_SHARE = 0.5
+"""Share of invalid answers, repairs included, above which the run stops."""
+FEWEST_JUDGED = 20
+"""Texts that are enough to judge a prompt by."""
 ROUNDS = 2
 """A prompt, and one repair of its answer."""
 BREAKER_FAILURES = 50
@@ -117,6 +123,8 @@ class LanguageModelProvider:
         """Key of a prompt that failed in this run, to be asked again in the next → reason."""
         self._fallen_back: Counter[str] = Counter()
         self._num_texts = self._num_cached = 0
+        self._texts_tokens_in = self._texts_tokens_out = 0
+        """Of the answers behind all texts, whenever they were paid for."""
 
     @property
     def name(self) -> str:
@@ -144,7 +152,6 @@ class LanguageModelProvider:
         """
         self._check_failures()
         usage = self._usage
-        cost = self._prices.price(self._config.text_model, usage.tokens_in, usage.tokens_out)
         return {
             "model": self._config.text_model,
             "prompts": self._questions.versions,
@@ -152,7 +159,8 @@ class LanguageModelProvider:
             "cached": self._num_cached,
             "fallen_back": {str(reason): count for reason, count in sorted(self._fallen_back.items())},
             **usage.summary(),
-            "cost": None if cost is None else round(cost, 6),
+            "cost": self._price(usage.tokens_in, usage.tokens_out),
+            "cost_of_texts": self._price(self._texts_tokens_in, self._texts_tokens_out),
             "currency": self._prices.currency,
             "prices_as_of": self._prices.as_of.isoformat(),
         }
@@ -160,16 +168,35 @@ class LanguageModelProvider:
     def _write(
         self, requests: Iterable[Request], fallback: Callable[[Request], Text], advance: Advance
     ) -> Iterator[Text]:
-        waiting = iter(requests)
-        while part := list(islice(waiting, AT_ONCE)):
-            for request, found in zip(part, self._find(part, advance), strict=True):
-                if isinstance(found, str):
-                    yield Text(found, self.name)
+        waiting, sizes = iter(requests), chain([FIRST], repeat(AT_ONCE))
+        while part := list(islice(waiting, next(sizes))):
+            outcomes = self._find(part, advance)
+            self._check_prompt(type(part[0]), outcomes)
+            for request, found in zip(part, outcomes, strict=True):
+                self._texts_tokens_in += found.tokens.tokens_in
+                self._texts_tokens_out += found.tokens.tokens_out
+                if isinstance(found, Found):
+                    yield Text(found.text, self.name)
                 else:
                     self._fallen_back[found.reason] += 1
                     yield fallback(request)
 
-    def _find(self, requests: Collection[ItemRequest | UserRequest], advance: Advance) -> list[str | Failed]:
+    def _check_prompt(self, kind: type[ItemRequest] | type[UserRequest], outcomes: Collection[Found | Failed]) -> None:
+        """Stops where most answers are of no use, whatever else may fail."""
+        reasons = Counter(found.reason for found in outcomes if isinstance(found, Failed) and found.is_invalid)
+        allowed = max(USELESS_SHARE, self._config.text_max_failed_share)
+        if len(outcomes) >= FEWEST_JUDGED and reasons.total() > allowed * len(outcomes):
+            raise TextGenerationError(
+                f"{self.name} {self._config.text_model}: {reasons.total():,} of {len(outcomes):,} answers to "
+                f"{self._questions.prompts[kind].version} are of no use, even after a repair: {_list(reasons)}; "
+                "correct the prompt or choose another model before more is paid for"
+            )
+
+    def _price(self, tokens_in: int, tokens_out: int) -> float | None:
+        price = self._prices.price(self._config.text_model, tokens_in, tokens_out)
+        return None if price is None else round(price, 6)
+
+    def _find(self, requests: Collection[ItemRequest | UserRequest], advance: Advance) -> list[Found | Failed]:
         """What each request comes to, after asking for what is not there."""
         questions = [self._questions.ask(request) for request in requests]
         found = [look_up(question, self._cache) for question in questions]
@@ -201,7 +228,8 @@ class LanguageModelProvider:
             advance(1)
 
         async def run() -> None:
-            await run_batch(self._client, iter(chats), self._admit, keep, find_limits(self._config), self._usage)
+            limits = find_limits(self._config)
+            await run_batch(self._client, iter(chats), lambda chat: chat, keep, limits, self._usage, self._budget)
             if self._usage.answered:  # where nothing is answered, a rejection says nothing of its prompt
                 for chat, reason in rejected:
                     await self._store(chat, "failed", reason, FAILED_FOR_S)
@@ -209,16 +237,10 @@ class LanguageModelProvider:
         try:
             self._portal.call(run)
         except ChatError as error:
-            raise TextGenerationError(f"{self.name} {self._config.text_model}: {error}") from None
-
-    def _admit(self, chat: ChatRequest) -> ChatRequest:
-        if self._budget is not None:
-            self._budget.reserve(chat)
-        return chat
+            unset = f" (is {API_KEYS[self.name]} set?)" if error.reason is Reason.API_KEY else ""
+            raise TextGenerationError(f"{self.name} {self._config.text_model}: {error}{unset}") from None
 
     async def _keep(self, chat: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
-        if self._budget is not None:
-            self._budget.release(chat)
         match outcome:
             case ChatAnswer():
                 await self._store_answer(chat, outcome)
@@ -261,7 +283,7 @@ class LanguageModelProvider:
         num_failed, allowed = self._fallen_back.total(), self._config.text_max_failed_share
         if num_failed <= allowed * self._num_texts:
             return
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self._fallen_back.most_common())
+        reasons = _list(self._fallen_back)
         raise TextGenerationError(
             f"{num_failed:,} of {self._num_texts:,} texts failed, at most {allowed:.1%} may: {reasons}; "
             f"run again to ask for those that may yet succeed (answers are kept; rejections are believed for "
@@ -283,7 +305,7 @@ def open_language_model(
         BudgetError: The price of the model is not known.
     """
     assert config.text_provider != "template"
-    key = os.environ.get(API_KEYS[config.text_provider], "")
+    key = os.environ.get(API_KEYS[config.text_provider], "").strip()  # a secret made from a file ends in a line break
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
         try:
@@ -321,6 +343,10 @@ def _load_prompt(key: str, name_or_path: str, subject: Subject) -> Prompt:
 
 def _distinct(found: Iterable[object]) -> dict[str, ChatRequest]:
     return {outcome.key: outcome for outcome in found if isinstance(outcome, ChatRequest)}
+
+
+def _list(reasons: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
 
 
 def _ignore(_: int) -> None:

@@ -60,17 +60,15 @@ def explain(response: FailedResponse, secret: str) -> ChatError:
         return TransientError(f"the service failed ({told})", Reason.SERVER_ERROR, retry_after_s)
     if code in REFUSED_CODES:
         return RefusedError(f"refused by the content filter ({told})", Reason.CONTENT_FILTER)
-    return _explain_fatal(status, code, told) or RejectedError(f"rejected ({told})", Reason.REJECTED)
+    return _explain_fatal(status, code, told, bool(secret)) or RejectedError(f"rejected ({told})", Reason.REJECTED)
 
 
-def _explain_fatal(status: int, code: str, told: str) -> FatalError | None:
+def _explain_fatal(status: int, code: str, told: str, has_key: bool) -> FatalError | None:
     if status == 402 or code in BALANCE_CODES:
         return FatalError(f"the account has no balance ({told}); top it up", Reason.BALANCE)
     if status in (401, 403) or code in KEY_CODES:
-        return FatalError(
-            f"access was denied ({told}); check the API key, and that it belongs to the region of the base URL",
-            Reason.API_KEY,
-        )
+        hint = "check the API key, and that it belongs to the region of the base URL" if has_key else "no key was sent"
+        return FatalError(f"access was denied ({told}); {hint}", Reason.API_KEY)
     if status < 400 or status == 404 or code in MODEL_CODES or "model not exist" in told.lower():
         return FatalError(f"not found ({told}); check the model's name and the base URL", Reason.NOT_FOUND)
     return None
@@ -118,7 +116,7 @@ def read_choice(choices: Any, tokens_in: Any, tokens_out: Any) -> ChatAnswer | C
 
 def malformed(detail: str) -> TransientError:
     """The error of a response that is no answer although its status says so."""
-    return TransientError(f"the response cannot be read: {detail}", Reason.MALFORMED)
+    return TransientError(f"the response cannot be read: {detail}; is the base URL right?", Reason.MALFORMED)
 
 
 def timed_out(timeout_s: float) -> TransientError:
@@ -131,9 +129,10 @@ def disconnected(kind: str, host: str) -> TransientError:
 
     Args:
         kind: Name of the library's exception; its text is not told.
-        host: Where the service is.
+        host: Where the service is, its port included.
     """
-    return TransientError(f"connection to {host} failed ({kind})", Reason.CONNECTION)
+    told = f"connection to {host} failed ({kind}); is the service up, and the base URL right?"
+    return TransientError(told, Reason.CONNECTION)
 
 
 def parse_retry_after(value: str | None) -> float | None:

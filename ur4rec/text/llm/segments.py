@@ -73,15 +73,18 @@ class LocalSegments:
     next group begins another.
 
     Args:
-        folder: Made if missing.
+        folder: Where the segments are.
+        create: Whether it is made if missing.
 
     Raises:
         CacheError: The folder cannot be made or written to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, create: bool = True) -> None:
         self._folder = folder
         self._segment: SegmentFile | None = None
+        if not create and not folder.exists():
+            return
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -30,7 +30,7 @@ class PooledClient(ABC):
         middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (),
     ) -> None:
         self._base_url = base_url
-        self._host = urlsplit(base_url).hostname or base_url
+        self._host = urlsplit(base_url).netloc or base_url
         self._api_key = api_key
         self._timeout_s = timeout_s
         self._middlewares = middlewares

@@ -26,9 +26,14 @@ class ThrottleGate:
         self._closed_until = 0.0
         self._pauses = 0
 
+    @property
+    def pause_s(self) -> float:
+        """Seconds until calls go through again."""
+        return max(0.0, self._closed_until - _now())
+
     async def enter(self) -> None:
         """Waits while the gate is closed."""
-        while (left := self._closed_until - _now()) > 0:
+        while (left := self.pause_s) > 0:
             await asyncio.sleep(left)
 
     def note_passed(self) -> None:
