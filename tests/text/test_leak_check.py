@@ -3,6 +3,7 @@ import json
 import os
 import random
 import re
+from itertools import starmap
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,16 @@ import pytest
 
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.storage.artifacts import ArtifactError, write_artifact
-from ur4rec.text.artifact import IMPORTED, SEQUENCES_DIGEST, LeakError, Texts, load_texts, write_texts
+from ur4rec.text.artifact import (
+    IMPORTED,
+    SEQUENCES_DIGEST,
+    LeakError,
+    Snapshot,
+    Texts,
+    load_texts,
+    write_items,
+    write_snapshots,
+)
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
 from ur4rec.text.leak_check import check_leaks, describe_leaks, write_report
@@ -144,7 +154,9 @@ def forge(sequences: Path, folder: Path, points: list[list[int]], sources: list[
         load_texts(folder, data), points=np.array(points), snapshots=["Text."] * len(points), sources=sources
     )
     with write_artifact(folder, "generate_text", TextConfig()) as writer:
-        write_texts(writer.folder, texts, data)
+        snapshots = zip(*texts.points.T.tolist(), texts.snapshots, texts.sources, strict=True)
+        write_items(writer.folder, texts.items, data)
+        write_snapshots(writer.folder, starmap(Snapshot, snapshots), data)
         writer.details[SEQUENCES_DIGEST] = data.digest
     return folder
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ SEQUENCES_DIGEST = "sequences_digest"
 LEAK_CHECK = "leak_check"
 """Detail of the manifest: the verdict."""
 LEAK = "LEAK"
+ROWS_AT_ONCE = 8192
 
 
 class LeakError(ValueError):
@@ -52,13 +54,77 @@ class Texts:
     sources: Sequence[str]
 
 
-def write_texts(folder: Path, texts: Texts, sequences: Sequences) -> None:
-    """Writes the three files of texts, keyed by original ids."""
-    users = [sequences.user_ids[user] for user in texts.points[:, 0]]
-    _write_json(folder / ITEM_DESCRIPTIONS, dict(zip(sequences.item_ids[1:], texts.items, strict=True)))
-    _write_json(folder / USER_PREFERENCES, dict(zip(users, texts.snapshots, strict=True)))
-    columns = [users, texts.points[:, 1], texts.snapshots, texts.sources]
-    pq.write_table(pa.table(columns, schema=SCHEMA), folder / USER_SNAPSHOTS)
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A text of one user, and what wrote it."""
+
+    user: int
+    as_of: int
+    text: str
+    source: str
+
+
+def write_items(folder: Path, texts: Iterable[str], sequences: Sequences) -> None:
+    """Writes the descriptions as they come, keyed by original ids; none of them is held.
+
+    Args:
+        folder: Where the file goes.
+        texts: Of every item, in the order of the index.
+        sequences: The data set.
+    """
+    with _JsonFile(folder / ITEM_DESCRIPTIONS) as file:
+        for item_id, text in zip(sequences.item_ids[1:], texts, strict=True):
+            file.add(item_id, text)
+
+
+def write_snapshots(folder: Path, snapshots: Iterable[Snapshot], sequences: Sequences) -> None:
+    """Writes the texts of users as they come, keyed by original ids; a few thousand are held at most.
+
+    Args:
+        folder: Where the two files go: every text, and the newest of each user.
+        snapshots: Sorted by user and `as_of`.
+        sequences: The data set.
+    """
+    newest: tuple[str, str] | None = None
+    with _JsonFile(folder / USER_PREFERENCES) as file, pq.ParquetWriter(folder / USER_SNAPSHOTS, SCHEMA) as table:
+        for group in _batched(snapshots, ROWS_AT_ONCE):
+            users = [sequences.user_ids[snapshot.user] for snapshot in group]
+            columns = [[getattr(snapshot, name) for snapshot in group] for name in (AS_OF, TEXT, SOURCE)]
+            table.write_table(pa.table([users, *columns], schema=SCHEMA))
+            for user, snapshot in zip(users, group, strict=True):
+                if newest and newest[0] != user:
+                    file.add(*newest)
+                newest = user, snapshot.text
+        if newest:
+            file.add(*newest)
+
+
+class _JsonFile:
+    """An object of texts, a line each, written as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._is_empty = True
+
+    def add(self, key: str, text: str) -> None:
+        self._file.write(f"{'{' if self._is_empty else ','}\n {_to_json(key)}: {_to_json(text)}")
+        self._is_empty = False
+
+    def __enter__(self) -> _JsonFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.write("{}\n" if self._is_empty else "\n}\n")
+        self._file.close()
+
+
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _batched(snapshots: Iterable[Snapshot], size: int) -> Iterator[list[Snapshot]]:
+    waiting = iter(snapshots)
+    while group := list(islice(waiting, size)):
+        yield group
 
 
 def refuse_leaks(path: Path) -> None:
@@ -92,7 +158,3 @@ def load_texts(path: Path, sequences: Sequences) -> Texts:
         snapshots=table[TEXT],
         sources=table[SOURCE],
     )
-
-
-def _write_json(path: Path, texts: Mapping[str, str]) -> None:
-    path.write_text(json.dumps(texts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ur4rec.storage.artifacts import Manifest, read_artifact, write_artifact
-from ur4rec.text.artifact import IMPORTED, LEAK_CHECK, SEQUENCES_DIGEST, write_texts
+from ur4rec.text.artifact import IMPORTED, LEAK_CHECK, SEQUENCES_DIGEST
 from ur4rec.text.config import TextConfig
-from ur4rec.text.leak_check import check_leaks, describe_leaks, judge_texts
+from ur4rec.text.leak_check import check_leaks, describe_leaks
 from ur4rec.text.plan import plan_texts
 from ur4rec.text.progress import show_progress
 from ur4rec.text.providers import TemplateProvider, TextProvider
@@ -58,11 +58,10 @@ def generate_text(
         open_provider(config, prices, find_budget_left(config, asked)) as provider,
     ):
         with show_progress(PRODUCER, work.num_texts) as advance:
-            texts, counts = work.write(provider, advance)
-        write_texts(writer.folder, texts, work.data)
+            counts = work.write(writer.folder, provider, advance)
         writer.details |= {SEQUENCES_DIGEST: work.data.digest, "provider": f"{provider.name} {provider.version}"}
         writer.details |= counts
-        judged = judge_texts(work.data, texts, str(output))
+        judged = work.judge(str(output))
         writer.details[LEAK_CHECK] = judged.verdict
         if finished := provider.finish():
             writer.details["language_model"] = finished

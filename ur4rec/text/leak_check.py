@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence as Seq
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from pydantic import BaseModel, ConfigDict
 
 from ur4rec.columns import AS_OF
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.storage.artifacts import write_text_atomic
-from ur4rec.text.artifact import IMPORTED, LEAK, LeakError, Texts, load_texts
+from ur4rec.text.artifact import IMPORTED, LEAK, LeakError, load_texts
 from ur4rec.text.imports import import_users
 from ur4rec.text.naming_effect import MIN_USERS, THRESHOLD, NamingEffect, measure_naming
 from ur4rec.text.requests import build_item_requests
@@ -121,53 +122,50 @@ def write_report(report: LeakReport, path: Path) -> None:
     write_text_atomic(Path(path), json.dumps(content, indent=2) + "\n")
 
 
-def judge_texts(data: Sequences, texts: Texts, source: str) -> LeakReport:
-    """What decides about texts in memory: the provenance of our own, the naming of imported ones.
+def judge_texts(
+    data: Sequences, own: Int64[np.ndarray, "X 2"], imported: tuple[Int64[np.ndarray, "Y 2"], Seq[str]], source: str
+) -> LeakReport:
+    """What decides about texts: the provenance of our own, the naming of imported ones.
 
     Args:
         data: What the texts are about.
-        texts: All of them.
+        own: User index and `as_of` of our own.
+        imported: The same of imported ones, sorted by user, and their texts.
         source: What to call them.
     """
-    imported = _find_imported(texts)
     return LeakReport(
         source=source,
-        provenance=None if imported.all() else _check_provenance(texts, ~imported, data),
+        provenance=_check_provenance(own, data) if len(own) else None,
         own=None,
-        imported=_measure(data, texts, imported),
+        imported=_measure(data, *imported),
     )
 
 
 def _check_folder(data: Sequences, folder: Path) -> LeakReport:
     texts = load_texts(folder, data)
-    own = _measure(data, texts, ~_find_imported(texts))
-    return judge_texts(data, texts, str(folder)).model_copy(update={"own": own})
-
-
-def _find_imported(texts: Texts) -> Bool[np.ndarray, "X"]:
-    return np.array([source == IMPORTED for source in texts.sources], dtype=bool)
+    is_imported = np.array([source == IMPORTED for source in texts.sources], dtype=bool)
+    own, imported = (
+        (texts.points[rows], [texts.snapshots[row] for row in rows.tolist()])
+        for rows in (np.flatnonzero(~is_imported), np.flatnonzero(is_imported))
+    )
+    report = judge_texts(data, own[0], imported, str(folder))
+    return report.model_copy(update={"own": _measure(data, *own)})
 
 
 def _index_titles(data: Sequences) -> TitleIndex:
     return TitleIndex(build_item_requests(data.items))
 
 
-def _measure(data: Sequences, texts: Texts, chosen: Bool[np.ndarray, "X"]) -> NamingEffect | None:
-    if not chosen.any():
-        return None
-    rows = np.flatnonzero(chosen)
-    return measure_naming(
-        data, _index_titles(data), texts.points[rows], [texts.snapshots[row] for row in rows.tolist()]
-    )
+def _measure(data: Sequences, points: Int64[np.ndarray, "X 2"], texts: Seq[str]) -> NamingEffect | None:
+    return measure_naming(data, _index_titles(data), points, texts) if texts else None
 
 
-def _check_provenance(texts: Texts, own: Bool[np.ndarray, "X"], data: Sequences) -> Provenance:
+def _check_provenance(points: Int64[np.ndarray, "X 2"], data: Sequences) -> Provenance:
     """Every own text was written from `[0, as_of)`; that part must precede every target that may see the text.
 
     The targets are the validation and test items and, in training, interactions from `as_of` on. So `as_of` lies
     within the training prefix, and not inside a group of equal timestamps, whose order training does not keep.
     """
-    points = texts.points[own]
     problems = _find_problems(points, data.histories("validation"))
     listed = [
         f"user {data.user_ids[points[row, 0]]!r}, {AS_OF} {points[row, 1]}: {problem}" for row, problem in problems

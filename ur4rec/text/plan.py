@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
-from ur4rec.text.artifact import IMPORTED, Texts
+from ur4rec.text.artifact import IMPORTED, Snapshot, write_items, write_snapshots
 from ur4rec.text.config import TextConfig
 from ur4rec.text.imports import ImportedItems, ImportedUsers, import_items, import_users
+from ur4rec.text.leak_check import LeakReport, judge_texts
 from ur4rec.text.providers import Advance, Text, TextProvider
 from ur4rec.text.requests import ItemRequest, UserRequest, build_item_requests
 from ur4rec.text.snapshots import build_user_requests, compute_grid
@@ -23,6 +26,8 @@ from ur4rec.text.snapshots import build_user_requests, compute_grid
 EXACT = "written from the user's interactions [0, as_of) of the training prefix and nothing else"
 DECLARED = "imported; as_of as the file declares it, unverified"
 UNVERIFIED = "imported, unverified: the file does not say what its texts were written from; as_of = training prefix"
+
+_NO_POINTS = np.empty((0, 2), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -62,48 +67,60 @@ class TextPlan:
         """At every point."""
         return build_user_requests(self.points, self.histories, self.items, self.data.user_ids)
 
-    def write(self, provider: TextProvider, advance: Advance) -> tuple[Texts, dict[str, Any]]:
-        """All texts, those that exist among them; how many there are and where they are from, for the manifest."""
-        descriptions = self._describe_items(provider, advance)
-        snapshots = list(provider.describe_users(self.user_requests(), advance))
-        points = self.points
-        if self.imported_users:
-            points = np.concatenate([points, self.imported_users.points])
-            snapshots += [Text(text, IMPORTED) for text in self.imported_users.texts]
-        order = np.lexsort((points[:, 1], points[:, 0]))
-        texts = Texts(
-            items=[text.text for text in descriptions],
-            points=points[order],
-            snapshots=[snapshots[position].text for position in order],
-            sources=[snapshots[position].source for position in order],
-        )
-        return texts, self._count(texts, Counter(text.source for text in descriptions))
+    def write(self, folder: Path, provider: TextProvider, advance: Advance) -> dict[str, Any]:
+        """Writes all texts, those that exist among them; says how many and where they are from, for the manifest."""
+        items, snapshots = Counter[str](), Counter[str]()
+        write_items(folder, self._describe_items(provider, advance, items), self.data)
+        write_snapshots(folder, self._describe_users(provider, advance, snapshots), self.data)
+        return self._count(items, snapshots)
 
-    def _describe_items(self, provider: TextProvider, advance: Advance) -> list[Text]:
+    def judge(self, source: str) -> LeakReport:
+        """The leak check of all texts.
+
+        Args:
+            source: What to call them.
+        """
+        users = self.imported_users
+        return judge_texts(self.data, self.points, (users.points, users.texts) if users else (_NO_POINTS, []), source)
+
+    def _describe_items(self, provider: TextProvider, advance: Advance, sources: Counter[str]) -> Iterator[str]:
         written = provider.describe_items(self.item_requests(), advance)
-        return [
-            Text(self._known[index], IMPORTED) if index in self._known else next(written)
-            for index in range(1, len(self.items) + 1)
-        ]
+        for index in range(1, len(self.items) + 1):
+            text = Text(self._known[index], IMPORTED) if index in self._known else next(written)
+            sources[text.source] += 1
+            yield text.text
 
-    def _count(self, texts: Texts, item_sources: Counter[str]) -> dict[str, Any]:
+    def _describe_users(self, provider: TextProvider, advance: Advance, sources: Counter[str]) -> Iterator[Snapshot]:
+        own = zip(self.points, provider.describe_users(self.user_requests(), advance), strict=True)
+        snapshots = (Snapshot(int(user), int(as_of), text.text, text.source) for (user, as_of), text in own)
+        for snapshot in heapq.merge(snapshots, self._imported_snapshots(), key=attrgetter("user")):
+            sources[snapshot.source] += 1
+            yield snapshot
+
+    def _imported_snapshots(self) -> Iterator[Snapshot]:
+        if self.imported_users:
+            for (user, as_of), text in zip(self.imported_users.points, self.imported_users.texts, strict=True):
+                yield Snapshot(int(user), int(as_of), text, IMPORTED)
+
+    def _count(self, item_sources: Counter[str], snapshot_sources: Counter[str]) -> dict[str, Any]:
         items, users = self.imported_items, self.imported_users
         provenance = {"provider": EXACT}
+        imported = np.unique((users.points if users else _NO_POINTS)[:, 0])
         if users:
             provenance[IMPORTED] = DECLARED if users.as_of_declared else UNVERIFIED
         return {
             "items": {
-                "total": len(texts.items),
+                "total": len(self.items),
                 "by_source": dict(item_sources),
                 "imported_ids_not_in_data": items.num_unknown if items else 0,
             },
             "users": {
                 "total": self.data.num_users,
-                "without_text": self.data.num_users - len(np.unique(texts.points[:, 0])),
-                "imported": len(np.unique(users.points[:, 0])) if users else 0,
+                "without_text": self.data.num_users - len(np.unique(self.points[:, 0])) - len(imported),
+                "imported": len(imported),
                 "imported_ids_not_in_data": users.num_unknown if users else 0,
             },
-            "snapshots": {"total": len(texts.snapshots), "by_source": dict(Counter(texts.sources))},
+            "snapshots": {"total": snapshot_sources.total(), "by_source": dict(snapshot_sources)},
             "provenance": provenance,
         }
 

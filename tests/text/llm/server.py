@@ -37,6 +37,7 @@ class Fault(StrEnum):
     MALFORMED = "malformed"
     TRUNCATED = "truncated"
     EMPTY = "empty"
+    CHATTY = "chatty"  # words instead of JSON
     ARREARS = "arrears"
     UNKNOWN_MODEL = "unknown-model"
     TOO_LONG = "too-long"
@@ -173,6 +174,8 @@ class ChatServer:
                 return web.Response(text=text[: len(text) // 2], content_type="application/json")
             case Fault.EMPTY:
                 return web.json_response(_with_text(native, good, ""))
+            case Fault.CHATTY:
+                return web.json_response(_with_text(native, good, "Sure, here you are!"))
             case Fault.SLOW:
                 return await self._drip(request, text)
             case Fault.DROPPED:

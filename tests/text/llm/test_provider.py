@@ -32,6 +32,7 @@ from ur4rec.text.generate import generate_text
 from ur4rec.text.llm import provider as provider_module
 from ur4rec.text.llm.answer_book import DAY_S
 from ur4rec.text.llm.answers import AnswerError, parse_answer, repair_messages
+from ur4rec.text.llm.batch import ALIVE_PER_SLOT
 from ur4rec.text.llm.budget import BudgetError
 from ur4rec.text.llm.cache import CachedAnswer, open_cache
 from ur4rec.text.llm.costs import load_prices
@@ -287,18 +288,27 @@ def test_a_prompt_whose_answers_are_of_no_use_is_not_asked_to_the_end(
     content = yaml.safe_load(Path(tight_prompt).read_text())
     content["answer"]["max_characters"] = 20
     Path(tight_prompt).write_text(yaml.safe_dump(content))
-    monkeypatch.setattr(provider_module, "FIRST", 20)
-    fields = {"text_item_prompt": tight_prompt}
+    monkeypatch.setattr(provider_module, "FEWEST_JUDGED", 6)
+    fields = {"text_item_prompt": tight_prompt, "text_concurrency": 1}
     with serve(Behaviour()) as server:
-        for calls in (40, 40):  # 20 prompts and their repairs; the second time they are known
-            with pytest.raises(
-                TextGenerationError, match=r"20 of 20 answers to item_description.* 20 invalid_too_long"
-            ):
+        for _ in range(2):  # the second time they are known
+            with pytest.raises(TextGenerationError, match=r"(\d) of \1 answers to item_description.* invalid_too_long"):
                 generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields)
-            assert server.counts()["calls"] == calls
+            assert 2 * 6 <= server.counts()["calls"] <= 2 * (6 + ALIVE_PER_SLOT)  # of 30, with their repairs
         fields["text_max_failed_share"] = 1.0
         used = generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields).details["language_model"]
+        assert server.counts()["calls"] == 30 * 2 + NUM_TEXTS - 30
     assert used["fallen_back"] == {"invalid_too_long": 30}
+
+
+def test_answers_that_repairs_put_right_are_of_use(
+    sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider_module, "FEWEST_JUDGED", 6)
+    with serve(Behaviour(script=[Fault.CHATTY] * 6)) as server:
+        manifest = generate(server, sequences, tmp_path / "out", tmp_path / "cache", text_concurrency=1)
+    used = manifest.details["language_model"]
+    assert (used["calls"], used["answered"], used["fallen_back"]) == (NUM_TEXTS + 6, NUM_TEXTS + 6, {})
 
 
 def test_a_folder_of_something_else_is_refused_before_anything_is_paid(sequences: Path, tmp_path: Path) -> None:
@@ -352,8 +362,7 @@ def test_everything_that_decides_an_answer_keys_the_cache(sequences: Path, tmp_p
 def test_requests_are_read_no_further_ahead_than_a_part(
     sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("FIRST", "AT_ONCE"):
-        monkeypatch.setattr(provider_module, name, 8)
+    monkeypatch.setattr(provider_module, "AT_ONCE", 8)
     taken = 0
 
     def count() -> Iterator[ItemRequest]:
@@ -373,8 +382,7 @@ def test_requests_are_read_no_further_ahead_than_a_part(
 def test_parts_make_no_difference(sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(Behaviour()) as server:
         generate(server, sequences, tmp_path / "out", tmp_path / "cache")
-        for name, size in (("FIRST", 3), ("AT_ONCE", 7)):
-            monkeypatch.setattr(provider_module, name, size)
+        monkeypatch.setattr(provider_module, "AT_ONCE", 7)
         generate(server, sequences, tmp_path / "parts", tmp_path / "other")
         assert server.counts()["most_successes"] == 2
     assert read_files(tmp_path / "parts") == read_files(tmp_path / "out")
@@ -387,7 +395,7 @@ def test_progress_counts_every_text_once(sequences: Path, tmp_path: Path) -> Non
             steps: list[int] = []
             with open_language_model(config) as provider:
                 plan = plan_texts(sequences, config)
-                plan.write(provider, steps.append)
+                plan.write(tmp_path, provider, steps.append)
             assert sum(steps) == len(list_requests(plan)) == NUM_TEXTS
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from itertools import chain, islice, repeat
+from itertools import islice
 from typing import TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -35,14 +35,10 @@ API_KEYS = {"dashscope": "DASHSCOPE_API_KEY", "openai": "OPENAI_API_KEY"}
 """Provider → variable of the environment that holds its key."""
 AT_ONCE = 4096
 """Requests that are looked up, asked and written together; bounds the memory, whatever their number."""
-FIRST = 64
-"""The same for the first of them: a prompt whose answers are of no use is noticed before it is paid for again."""
 USELESS_SHARE = 0.5
 """Share of invalid answers, repairs included, above which the run stops."""
 FEWEST_JUDGED = 20
 """Texts that are enough to judge a prompt by."""
-ROUNDS = 2
-"""A prompt, and one repair of its answer."""
 BREAKER_FAILURES = 50
 SEED = 0
 
@@ -122,7 +118,7 @@ class LanguageModelProvider:
         self._not_answered: dict[str, str] = {}
         """Key of a prompt that failed in this run, to be asked again in the next → reason."""
         self._fallen_back: Counter[str] = Counter()
-        self._num_texts = self._num_cached = 0
+        self._num_texts = self._num_cached = self._num_invalid = 0
         self._texts_tokens_in = self._texts_tokens_out = 0
         """Of the answers behind all texts, whenever they were paid for."""
 
@@ -168,57 +164,76 @@ class LanguageModelProvider:
     def _write(
         self, requests: Iterable[Request], fallback: Callable[[Request], Text], advance: Advance
     ) -> Iterator[Text]:
-        waiting, sizes = iter(requests), chain([FIRST], repeat(AT_ONCE))
-        while part := list(islice(waiting, next(sizes))):
-            outcomes = self._find(part, advance)
-            self._check_prompt(type(part[0]), outcomes)
-            for request, found in zip(part, outcomes, strict=True):
-                self._texts_tokens_in += found.tokens.tokens_in
-                self._texts_tokens_out += found.tokens.tokens_out
+        waiting = iter(requests)
+        while part := list(islice(waiting, AT_ONCE)):
+            for request, found in zip(part, self._find(part, advance), strict=True):
                 if isinstance(found, Found):
                     yield Text(found.text, self.name)
                 else:
                     self._fallen_back[found.reason] += 1
                     yield fallback(request)
 
-    def _check_prompt(self, kind: type[ItemRequest] | type[UserRequest], outcomes: Collection[Found | Failed]) -> None:
-        """Stops where most answers are of no use, whatever else may fail."""
-        reasons = Counter(found.reason for found in outcomes if isinstance(found, Failed) and found.is_invalid)
+    def _check_prompt(
+        self, prompt: Prompt, found: Mapping[str, Found | ChatRequest | Failed]
+    ) -> dict[str, Found | Failed]:
+        """What is settled; stops where most of it is of no use, even after a repair, whatever else may fail."""
+        settled = {key: outcome for key, outcome in found.items() if not isinstance(outcome, ChatRequest)}
+        reasons = Counter(
+            outcome.reason for outcome in settled.values() if isinstance(outcome, Failed) and outcome.is_invalid
+        )
         allowed = max(USELESS_SHARE, self._config.text_max_failed_share)
-        if len(outcomes) >= FEWEST_JUDGED and reasons.total() > allowed * len(outcomes):
+        if len(settled) >= FEWEST_JUDGED and reasons.total() > allowed * len(settled):
             raise TextGenerationError(
-                f"{self.name} {self._config.text_model}: {reasons.total():,} of {len(outcomes):,} answers to "
-                f"{self._questions.prompts[kind].version} are of no use, even after a repair: {_list(reasons)}; "
-                "correct the prompt or choose another model before more is paid for"
+                f"{self.name} {self._config.text_model}: {reasons.total():,} of {len(settled):,} answers to "
+                f"{prompt.version} are of no use, even after a repair: {_list(reasons)}; correct the prompt or choose "
+                "another model before more is paid for"
             )
+        return settled
 
     def _price(self, tokens_in: int, tokens_out: int) -> float | None:
         price = self._prices.price(self._config.text_model, tokens_in, tokens_out)
         return None if price is None else round(price, 6)
 
     def _find(self, requests: Collection[ItemRequest | UserRequest], advance: Advance) -> list[Found | Failed]:
-        """What each request comes to, after asking for what is not there."""
+        """What each request comes to, after asking for what is not there, and for one repair where it is of no use."""
         questions = [self._questions.ask(request) for request in requests]
-        found = [look_up(question, self._cache) for question in questions]
-        missing = _distinct(found)
+        distinct = {question.chat.key: question for question in questions}
+        found = {key: look_up(question, self._cache) for key, question in distinct.items()}
+        missing = _list_missing(found)
         self._num_texts += len(questions)
-        self._num_cached += sum(not isinstance(outcome, ChatRequest) for outcome in found)
+        self._num_cached += sum(not isinstance(found[question.chat.key], ChatRequest) for question in questions)
         advance(len(questions) - len(missing))
-        for number in range(ROUNDS):
-            if not missing:
-                break
-            self._ask(missing.values(), advance if number == 0 else _ignore)
-            found = [
-                look_up(question, self._cache) if isinstance(outcome, ChatRequest) else outcome
-                for question, outcome in zip(questions, found, strict=True)
-            ]
-            missing = {key: chat for key, chat in _distinct(found).items() if key not in self._not_answered}
-        return [
-            Failed(self._not_answered[outcome.key]) if isinstance(outcome, ChatRequest) else outcome
-            for outcome in found
-        ]
+        settled = self._check_prompt(questions[0].prompt, found)
+        while missing:
+            self._ask(self._while_useful(missing), advance)
+            self._look_again(found, distinct)
+            self._ask([chat for chat in _list_missing(found) if chat.key not in distinct], _ignore)
+            self._look_again(found, distinct)
+            settled = self._check_prompt(questions[0].prompt, found)
+            missing = _list_missing(found)
+        for outcome in settled.values():
+            self._texts_tokens_in += outcome.tokens.tokens_in
+            self._texts_tokens_out += outcome.tokens.tokens_out
+        return [settled[question.chat.key] for question in questions]
 
-    def _ask(self, chats: Collection[ChatRequest], advance: Advance) -> None:
+    def _look_again(self, found: dict[str, Found | ChatRequest | Failed], questions: Mapping[str, Question]) -> None:
+        for chat_key, question in questions.items():
+            if isinstance(found[chat_key], ChatRequest):
+                outcome = look_up(question, self._cache)
+                if isinstance(outcome, ChatRequest) and outcome.key in self._not_answered:
+                    outcome = Failed(self._not_answered[outcome.key])
+                found[chat_key] = outcome
+
+    def _while_useful(self, chats: Iterable[ChatRequest]) -> Iterator[ChatRequest]:
+        """The chats, until most answers break the rules: then repairs have to show first that they can be kept."""
+        before = self._usage.answered, self._num_invalid
+        for chat in chats:
+            answered, invalid = self._usage.answered - before[0], self._num_invalid - before[1]
+            if answered >= FEWEST_JUDGED and invalid > USELESS_SHARE * answered:
+                return
+            yield chat
+
+    def _ask(self, chats: Iterable[ChatRequest], advance: Advance) -> None:
         rejected: list[tuple[ChatRequest, str]] = []
 
         async def keep(chat: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
@@ -255,6 +270,7 @@ class LanguageModelProvider:
         try:
             text = parse_answer(prompt, answer.text)
         except AnswerError:
+            self._num_invalid += 1
             await self._store(chat, "answered", answer.text, REFUSED_FOR_S, answer)
         else:
             await self._store(chat, "accepted", text, None, answer)
@@ -341,8 +357,10 @@ def _load_prompt(key: str, name_or_path: str, subject: Subject) -> Prompt:
     return prompt
 
 
-def _distinct(found: Iterable[object]) -> dict[str, ChatRequest]:
-    return {outcome.key: outcome for outcome in found if isinstance(outcome, ChatRequest)}
+def _list_missing(found: Mapping[str, Found | ChatRequest | Failed]) -> list[ChatRequest]:
+    """What has to be asked, repairs that an earlier run did not come to first."""
+    missing = {chat.key: chat for chat in found.values() if isinstance(chat, ChatRequest)}
+    return sorted(missing.values(), key=lambda chat: chat.key in found)
 
 
 def _list(reasons: Counter[str]) -> str:
