@@ -36,9 +36,8 @@ from ur4rec.experiments.stage_cache import StageInputs, obtain_stages, read_inpu
 from ur4rec.experiments.workers import Failure, run_all
 from ur4rec.storage.artifacts import read_artifact, write_artifact, write_text_atomic
 from ur4rec.training.checkpoints import load_model
+from ur4rec.training.config import StageConfig, TextControl
 from ur4rec.training.scoring import ModelScorer
-from ur4rec.training.stages import StageConfig
-from ur4rec.training.text_controls import TextControl
 
 FOLDER = Path("outputs/bench/cold_items")
 STAGE = "pretrain_retriever"

@@ -28,15 +28,16 @@ from ur4rec.commands.console import report_errors
 from ur4rec.config import SHIPPED, load_config
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.evaluation.ranking import rank_users
-from ur4rec.models.cooccurrence import CooccurrenceConfig
-from ur4rec.models.ur4rec_v2_moe import ModelConfig, UR4RecV2MoE
+from ur4rec.models.config import CooccurrenceConfig, ModelConfig
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import ArtifactError, write_text_atomic
 from ur4rec.text.embeddings import TextEmbeddings, load_embeddings
+from ur4rec.training.config import StageConfig, TrainingConfig
 from ur4rec.training.cooccurrence import count_pairs, fit_table
-from ur4rec.training.loop import SCORES_AT_ONCE, Trainer, TrainingConfig
+from ur4rec.training.loop import SCORES_AT_ONCE, Trainer
 from ur4rec.training.randomness import deterministic
 from ur4rec.training.scoring import ModelScorer
-from ur4rec.training.stages import PLANS, StageConfig
+from ur4rec.training.stages import PLANS
 
 MATRIX = 2048
 """Rows and columns of the product that stands for the machine."""

@@ -37,8 +37,8 @@ from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.encode import encode_text
 from ur4rec.text.generate import generate_text
 from ur4rec.training.checkpoints import load_model
+from ur4rec.training.config import StageConfig
 from ur4rec.training.scoring import ModelScorer
-from ur4rec.training.stages import StageConfig
 
 METRIC = "ndcg@10"
 SAMPLES = 10_000

@@ -29,14 +29,15 @@ from benchmarks.profiles import FunctionCost, list_costs, tabulate_costs
 from ur4rec.data.sequences import Histories
 from ur4rec.evaluation.metrics import metrics_from_ranks
 from ur4rec.evaluation.ranking import rank_users
-from ur4rec.models.cooccurrence import CooccurrenceConfig
-from ur4rec.models.ur4rec_v2_moe import ModelConfig, UR4RecV2MoE
+from ur4rec.models.config import CooccurrenceConfig, ModelConfig
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.training.config import StageConfig, TrainingConfig
 from ur4rec.training.cooccurrence import count_pairs, fit_table, item_factors
-from ur4rec.training.loop import SCORES_AT_ONCE, SELECTION_METRIC, Trainer, TrainingConfig
+from ur4rec.training.loop import SCORES_AT_ONCE, SELECTION_METRIC, Trainer
 from ur4rec.training.randomness import deterministic
 from ur4rec.training.scoring import ModelScorer
-from ur4rec.training.stages import PLANS, StageConfig
+from ur4rec.training.stages import PLANS
 
 MEMORY_LIMIT_MB = 8 * 1024
 UPDATED_USERS = 100_000

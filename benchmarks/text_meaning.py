@@ -24,13 +24,13 @@ from ur4rec.experiments.measurements import gather_units
 from ur4rec.experiments.stage_cache import read_inputs
 from ur4rec.experiments.units import Unit
 from ur4rec.experiments.variants import Variant
-from ur4rec.models.ur4rec_v2_moe import Part
+from ur4rec.models.config import Part
 from ur4rec.storage.artifacts import sha256_file
 from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.encode import encode_text
 from ur4rec.text.generate import generate_text
+from ur4rec.training.config import TextControl
 from ur4rec.training.stage_names import Stage
-from ur4rec.training.text_controls import TextControl
 
 FOLDER = Path("outputs/bench/text_meaning")
 RETRIEVER_SUFFIX = "_retriever"

@@ -24,7 +24,8 @@ def pretrain_retriever(
     from pathlib import Path
 
     from ur4rec.storage.task_metrics import log_metrics
-    from ur4rec.training.stages import StageConfig, run_stage
+    from ur4rec.training.config import StageConfig
+    from ur4rec.training.stages import run_stage
 
     summary = run_stage(
         "pretrain_retriever",

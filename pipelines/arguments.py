@@ -112,7 +112,7 @@ def build_arguments(config: Config, inputs: Inputs, device: str, tracking: Track
         DataError: An input file is missing.
         StagesError: The system lacks a stage.
     """
-    from ur4rec.training.stages import StageConfig
+    from ur4rec.training.config import StageConfig
 
     check_system(config)
     files = list(find_inputs(inputs.interactions, inputs.items).values())

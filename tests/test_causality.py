@@ -21,10 +21,10 @@ from ur4rec.data.sequences import Histories, load_sequences
 from ur4rec.data.splits import split_by_time
 from ur4rec.evaluation.comparison import Baselines
 from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.models.cooccurrence import CooccurrenceConfig, to_logits
+from ur4rec.models.config import CooccurrenceConfig, ModelConfig, Part, System, UpdateTrigger
+from ur4rec.models.cooccurrence import to_logits
 from ur4rec.models.text_table import TextTable
-from ur4rec.models.ur4rec_v2_moe import ModelConfig, Part, System, UR4RecV2MoE, Window
-from ur4rec.models.user_memory import UpdateTrigger
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE, Window
 from ur4rec.text.artifact import load_texts
 from ur4rec.text.config import TextConfig
 from ur4rec.text.embeddings import TextEmbeddings
@@ -34,9 +34,10 @@ from ur4rec.text.sentences import split_sentences
 from ur4rec.text.snapshots import build_user_requests, compute_grid
 from ur4rec.text.template import write_user_text
 from ur4rec.training import loop
+from ur4rec.training.config import ObjectiveConfig, TrainingConfig
 from ur4rec.training.cooccurrence import fit_fold_tables, user_folds
-from ur4rec.training.loop import Trainer, TrainingConfig
-from ur4rec.training.objective import Objective, ObjectiveConfig
+from ur4rec.training.loop import Trainer
+from ur4rec.training.objective import Objective
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stage_start import begin
 from ur4rec.training.stages import plans_of

@@ -2,7 +2,7 @@ import pytest
 
 from ur4rec.config import CONFIGS, SHIPPED, load_config
 from ur4rec.config_section import ConfigError
-from ur4rec.models.user_memory import UpdateTrigger
+from ur4rec.models.config import UpdateTrigger
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)

@@ -31,7 +31,7 @@ from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.measure import measure
 from ur4rec.evaluation.results import write_results
 from ur4rec.evaluation.systems import TrainedSystems
-from ur4rec.models.ur4rec_v2_moe import Part
+from ur4rec.models.config import Part
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.register import register_model
 from ur4rec.registry.tracking import open_mlflow, prepare_mlflow
@@ -53,7 +53,8 @@ from ur4rec.text.llm.provider import (
 from ur4rec.text.requests import ItemRequest
 from ur4rec.text.shards import plan_shards
 from ur4rec.training.checkpoints import HISTORY, load_model, load_state, memories_file
-from ur4rec.training.stages import StageConfig, run_stage, stages_of
+from ur4rec.training.config import StageConfig
+from ur4rec.training.stages import run_stage, stages_of
 
 prepare_mlflow()
 with warnings.catch_warnings():

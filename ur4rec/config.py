@@ -13,7 +13,7 @@ from ur4rec.data.config import DataConfig
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.text.config import EncodeConfig, TextConfig
-from ur4rec.training.stages import StageConfig
+from ur4rec.training.config import StageConfig
 
 CONFIGS = Path(__file__).parent / "configs"
 SHIPPED = CONFIGS / "ur4rec_moe_100k.yaml"

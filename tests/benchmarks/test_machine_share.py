@@ -15,12 +15,13 @@ from benchmarks.machine_share import (
 from ur4rec.config import load_config
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
-from ur4rec.models.cooccurrence import CooccurrenceConfig, CooccurrenceScorer, NeighborTables
+from ur4rec.models.config import CooccurrenceConfig
+from ur4rec.models.cooccurrence import CooccurrenceScorer, NeighborTables
 from ur4rec.storage.artifacts import ArtifactError, write_artifact
 from ur4rec.text.config import EncodeConfig
 from ur4rec.text.embeddings import write_embeddings
+from ur4rec.training.config import StageConfig
 from ur4rec.training.losses import catalogue_cross_entropy, scored_cross_entropy
-from ur4rec.training.stages import StageConfig
 
 POSITIONS, WIDTH, ITEMS = 6, 5, 11
 USERS, CATALOGUE = 20, 12

@@ -10,7 +10,8 @@ from ur4rec.evaluation.evaluate import evaluate
 from ur4rec.evaluation.metrics import metrics_from_ranks
 from ur4rec.evaluation.ranking import rank_users
 from ur4rec.evaluation.results import load_results
-from ur4rec.models.ur4rec_v2_moe import ModelConfig, UR4RecV2MoE
+from ur4rec.models.config import ModelConfig
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import write_artifact
 from ur4rec.training.checkpoints import best_file, load_model, write_model_config
 from ur4rec.training.scoring import ModelScorer

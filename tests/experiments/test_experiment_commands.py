@@ -9,7 +9,7 @@ from ur4rec.cli import app
 from ur4rec.commands.console import OptionError
 from ur4rec.commands.experiments import read_seeds
 from ur4rec.experiments.stage_cache import plan_stages
-from ur4rec.training.stages import StageConfig
+from ur4rec.training.config import StageConfig
 
 runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 

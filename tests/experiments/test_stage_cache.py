@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from ur4rec.experiments.stage_cache import obtain_stages, plan_stages, stage_settings
+from ur4rec.training.config import StageConfig
 from ur4rec.training.stage_names import STAGES
-from ur4rec.training.stages import StageConfig, run_stage
+from ur4rec.training.stages import run_stage
 
 FIRST, SECOND = STAGES[:2]
 UNREAD = {

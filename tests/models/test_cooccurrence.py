@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from ur4rec.models.cooccurrence import FLOOR, CooccurrenceConfig, CooccurrenceScorer, NeighborTables, to_logits
+from ur4rec.models.config import CooccurrenceConfig
+from ur4rec.models.cooccurrence import FLOOR, CooccurrenceScorer, NeighborTables, to_logits
 
 
 def tables(num_tables=1, seed=0, num_items=9, neighbors=3):

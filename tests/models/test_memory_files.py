@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ur4rec.models.config import MemoryConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.models.user_memory import STATE_FIELDS, MemoryConfig, UserMemory
+from ur4rec.models.user_memory import STATE_FIELDS, UserMemory
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads Linux's view of this process")
 

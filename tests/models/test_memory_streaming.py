@@ -9,8 +9,9 @@ import sys
 import pytest
 import torch
 
+from ur4rec.models.config import UpdateTrigger
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.models.user_memory import STATE_FIELDS, MemoryState, UpdateTrigger
+from ur4rec.models.user_memory import STATE_FIELDS, MemoryState
 
 NUM_USERS, NUM_ITEMS, LONGEST, MAX_LEN = 1000, 40, 24, 5
 SMALL = {

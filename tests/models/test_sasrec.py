@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from ur4rec.models.sasrec import SASRec, SASRecConfig, align_left
+from ur4rec.models.config import SASRecConfig
+from ur4rec.models.sasrec import SASRec, align_left
 
 CONFIG = SASRecConfig(sasrec_hidden_dim=8, sasrec_num_blocks=2, max_seq_len=6)
 

@@ -5,10 +5,10 @@ import torch
 
 from ur4rec.config_section import ConfigError
 from ur4rec.models import ur4rec_v2_moe
+from ur4rec.models.config import FusionMethod, Part, System
 from ur4rec.models.cooccurrence import NeighborTables
-from ur4rec.models.fusion import FusionMethod
 from ur4rec.models.retriever_moe_memory import MemoryConfig, UpdateTrigger
-from ur4rec.models.ur4rec_v2_moe import Part, System, UR4RecV2MoE, Window
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE, Window
 
 SMALL = {
     "sasrec_hidden_dim": 8,

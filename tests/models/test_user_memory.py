@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from ur4rec.models import user_memory
-from ur4rec.models.user_memory import MemoryConfig, UpdateTrigger, UserMemory
+from ur4rec.models.config import MemoryConfig, UpdateTrigger
+from ur4rec.models.user_memory import UserMemory
 
 ITEM_DIM = 4
 

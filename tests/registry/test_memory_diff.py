@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 from ur4rec.cli import app
 from ur4rec.data.sequences import load_sequences
-from ur4rec.models.user_memory import MemoryConfig, MemoryState, UserMemory
+from ur4rec.models.config import MemoryConfig
+from ur4rec.models.user_memory import MemoryState, UserMemory
 from ur4rec.registry.bundle import write_bundle
 from ur4rec.registry.memories import MemoryLookupError
 from ur4rec.registry.memory_diff import _updates_since, compare_memories

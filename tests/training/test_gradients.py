@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from ur4rec.data.sequences import Histories
-from ur4rec.models.fusion import FusionMethod
-from ur4rec.models.ur4rec_v2_moe import System, UR4RecV2MoE
-from ur4rec.models.user_memory import UpdateTrigger
-from ur4rec.training.loop import Trainer, TrainingConfig
+from ur4rec.models.config import FusionMethod, System, UpdateTrigger
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
+from ur4rec.training.config import TrainingConfig
+from ur4rec.training.loop import Trainer
 from ur4rec.training.stages import plans_of
 
 NUM_USERS, NUM_ITEMS, LENGTH = 16, 20, 12

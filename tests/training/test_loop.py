@@ -5,7 +5,8 @@ import torch
 from ur4rec.data.sequences import Histories
 from ur4rec.models.text_preference_retriever_moe import EXPERTS
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.training.loop import Trainer, TrainingConfig
+from ur4rec.training.config import TrainingConfig
+from ur4rec.training.loop import Trainer
 from ur4rec.training.randomness import deterministic
 from ur4rec.training.stages import PLANS
 

@@ -4,7 +4,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_loop import data, make  # noqa: F401
 
 from ur4rec.training.checkpoints import CheckpointError
-from ur4rec.training.loop import Trainer, TrainingConfig
+from ur4rec.training.config import TrainingConfig
+from ur4rec.training.loop import Trainer
 from ur4rec.training.randomness import deterministic
 from ur4rec.training.resume import ResumePoint
 from ur4rec.training.stage_training import train_stage

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from ur4rec.data.sequences import Histories
-from ur4rec.models.cooccurrence import CooccurrenceConfig, CooccurrenceScorer, NeighborTables
+from ur4rec.models.config import CooccurrenceConfig
+from ur4rec.models.cooccurrence import CooccurrenceScorer, NeighborTables
 from ur4rec.training import cooccurrence
 from ur4rec.training.calibration import fit_log_temperature
 from ur4rec.training.windows import sample_epoch

@@ -91,8 +91,9 @@ def _train_one(
     device: str,
     resume: bool,
 ) -> None:
+    from ur4rec.training.config import StageConfig
     from ur4rec.training.run import STATE_FOLDER
-    from ur4rec.training.stages import StageConfig, run_stage, stages_of
+    from ur4rec.training.stages import run_stage, stages_of
 
     if previous is None and stage.value in stages_of(config)[1:]:
         raise OptionError(f"--previous: missing; {stage.value} starts from the stage before it")

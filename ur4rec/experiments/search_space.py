@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, RootModel, model
 from ur4rec.config import CONFIGS, Config
 from ur4rec.experiments.stage_cache import check_stage, stage_settings
 from ur4rec.experiments.yaml_files import ExperimentError, read_yaml
-from ur4rec.training.stages import StageConfig
+from ur4rec.training.config import StageConfig
 
 SHIPPED_SPACE = CONFIGS / "experiments" / "tuning.yaml"
 TOLERANCE = 1e-8

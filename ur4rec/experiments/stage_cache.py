@@ -12,15 +12,13 @@ from typing import Any
 from filelock import FileLock
 
 from ur4rec.experiments.yaml_files import ExperimentError
-from ur4rec.models.cooccurrence import CooccurrenceConfig
-from ur4rec.models.fusion import FusionConfig
-from ur4rec.models.sasrec import SASRecConfig
+from ur4rec.models.config import CooccurrenceConfig, FusionConfig, SASRecConfig
 from ur4rec.storage.artifacts import MANIFEST, Manifest, read_artifact, write_text_atomic
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.training.checkpoints import resolve_device
-from ur4rec.training.loop import TrainingConfig
+from ur4rec.training.config import StageConfig, TrainingConfig
 from ur4rec.training.stage_names import Stage
-from ur4rec.training.stages import StageConfig, run_stage, stages_of
+from ur4rec.training.stages import run_stage, stages_of
 
 CODE = "ur4rec.training.stages"
 STAGES_FOLDER = "stages"

@@ -20,8 +20,9 @@ from ur4rec.experiments.search_space import SearchSpace, suggest
 from ur4rec.experiments.stage_cache import STAGES_FOLDER, StageInputs, check_stage, obtain_stages
 from ur4rec.experiments.workers import Failure, open_workers
 from ur4rec.experiments.yaml_files import ExperimentError
+from ur4rec.training.config import StageConfig
 from ur4rec.training.stage_names import STAGES
-from ur4rec.training.stages import StageConfig, stages_of
+from ur4rec.training.stages import stages_of
 
 LOGS_FOLDER = "logs"
 

@@ -22,7 +22,7 @@ from ur4rec.experiments.stage_cache import StageInputs, read_inputs
 from ur4rec.experiments.trials import OnTrial, Search, TrialRunner
 from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.storage.artifacts import write_text_atomic
-from ur4rec.training.stages import StageConfig
+from ur4rec.training.config import StageConfig
 
 BEST = "best.yaml"
 LOCK = "tune.lock"

@@ -21,11 +21,11 @@ from ur4rec.evaluation.systems import TrainedSystems
 from ur4rec.experiments.ranks import HORIZONS, RanksAt, load_ranks, save_ranks
 from ur4rec.experiments.stage_cache import STAGES_FOLDER, CachedStage, StageInputs, obtain_stages, plan_stages
 from ur4rec.experiments.variants import Variant
-from ur4rec.models.ur4rec_v2_moe import Part
+from ur4rec.models.config import Part
 from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact, write_text_atomic
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.training.checkpoints import load_model
-from ur4rec.training.stages import StageConfig
+from ur4rec.training.config import StageConfig
 
 CODE = ("ur4rec.evaluation.comparison", "ur4rec.evaluation.systems", "ur4rec.experiments.ranks")
 PRODUCER = "ablate"

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, RootModel, StringConstraints
 from ur4rec.config import CONFIGS, Config
 from ur4rec.experiments.stage_cache import check_stage
 from ur4rec.experiments.yaml_files import ExperimentError, read_yaml
-from ur4rec.models.ur4rec_v2_moe import Part
+from ur4rec.models.config import Part
+from ur4rec.training.config import StageConfig
 from ur4rec.training.stage_names import Stage
-from ur4rec.training.stages import StageConfig
 
 SHIPPED_VARIANTS = CONFIGS / "experiments" / "ablations.yaml"
 TAKEN = ("sasrec", "recency_ease", "ease", "popularity")

@@ -14,28 +14,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
 from torch import Tensor
 
-from ur4rec.config_section import ConfigSection
+from ur4rec.models.config import CooccurrenceConfig
 from ur4rec.models.resizable_buffers import ResizableBuffers
 
 FLOOR = 1e-2
-
-
-class CooccurrenceConfig(ConfigSection):
-    """What counts as beside, and how much of it is kept."""
-
-    cooccurrence_neighbors: int = Field(256, ge=0)
-    """Strongest neighbours kept per item; 0 leaves the scorer out."""
-    cooccurrence_window: int = Field(10, ge=1)
-    """Two items of a history are neighbours when at most this many places apart."""
-    cooccurrence_gap_decay: float = Field(0.9, gt=0, le=1)
-    """A pair one place further apart counts this much of the nearer one."""
-    cooccurrence_smoothing: float = Field(20.0, ge=0)
-    """Added to both items' total counts in the cosine, so that rare items do not score on one pair."""
-    cooccurrence_age_decay: float = Field(0.8, gt=0, le=1)
-    """Weight of an item of the history relative to the next newer one."""
 
 
 @dataclass(frozen=True)

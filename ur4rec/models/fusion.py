@@ -8,32 +8,11 @@ Dimensions: B users, L positions, D width of SASRec, F width of the retriever, N
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
-from ur4rec.config_section import ConfigSection
-
-
-class FusionMethod(StrEnum):
-    """How the weights of the scores are chosen."""
-
-    WEIGHTED = "weighted"
-    LEARNED = "learned"
-    ADAPTIVE = "adaptive"
-
-
-class FusionConfig(ConfigSection):
-    """How the scores are joined."""
-
-    fusion_method: FusionMethod = FusionMethod.ADAPTIVE
-    sasrec_weight: float = Field(0.5, ge=0)
-    """Read by `weighted`; where the others start. A scorer of weight 0 is off, whatever the method."""
-    retriever_weight: float = Field(0.5, ge=0)
-    cooccurrence_weight: float = Field(0.5, ge=0)
+from ur4rec.models.config import FusionConfig, FusionMethod
 
 
 class Fusion(nn.Module):

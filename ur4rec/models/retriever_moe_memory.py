@@ -11,13 +11,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
-from ur4rec.models.text_preference_retriever_moe import (
-    ItemSide,
-    RetrieverConfig,
-    RetrieverOutput,
-    TextPreferenceRetrieverMoE,
-)
-from ur4rec.models.user_memory import MemoryConfig, MemoryState, UpdateTrigger, UserMemory
+from ur4rec.models.config import MemoryConfig, RetrieverConfig, UpdateTrigger
+from ur4rec.models.text_preference_retriever_moe import ItemSide, RetrieverOutput, TextPreferenceRetrieverMoE
+from ur4rec.models.user_memory import MemoryState, UserMemory
 
 __all__ = ["MemoryConfig", "RetrieverMoEMemory", "UpdateTrigger"]
 

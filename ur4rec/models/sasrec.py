@@ -10,26 +10,12 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ur4rec.config_section import ConfigSection
+from ur4rec.models.config import SASRecConfig
 
 EMBEDDING_STD = 0.02
-
-
-class SASRecConfig(ConfigSection):
-    """Shape of the sequence encoder."""
-
-    sasrec_hidden_dim: int = Field(64, ge=1)
-    sasrec_num_blocks: int = Field(2, ge=1)
-    sasrec_num_heads: int = Field(2, ge=1)
-    sasrec_dropout: float = Field(0.3, ge=0, lt=1)
-    sasrec_item_factors: int = Field(128, ge=0)
-    """Width of a fixed table of item factors that a linear map adds to the item embeddings; 0 leaves it out."""
-    max_seq_len: int = Field(50, ge=1)
-    """Most recent interactions that an encoder reads."""
 
 
 class RelativeAttention(nn.Module):

@@ -9,44 +9,17 @@ Dimensions: B users, L positions, D width, N items, T text width, X experts, Y p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ur4rec.config_section import ConfigSection
+from ur4rec.models.config import Expert, RetrieverConfig
 from ur4rec.models.sasrec import FeedForward, RelativeAttention, at_position, attend, item_table
 from ur4rec.models.text_table import TextTable
 
-
-class Expert(StrEnum):
-    """What an expert attends to."""
-
-    USER_PREFERENCE = "user_preference"
-    ITEM_DESCRIPTION = "item_description"
-    ITEM_EMBEDDING = "item_embedding"
-
-
 EXPERTS = tuple(expert.value for expert in Expert)
-
-
-class RetrieverConfig(ConfigSection):
-    """Shape of the retriever."""
-
-    retriever_output_dim: int = Field(64, ge=1)
-    moe_num_heads: int = Field(2, ge=1)
-    moe_dropout: float = Field(0.2, ge=0, lt=1)
-    moe_num_proxies: int = Field(4, ge=0)
-    """Learnable tokens that refine the mixture; 0 replaces router and self-attention by a plain average."""
-    moe_experts: tuple[Expert, ...] = Field(tuple(Expert), min_length=1)
-    """Experts that take part."""
-    text_components: int = Field(128, ge=1)
-    """Principal components of the text embeddings that are kept."""
-    id_dropout: float = Field(0.1, ge=0, lt=1)
-    """Share of items whose ID embedding is left out of a training step, so that their text must do."""
 
 
 @dataclass(frozen=True)

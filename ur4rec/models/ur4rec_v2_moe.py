@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,59 +15,21 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ur4rec.models.cooccurrence import CooccurrenceConfig, CooccurrenceScorer
-from ur4rec.models.fusion import Fusion, FusionConfig
+from ur4rec.models.config import (
+    CooccurrenceConfig,
+    FusionConfig,
+    MemoryConfig,
+    ModelConfig,
+    Part,
+    RetrieverConfig,
+    SASRecConfig,
+)
+from ur4rec.models.cooccurrence import CooccurrenceScorer
+from ur4rec.models.fusion import Fusion
 from ur4rec.models.retriever_moe_memory import RetrieverMoEMemory
-from ur4rec.models.sasrec import SASRec, SASRecConfig, align_left
-from ur4rec.models.text_preference_retriever_moe import Expert, ItemSide, RetrieverConfig
-from ur4rec.models.user_memory import STATE_FIELDS, USERS_AT_ONCE, MemoryConfig, MemoryState
-
-
-class Part(StrEnum):
-    """Whose score."""
-
-    SASREC = "sasrec"
-    RETRIEVER = "retriever"
-    FUSED = "fused"
-
-
-class System(StrEnum):
-    """The named systems; each is this model with some of its parts."""
-
-    V2_MOE = "UR4RecV2MoE"
-    V2 = "UR4RecV2"
-    MOE_MEMORY = "UR4RecMoEMemory"
-
-
-PRESETS: dict[System, dict[str, Any]] = {
-    System.V2_MOE: {},
-    System.V2: {
-        "moe_num_proxies": 0,
-        "moe_experts": (Expert.USER_PREFERENCE, Expert.ITEM_DESCRIPTION),
-        "max_memory_size": 0,
-        "cooccurrence_neighbors": 0,
-    },
-    System.MOE_MEMORY: {
-        "moe_experts": (Expert.ITEM_DESCRIPTION, Expert.ITEM_EMBEDDING),
-        "cooccurrence_neighbors": 0,
-    },
-}
-"""What a system fixes, whatever else the configuration says."""
-
-
-class ModelConfig(SASRecConfig, RetrieverConfig, MemoryConfig, FusionConfig, CooccurrenceConfig):
-    """Everything that shapes the model."""
-
-    system: System = System.V2_MOE
-
-    def resolve(self) -> ModelConfig:
-        """With what the system fixes."""
-        return self.model_copy(update=PRESETS[self.system])
-
-    @property
-    def whole(self) -> Part:
-        """Whose score is the system's."""
-        return Part.RETRIEVER if self.system is System.MOE_MEMORY else Part.FUSED
+from ur4rec.models.sasrec import SASRec, align_left
+from ur4rec.models.text_preference_retriever_moe import ItemSide
+from ur4rec.models.user_memory import STATE_FIELDS, USERS_AT_ONCE, MemoryState
 
 
 @dataclass(frozen=True)

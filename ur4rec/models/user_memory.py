@@ -7,46 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
 from torch import Tensor, nn
 
-from ur4rec.config_section import ConfigSection
-
-
-class UpdateTrigger(StrEnum):
-    """When the memory takes in the interactions that are pending."""
-
-    INTERACTION_COUNT = "interaction_count"
-    DRIFT_THRESHOLD = "drift_threshold"
-    TIME_BASED = "time_based"
-    EXPLICIT = "explicit"
-
-
-class MemoryConfig(ConfigSection):
-    """Shape of the memory and when it is updated.
-
-    A user takes `4·M·E + 4·D + 32` bytes, in memory and in the file: `max_memory_size` states of width `memory_dim`,
-    the pending sum of the retriever's width, four counters. With the defaults that is 2,848 bytes; 2.8 GB for a million
-    users.
-    """
-
-    memory_dim: int = Field(64, ge=1)
-    max_memory_size: int = Field(10, ge=0)
-    """Slots per user; 0 turns the memory off."""
-    update_trigger: UpdateTrigger = UpdateTrigger.INTERACTION_COUNT
-    interaction_threshold: int = Field(10, ge=1)
-    """Pending interactions that cause an update; read by `interaction_count` only."""
-    drift_threshold: float = Field(0.3, ge=0, le=2)
-    """1 − cosine of pending mean and current state that causes an update; read by `drift_threshold` only."""
-    time_threshold_s: int = Field(86_400, ge=1)
-    """Seconds since the last update that cause an update; read by `time_based` only."""
-    decay_factor: float = Field(0.95, gt=0, le=1)
-    """Weight of a slot relative to the next newer one."""
+from ur4rec.models.config import MemoryConfig, UpdateTrigger
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def fix_system(config: Config, system: str) -> Config:
     Raises:
         OptionError: It names another.
     """
-    from ur4rec.models.ur4rec_v2_moe import System
+    from ur4rec.models.config import System
 
     if "system" in config.model_fields_set and config.system != system:
         raise OptionError(

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ur4rec.models.ur4rec_v2_moe import ModelConfig, UR4RecV2MoE
+from ur4rec.models.config import ModelConfig
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.training.stage_names import STAGES
 
 MODEL_CONFIG = "model_config.json"

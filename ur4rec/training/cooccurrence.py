@@ -17,7 +17,8 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from ur4rec.data.sequences import Histories
-from ur4rec.models.cooccurrence import CooccurrenceConfig, NeighborTables
+from ur4rec.models.config import CooccurrenceConfig
+from ur4rec.models.cooccurrence import NeighborTables
 
 Indices = TypeVar("Indices", np.ndarray, Tensor)
 

@@ -7,25 +7,26 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
-from pydantic import Field
 from torch import Tensor, nn
 
 from ur4rec.data.sequences import Histories
 from ur4rec.evaluation.metrics import metrics_from_ranks
 from ur4rec.evaluation.ranking import rank_users
-from ur4rec.models.cooccurrence import CooccurrenceConfig, NeighborTables
-from ur4rec.models.ur4rec_v2_moe import Part, UR4RecV2MoE
+from ur4rec.models.config import CooccurrenceConfig, Part
+from ur4rec.models.cooccurrence import NeighborTables
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.models.user_memory import MemoryState
 from ur4rec.training.alternation import Alternation
 from ur4rec.training.calibration import fit_log_temperature
+from ur4rec.training.config import TrainingConfig
 from ur4rec.training.cooccurrence import fit_fold_tables
 from ur4rec.training.expert_usage import ExpertUsage
-from ur4rec.training.objective import Objective, ObjectiveConfig
+from ur4rec.training.objective import Objective
 from ur4rec.training.randomness import random_state, restore_random_state
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.windows import Epoch, batches, sample_epoch
@@ -38,30 +39,6 @@ USERS_AT_ONCE = 4096
 
 OnEpoch = Callable[[dict[str, float], ExpertUsage], None]
 """Called with the losses, metrics and statistics of an epoch, and how the experts were used at the validation."""
-
-
-class TrainingConfig(ObjectiveConfig):
-    """How every stage is trained."""
-
-    batch_size: int = Field(128, ge=1)
-    epochs_per_stage: int = Field(60, ge=1)
-    patience: int = Field(12, ge=1)
-    """Validations without a better score before a stage stops."""
-    sasrec_lr: float = Field(4e-3, gt=0)
-    retriever_lr: float = Field(4e-3, gt=0)
-    finetune_lr_scale: float = Field(0.02, gt=0)
-    """Of both learning rates, in the last two stages."""
-    weight_decay: float = Field(0.01, ge=0)
-    warmup_share: float = Field(0.05, ge=0, lt=1)
-    gradient_clip: float = Field(1.0, gt=0)
-    ema_decay: float = Field(0.98, ge=0, lt=1)
-    """Of the averaged weights that are evaluated and kept; 0 keeps the last ones."""
-    random_window_share: float = Field(0.5, ge=0, le=1)
-    shuffle_ties: bool = True
-    adaptive_switch_threshold: float = Field(0.01, ge=0)
-    adaptive_min_steps: int = Field(20, ge=1)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    seed: int = 42
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
 from torch import Tensor
 
-from ur4rec.config_section import ConfigSection
+from ur4rec.models.config import Part
 from ur4rec.models.cooccurrence import NeighborTables, to_logits
-from ur4rec.models.ur4rec_v2_moe import Encoded, Items, Part, UR4RecV2MoE, Window
+from ur4rec.models.ur4rec_v2_moe import Encoded, Items, UR4RecV2MoE, Window
 from ur4rec.models.user_memory import MemoryState
+from ur4rec.training.config import ObjectiveConfig
 from ur4rec.training.cooccurrence import user_folds
 from ur4rec.training.losses import (
     catalogue_cross_entropy,
@@ -25,18 +25,6 @@ from ur4rec.training.losses import (
     sampled_cross_entropy,
     scored_cross_entropy,
 )
-
-
-class ObjectiveConfig(ConfigSection):
-    """What is minimised."""
-
-    num_negatives: int = Field(0, ge=0)
-    """0: softmax over the whole catalogue at every position; otherwise over this many shared negatives."""
-    alignment_weight: float = Field(0.0, ge=0)
-    """Of a second loss of the retriever, in which every item is its text alone: it aligns what a user wants with what
-    the texts say, so that an item without interactions can be found."""
-    load_balance_weight: float = Field(0.0, ge=0)
-    """Of a loss that grows when the router prefers some experts to others."""
 
 
 class Objective:

@@ -11,8 +11,9 @@ from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import evaluate
 from ur4rec.evaluation.results import Results
 from ur4rec.storage.export import REPORT, RESULTS, export_outputs
+from ur4rec.training.config import StageConfig
 from ur4rec.training.stage_names import Stage
-from ur4rec.training.stages import StageConfig, StageSummary, run_stage, stages_of
+from ur4rec.training.stages import StageSummary, run_stage, stages_of
 
 STAGES_FOLDER = "stages"
 STATE_FOLDER = "resume"

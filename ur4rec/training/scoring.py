@@ -14,8 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ur4rec.data.sequences import Histories
+from ur4rec.models.config import Part
 from ur4rec.models.text_preference_retriever_moe import EXPERTS
-from ur4rec.models.ur4rec_v2_moe import Part, UR4RecV2MoE, Window
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE, Window
 from ur4rec.models.user_memory import MemoryState
 from ur4rec.training.expert_usage import ExpertUsage
 from ur4rec.training.windows import gather

@@ -13,9 +13,9 @@ from scipy.sparse import csr_array
 
 from ur4rec.columns import ITEM
 from ur4rec.data.sequences import Sequences
-from ur4rec.models.cooccurrence import CooccurrenceConfig
+from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.sasrec import EMBEDDING_STD
-from ur4rec.models.ur4rec_v2_moe import ModelConfig, UR4RecV2MoE
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.text.embeddings import TextEmbeddings
 from ur4rec.training.checkpoints import CheckpointError, best_file, load_state
 from ur4rec.training.cooccurrence import count_pairs, fit_table, item_factors

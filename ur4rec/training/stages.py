@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from ur4rec.data.sequences import Sequences, load_sequences
-from ur4rec.models.ur4rec_v2_moe import ModelConfig, Part, UR4RecV2MoE
+from ur4rec.models.config import ModelConfig, Part
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_artifact
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.text.embeddings import TextEmbeddings, load_embeddings
@@ -27,14 +28,15 @@ from ur4rec.training.checkpoints import (
     resolve_device,
     write_model_config,
 )
-from ur4rec.training.loop import StagePlan, Trainer, TrainingConfig
+from ur4rec.training.config import StageConfig, TrainingConfig
+from ur4rec.training.loop import StagePlan, Trainer
 from ur4rec.training.randomness import deterministic
 from ur4rec.training.resume import ResumePoint
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stage_names import Stage
 from ur4rec.training.stage_start import RETRIEVER, SASREC, Previous, begin
 from ur4rec.training.stage_training import train_stage
-from ur4rec.training.text_controls import TextControl, control_text
+from ur4rec.training.text_controls import control_text
 
 FUSION = ("fusion.gate", "fusion.log_weights")
 KEY = "key"
@@ -81,13 +83,6 @@ def stages_of(config: ModelConfig) -> tuple[str, ...]:
     ('pretrain_retriever', 'end_to_end')
     """
     return tuple(plans_of(config))
-
-
-class StageConfig(ModelConfig, TrainingConfig):
-    """Everything a stage reads."""
-
-    text_control: TextControl = TextControl.NONE
-    """What the retriever is given instead of the texts' meaning; read by `pretrain_retriever`."""
 
 
 @dataclass(frozen=True)

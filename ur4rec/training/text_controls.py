@@ -6,23 +6,11 @@ N items, Q sentences, T text width.
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 
 import numpy as np
 
 from ur4rec.text.embeddings import TextEmbeddings
-
-
-class TextControl(StrEnum):
-    """What stands in for the text embeddings."""
-
-    NONE = "none"
-    SHUFFLED = "shuffled"
-    """Every item has another item's text, every sentence of a user is another sentence."""
-    RANDOM = "random"
-    """Gaussian vectors with the mean and the covariance of the true ones."""
-    ABSENT = "absent"
-    """No texts: the retriever has the items' ID vectors alone."""
+from ur4rec.training.config import TextControl
 
 
 def control_text(text: TextEmbeddings, control: TextControl, seed: int) -> TextEmbeddings | None:

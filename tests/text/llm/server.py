@@ -172,10 +172,8 @@ class ChatServer:
                 return web.json_response({"output": "none", "choices": 3})
             case Fault.TRUNCATED:
                 return web.Response(text=text[: len(text) // 2], content_type="application/json")
-            case Fault.EMPTY:
-                return web.json_response(_with_text(native, good, ""))
-            case Fault.CHATTY:
-                return web.json_response(_with_text(native, good, "Sure, here you are!"))
+            case Fault.EMPTY | Fault.CHATTY:
+                return web.json_response(_with_text(native, good, "Sure!" if fault is Fault.CHATTY else ""))
             case Fault.SLOW:
                 return await self._drip(request, text)
             case Fault.DROPPED:

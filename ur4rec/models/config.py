@@ -1,0 +1,158 @@
+"""What shapes the model, free of torch, so that a command which trains nothing starts at once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from ur4rec.config_section import ConfigSection
+
+
+class SASRecConfig(ConfigSection):
+    """Shape of the sequence encoder."""
+
+    sasrec_hidden_dim: int = Field(64, ge=1)
+    sasrec_num_blocks: int = Field(2, ge=1)
+    sasrec_num_heads: int = Field(2, ge=1)
+    sasrec_dropout: float = Field(0.3, ge=0, lt=1)
+    sasrec_item_factors: int = Field(128, ge=0)
+    """Width of a fixed table of item factors that a linear map adds to the item embeddings; 0 leaves it out."""
+    max_seq_len: int = Field(50, ge=1)
+    """Most recent interactions that an encoder reads."""
+
+
+class Expert(StrEnum):
+    """What an expert attends to."""
+
+    USER_PREFERENCE = "user_preference"
+    ITEM_DESCRIPTION = "item_description"
+    ITEM_EMBEDDING = "item_embedding"
+
+
+class RetrieverConfig(ConfigSection):
+    """Shape of the retriever."""
+
+    retriever_output_dim: int = Field(64, ge=1)
+    moe_num_heads: int = Field(2, ge=1)
+    moe_dropout: float = Field(0.2, ge=0, lt=1)
+    moe_num_proxies: int = Field(4, ge=0)
+    """Learnable tokens that refine the mixture; 0 replaces router and self-attention by a plain average."""
+    moe_experts: tuple[Expert, ...] = Field(tuple(Expert), min_length=1)
+    """Experts that take part."""
+    text_components: int = Field(128, ge=1)
+    """Principal components of the text embeddings that are kept."""
+    id_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of items whose ID embedding is left out of a training step, so that their text must do."""
+
+
+class UpdateTrigger(StrEnum):
+    """When the memory takes in the interactions that are pending."""
+
+    INTERACTION_COUNT = "interaction_count"
+    DRIFT_THRESHOLD = "drift_threshold"
+    TIME_BASED = "time_based"
+    EXPLICIT = "explicit"
+
+
+class MemoryConfig(ConfigSection):
+    """Shape of the memory and when it is updated.
+
+    A user takes `4·M·E + 4·D + 32` bytes, in memory and in the file: `max_memory_size` states of width `memory_dim`,
+    the pending sum of the retriever's width, four counters. With the defaults that is 2,848 bytes; 2.8 GB for a million
+    users.
+    """
+
+    memory_dim: int = Field(64, ge=1)
+    max_memory_size: int = Field(10, ge=0)
+    """Slots per user; 0 turns the memory off."""
+    update_trigger: UpdateTrigger = UpdateTrigger.INTERACTION_COUNT
+    interaction_threshold: int = Field(10, ge=1)
+    """Pending interactions that cause an update; read by `interaction_count` only."""
+    drift_threshold: float = Field(0.3, ge=0, le=2)
+    """1 − cosine of pending mean and current state that causes an update; read by `drift_threshold` only."""
+    time_threshold_s: int = Field(86_400, ge=1)
+    """Seconds since the last update that cause an update; read by `time_based` only."""
+    decay_factor: float = Field(0.95, gt=0, le=1)
+    """Weight of a slot relative to the next newer one."""
+
+
+class FusionMethod(StrEnum):
+    """How the weights of the scores are chosen."""
+
+    WEIGHTED = "weighted"
+    LEARNED = "learned"
+    ADAPTIVE = "adaptive"
+
+
+class FusionConfig(ConfigSection):
+    """How the scores are joined."""
+
+    fusion_method: FusionMethod = FusionMethod.ADAPTIVE
+    sasrec_weight: float = Field(0.5, ge=0)
+    """Read by `weighted`; where the others start. A scorer of weight 0 is off, whatever the method."""
+    retriever_weight: float = Field(0.5, ge=0)
+    cooccurrence_weight: float = Field(0.5, ge=0)
+
+
+class CooccurrenceConfig(ConfigSection):
+    """What counts as beside, and how much of it is kept."""
+
+    cooccurrence_neighbors: int = Field(256, ge=0)
+    """Strongest neighbours kept per item; 0 leaves the scorer out."""
+    cooccurrence_window: int = Field(10, ge=1)
+    """Two items of a history are neighbours when at most this many places apart."""
+    cooccurrence_gap_decay: float = Field(0.9, gt=0, le=1)
+    """A pair one place further apart counts this much of the nearer one."""
+    cooccurrence_smoothing: float = Field(20.0, ge=0)
+    """Added to both items' total counts in the cosine, so that rare items do not score on one pair."""
+    cooccurrence_age_decay: float = Field(0.8, gt=0, le=1)
+    """Weight of an item of the history relative to the next newer one."""
+
+
+class Part(StrEnum):
+    """Whose score."""
+
+    SASREC = "sasrec"
+    RETRIEVER = "retriever"
+    FUSED = "fused"
+
+
+class System(StrEnum):
+    """The named systems; each is this model with some of its parts."""
+
+    V2_MOE = "UR4RecV2MoE"
+    V2 = "UR4RecV2"
+    MOE_MEMORY = "UR4RecMoEMemory"
+
+
+PRESETS: dict[System, dict[str, Any]] = {
+    System.V2_MOE: {},
+    System.V2: {
+        "moe_num_proxies": 0,
+        "moe_experts": (Expert.USER_PREFERENCE, Expert.ITEM_DESCRIPTION),
+        "max_memory_size": 0,
+        "cooccurrence_neighbors": 0,
+    },
+    System.MOE_MEMORY: {
+        "moe_experts": (Expert.ITEM_DESCRIPTION, Expert.ITEM_EMBEDDING),
+        "cooccurrence_neighbors": 0,
+    },
+}
+"""What a system fixes, whatever else the configuration says."""
+
+
+class ModelConfig(SASRecConfig, RetrieverConfig, MemoryConfig, FusionConfig, CooccurrenceConfig):
+    """Everything that shapes the model."""
+
+    system: System = System.V2_MOE
+
+    def resolve(self) -> ModelConfig:
+        """With what the system fixes."""
+        return self.model_copy(update=PRESETS[self.system])
+
+    @property
+    def whole(self) -> Part:
+        """Whose score is the system's."""
+        return Part.RETRIEVER if self.system is System.MOE_MEMORY else Part.FUSED
