@@ -2,8 +2,12 @@ VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 PYTHON ?= python3
 BIN = $(VENV)/bin
+CONTAINERS ?= $(if $(findstring podman,$(DOCKER_HOST)),podman,$(if $(shell docker version 2>/dev/null),docker,podman))
+IMAGES ?= slim train-cpu
+REPOSITORY ?= ur4rec/python
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pipeline bench clean
+.PHONY: help run test lint pipeline images bench clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +38,13 @@ lint: $(VENV)/installed ## Check style, types, the direction of imports and pipe
 
 pipeline: $(VENV)/installed ## Compile pipeline.yaml
 	$(BIN)/python -m pipelines compile
+
+images: ## Build the container images slim and train-cpu; IMAGES=train-gpu TORCH_ARGS=… for another
+	@command -v $(CONTAINERS) >/dev/null || { echo "images: neither docker nor podman is here; install one" >&2; exit 1; }
+	for target in $(IMAGES); do $(CONTAINERS) build $(BUILD_ARGS) -f images/Dockerfile --target $$target \
+	    --build-arg TORCH_ARGS="$(TORCH_ARGS)" --build-arg VERSION=$(VERSION) \
+	    --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+	    -t $(REPOSITORY):$(VERSION)-$$target . || exit 1; done
 
 bench: $(VENV)/installed $(BENCH_VENV)/installed ## Measure against peers in the same run: hours, see docs/benchmarks.md
 	$(BIN)/python -m benchmarks.preprocess

@@ -4,10 +4,10 @@ from typing import Any
 
 from kfp import dsl
 
-from components.image import IMAGE
+from components.image import TRAIN
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
 def end_to_end(
     code_digest: str,
     config: dict[str, Any],

@@ -1,6 +1,13 @@
-"""The container image that every task runs in."""
+"""The container images that tasks run in: the one place that names them.
+
+Named by version, never by a moving tag: the name is part of every cache key. `python -m pipelines compile` puts other
+names or digests in their place.
+"""
 
 from ur4rec import __version__
 
-IMAGE = f"ur4rec/python:{__version__}"
-"""Named by version, never a moving tag: the image's name is part of every cache key."""
+REPOSITORY = "ur4rec/python"
+SLIM = f"{REPOSITORY}:{__version__}-slim"
+"""Preprocessing and texts."""
+TRAIN = f"{REPOSITORY}:{__version__}-train-cpu"
+"""Everything that needs torch."""

@@ -4,10 +4,10 @@ from typing import Any
 
 from kfp import dsl
 
-from components.image import IMAGE
+from components.image import SLIM
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=SLIM, install_kfp_package=False)
 def plan_text_shards(
     max_shards: int,
     code_digest: str,

@@ -4,10 +4,10 @@ from typing import Any
 
 from kfp import dsl
 
-from components.image import IMAGE
+from components.image import SLIM
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=SLIM, install_kfp_package=False)
 def preprocess_sequences(
     interactions: str,
     items: str,
@@ -25,10 +25,10 @@ def preprocess_sequences(
     from ur4rec.storage.task_metrics import log_metrics
 
     manifest = preprocess_sequences(
-        Path(interactions),
+        interactions,
         Path(sequences.path),
         DataConfig.parse(config, "data_config"),
-        items=Path(items) if items else None,
+        items=items or None,
     )
     counts = ("num_users", "num_items", "num_interactions")
     log_metrics(metrics, {name: manifest.details[name] for name in counts})

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 
 from pipelines.compilation import PIPELINE_FILE, check_compiled, compile_pipeline
+from pipelines.containers import Runner
+from pipelines.image_names import ImageNames, parse_digests
 from ur4rec.commands.console import INTERRUPTED, DeviceOption, ErrorGroup, SetOption, show
 
 if TYPE_CHECKING:
@@ -36,16 +38,30 @@ def main(
 def compile_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", dir_okay=False)] = PIPELINE_FILE,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the file is out of date.")] = False,
+    image_repository: Annotated[
+        str | None, typer.Option(help="Where the images are, such as registry.example/team/ur4rec.")
+    ] = None,
+    image_tag: Annotated[
+        str | None, typer.Option(help="Of the images, without -slim and -train-cpu; else the version.")
+    ] = None,
+    image_digest: Annotated[
+        list[str] | None,
+        typer.Option(help="Pins an image to its bytes; may be repeated.", metavar="TARGET=sha256:…"),
+    ] = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Train in the image train-gpu.")] = False,
 ) -> None:
     """Compile the pipeline to YAML.
 
-    Example:
+    Examples:
         python -m pipelines compile
+
+        python -m pipelines compile -o mine.yaml --image-repository registry.example/team/ur4rec --image-tag 1.4.0
     """
+    images = ImageNames(image_repository, image_tag, parse_digests(image_digest or []), gpu)
     if check:
-        check_compiled(output)
+        check_compiled(output, images)
         return
-    compile_pipeline(output)
+    compile_pipeline(output, images)
     show(f"compiled: {output}")
 
 
@@ -57,10 +73,10 @@ def run(
     ] = "ur4rec_moe_100k",
     data: Annotated[
         str | None,
-        typer.Option(help="ml-100k, ml-1m, or a CSV or Parquet file, or a folder.", show_default="ml-100k"),
+        typer.Option(help="ml-100k, ml-1m, a CSV or Parquet file, a folder, or gs://.", show_default="ml-100k"),
     ] = None,
     items: Annotated[
-        Path | None, typer.Option(help="Item table: item_id, title, genres, description.", exists=True, dir_okay=False)
+        str | None, typer.Option(help="Item table: item_id, title, genres, description; a file or gs://.")
     ] = None,
     item_text: Annotated[
         Path | None, typer.Option(help="Item texts that exist already.", exists=True, dir_okay=False)
@@ -75,6 +91,9 @@ def run(
         Path, typer.Option(help="Keeps the artifacts of all runs, and the cache.", file_okay=False)
     ] = Path("outputs/pipeline_root"),
     device: DeviceOption = "auto",
+    runner: Annotated[
+        Runner, typer.Option(help="Tasks as processes of this environment, or in the containers of `make images`.")
+    ] = Runner.PROCESS,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every task, whatever ran before.")] = False,
     settings: SetOption = None,
 ) -> None:
@@ -88,6 +107,8 @@ def run(
         python -m pipelines run --config toy --data plays.csv --items songs.csv
 
         python -m pipelines run --set epochs_per_stage=10 --set seed=7 --output-dir outputs/seed7
+
+        python -m pipelines run --runner docker --data gs://bucket/plays
     """
     started = time.monotonic()
     from pipelines.preparation import RunOptions, prepare
@@ -103,6 +124,7 @@ def run(
         output_dir=output_dir,
         pipeline_root=pipeline_root,
         caching=not no_cache,
+        runner=runner,
     )
     prepared, tracking = prepare(options)
     raise typer.Exit(_run(prepared, tracking, started))

@@ -17,6 +17,7 @@ from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.tracking import ENVIRONMENT, TRACKING_URI, public_uri
 from ur4rec.storage.artifacts import sha256_file
 from ur4rec.storage.code_digest import code_digest
+from ur4rec.storage.inputs import is_cloud, list_versions
 from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.training.stage_names import STAGES
 
@@ -45,8 +46,9 @@ class StagesError(ValueError):
 class Inputs:
     """The files that a run reads."""
 
-    interactions: Path
-    items: Path | None = None
+    interactions: str
+    """A path, or `gs://…`."""
+    items: str | None = None
     item_text: Path | None = None
     user_text: Path | None = None
 
@@ -74,8 +76,8 @@ class Tracking:
         return {name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()} | {TRACKING_URI: self.uri}
 
 
-def locate_data(data: str) -> Path:
-    """A known data set by its name, fetched if need be; anything else is a path.
+def locate_data(data: str) -> str:
+    """A known data set by its name, fetched if need be; anything else is a path or `gs://…`.
 
     Raises:
         DataNotFoundError: It is neither.
@@ -83,10 +85,25 @@ def locate_data(data: str) -> Path:
     """
     names = [dataset.name for dataset in DATASETS]
     if data in names:
-        return fetch(data)
+        return str(fetch(data))
+    if is_cloud(data):
+        return data
     if not Path(data).exists():
-        raise DataNotFoundError(f"--data {data}: expected {', '.join(names)}, or an existing file or folder")
-    return Path(data).absolute()
+        raise DataNotFoundError(f"--data {data}: expected {', '.join(names)}, an existing file or folder, or gs://…")
+    return str(Path(data).absolute())
+
+
+def locate_items(items: str) -> str:
+    """A file of items: a path or `gs://…`.
+
+    Raises:
+        DataNotFoundError: There is no such file.
+    """
+    if is_cloud(items):
+        return items
+    if not Path(items).is_file():
+        raise DataNotFoundError(f"--items {items}: no such file; expected a CSV or Parquet file, or gs://…")
+    return str(Path(items).absolute())
 
 
 def check_system(config: Config) -> None:
@@ -115,15 +132,14 @@ def build_arguments(config: Config, inputs: Inputs, device: str, tracking: Track
     from ur4rec.training.config import StageConfig
 
     check_system(config)
-    files = list(find_inputs(inputs.interactions, inputs.items).values())
     texts = [path for path in (inputs.item_text, inputs.user_text) if path]
     digests = {name: code_digest(*modules) for name, modules in CODE.items()}
     if not tracking.parameter:
         digests["registry_code"] += f" for {tracking.public}"
     return {
-        "interactions": str(inputs.interactions),
-        "items": str(inputs.items or ""),
-        "data_digest": digest_files(files),
+        "interactions": inputs.interactions,
+        "items": inputs.items or "",
+        "data_digest": digest_data(inputs),
         "item_text": str(inputs.item_text or ""),
         "user_text": str(inputs.user_text or ""),
         "text_digest": digest_texts(texts, config),
@@ -150,6 +166,25 @@ def list_settings(section: ConfigSection) -> dict[str, Any]:
     for name, value in settings.items():
         assert value is not None or defaults[name].default is None, f"{name}: None is not its default"
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def digest_data(inputs: Inputs) -> str:
+    """Of the contents of files, of the generations of objects.
+
+    Raises:
+        DataError: A file is missing.
+        GcsError: An object is missing, or cloud storage cannot be read.
+    """
+    given = [location for location in (inputs.interactions, inputs.items) if location]
+    versions = [version for location in given if is_cloud(location) for version in list_versions(location)]
+    local = [
+        None if location is None or is_cloud(location) else Path(location)
+        for location in (inputs.interactions, inputs.items)
+    ]
+    files = list(find_inputs(local[0], local[1]).values()) if local[0] else [path for path in local if path]
+    if not versions:
+        return digest_files(files)
+    return hashlib.sha256("\n".join([*versions, digest_files(files)]).encode()).hexdigest()
 
 
 def digest_texts(files: list[Path], config: Config) -> str:

@@ -6,6 +6,9 @@ import re
 import tempfile
 from pathlib import Path
 
+from pipelines.image_names import ImageNames
+
+NAMED_BY_VERSION = ImageNames()
 PIPELINE_FILE = Path(__file__).parents[1] / "pipeline.yaml"
 """The committed file: made by `python -m pipelines compile`, never edited."""
 SDK_VERSION = re.compile(rb"^sdkVersion: .*$", re.MULTILINE)
@@ -15,18 +18,18 @@ class PipelineFileError(ValueError):
     """A compiled pipeline that is missing or older than its sources."""
 
 
-def compile_pipeline(target: Path) -> None:
+def compile_pipeline(target: Path, images: ImageNames = NAMED_BY_VERSION) -> None:
     """Writes the compiled pipeline; equal sources give equal bytes."""
-    target.write_bytes(_compile())
+    target.write_bytes(images.replace_in(_compile()))
 
 
-def check_compiled(target: Path) -> None:
+def check_compiled(target: Path, images: ImageNames = NAMED_BY_VERSION) -> None:
     """Compares a file with what the sources compile to, byte by byte.
 
     Raises:
         PipelineFileError: The file is missing or differs.
     """
-    if _read(target) != _compile():
+    if _read(target) != images.replace_in(_compile()):
         raise PipelineFileError(
             f"{target}: differs from what the sources compile to; run `python -m pipelines compile`"
         )

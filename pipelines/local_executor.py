@@ -13,6 +13,7 @@ import yaml
 from kfp import components, local
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.containers import Containers, run_container
 from ur4rec.commands.console import let_waiting_threads_sleep
 from ur4rec.storage.artifacts import write_text_atomic
 
@@ -29,6 +30,8 @@ class Request(BaseModel):
     pipeline_root: Path
     cache: Path
     """Results of earlier runs, by digest of everything they were made from."""
+    containers: Containers | None = None
+    """How containers are run; None: tasks are processes."""
     outputs: Path
     """Gets the pipeline's outputs: a JSON object of name → path of the artifact."""
 
@@ -43,7 +46,7 @@ def execute(request: Request) -> dict[str, str]:
         RuntimeError: A task failed.
     """
     local.init(
-        local.SubprocessRunner(use_venv=False),
+        _create_runner(request.containers),
         pipeline_root=str(request.pipeline_root),
         enable_caching=True,
         cache_root=str(request.cache),
@@ -51,6 +54,15 @@ def execute(request: Request) -> dict[str, str]:
     component = components.load_component_from_text(load_without_retries(request.pipeline))
     task = component(**request.arguments)
     return {name: artifact.uri for name, artifact in task.outputs.items()}
+
+
+def _create_runner(containers: Containers | None) -> local.SubprocessRunner | local.DockerRunner:
+    if containers is None:
+        return local.SubprocessRunner(use_venv=False)
+    from kfp.local import docker_task_handler
+
+    docker_task_handler.run_docker_container = run_container
+    return local.DockerRunner(**containers.run_arguments())
 
 
 def load_without_retries(pipeline: Path) -> str:

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from rich.console import Console
 
+from pipelines.containers import Containers
 from pipelines.local_cache import forget_lost_registrations, lock_folder, open_cache
 from pipelines.local_executor import INTERPRETER
 from pipelines.task_log import COLOR, Task, TaskLog, read_tasks
@@ -41,6 +42,9 @@ class LocalRun:
     output_dir: Path
     caching: bool = True
     """Otherwise every task runs, and what it makes replaces what the cache held."""
+
+    containers: Containers | None = None
+    """How they are run; None: every task is a process."""
 
     @property
     def log(self) -> Path:
@@ -116,7 +120,9 @@ def _start(run: LocalRun, cache: Path, scratch: Path) -> Iterator[IO[str]]:
     request = scratch / "request.json"
     paths = {"pipeline": run.pipeline, "pipeline_root": run.pipeline_root, "cache": cache, "outputs": scratch / OUTPUTS}
     named = {name: str(path) for name, path in paths.items()}
-    request.write_text(json.dumps({"arguments": dict(run.arguments), **named}), encoding="utf-8")
+    containers = run.containers.model_dump(mode="json") if run.containers else None
+    content = {"arguments": dict(run.arguments), "containers": containers, **named}
+    request.write_text(json.dumps(content), encoding="utf-8")
     with _stop_signals_interrupt():
         process = subprocess.Popen(  # noqa: S603  # our own module
             [sys.executable, "-m", "pipelines.local_executor", str(request)],

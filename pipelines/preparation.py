@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.arguments import Inputs, Tracking, build_arguments, check_system, locate_data
+from pipelines.arguments import Inputs, Tracking, build_arguments, check_system, locate_data, locate_items
 from pipelines.compilation import PIPELINE_FILE, is_current
+from pipelines.containers import Runner, plan_containers
 from pipelines.local_run import LocalRun
 from ur4rec.commands.console import read_config, show
 from ur4rec.registry.tracking import resolve_tracking_uri
@@ -25,13 +26,14 @@ class RunOptions:
     config: str
     settings: tuple[str, ...]
     data: str | None
-    items: Path | None
+    items: str | None
     item_text: Path | None
     user_text: Path | None
     device: str
     output_dir: Path
     pipeline_root: Path
     caching: bool
+    runner: Runner = Runner.PROCESS
 
 
 def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
@@ -47,11 +49,14 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
     _check_device(options.device)
     inputs = Inputs(
         interactions=locate_data(options.data or DEFAULT_DATA),
-        items=_absolute(options.items),
+        items=None if options.items is None else locate_items(options.items),
         item_text=_absolute(options.item_text),
         user_text=_absolute(options.user_text),
     )
     tracking = Tracking(resolve_tracking_uri(None))
+    containers = None
+    if options.runner is Runner.DOCKER:
+        containers = plan_containers(config, inputs, tracking, options.pipeline_root.absolute())
     run = LocalRun(
         pipeline=PIPELINE_FILE,
         arguments=build_arguments(config, inputs, options.device, tracking),
@@ -59,6 +64,7 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
         pipeline_root=options.pipeline_root.absolute(),
         output_dir=options.output_dir,
         caching=options.caching,
+        containers=containers,
     )
     return run, tracking
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
-from components.image import IMAGE
+from components.image import SLIM, TRAIN
 from components.preprocess_sequences import preprocess_sequences
+from ur4rec import __version__
 from ur4rec.config_section import ConfigError
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.results import load_results
@@ -99,6 +100,7 @@ def test_a_wrong_setting_names_the_parameter_and_the_key(interactions: Path, tmp
 
 
 def test_the_image_is_pinned() -> None:
-    name, _, tag = IMAGE.partition(":")
-    assert "python" in name  # or kfp's local runner warns about it
-    assert tag not in ("", "latest")
+    for image in (SLIM, TRAIN):
+        name, _, tag = image.partition(":")
+        assert "python" in name  # or kfp's local runner warns about it
+        assert tag.startswith(f"{__version__}-")

@@ -125,8 +125,8 @@ def test_an_address_without_credentials_is_a_parameter(inputs: Inputs, monkeypat
 def test_data_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "plays.csv").write_text(ROWS)
     monkeypatch.chdir(tmp_path)
-    assert locate_data("plays.csv") == tmp_path / "plays.csv"
-    with pytest.raises(DataNotFoundError, match=r"--data plays\.tsv: expected ml-100k, ml-1m, or an existing"):
+    assert locate_data("plays.csv") == str(tmp_path / "plays.csv")
+    with pytest.raises(DataNotFoundError, match=r"--data plays\.tsv: expected ml-100k, ml-1m, an existing"):
         locate_data("plays.tsv")
 
 
@@ -139,3 +139,16 @@ def test_digests_are_computed_without_importing_the_tasks(tmp_path: Path) -> Non
     )
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert process.stdout.split() == ["5", "False"]
+
+
+@pytest.mark.emulator
+def test_another_generation_of_an_object_changes_the_data_and_nothing_else(bucket: str) -> None:
+    from google.cloud import storage
+
+    blob = storage.Client(project="toy").bucket(bucket).blob("data/interactions.csv")
+    inputs = Inputs(locate_data(f"gs://{bucket}/data"))
+    blob.upload_from_string(ROWS)
+    before = build(inputs)
+    assert build(inputs) == before
+    blob.upload_from_string(ROWS)  # the same bytes again: another generation, so they are looked at again
+    assert find_changes(before, build(inputs)) == {"data_digest"}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.image import IMAGE
+from components.image import SLIM, TRAIN
 from pipelines.arguments import CODE
 from pipelines.compilation import PIPELINE_FILE
 
@@ -27,6 +27,7 @@ TASKS_OF = {f"{group}_code": tasks for group, tasks in GROUPS.items()}
 
 
 ASKING = {"preprocess-sequences", "plan-text-shards", "ask-texts", "generate-text"}
+NO_TORCH = ASKING
 SECRETS_OF = {"ask-texts", "generate-text"}
 
 
@@ -58,7 +59,7 @@ def test_every_task_is_cached_sized_retried_and_named(task: str) -> None:
     assert TASKS[task]["cachingOptions"] == {"enableCache": True}
     assert TASKS[task]["retryPolicy"]["maxRetryCount"] == (5 if task == "ask-texts" else 2)
     assert TASKS[task]["taskInfo"]["name"] != task
-    assert container["image"] == IMAGE
+    assert container["image"] == (SLIM if task in NO_TORCH else TRAIN)
     assert {"cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit"} <= set(container["resources"])
     assert not container.get("env")
     timeouts = PLATFORM["platforms"]["kubernetes"]["deploymentSpec"]["executors"]

@@ -25,6 +25,7 @@ from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_item
 from ur4rec.data.selection import Rows, Selection, select_rows
 from ur4rec.data.splits import Part
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact, write_text_atomic
+from ur4rec.storage.inputs import local_copy
 
 FILE_OF_PART = {Part.TRAIN: files.TRAIN, Part.VAL: files.VAL, Part.TEST: files.TEST}
 
@@ -38,11 +39,14 @@ class _Index:
     ids: pa.StringArray
 
 
-def preprocess_sequences(interactions: Path, output: Path, config: DataConfig, items: Path | None = None) -> Manifest:
+def preprocess_sequences(
+    interactions: Path | str, output: Path, config: DataConfig, items: Path | str | None = None
+) -> Manifest:
     """Validates, filters, sorts and splits interactions.
 
     Args:
-        interactions: CSV or Parquet file, or a folder with the files `interactions` and perhaps `items`.
+        interactions: CSV or Parquet file, or a folder with the files `interactions` and perhaps `items`; here or below
+            `gs://`.
         output: Folder to write; an older one there is replaced.
         config: Filters and split.
         items: Item table, instead of the one in the folder.
@@ -53,8 +57,13 @@ def preprocess_sequences(interactions: Path, output: Path, config: DataConfig, i
     Raises:
         DataError: The input cannot be used or nothing of it is left; names the file and, where there is one,
             the row and the column.
+        GcsError: Cloud storage has nothing there, or cannot be read.
     """
-    inputs = find_inputs(Path(interactions), items)
+    with local_copy(interactions) as rows, local_copy(items or "") as table:
+        return _preprocess(find_inputs(rows, table if items else None), output, config)
+
+
+def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Manifest:
     with write_artifact(Path(output), files.PRODUCER, config, inputs) as writer:
         raw = read_interactions(inputs[INTERACTIONS], config.bad_rows, config.min_rating is not None)
         metadata = read_items(inputs[ITEM_TABLE], config.bad_rows) if ITEM_TABLE in inputs else None

@@ -1,0 +1,138 @@
+"""Tasks in containers on this machine: what the runner of kfp is told, and what it gets wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ur4rec.storage.inputs import is_cloud
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from pipelines.arguments import Inputs, Tracking
+    from ur4rec.config import Config
+
+IMAGE_USER = 10001
+"""Who the images run as."""
+FORWARDED = ("DASHSCOPE_API_KEY", "OPENAI_API_KEY", "STORAGE_EMULATOR_HOST", "OMP_NUM_THREADS")
+FORWARDED_PREFIXES = ("MLFLOW_", "AWS_", "GOOGLE_CLOUD_")
+
+
+class Runner(StrEnum):
+    """What a task of a local run is."""
+
+    PROCESS = "process"
+    DOCKER = "docker"
+
+
+class ContainerError(ValueError):
+    """A run that containers cannot do; says what to change."""
+
+
+class Containers(BaseModel):
+    """How containers are run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user: str
+    """`uid:gid`."""
+    read_only: tuple[str, ...]
+    """Paths of this machine that tasks read, at the same place in the container."""
+    writable: tuple[str, ...]
+    environment: tuple[str, ...]
+    """Names of variables that are handed on."""
+
+    def run_arguments(self) -> dict[str, Any]:
+        """For the runner: as little as possible is allowed, and loopback servers of this machine can be reached."""
+        from docker.types import Mount
+
+        mounts = [
+            Mount(path, path, type="bind", read_only=paths is self.read_only)
+            for paths in (self.read_only, self.writable)
+            for path in paths
+        ]
+        return {
+            "user": self.user,
+            "read_only": True,
+            "tmpfs": {"/tmp": "rw,exec"},  # noqa: S108  # of the container
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "network_mode": "host",
+            "mounts": mounts,
+            "environment": {name: os.environ[name] for name in self.environment if name in os.environ},
+        }
+
+
+def plan_containers(config: Config, inputs: Inputs, tracking: Tracking, pipeline_root: Path) -> Containers:
+    """What tasks may see of this machine.
+
+    Raises:
+        ContainerError: The registry is a file, which tasks in containers would not share.
+    """
+    if not tracking.uri.startswith(("http://", "https://")):
+        raise ContainerError(
+            f"--runner docker: the registry is {tracking.public}, which containers do not see; start `mlflow server` "
+            "and set MLFLOW_TRACKING_URI=http://…"
+        )
+    given = [inputs.interactions, inputs.items, inputs.item_text, inputs.user_text]
+    prompts = [name for name in (config.text_user_prompt, config.text_item_prompt) if name.endswith((".yaml", ".yml"))]
+    cache = config.text_cache if config.text_cache and not is_cloud(config.text_cache) else None
+    user, group = os.getuid(), os.getgid()
+    if not user:  # tasks never run as root
+        user = group = IMAGE_USER
+    pipeline_root.mkdir(parents=True, exist_ok=True)
+    writable = [Path(cache).expanduser().absolute()] if cache else []
+    for folder in writable:
+        folder.mkdir(parents=True, exist_ok=True)
+    if not os.getuid():
+        for folder in (pipeline_root, *writable):
+            os.chown(folder, user, group)
+    names = sorted(name for name in os.environ if name in FORWARDED or name.startswith(FORWARDED_PREFIXES))
+    return Containers(
+        user=f"{user}:{group}",
+        read_only=tuple(_list_paths([*given, *prompts])),
+        writable=tuple(map(str, writable)),
+        environment=tuple(dict.fromkeys([*names, *tracking.environment])),
+    )
+
+
+def _list_paths(locations: Iterable[str | Path | None]) -> Iterator[str]:
+    for location in locations:
+        if location and not is_cloud(location):
+            yield str(Path(location).absolute())
+
+
+def run_container(client: DockerClient, image: str, command: list[str], volumes: Any, **arguments: Any) -> int:
+    """Runs a container to its end, prints what it prints, and returns its exit code.
+
+    In place of the function of kfp (2.17), which has containers removed as they end: where that comes before its
+    question for the exit code, it takes a failure for a success.
+
+    Args:
+        client: Of docker, or of podman behind the same interface.
+        image: Pulled where it is not here.
+        command: What runs.
+        volumes: As docker takes them.
+        arguments: The same.
+    """
+    from docker.errors import ImageNotFound
+
+    try:
+        client.images.get(image)
+    except ImageNotFound:
+        client.images.pull(image)
+    container = client.containers.run(image=image, command=command, detach=True, volumes=volumes, **arguments)
+    try:
+        for line in container.logs(stream=True):
+            print(line.decode(errors="replace"), end="", flush=True)
+        return int(container.wait()["StatusCode"])
+    finally:
+        with suppress(Exception):
+            container.remove(force=True)

@@ -1,0 +1,44 @@
+"""What goes into the images, read from their files."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOT_IN_IMAGES = {"kfp-kubernetes"}  # compiles pipelines; tasks do not need it
+
+
+def list_names(file: str) -> set[str]:
+    return set((ROOT / "images" / file).read_text().split())
+
+
+def test_the_two_lists_are_what_the_project_depends_on() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[<>=\[;]", line)[0].strip() for line in project["dependencies"]}
+    assert not list_names("slim.txt") & list_names("train.txt")
+    assert list_names("slim.txt") | list_names("train.txt") == names - NOT_IN_IMAGES
+
+
+def test_everything_installed_is_locked() -> None:
+    locked = {
+        line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "requirements.lock").read_text().splitlines()
+    }
+    assert list_names("slim.txt") | list_names("train.txt") <= locked
+    installs = re.findall(r"pip install .*", (ROOT / "images/Dockerfile").read_text())
+    assert sum("requirements.lock" in line for line in installs) == len(installs) - 2  # the package, and its tools
+
+
+@pytest.mark.parametrize("target", ["slim", "train-cpu"])
+def test_images_do_not_run_as_root(target: str) -> None:
+    (stage,) = re.findall(
+        rf"^FROM \S+ AS {target}\n(.*?)(?=^FROM|\Z)", (ROOT / "images/Dockerfile").read_text(), re.M | re.S
+    )
+    assert "USER 10001:10001" in stage
+    assert "org.opencontainers.image.revision" in stage
+
+
+def test_no_host_is_named() -> None:
+    for file in (ROOT / "images").iterdir():
+        assert not re.search(r"https?://|\b\w+\.(com|org|io|net)\b", file.read_text()), file
