@@ -48,20 +48,22 @@ def compile_command(
         list[str] | None,
         typer.Option(help="Pins an image to its bytes; may be repeated.", metavar="TARGET=sha256:…"),
     ] = None,
-    gpu: Annotated[bool, typer.Option("--gpu", help="Train in the image train-gpu.")] = False,
+    profile: Annotated[
+        str | None, typer.Option(help="Resources: cpu-small, gpu (with the image train-gpu), toy, or a YAML file.")
+    ] = None,
 ) -> None:
     """Compile the pipeline to YAML.
 
     Examples:
         python -m pipelines compile
 
-        python -m pipelines compile -o mine.yaml --image-repository registry.example/team/ur4rec --image-tag 1.4.0
+        python -m pipelines compile -o mine.yaml --image-repository registry.example/team/ur4rec --profile gpu
     """
-    images = ImageNames(image_repository, image_tag, parse_digests(image_digest or []), gpu)
+    images = ImageNames(image_repository, image_tag, parse_digests(image_digest or []))
     if check:
-        check_compiled(output, images)
+        check_compiled(output, images, profile)
         return
-    compile_pipeline(output, images)
+    compile_pipeline(output, images, profile)
     show(f"compiled: {output}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.image_names import ImageNames
@@ -18,18 +19,27 @@ class PipelineFileError(ValueError):
     """A compiled pipeline that is missing or older than its sources."""
 
 
-def compile_pipeline(target: Path, images: ImageNames = NAMED_BY_VERSION) -> None:
-    """Writes the compiled pipeline; equal sources give equal bytes."""
-    target.write_bytes(images.replace_in(_compile()))
+def compile_pipeline(target: Path, images: ImageNames = NAMED_BY_VERSION, profile: str | None = None) -> None:
+    """Writes the compiled pipeline; equal sources give equal bytes.
+
+    Args:
+        target: File to write.
+        images: Names of the images.
+        profile: Resources of the tasks: the name of a shipped profile or a YAML file; None for the defaults.
+
+    Raises:
+        ConfigError: There is no such profile, or it is wrong.
+    """
+    target.write_bytes(_compile(images, profile))
 
 
-def check_compiled(target: Path, images: ImageNames = NAMED_BY_VERSION) -> None:
+def check_compiled(target: Path, images: ImageNames = NAMED_BY_VERSION, profile: str | None = None) -> None:
     """Compares a file with what the sources compile to, byte by byte.
 
     Raises:
         PipelineFileError: The file is missing or differs.
     """
-    if _read(target) != images.replace_in(_compile()):
+    if _read(target) != _compile(images, profile):
         raise PipelineFileError(
             f"{target}: differs from what the sources compile to; run `python -m pipelines compile`"
         )
@@ -50,12 +60,14 @@ def _read(target: Path) -> bytes:
     return target.read_bytes()
 
 
-def _compile() -> bytes:
+def _compile(images: ImageNames = NAMED_BY_VERSION, profile: str | None = None) -> bytes:
     from kfp.compiler import Compiler
 
-    from pipelines.training import training
+    from pipelines.resources import load_profile
+    from pipelines.training import build_training
 
+    chosen = load_profile(profile)
     with tempfile.TemporaryDirectory(prefix="ur4rec-compile-") as scratch:
         file = Path(scratch) / "pipeline.yaml"
-        Compiler().compile(training, str(file))
-        return file.read_bytes()
+        Compiler().compile(build_training(chosen), str(file))
+        return replace(images, gpu=chosen.uses_gpu).replace_in(file.read_bytes())

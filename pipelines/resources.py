@@ -1,48 +1,181 @@
-"""What each kind of task asks of a cluster: the one place for requests, limits, retries and timeouts."""
+"""What each kind of task asks of a cluster: the one place for requests, limits, retries, timeouts and secrets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
 
+import yaml
 from kfp import dsl, kubernetes
+from pydantic import Field
 
+from ur4rec.config_section import ConfigError, ConfigSection
+
+PROFILES = Path(__file__).parent / "profiles"
 MINUTE_S = 60
 HOUR_S = 60 * MINUTE_S
+CPU = r"^\d+(\.\d+)?m?$"
+MEMORY = r"^\d+(\.\d+)?([KMGT]i?)?$"
 
 TEXT_SECRET = "ur4rec-text"  # noqa: S105  # the name of a Kubernetes secret, not what it holds
+REGISTRY_SECRET = "ur4rec-mlflow"  # noqa: S105
+TEXT_KEYS = ("DASHSCOPE_API_KEY", "OPENAI_API_KEY")
+REGISTRY_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
-@dataclass(frozen=True)
-class Resources:
+class Toleration(ConfigSection):
+    """A taint of nodes that a task puts up with."""
+
+    key: str = Field(min_length=1)
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str | None = None
+    effect: Literal["NoSchedule", "NoExecute", "PreferNoSchedule"] | None = None
+
+
+class Resources(ConfigSection):
     """Kubernetes quantities; a task that grows past its memory limit or its timeout is stopped."""
 
-    cpu_request: str
-    cpu_limit: str
-    memory_request: str
-    memory_limit: str
-    timeout_s: int
-    num_retries: int = 2
+    cpu_request: str = Field(pattern=CPU)
+    cpu_limit: str = Field(pattern=CPU)
+    memory_request: str = Field(pattern=MEMORY)
+    memory_limit: str = Field(pattern=MEMORY)
+    timeout_s: int = Field(ge=1)
+    num_retries: int = Field(2, ge=0)
+    backoff_s: int = Field(60, ge=0)
+    """Before the first retry; doubles up to ten times as much."""
+    gpus: int = Field(0, ge=0)
+    gpu_type: str = "nvidia.com/gpu"
+    shm_size: str | None = Field(None, pattern=MEMORY)
+    """Of `/dev/shm`, which counts as memory; None leaves the 64 MB of the container runtime."""
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
 
 
-PREPARATION = Resources("1", "2", "2Gi", "4Gi", timeout_s=2 * HOUR_S)
-ASKING = Resources("1", "2", "1Gi", "2Gi", timeout_s=24 * HOUR_S, num_retries=5)
-ENCODING = Resources("2", "4", "2Gi", "4Gi", timeout_s=6 * HOUR_S)
-TRAINING = Resources("2", "4", "4Gi", "8Gi", timeout_s=24 * HOUR_S)
-EVALUATION = Resources("2", "4", "4Gi", "8Gi", timeout_s=6 * HOUR_S)
-REGISTRATION = Resources("1", "2", "2Gi", "4Gi", timeout_s=HOUR_S)
+class Profile(ConfigSection):
+    """Resources of every kind of task; what a profile does not name stays as it is here."""
+
+    preparation: Resources = Resources(
+        cpu_request="1", cpu_limit="2", memory_request="2Gi", memory_limit="4Gi", timeout_s=2 * HOUR_S
+    )
+    asking: Resources = Resources(
+        cpu_request="1", cpu_limit="2", memory_request="1Gi", memory_limit="2Gi", timeout_s=24 * HOUR_S, num_retries=5
+    )
+    encoding: Resources = Resources(
+        cpu_request="2", cpu_limit="4", memory_request="2Gi", memory_limit="4Gi", timeout_s=6 * HOUR_S
+    )
+    training: Resources = Resources(
+        cpu_request="2", cpu_limit="4", memory_request="4Gi", memory_limit="8Gi", timeout_s=24 * HOUR_S
+    )
+    evaluation: Resources = Resources(
+        cpu_request="2", cpu_limit="4", memory_request="4Gi", memory_limit="8Gi", timeout_s=6 * HOUR_S
+    )
+    registration: Resources = Resources(
+        cpu_request="1", cpu_limit="2", memory_request="2Gi", memory_limit="4Gi", timeout_s=HOUR_S
+    )
+    image_pull_secrets: tuple[str, ...] = ()
+    """Secrets of the namespace with which images are pulled."""
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether any task asks for one."""
+        return any(getattr(self, kind).gpus for kind in KINDS)
 
 
-def size(task: dsl.PipelineTask, resources: Resources, display_name: str) -> dsl.PipelineTask:
-    """Gives a task its name, its share of the cluster and its retries, and turns caching on."""
-    task.set_display_name(display_name)
-    task.set_caching_options(enable_caching=True)
-    task.set_cpu_request(resources.cpu_request).set_cpu_limit(resources.cpu_limit)
-    task.set_memory_request(resources.memory_request).set_memory_limit(resources.memory_limit)
-    task.set_retry(resources.num_retries, backoff_duration="60s", backoff_factor=2, backoff_max_duration="600s")
-    return kubernetes.set_timeout(task, resources.timeout_s)
+KINDS = tuple(name for name, field in Profile.model_fields.items() if field.annotation is Resources)
+
+
+def load_profile(name_or_path: str | None = None) -> Profile:
+    """Reads a profile.
+
+    Args:
+        name_or_path: A shipped one such as `gpu`, or a YAML file; None for the defaults.
+
+    Raises:
+        ConfigError: There is no such profile, or a key or value of it is wrong; names the file and the key.
+    """
+    if name_or_path is None:
+        return Profile()
+    values = _read(name_or_path)
+    defaults = Profile()
+    for kind in set(KINDS) & set(values):
+        values[kind] = _complete(getattr(defaults, kind), values[kind], f"{name_or_path}: {kind}")
+    return Profile.parse(values, name_or_path)
+
+
+def _read(name_or_path: str) -> dict[str, Any]:
+    shipped = PROFILES / f"{name_or_path}.yaml"
+    path = shipped if shipped.is_file() else Path(name_or_path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        names = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
+        raise ConfigError(f"{name_or_path}: no such file; expected a YAML file or one of the shipped {names}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
+    return values or {}
+
+
+def _complete(default: Resources, values: object, source: str) -> Resources:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{source}: expected keys and values such as memory_limit: 8Gi")
+    return Resources.parse(default.to_dict() | dict(values), source)
+
+
+class Sizing:
+    """Applies a profile to tasks.
+
+    Args:
+        profile: What they get.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+
+    def __call__(self, task: dsl.PipelineTask, kind: str, display_name: str) -> dsl.PipelineTask:
+        """Gives a task its name, its share of the cluster and its retries, and turns caching on.
+
+        Args:
+            task: Of the pipeline.
+            kind: One of `KINDS`.
+            display_name: What the interface shows.
+        """
+        resources: Resources = getattr(self._profile, kind)
+        task.set_display_name(display_name)
+        task.set_caching_options(enable_caching=True)
+        task.set_cpu_request(resources.cpu_request).set_cpu_limit(resources.cpu_limit)
+        task.set_memory_request(resources.memory_request).set_memory_limit(resources.memory_limit)
+        backoff = {
+            "backoff_duration": f"{resources.backoff_s}s",
+            "backoff_max_duration": f"{10 * resources.backoff_s}s",
+        }
+        task.set_retry(resources.num_retries, backoff_factor=2, **backoff)
+        if resources.gpus:
+            task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(resources.gpus)
+        kubernetes.set_timeout(task, resources.timeout_s)
+        if self._profile.image_pull_secrets:
+            kubernetes.set_image_pull_secrets(task, list(self._profile.image_pull_secrets))
+        return _place(task, resources)
+
+
+def _place(task: dsl.PipelineTask, resources: Resources) -> dsl.PipelineTask:
+    """Which nodes a task may run on, and its shared memory."""
+    if resources.shm_size:
+        kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=resources.shm_size)  # noqa: S108
+    for key, value in resources.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in resources.tolerations:
+        kubernetes.add_toleration(task, **toleration.model_dump(exclude_none=True))
+    return task
 
 
 def give_text_keys(task: dsl.PipelineTask) -> dsl.PipelineTask:
     """Lets a task read the keys of language models from a secret of the namespace, where there is one."""
-    variables = {"DASHSCOPE_API_KEY": "DASHSCOPE_API_KEY", "OPENAI_API_KEY": "OPENAI_API_KEY"}
-    return kubernetes.use_secret_as_env(task, TEXT_SECRET, variables, optional=True)
+    return kubernetes.use_secret_as_env(task, TEXT_SECRET, {key: key for key in TEXT_KEYS}, optional=True)
+
+
+def give_registry_keys(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Lets a task read the credentials of the MLflow server, where there is such a secret."""
+    return kubernetes.use_secret_as_env(task, REGISTRY_SECRET, {key: key for key in REGISTRY_KEYS}, optional=True)

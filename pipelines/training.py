@@ -15,16 +15,7 @@ from components.preprocess_sequences import preprocess_sequences
 from components.pretrain_retriever import pretrain_retriever
 from components.pretrain_sasrec import pretrain_sasrec
 from components.register_model import register_model
-from pipelines.resources import (
-    ASKING,
-    ENCODING,
-    EVALUATION,
-    PREPARATION,
-    REGISTRATION,
-    TRAINING,
-    give_text_keys,
-    size,
-)
+from pipelines.resources import Profile, Sizing, give_registry_keys, give_text_keys
 
 MAX_TEXT_SHARDS = 8
 """Tasks that ask a language model at once; each keeps to the limits of the configuration by itself."""
@@ -49,180 +40,186 @@ class TrainingOutputs(NamedTuple):
     registration: dsl.Artifact
 
 
-@dsl.pipeline(name="ur4rec-training", display_name="UR4Rec training")
-def training(
-    interactions: str,
-    items: str = "",
-    data_digest: str = "",
-    item_text: str = "",
-    user_text: str = "",
-    text_digest: str = "",
-    device: str = "auto",
-    tracking_uri: str = "",
-    data_config: dict[str, Any] = {},  # noqa: B006  # kfp's way to a default
-    text_config: dict[str, Any] = {},  # noqa: B006
-    encode_config: dict[str, Any] = {},  # noqa: B006
-    training_config: dict[str, Any] = {},  # noqa: B006
-    evaluation_config: dict[str, Any] = {},  # noqa: B006
-    registry_config: dict[str, Any] = {},  # noqa: B006
-    data_code: str = "",
-    text_code: str = "",
-    training_code: str = "",
-    evaluation_code: str = "",
-    registry_code: str = "",
-) -> TrainingOutputs:
-    """Trains, evaluates and registers UR4Rec V2 MoE.
+def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
+    """The pipeline, its tasks sized by a profile."""
+    size = Sizing(profile)
 
-    Args:
-        interactions: Folder or file of interactions.
-        items: Item table; empty: the one beside the interactions, if there is one.
-        data_digest: Digest of both, so that changed contents under the same path are seen.
-        item_text: Item texts that exist already; empty: none.
-        user_text: User texts that exist already; empty: none.
-        text_digest: Digest of both, and of the prompts.
-        device: auto, cpu or cuda.
-        tracking_uri: MLflow's address without credentials; empty: MLFLOW_TRACKING_URI of the task.
-        data_config: Settings of DataConfig that differ from the defaults.
-        text_config: The same of TextConfig.
-        encode_config: The same of EncodeConfig.
-        training_config: The same of StageConfig.
-        evaluation_config: The same of EvaluationConfig.
-        registry_config: The same of RegistryConfig.
-        data_code: Digest of the code of preprocess_sequences.
-        text_code: The same of generate_text and encode_text.
-        training_code: The same of the four stages.
-        evaluation_code: The same of evaluate.
-        registry_code: The same of register_model.
-    """
-    preprocessed = preprocess_sequences(
-        interactions=interactions,
-        items=items,
-        data_digest=data_digest,
-        code_digest=data_code,
-        config=data_config,
-    )
-    size(preprocessed, PREPARATION, "Preprocess sequences")
-    sequences = preprocessed.outputs["sequences"]
+    @dsl.pipeline(name="ur4rec-training", display_name="UR4Rec training")
+    def training(
+        interactions: str,
+        items: str = "",
+        data_digest: str = "",
+        item_text: str = "",
+        user_text: str = "",
+        text_digest: str = "",
+        device: str = "auto",
+        tracking_uri: str = "",
+        data_config: dict[str, Any] = {},  # noqa: B006  # kfp's way to a default
+        text_config: dict[str, Any] = {},  # noqa: B006
+        encode_config: dict[str, Any] = {},  # noqa: B006
+        training_config: dict[str, Any] = {},  # noqa: B006
+        evaluation_config: dict[str, Any] = {},  # noqa: B006
+        registry_config: dict[str, Any] = {},  # noqa: B006
+        data_code: str = "",
+        text_code: str = "",
+        training_code: str = "",
+        evaluation_code: str = "",
+        registry_code: str = "",
+    ) -> TrainingOutputs:
+        """Trains, evaluates and registers UR4Rec V2 MoE.
 
-    shards = plan_text_shards(
-        max_shards=MAX_TEXT_SHARDS,
-        code_digest=text_code,
-        config=text_config,
-        sequences=sequences,
-    )
-    size(shards, PREPARATION, "Plan text shards")
-    with dsl.ParallelFor(shards.output, parallelism=MAX_TEXT_SHARDS) as shard:
-        asked = ask_texts(
-            shard=shard,
+        Args:
+            interactions: Folder or file of interactions.
+            items: Item table; empty: the one beside the interactions, if there is one.
+            data_digest: Digest of both, so that changed contents under the same path are seen.
+            item_text: Item texts that exist already; empty: none.
+            user_text: User texts that exist already; empty: none.
+            text_digest: Digest of both, and of the prompts.
+            device: auto, cpu or cuda.
+            tracking_uri: MLflow's address without credentials; empty: MLFLOW_TRACKING_URI of the task.
+            data_config: Settings of DataConfig that differ from the defaults.
+            text_config: The same of TextConfig.
+            encode_config: The same of EncodeConfig.
+            training_config: The same of StageConfig.
+            evaluation_config: The same of EvaluationConfig.
+            registry_config: The same of RegistryConfig.
+            data_code: Digest of the code of preprocess_sequences.
+            text_code: The same of generate_text and encode_text.
+            training_code: The same of the four stages.
+            evaluation_code: The same of evaluate.
+            registry_code: The same of register_model.
+        """
+        preprocessed = preprocess_sequences(
+            interactions=interactions,
+            items=items,
+            data_digest=data_digest,
+            code_digest=data_code,
+            config=data_config,
+        )
+        size(preprocessed, "preparation", "Preprocess sequences")
+        sequences = preprocessed.outputs["sequences"]
+
+        shards = plan_text_shards(
+            max_shards=MAX_TEXT_SHARDS,
+            code_digest=text_code,
+            config=text_config,
+            sequences=sequences,
+        )
+        size(shards, "preparation", "Plan text shards")
+        with dsl.ParallelFor(shards.output, parallelism=MAX_TEXT_SHARDS) as shard:
+            asked = ask_texts(
+                shard=shard,
+                item_text=item_text,
+                user_text=user_text,
+                text_digest=text_digest,
+                code_digest=text_code,
+                config=text_config,
+                sequences=sequences,
+            )
+            give_text_keys(size(asked, "asking", "Ask for texts"))
+
+        written = generate_text(
             item_text=item_text,
             user_text=user_text,
             text_digest=text_digest,
             code_digest=text_code,
             config=text_config,
+            asked=dsl.Collected(asked.output),
             sequences=sequences,
         )
-        give_text_keys(size(asked, ASKING, "Ask for texts"))
+        give_text_keys(size(written, "preparation", "Generate text"))
 
-    written = generate_text(
-        item_text=item_text,
-        user_text=user_text,
-        text_digest=text_digest,
-        code_digest=text_code,
-        config=text_config,
-        asked=dsl.Collected(asked.output),
-        sequences=sequences,
-    )
-    give_text_keys(size(written, PREPARATION, "Generate text"))
+        encoded = encode_text(
+            code_digest=text_code,
+            config=encode_config,
+            device=device,
+            sequences=sequences,
+            texts=written.outputs["texts"],
+        )
+        size(encoded, "encoding", "Encode text")
+        embeddings = encoded.outputs["embeddings"]
 
-    encoded = encode_text(
-        code_digest=text_code,
-        config=encode_config,
-        device=device,
-        sequences=sequences,
-        texts=written.outputs["texts"],
-    )
-    size(encoded, ENCODING, "Encode text")
-    embeddings = encoded.outputs["embeddings"]
+        sasrec = pretrain_sasrec(
+            code_digest=training_code,
+            config=training_config,
+            device=device,
+            sequences=sequences,
+        )
+        size(sasrec, "training", "Stage 1: pretrain SASRec")
 
-    sasrec = pretrain_sasrec(
-        code_digest=training_code,
-        config=training_config,
-        device=device,
-        sequences=sequences,
-    )
-    size(sasrec, TRAINING, "Stage 1: pretrain SASRec")
+        retriever = pretrain_retriever(
+            code_digest=training_code,
+            config=training_config,
+            device=device,
+            sequences=sequences,
+            embeddings=embeddings,
+            previous_checkpoint=sasrec.outputs["checkpoint"],
+            previous_memories=sasrec.outputs["memories"],
+        )
+        size(retriever, "training", "Stage 2: pretrain retriever")
 
-    retriever = pretrain_retriever(
-        code_digest=training_code,
-        config=training_config,
-        device=device,
-        sequences=sequences,
-        embeddings=embeddings,
-        previous_checkpoint=sasrec.outputs["checkpoint"],
-        previous_memories=sasrec.outputs["memories"],
-    )
-    size(retriever, TRAINING, "Stage 2: pretrain retriever")
+        joint = joint_finetune(
+            code_digest=training_code,
+            config=training_config,
+            device=device,
+            sequences=sequences,
+            embeddings=embeddings,
+            previous_checkpoint=retriever.outputs["checkpoint"],
+            previous_memories=retriever.outputs["memories"],
+        )
+        size(joint, "training", "Stage 3: joint fine-tuning")
 
-    joint = joint_finetune(
-        code_digest=training_code,
-        config=training_config,
-        device=device,
-        sequences=sequences,
-        embeddings=embeddings,
-        previous_checkpoint=retriever.outputs["checkpoint"],
-        previous_memories=retriever.outputs["memories"],
-    )
-    size(joint, TRAINING, "Stage 3: joint fine-tuning")
+        final = end_to_end(
+            code_digest=training_code,
+            config=training_config,
+            device=device,
+            sequences=sequences,
+            embeddings=embeddings,
+            previous_checkpoint=joint.outputs["checkpoint"],
+            previous_memories=joint.outputs["memories"],
+        )
+        size(final, "training", "Stage 4: end to end")
 
-    final = end_to_end(
-        code_digest=training_code,
-        config=training_config,
-        device=device,
-        sequences=sequences,
-        embeddings=embeddings,
-        previous_checkpoint=joint.outputs["checkpoint"],
-        previous_memories=joint.outputs["memories"],
-    )
-    size(final, TRAINING, "Stage 4: end to end")
+        evaluated = evaluate(
+            code_digest=evaluation_code,
+            config=evaluation_config,
+            sequences=sequences,
+            texts=written.outputs["texts"],
+            embeddings=embeddings,
+            sasrec=sasrec.outputs["checkpoint"],
+            retriever=retriever.outputs["checkpoint"],
+            joint=joint.outputs["checkpoint"],
+            checkpoint=final.outputs["checkpoint"],
+        )
+        size(evaluated, "evaluation", "Evaluate")
 
-    evaluated = evaluate(
-        code_digest=evaluation_code,
-        config=evaluation_config,
-        sequences=sequences,
-        texts=written.outputs["texts"],
-        embeddings=embeddings,
-        sasrec=sasrec.outputs["checkpoint"],
-        retriever=retriever.outputs["checkpoint"],
-        joint=joint.outputs["checkpoint"],
-        checkpoint=final.outputs["checkpoint"],
-    )
-    size(evaluated, EVALUATION, "Evaluate")
+        registered = register_model(
+            code_digest=registry_code,
+            config=registry_config,
+            tracking_uri=tracking_uri,
+            sequences=sequences,
+            checkpoint=final.outputs["checkpoint"],
+            memories=final.outputs["memories"],
+            results=evaluated.outputs["results"],
+            report=evaluated.outputs["report"],
+        )
+        give_registry_keys(size(registered, "registration", "Register model"))
 
-    registered = register_model(
-        code_digest=registry_code,
-        config=registry_config,
-        tracking_uri=tracking_uri,
-        sequences=sequences,
-        checkpoint=final.outputs["checkpoint"],
-        memories=final.outputs["memories"],
-        results=evaluated.outputs["results"],
-        report=evaluated.outputs["report"],
-    )
-    size(registered, REGISTRATION, "Register model")
+        return TrainingOutputs(
+            sequences=sequences,
+            texts=written.outputs["texts"],
+            embeddings=embeddings,
+            pretrain_sasrec=sasrec.outputs["checkpoint"],
+            pretrain_sasrec_memories=sasrec.outputs["memories"],
+            pretrain_retriever=retriever.outputs["checkpoint"],
+            pretrain_retriever_memories=retriever.outputs["memories"],
+            joint_finetune=joint.outputs["checkpoint"],
+            joint_finetune_memories=joint.outputs["memories"],
+            end_to_end=final.outputs["checkpoint"],
+            end_to_end_memories=final.outputs["memories"],
+            results=evaluated.outputs["results"],
+            report=evaluated.outputs["report"],
+            registration=registered.outputs["registration"],
+        )
 
-    return TrainingOutputs(
-        sequences=sequences,
-        texts=written.outputs["texts"],
-        embeddings=embeddings,
-        pretrain_sasrec=sasrec.outputs["checkpoint"],
-        pretrain_sasrec_memories=sasrec.outputs["memories"],
-        pretrain_retriever=retriever.outputs["checkpoint"],
-        pretrain_retriever_memories=retriever.outputs["memories"],
-        joint_finetune=joint.outputs["checkpoint"],
-        joint_finetune_memories=joint.outputs["memories"],
-        end_to_end=final.outputs["checkpoint"],
-        end_to_end_memories=final.outputs["memories"],
-        results=evaluated.outputs["results"],
-        report=evaluated.outputs["report"],
-        registration=registered.outputs["registration"],
-    )
+    return training

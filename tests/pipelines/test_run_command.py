@@ -138,7 +138,10 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     [
         (["--config", "toys"], "toys: "),
         (["--set", "epochs=3"], "unknown key 'epochs'"),
-        (["--data", "nowhere.csv"], "--data nowhere.csv: expected ml-100k, ml-1m, an existing file or folder, or gs://"),
+        (
+            ["--data", "nowhere.csv"],
+            "--data nowhere.csv: expected ml-100k, ml-1m, an existing file or folder, or gs://",
+        ),
     ],
 )
 def test_a_wrong_option_is_one_line_and_runs_nothing(

@@ -1,0 +1,117 @@
+"""Profiles, read back from what they compile to."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.compilation import compile_pipeline
+from pipelines.resources import KINDS, PROFILES, Profile, load_profile
+from ur4rec.config_section import ConfigError
+
+TRAINING = ("pretrain-sasrec", "pretrain-retriever", "joint-finetune", "end-to-end")
+
+
+def compile_with(profile: Path | str, folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Container, Kubernetes settings and retry policy of every task."""
+    compile_pipeline(folder / "compiled.yaml", profile=str(profile))
+    spec, platform = yaml.safe_load_all((folder / "compiled.yaml").read_text())
+    containers = {name: executor["container"] for name, executor in spec["deploymentSpec"]["executors"].items()}
+    parts = [spec["root"], *spec["components"].values()]
+    tasks = {name: task for part in parts for name, task in part.get("dag", {}).get("tasks", {}).items()}
+    return containers, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"], tasks
+
+
+@pytest.mark.parametrize("name", ["cpu-small", "gpu", "toy"])
+def test_every_shipped_profile_compiles_and_every_task_keeps_its_limits(name: str, tmp_path: Path) -> None:
+    containers, kubernetes, tasks = compile_with(name, tmp_path)
+    assert len(containers) == 11
+    for executor, container in containers.items():
+        quantities = {f"resource{part}{what}" for part in ("Cpu", "Memory") for what in ("Request", "Limit")}
+        assert quantities <= set(container["resources"])
+        assert container["resources"]["memoryRequest"] <= container["resources"]["memoryLimit"]
+        assert int(kubernetes[executor]["activeDeadlineSeconds"]) > 0
+        assert tasks[executor.removeprefix("exec-")]["retryPolicy"]["maxRetryCount"] >= 1
+
+
+def test_the_shipped_profiles_are_those() -> None:
+    assert {file.stem for file in PROFILES.iterdir()} == {"cpu-small", "gpu", "toy"}
+    assert load_profile() == Profile()
+    assert not load_profile("cpu-small").uses_gpu
+
+
+def test_gpus_go_with_their_image_their_nodes_and_their_memory(tmp_path: Path) -> None:
+    containers, kubernetes, _ = compile_with("gpu", tmp_path)
+    for name in TRAINING:
+        assert containers[f"exec-{name}"]["resources"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
+        assert containers[f"exec-{name}"]["image"].endswith("-train-gpu")
+        assert kubernetes[f"exec-{name}"]["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
+        assert kubernetes[f"exec-{name}"]["tolerations"][0]["key"] == "nvidia.com/gpu"
+    assert "accelerator" not in containers["exec-preprocess-sequences"]["resources"]
+    assert containers["exec-preprocess-sequences"]["image"].endswith("-slim")
+
+
+def test_a_profile_of_ones_own_names_only_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "training: {memory_limit: 48Gi, num_retries: 7, backoff_s: 9, timeout_s: 77, node_selector: {pool: big}}\n"
+        "image_pull_secrets: [registry]\n"
+    )
+    containers, kubernetes, tasks = compile_with(tmp_path / "mine.yaml", tmp_path)
+    training, default = containers["exec-end-to-end"]["resources"], Profile().training
+    assert (training["resourceMemoryLimit"], training["resourceCpuLimit"]) == ("48Gi", default.cpu_limit)
+    assert tasks["end-to-end"]["retryPolicy"] == {
+        "maxRetryCount": 7,
+        "backoffDuration": "9s",
+        "backoffFactor": 2.0,
+        "backoffMaxDuration": "90s",
+    }
+    assert int(kubernetes["exec-end-to-end"]["activeDeadlineSeconds"]) == 77
+    assert kubernetes["exec-end-to-end"]["nodeSelector"]["labels"] == {"pool": "big"}
+    assert all(task["imagePullSecret"][0]["secretName"] == "registry" for task in kubernetes.values())
+    assert containers["exec-evaluate"]["resources"]["resourceMemoryLimit"] == Profile().evaluation.memory_limit
+
+
+def test_secrets_reach_the_tasks_that_need_them_and_no_value_is_compiled(tmp_path: Path) -> None:
+    _, kubernetes, _ = compile_with("toy", tmp_path)
+    secrets = {
+        name.removeprefix("exec-"): secret["secretName"]
+        for name, settings in kubernetes.items()
+        for secret in settings.get("secretAsEnv", [])
+    }
+    assert secrets == {"ask-texts": "ur4rec-text", "generate-text": "ur4rec-text", "register-model": "ur4rec-mlflow"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("trainin: {}", "unknown key 'trainin', did you mean 'training'"),
+        ("training: {memory_limt: 3Gi}", "training: unknown key 'memory_limt', did you mean 'memory_limit'"),
+        ("training: {memory_limit: 3 GB}", "training: memory_limit: "),
+        ("training: 3", "training: expected keys and values such as memory_limit: 8Gi"),
+        ("training: {tolerations: [{}]}", "training: tolerations.0.key: "),
+        ("- 1", "expected keys and values, found list"),
+        ("a: [", "cannot be read as YAML"),
+    ],
+)
+def test_wrong_profiles_are_refused_by_file_and_key(content: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load_profile(str(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+def test_a_missing_profile_names_the_shipped_ones() -> None:
+    with pytest.raises(
+        ConfigError, match="huge: no such file; expected a YAML file or one of the shipped cpu-small, gpu"
+    ):
+        load_profile("huge")
+
+
+def test_every_kind_is_used(tmp_path: Path) -> None:
+    """A kind of its own timeout for each: all of them turn up."""
+    (tmp_path / "mine.yaml").write_text("\n".join(f"{kind}: {{timeout_s: {n}}}" for n, kind in enumerate(KINDS, 100)))
+    _, kubernetes, _ = compile_with(tmp_path / "mine.yaml", tmp_path)
+    assert {int(task["activeDeadlineSeconds"]) for task in kubernetes.values()} == set(range(100, 100 + len(KINDS)))
