@@ -12,6 +12,7 @@ def pretrain_retriever(
     code_digest: str,
     config: dict[str, Any],
     device: str,
+    state: str,
     sequences: dsl.Input[dsl.Dataset],
     embeddings: dsl.Input[dsl.Dataset],
     previous_checkpoint: dsl.Input[dsl.Model],
@@ -37,5 +38,7 @@ def pretrain_retriever(
         previous_checkpoint=Path(previous_checkpoint.path),
         previous_memories=Path(previous_memories.path),
         device=device,
+        state=state or None,
+        resume=True,
     )
     log_metrics(metrics, {"epochs": summary.epochs, **summary.validation})

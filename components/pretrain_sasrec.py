@@ -12,6 +12,7 @@ def pretrain_sasrec(
     code_digest: str,
     config: dict[str, Any],
     device: str,
+    state: str,
     sequences: dsl.Input[dsl.Dataset],
     checkpoint: dsl.Output[dsl.Model],
     memories: dsl.Output[dsl.Artifact],
@@ -31,5 +32,7 @@ def pretrain_sasrec(
         Path(memories.path),
         StageConfig.parse(config, "training_config"),
         device=device,
+        state=state or None,
+        resume=True,
     )
     log_metrics(metrics, {"epochs": summary.epochs, **summary.validation})

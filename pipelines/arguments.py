@@ -122,7 +122,7 @@ def check_system(config: Config) -> None:
         )
 
 
-def build_arguments(config: Config, inputs: Inputs, device: str, tracking: Tracking) -> dict[str, Any]:
+def build_arguments(config: Config, inputs: Inputs, device: str, tracking: Tracking, state: str = "") -> dict[str, Any]:
     """Every parameter of the pipeline; equal arguments mean equal results.
 
     Raises:
@@ -144,6 +144,7 @@ def build_arguments(config: Config, inputs: Inputs, device: str, tracking: Track
         "user_text": str(inputs.user_text or ""),
         "text_digest": digest_texts(texts, config),
         "device": device,
+        "state": state,
         "tracking_uri": tracking.parameter,
         "data_config": list_settings(config.narrow(DataConfig)),
         "text_config": list_settings(config.narrow(TextConfig)),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ur4rec.config import Config
 
 DEFAULT_DATA = "ml-100k"
+STATE = ".state"
+"""Folder of the pipeline root with the state of unfinished stages."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,15 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
         user_text=_absolute(options.user_text),
     )
     tracking = Tracking(resolve_tracking_uri(None))
+    root = options.pipeline_root.absolute()
     containers = None
     if options.runner is Runner.DOCKER:
-        containers = plan_containers(config, inputs, tracking, options.pipeline_root.absolute())
+        containers = plan_containers(config, inputs, tracking, root)
     run = LocalRun(
         pipeline=PIPELINE_FILE,
-        arguments=build_arguments(config, inputs, options.device, tracking),
+        arguments=build_arguments(config, inputs, options.device, tracking, str(root / STATE)),
         environment=tracking.environment,
-        pipeline_root=options.pipeline_root.absolute(),
+        pipeline_root=root,
         output_dir=options.output_dir,
         caching=options.caching,
         containers=containers,

@@ -53,6 +53,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
         user_text: str = "",
         text_digest: str = "",
         device: str = "auto",
+        state: str = "",
         tracking_uri: str = "",
         data_config: dict[str, Any] = {},  # noqa: B006  # kfp's way to a default
         text_config: dict[str, Any] = {},  # noqa: B006
@@ -76,6 +77,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             user_text: User texts that exist already; empty: none.
             text_digest: Digest of both, and of the prompts.
             device: auto, cpu or cuda.
+            state: Folder or gs://bucket/prefix that keeps the state of unfinished stages; empty: a retry begins anew.
             tracking_uri: MLflow's address without credentials; empty: MLFLOW_TRACKING_URI of the task.
             data_config: Settings of DataConfig that differ from the defaults.
             text_config: The same of TextConfig.
@@ -143,6 +145,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             code_digest=training_code,
             config=training_config,
             device=device,
+            state=state,
             sequences=sequences,
         )
         size(sasrec, "training", "Stage 1: pretrain SASRec")
@@ -151,6 +154,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             code_digest=training_code,
             config=training_config,
             device=device,
+            state=state,
             sequences=sequences,
             embeddings=embeddings,
             previous_checkpoint=sasrec.outputs["checkpoint"],
@@ -162,6 +166,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             code_digest=training_code,
             config=training_config,
             device=device,
+            state=state,
             sequences=sequences,
             embeddings=embeddings,
             previous_checkpoint=retriever.outputs["checkpoint"],
@@ -173,6 +178,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             code_digest=training_code,
             config=training_config,
             device=device,
+            state=state,
             sequences=sequences,
             embeddings=embeddings,
             previous_checkpoint=joint.outputs["checkpoint"],

@@ -3,11 +3,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_loop import data, make  # noqa: F401
 
+from ur4rec.storage.gcs import GcsError
 from ur4rec.training.checkpoints import CheckpointError
+from ur4rec.training.cloud_resume import CloudResumePoint
 from ur4rec.training.config import TrainingConfig
 from ur4rec.training.loop import Trainer
 from ur4rec.training.randomness import deterministic
-from ur4rec.training.resume import ResumePoint
+from ur4rec.training.resume import ResumePoint, open_resume_point
 from ur4rec.training.stage_training import train_stage
 from ur4rec.training.stages import PLANS
 
@@ -81,3 +83,60 @@ def test_a_damaged_state_is_named(tmp_path):
     (point.folder / "state.pt").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match=r"state\.pt: damaged; delete it"):
         point.load()
+
+
+@pytest.fixture
+def home(bucket, monkeypatch):
+    monkeypatch.setattr("ur4rec.training.cloud_resume.UPLOAD_EVERY_S", 0)
+    return f"gs://{bucket}/state"
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("stage", ["pretrain_retriever", "joint_finetune"])
+def test_the_next_machine_goes_on_from_cloud_storage(data, tmp_path, home, stage):  # noqa: F811
+    expected, weights = train(data, stage, tmp_path / "whole")
+    for attempt, step in enumerate((4, 11)):
+        with open_resume_point(home, stage, "1") as point, pytest.raises(Killed):
+            train(data, stage, tmp_path / f"logs{attempt}", point, step)
+    with open_resume_point(home, stage, "1") as point:
+        assert len(point.load()["record"]["series"]) > 1
+        record, resumed = train(data, stage, tmp_path / "logs", point)
+        assert len(point._prefix.list_objects()) == 1
+        point.clear()
+        assert point._prefix.list_objects() == []
+    assert record.series == expected.series
+    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    assert [event.step for event in events.Scalars(f"{stage}/ndcg@10")] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.emulator
+def test_the_newest_state_counts_and_another_key_is_another_prefix(home):
+    with open_resume_point(home, "end_to_end", "1") as one, open_resume_point(home, "end_to_end", "1") as again:
+        one.save({"step": 3})
+        assert again.load() == {"step": 3}
+        again.save({"step": 4})
+        one.save({"step": 5})  # the first machine was not dead after all: as far as the second one, or nearly
+        assert len(one._prefix.list_objects()) == 1
+    with open_resume_point(home, "end_to_end", "1") as later, open_resume_point(home, "end_to_end", "2") as other:
+        assert later.load() in ({"step": 4}, {"step": 5})
+        assert other.load() is None
+
+
+@pytest.mark.emulator
+def test_storage_that_fails_does_not_stop_the_training(home, capsys, monkeypatch):
+    with open_resume_point(home, "end_to_end", "1") as point:
+        monkeypatch.setattr(CloudResumePoint, "_upload", _fail)
+        point.save({"step": 3})
+        assert point.folder.exists()
+    assert "the state could not be stored, training goes on: gs://b: gone" in capsys.readouterr().out
+
+
+def _fail(self):
+    raise GcsError("gs://b: gone")
+
+
+def test_no_home_keeps_nothing():
+    with open_resume_point(None, "end_to_end", "1") as point:
+        assert point is None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ur4rec.storage.artifacts import replacing
+from ur4rec.storage.inputs import is_cloud
 from ur4rec.training.checkpoints import CheckpointError
 
 DIGEST_LENGTH = 16
@@ -52,3 +55,30 @@ class ResumePoint:
     def clear(self) -> None:
         """Forgets everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Ends what the point holds on to; the state stays."""
+
+
+@contextmanager
+def open_resume_point(home: Path | str | None, stage: str, key: str) -> Iterator[ResumePoint | None]:
+    """Where the state of a stage is kept; None where it is not.
+
+    Args:
+        home: A folder or `gs://bucket/prefix`.
+        stage: Name of the stage.
+        key: Digest of all that shapes the result.
+    """
+    if not home:
+        yield None
+        return
+    if is_cloud(home):
+        from ur4rec.training.cloud_resume import CloudResumePoint  # its client takes a second to import
+
+        point: ResumePoint = CloudResumePoint(str(home), stage, key)
+    else:
+        point = ResumePoint(Path(home), stage, key)
+    try:
+        yield point
+    finally:
+        point.close()

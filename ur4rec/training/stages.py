@@ -31,7 +31,7 @@ from ur4rec.training.checkpoints import (
 from ur4rec.training.config import StageConfig, TrainingConfig
 from ur4rec.training.loop import StagePlan, Trainer
 from ur4rec.training.randomness import deterministic
-from ur4rec.training.resume import ResumePoint
+from ur4rec.training.resume import open_resume_point
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stage_names import Stage
 from ur4rec.training.stage_start import RETRIEVER, SASREC, Previous, begin
@@ -106,7 +106,7 @@ def run_stage(
     previous_checkpoint: Path | None = None,
     previous_memories: Path | None = None,
     device: str = "auto",
-    state: Path | None = None,
+    state: Path | str | None = None,
     resume: bool = False,
 ) -> StageSummary:
     """Trains one stage.
@@ -122,12 +122,14 @@ def run_stage(
         previous_checkpoint: What the stage before wrote; none for the system's first.
         previous_memories: Beside it; verified, then rebuilt with the new weights.
         device: `auto`, `cpu` or `cuda`.
-        state: Folder where the state of the unfinished stage is kept, epoch by epoch; nothing is kept without it.
+        state: Folder or `gs://bucket/prefix` where the state of the unfinished stage is kept, epoch by epoch; without it
+            nothing is kept.
         resume: Whether to go on from that state, and to leave alone what is finished; the result is the same.
 
     Raises:
         CheckpointError: The system has no such stage, an input that the stage needs is missing, the previous
             checkpoint is of another shape, or the state is damaged.
+        GcsError: The state cannot be read.
     """
     previous = _check(stage, config, embeddings, previous_checkpoint)
     data = load_sequences(sequences)
@@ -136,29 +138,31 @@ def run_stage(
     key = _digest(stage, config, inputs, device)
     if resume and (summary := _finished(checkpoint, memories, key)):
         return summary
-    point = None if state is None else ResumePoint(state, stage, key)
-    if point and not resume:
-        point.clear()
-    started = time.perf_counter()
-    with write_artifact(checkpoint, stage, config, inputs) as writer, deterministic(config.seed):
-        text = _load_text(embeddings, config) if stage == Stage.PRETRAIN_RETRIEVER else None
-        model = begin(stage, data, config.narrow(ModelConfig), config.seed, previous, text).to(resolve_device(device))
-        history = _copy_previous(previous_checkpoint, writer.folder)
-        plan = plans_of(config)[stage]
-        trainer = Trainer(model, data.histories("validation"), data.val, plan, config.narrow(TrainingConfig))
-        prepared_s = time.perf_counter() - started
-        record = train_stage(trainer, writer.folder / "logs" / stage, point)
-        record.seconds = round(prepared_s + record.seconds, 3)
-        torch.save(model.state_dict(), writer.folder / best_file(stage))
-        if stage == Stage.END_TO_END:
-            shutil.copyfile(writer.folder / best_file(stage), writer.folder / FINAL_MODEL)
-        write_model_config(writer.folder, model)
-        history["stages"].append(asdict(record))
-        (writer.folder / HISTORY).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
-        writer.details |= {"validation": record.validation, "epochs": record.epochs, KEY: key}
-    _write_memories(model, data, stage, memories, config, checkpoint)
-    if point:
-        point.clear()
+    with open_resume_point(state, stage, key) as point:
+        if point and not resume:
+            point.clear()
+        started = time.perf_counter()
+        with write_artifact(checkpoint, stage, config, inputs) as writer, deterministic(config.seed):
+            text = _load_text(embeddings, config) if stage == Stage.PRETRAIN_RETRIEVER else None
+            model = begin(stage, data, config.narrow(ModelConfig), config.seed, previous, text).to(
+                resolve_device(device)
+            )
+            history = _copy_previous(previous_checkpoint, writer.folder)
+            plan = plans_of(config)[stage]
+            trainer = Trainer(model, data.histories("validation"), data.val, plan, config.narrow(TrainingConfig))
+            prepared_s = time.perf_counter() - started
+            record = train_stage(trainer, writer.folder / "logs" / stage, point)
+            record.seconds = round(prepared_s + record.seconds, 3)
+            torch.save(model.state_dict(), writer.folder / best_file(stage))
+            if stage == Stage.END_TO_END:
+                shutil.copyfile(writer.folder / best_file(stage), writer.folder / FINAL_MODEL)
+            write_model_config(writer.folder, model)
+            history["stages"].append(asdict(record))
+            (writer.folder / HISTORY).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+            writer.details |= {"validation": record.validation, "epochs": record.epochs, KEY: key}
+        _write_memories(model, data, stage, memories, config, checkpoint)
+        if point:
+            point.clear()
     return StageSummary(stage, record.epochs, record.best_epoch, record.seconds, record.validation)
 
 

@@ -1,0 +1,89 @@
+"""The state of a killed stage in cloud storage, where the retry of a task finds it on whatever machine it runs."""
+
+from __future__ import annotations
+
+import secrets
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, StoredObject
+from ur4rec.training.resume import ResumePoint
+
+UPLOAD_EVERY_S = 60.0
+"""A state is uploaded no more often: so much work is lost at most, and an epoch."""
+
+
+class CloudResumePoint(ResumePoint):
+    """The same folder on this machine, each state of it an object of its own; the newest whole one counts.
+
+    Args:
+        home: `gs://bucket/prefix` below which the prefixes of all stages are.
+        stage: Name of the stage.
+        key: Digest of all that shapes the result; another key is another prefix.
+
+    Raises:
+        GcsError: The location is none, or there are no credentials.
+    """
+
+    def __init__(self, home: str, stage: str, key: str) -> None:
+        self._scratch = tempfile.TemporaryDirectory(prefix="ur4rec-state-")
+        super().__init__(Path(self._scratch.name), stage, key)
+        self._prefix = GcsPrefix(GcsLocation.parse(f"{home.rstrip('/')}/{self.folder.name}"))
+        self._number, self._next_s = 0, 0.0
+
+    def load(self) -> dict[str, Any] | None:
+        """The state uploaded last; None where there is none.
+
+        Raises:
+            CheckpointError: It is damaged.
+            GcsError: Cloud storage cannot be read.
+        """
+        if stored := self._list():
+            self._number = int(stored[-1].name.partition("-")[0])
+            self._prefix.download(stored[-1:], self.folder.parent)
+            archive = self.folder.parent / stored[-1].name
+            with tarfile.open(archive) as file:
+                file.extractall(self.folder, filter="data")
+            archive.unlink()
+        return super().load()
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replaces the state here, and from time to time in cloud storage.
+
+        Storage that fails does not stop the training: it costs no more than what a retry would have to repeat.
+        """
+        super().save(state)
+        if time.monotonic() < self._next_s:
+            return
+        try:
+            self._upload()
+        except GcsError as error:
+            print(f"the state could not be stored, training goes on: {error}", flush=True)
+        self._next_s = time.monotonic() + UPLOAD_EVERY_S
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        super().clear()
+        self._prefix.delete(self._list())
+
+    def close(self) -> None:
+        """Ends the connections and removes the folder on this machine."""
+        self._prefix.close()
+        self._scratch.cleanup()
+
+    def _upload(self) -> None:
+        older = self._list()
+        self._number += 1
+        name = f"{self._number:08d}-{secrets.token_hex(8)}.tar"
+        archive = self.folder.parent / name
+        with tarfile.open(archive, "w") as file:
+            file.add(self.folder, arcname=".")
+        self._prefix.upload_new(name, archive)
+        archive.unlink()
+        self._prefix.delete(older)
+
+    def _list(self) -> list[StoredObject]:
+        return sorted(self._prefix.list_objects(), key=lambda stored: stored.name)
