@@ -89,7 +89,7 @@ def _prepare(call: Callable[..., None], made: Artifacts, interactions: Path) -> 
         user_text="",
         text_digest="",
         config={"snapshot_base": 4.0},
-        asked=["1/1"],
+        asked=["{}"],
         sequences=sequences,
     )
     call(
@@ -104,7 +104,7 @@ def _prepare(call: Callable[..., None], made: Artifacts, interactions: Path) -> 
 
 def _train(call: Callable[..., None], made: Artifacts) -> None:
     outputs = {"checkpoint": dsl.Model, "memories": dsl.Artifact}
-    shared = {"config": TRAINING, "device": "cpu", "sequences": made["preprocess-sequences.sequences"]}
+    shared = {"config": TRAINING, "device": "cpu", "state": "", "sequences": made["preprocess-sequences.sequences"]}
     call(pretrain_sasrec, outputs, **shared)
     before = "pretrain-sasrec"
     for stage in (pretrain_retriever, joint_finetune, end_to_end):
