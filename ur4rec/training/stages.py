@@ -122,8 +122,8 @@ def run_stage(
         previous_checkpoint: What the stage before wrote; none for the system's first.
         previous_memories: Beside it; verified, then rebuilt with the new weights.
         device: `auto`, `cpu` or `cuda`.
-        state: Folder or `gs://bucket/prefix` where the state of the unfinished stage is kept, epoch by epoch; none keeps
-            nothing.
+        state: Folder or `gs://bucket/prefix` where the state of the unfinished stage is kept, epoch by epoch;
+            None keeps nothing.
         resume: Whether to go on from that state, and to leave alone what is finished; the result is the same.
 
     Raises:
