@@ -2,7 +2,7 @@ VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 PYTHON ?= python3
 BIN = $(VENV)/bin
-CONTAINERS ?= $(if $(findstring podman,$(DOCKER_HOST)),podman,$(if $(shell docker version 2>/dev/null),docker,podman))
+CONTAINERS ?= $(if $(findstring podman,$(DOCKER_HOST)),podman,$(if $(shell docker version >/dev/null 2>&1 && echo here),docker,podman))
 IMAGES ?= slim train-cpu
 REPOSITORY ?= ur4rec/python
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)

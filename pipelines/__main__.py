@@ -96,6 +96,13 @@ def run(
     runner: Annotated[
         Runner, typer.Option(help="Tasks as processes of this environment, or in the containers of `make images`.")
     ] = Runner.PROCESS,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or gs://bucket/prefix where unfinished stages keep their state.",
+            show_default="in PIPELINE_ROOT",
+        ),
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every task, whatever ran before.")] = False,
     settings: SetOption = None,
 ) -> None:
@@ -127,6 +134,7 @@ def run(
         pipeline_root=pipeline_root,
         caching=not no_cache,
         runner=runner,
+        state=state,
     )
     prepared, tracking = prepare(options)
     raise typer.Exit(_run(prepared, tracking, started))

@@ -36,6 +36,7 @@ class RunOptions:
     pipeline_root: Path
     caching: bool
     runner: Runner = Runner.PROCESS
+    state: str | None = None
 
 
 def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
@@ -62,7 +63,7 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
         containers = plan_containers(config, inputs, tracking, root)
     run = LocalRun(
         pipeline=PIPELINE_FILE,
-        arguments=build_arguments(config, inputs, options.device, tracking, str(root / STATE)),
+        arguments=build_arguments(config, inputs, options.device, tracking, options.state or str(root / STATE)),
         environment=tracking.environment,
         pipeline_root=root,
         output_dir=options.output_dir,

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -88,6 +90,7 @@ def test_a_damaged_state_is_named(tmp_path):
 @pytest.fixture
 def home(bucket, monkeypatch):
     monkeypatch.setattr("ur4rec.training.cloud_resume.UPLOAD_EVERY_S", 0)
+    monkeypatch.setattr("ur4rec.training.cloud_resume.LARGEST_SHARE", math.inf)
     return f"gs://{bucket}/state"
 
 

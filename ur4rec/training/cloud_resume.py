@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import secrets
-import tarfile
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, StoredObject
 from ur4rec.training.resume import ResumePoint
 
-UPLOAD_EVERY_S = 60.0
+UPLOAD_EVERY_S = 15.0
 """A state is uploaded no more often: so much work is lost at most, and an epoch."""
+LARGEST_SHARE = 0.1
+"""Of the time, that uploads may take: large states are uploaded less often."""
 
 
 class CloudResumePoint(ResumePoint):
@@ -45,8 +47,8 @@ class CloudResumePoint(ResumePoint):
             self._number = int(stored[-1].name.partition("-")[0])
             self._prefix.download(stored[-1:], self.folder.parent)
             archive = self.folder.parent / stored[-1].name
-            with tarfile.open(archive) as file:
-                file.extractall(self.folder, filter="data")
+            with zipfile.ZipFile(archive) as file:
+                file.extractall(self.folder)
             archive.unlink()
         return super().load()
 
@@ -58,11 +60,13 @@ class CloudResumePoint(ResumePoint):
         super().save(state)
         if time.monotonic() < self._next_s:
             return
+        began_s = time.monotonic()
         try:
             self._upload()
         except GcsError as error:
             print(f"the state could not be stored, training goes on: {error}", flush=True)
-        self._next_s = time.monotonic() + UPLOAD_EVERY_S
+        ended_s = time.monotonic()
+        self._next_s = ended_s + max(UPLOAD_EVERY_S, (ended_s - began_s) / LARGEST_SHARE)
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -77,10 +81,11 @@ class CloudResumePoint(ResumePoint):
     def _upload(self) -> None:
         older = self._list()
         self._number += 1
-        name = f"{self._number:08d}-{secrets.token_hex(8)}.tar"
+        name = f"{self._number:08d}-{secrets.token_hex(8)}.zip"
         archive = self.folder.parent / name
-        with tarfile.open(archive, "w") as file:
-            file.add(self.folder, arcname=".")
+        with zipfile.ZipFile(archive, "w") as file:
+            for path in sorted(self.folder.rglob("*")):
+                file.write(path, path.relative_to(self.folder))
         self._prefix.upload_new(name, archive)
         archive.unlink()
         self._prefix.delete(older)
