@@ -243,7 +243,7 @@ def test_the_breaker_opens_when_nothing_succeeds() -> None:
     async def rule(content: str, call: int) -> str:
         raise TransientError("HTTP 500", Reason.SERVER_ERROR)
 
-    run = Run(rule, names(1000), make_limits(concurrency=4, breaker_failures=20))
+    run = Run(rule, names(1000), make_limits(concurrency=4, breaker_failures=20, max_attempts=20))
     assert isinstance(run.error, CircuitOpenError)
     assert str(run.error) == "20 failures in a row without a success; the last: HTTP 500"
     assert 20 <= len(run.client.calls) <= 20 + 3
