@@ -116,7 +116,7 @@ def test_a_wrong_key_is_one_line_after_a_few_calls(sequences, tmp_path, applicat
         arguments = (*command, "generate", sequences, *options(server, tmp_path), *few)
         _, error = run(*arguments, code=2, application=application)
         assert 1 <= server.counts()["calls"] <= 3
-    assert error.startswith("Error: openai qwen-flash: ")
+    assert error.startswith(f"Error: openai qwen-flash at {server.url}/compatible-mode/v1: access was denied")
     assert error.count("\n") == 1
 
 
@@ -125,6 +125,7 @@ def test_a_wrong_key_is_one_line_after_a_few_calls(sequences, tmp_path, applicat
     [
         (["--provider", "openai"], "text_provider openai needs an address, such as http://vllm:8000/v1"),
         (["--provider", "dashscope"], "set DASHSCOPE_API_KEY"),
+        (["--set", "text_base_url=https://me:sk-toy-0123456789abcdef@host"], "without user and password"),
         (["--provider", "nobody"], "'template', 'dashscope' or 'openai'"),
         (["--provider", "dashscope", "--cache", "s3://bucket"], "expected a folder or gs://bucket/prefix"),
         (["--max-failed-share", "2"], "text_max_failed_share"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -20,7 +21,7 @@ class TextConfig(ConfigSection):
     snapshot_base: int = Field(10, ge=1)
     """Interactions behind a user's first text; the following ones come at 2, 4, 8, … times as many."""
     text_model: str = Field("qwen-flash", min_length=1)
-    text_base_url: str = Field("", pattern=r"^(https?://[^@\s]+)?$")
+    text_base_url: str = ""
     """Address of the service, without credentials; empty: DashScope's own."""
     text_user_prompt: str = Field("user_preferences.v1", min_length=1)
     """Name of a shipped prompt with its version, or the path of a YAML file."""
@@ -46,6 +47,8 @@ class TextConfig(ConfigSection):
 
     @model_validator(mode="after")
     def _has_an_address(self) -> TextConfig:
+        if not re.fullmatch(r"(https?://[^@\s]+)?", self.text_base_url):
+            raise ValueError("text_base_url: expected http(s)://host/path, without user and password")
         if self.text_provider == "openai" and not self.text_base_url:
             raise ValueError("text_base_url: text_provider openai needs an address, such as http://vllm:8000/v1")
         return self

@@ -6,10 +6,11 @@ import pytest
 from server import Behaviour, Fault, serve
 from toy_chats import ToyClient, make_limits, make_request, now, run_skipping
 
-from ur4rec.text.llm.batch import ALIVE_PER_SLOT, run_batch
+from ur4rec.text.llm.batch import ALIVE_PER_SLOT, Batch
 from ur4rec.text.llm.chat import (
     ChatAnswer,
     ChatError,
+    ChatRequest,
     CircuitOpenError,
     EmptyAnswerError,
     FatalError,
@@ -38,9 +39,12 @@ class Run:
 
     async def _run(self) -> None:
         try:
-            await run_batch(self.client, self._requests, make_request, self._handle, self._limits, self.usage)
+            await Batch(self.client, map(make_request, self._requests), self._keep, self._limits, self.usage).run()
         except (ChatError, OSError) as error:
             self.error = error
+
+    async def _keep(self, chat: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
+        await self._handle(chat.messages[-1][1], outcome)
 
     async def _handle(self, request: str, outcome: ChatAnswer | ChatError) -> None:
         assert request not in self.outcomes
@@ -278,20 +282,25 @@ def test_errors_of_the_caller_come_through(where: str) -> None:
     assert len(run.client.calls) < 30
 
 
-def test_an_interrupted_batch_leaves_no_task_behind() -> None:
+def test_an_interrupted_batch_waits_for_the_calls_in_flight_and_begins_no_other() -> None:
+    handled: list[ChatRequest] = []
+
     async def main() -> None:
         client = ToyClient(answer_after_a_second)
 
-        async def handle(request: str, outcome: ChatAnswer | ChatError) -> None: ...
+        async def handle(request: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
+            assert isinstance(outcome, ChatAnswer)
+            handled.append(request)
 
-        batch = run_batch(client, names(100), make_request, handle, make_limits(), Usage())
+        batch = Batch(client, map(make_request, names(100)), handle, make_limits(concurrency=4), Usage())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(2.5):
-                await batch
+                await batch.run()
         assert client.in_flight == 0
+        assert len(client.calls) == len(handled) == 12
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    run_skipping(main())
+    assert run_skipping(main()) == pytest.approx(3.0, abs=0.01)
 
 
 @pytest.mark.server
@@ -300,15 +309,15 @@ def test_stress_every_request_is_answered_exactly_once(provider: str) -> None:
     shares = {Fault.THROTTLED: 0.07, Fault.THROTTLED_FOR: 0.03, Fault.FAILING: 0.03}
     answered: list[str] = []
 
-    async def handle(request: str, outcome: ChatAnswer | ChatError) -> None:
+    async def handle(request: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
         assert isinstance(outcome, ChatAnswer)
-        answered.append(request)
+        answered.append(request.messages[-1][1])
 
     async def main(url: str) -> Usage:
         usage = Usage()
         client = create_client(provider, url, "sk-1", 100.0)
         limits = make_limits(concurrency=32, max_attempts=8, timeout_s=100.0)
-        await run_batch(client, names(300), lambda name: make_request(name, provider), handle, limits, usage)
+        await Batch(client, (make_request(name, provider) for name in names(300)), handle, limits, usage).run()
         await client.aclose()
         return usage
 
@@ -327,10 +336,10 @@ def test_a_wrong_key_costs_at_most_one_call_a_slot() -> None:
     async def main(url: str) -> None:
         client = create_client("dashscope", url + "/api/v1", "sk-wrong", 100.0)
         with pytest.raises(FatalError, match="check the API key"):
-            await run_batch(client, names(300), make_request, handle, make_limits(concurrency=8), Usage())
+            await Batch(client, map(make_request, names(300)), handle, make_limits(concurrency=8), Usage()).run()
         await client.aclose()
 
-    async def handle(request: str, outcome: ChatAnswer | ChatError) -> None:
+    async def handle(request: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
         raise AssertionError(f"{request} has no outcome")
 
     with serve(Behaviour(latency_ms=50, api_key="sk-right")) as server:
@@ -343,11 +352,11 @@ def test_a_body_that_drips_is_cut_off_by_the_batch() -> None:
     async def main(url: str) -> Usage:
         usage = Usage()
         client = create_client("openai", url + "/compatible-mode/v1", "", 0.5)
-        await run_batch(client, names(1), make_request, handle, make_limits(timeout_s=0.5), usage)
+        await Batch(client, map(make_request, names(1)), handle, make_limits(timeout_s=0.5), usage).run()
         await client.aclose()
         return usage
 
-    async def handle(request: str, outcome: ChatAnswer | ChatError) -> None:
+    async def handle(request: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
         assert isinstance(outcome, ChatAnswer)
 
     with serve(Behaviour(script=[Fault.SLOW], slow_s=3.0)) as server:

@@ -161,8 +161,8 @@ def test_a_key_is_needed_and_for_openai_a_base_url() -> None:
         create_client("dashscope", None, "", 1.0)
     with pytest.raises(FatalError, match="needs a base URL"):
         create_client("openai", None, "", 1.0)
-    with pytest.raises(FatalError, match="neither http"):
-        create_client("openai", "vllm:8000", "", 1.0)
+    with pytest.raises(FatalError, match="OPENAI_API_KEY holds a line break"):
+        create_client("openai", "http://vllm:8000", "sk-1\nsk-2", 1.0)
 
 
 def test_no_pool_holds_calls_back(provider: Provider) -> None:

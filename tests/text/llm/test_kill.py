@@ -1,6 +1,7 @@
 """Processes that are killed at any moment pay for nothing twice, but for the calls in flight."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -133,6 +134,23 @@ def test_a_run_killed_five_times_pays_once_and_writes_the_same_files(
     assert read_files(tmp_path / "out") == expected
     assert len(list((tmp_path / "cache").glob("*.jsonl"))) == KILLS + 1
     assert_key_is_nowhere(tmp_path, [writer])
+
+
+def test_an_interrupted_run_keeps_the_answers_to_the_calls_in_flight(sequences: Path, tmp_path: Path) -> None:
+    with serve(slow_server()) as server:
+        config = make_config(server, tmp_path / "cache", text_concurrency=CONCURRENCY)
+        prompts = set(list_prompts(sequences, config))
+        writer = Writer(generate_command(sequences, tmp_path / "out", config), tmp_path / "log")
+        for moment in kill_moments(len(prompts))[::2]:
+            writer.start()
+            wait_for_calls(server, moment)
+            writer.process.send_signal(signal.SIGINT)
+            assert writer.process.wait(LIMIT_S) == 130
+            assert writer.log.read_text().endswith("what is answered is kept\ninterrupted\n")
+        writer.start()
+        writer.finish()
+        answered = [entry["successes"] for entry in server.counts(per_prompt=True)["per_prompt"].values()]
+    assert answered == [1] * len(prompts)
 
 
 @pytest.mark.emulator

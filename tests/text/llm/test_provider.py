@@ -11,6 +11,7 @@ import pytest
 import yaml
 from llm.server import Behaviour, Fault, serve
 from llm.toy_texts import (
+    BASES,
     KEY,
     LENGTHS,
     answer_to,
@@ -32,7 +33,6 @@ from ur4rec.text.generate import generate_text
 from ur4rec.text.llm import provider as provider_module
 from ur4rec.text.llm.answer_book import DAY_S
 from ur4rec.text.llm.answers import AnswerError, parse_answer, repair_messages
-from ur4rec.text.llm.batch import ALIVE_PER_SLOT
 from ur4rec.text.llm.budget import BudgetError
 from ur4rec.text.llm.cache import CachedAnswer, open_cache
 from ur4rec.text.llm.costs import load_prices
@@ -219,7 +219,8 @@ def test_a_prompt_of_the_wrong_subject_is_refused_before_any_call() -> None:
 
 def test_rejections_are_kept_unless_nothing_else_came(sequences: Path, tmp_path: Path) -> None:
     everything = Behaviour(shares={Fault.ECHOED_KEY: 1.0})  # HTTP 400
-    with serve(everything) as server, pytest.raises(TextGenerationError, match="41 rejected; run again"):
+    told = r"41 rejected; the last: rejected \(HTTP 400 .*\*\*\*.*\); answers are kept; run again to ask for 41 of them"
+    with serve(everything) as server, pytest.raises(TextGenerationError, match=told):
         generate(server, sequences, tmp_path / "out", tmp_path / "cache")
     assert list_cached(tmp_path / "cache") == []
     with serve(Behaviour(shares={Fault.ECHOED_KEY: 0.2}, seed=3)) as server:
@@ -236,8 +237,11 @@ def test_more_failures_than_may_fail_the_task_by_reason(sequences: Path, tmp_pat
         with pytest.raises(TextGenerationError) as caught:
             generate(server, sequences, tmp_path / "out", tmp_path / "cache", text_max_failed_share=0.05)
         refused, calls = server.counts()["faults"]["filtered"], server.counts()["calls"]
-        assert str(caught.value).startswith(
-            f"{refused} of {NUM_TEXTS} texts failed, at most 5.0% may: {refused} content_filter; run again"
+        assert str(caught.value) == (
+            f"{refused} of {NUM_TEXTS} texts failed, at most 5.0% may: {refused} content_filter; the last: "
+            "refused by the content filter (HTTP 400 data_inspection_failed: Input may hold inappropriate content.); "
+            "answers are kept; choose another model "
+            "(another run asks for them only after 7 to 30 days), or raise text_max_failed_share"
         )
         assert not (tmp_path / "out").exists()
         share = refused / NUM_TEXTS
@@ -294,7 +298,7 @@ def test_a_prompt_whose_answers_are_of_no_use_is_not_asked_to_the_end(
         for _ in range(2):  # the second time they are known
             with pytest.raises(TextGenerationError, match=r"(\d) of \1 answers to item_description.* invalid_too_long"):
                 generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields)
-            assert 2 * 6 <= server.counts()["calls"] <= 2 * (6 + ALIVE_PER_SLOT)  # of 30, with their repairs
+            assert 2 * 6 <= server.counts()["calls"] <= 2 * (6 + 1)  # of 30, with their repairs
         fields["text_max_failed_share"] = 1.0
         used = generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields).details["language_model"]
         assert server.counts()["calls"] == 30 * 2 + NUM_TEXTS - 30
@@ -327,7 +331,8 @@ def test_a_wrong_key_costs_one_call_a_slot_and_is_one_line(sequences: Path, tmp_
             generate(server, sequences, tmp_path / "out", tmp_path / "cache", provider=provider)
         counts = server.counts()
     message = str(caught.value)
-    assert message.startswith(f"{provider} qwen-flash: ")
+    assert message.startswith(f"{provider} qwen-flash at {server.url}{BASES[provider]}: access was denied (HTTP 401 ")
+    assert message.endswith(f"; the key is read from {provider.upper()}_API_KEY")
     assert "\n" not in message
     assert KEY not in message
     assert caught.value.__cause__ is None

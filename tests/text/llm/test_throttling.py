@@ -18,6 +18,7 @@ def test_few_throttled_calls_close_nothing() -> None:
 def test_pauses_double_up_to_a_minute_and_start_over() -> None:
     async def run() -> None:
         gate = ThrottleGate(concurrency=1)
+        assert not any(gate.note_throttled(now(), None) for _ in range(4))  # a service is trusted at first
         pauses = []
         for _ in range(8):
             began = now()
@@ -38,6 +39,7 @@ def test_pauses_double_up_to_a_minute_and_start_over() -> None:
 def test_retry_after_is_the_least_pause_and_late_news_extend_it() -> None:
     async def run() -> None:
         gate = ThrottleGate(concurrency=1)
+        assert not any(gate.note_throttled(0.0, 5.0) for _ in range(4))
         assert gate.note_throttled(0.0, 5.0)
         assert not gate.note_throttled(0.0, None)
         assert not gate.note_throttled(0.0, 7.0)

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Generic, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
@@ -27,8 +26,6 @@ from ur4rec.text.llm.responses import timed_out
 from ur4rec.text.llm.throttling import ThrottleGate
 from ur4rec.text.llm.usage import Usage
 
-T = TypeVar("T")
-
 ALIVE_PER_SLOT = 3
 """Requests taken from the iterator and not yet settled, per call in flight: two may be waiting for a retry."""
 THROTTLED_PER_ATTEMPT = 10
@@ -36,54 +33,35 @@ TOLD_EVERY_S = 30.0
 BACK_OFF = wait_random_exponential(multiplier=0.25, max=30)
 
 
-async def run_batch(
-    client: ChatClient,
-    requests: Iterator[T],
-    ask: Callable[[T], ChatRequest],
-    handle: Callable[[T, ChatAnswer | ChatError], Awaitable[None]],
-    limits: BatchLimits,
-    usage: Usage,
-    budget: Budget | None = None,
-) -> None:
+class Batch:
     """Asks for every request once, and hands each outcome over as it comes.
 
     A call holds one of `limits.concurrency` slots until its answer is handled, so a process that is killed
     loses no more answers than that. A request that waits for a retry leaves its slot to another. At most
     `ALIVE_PER_SLOT * limits.concurrency` requests are taken and not settled, whatever their number.
 
-    Once something stops the batch no call is begun any more; those in flight are paid for, so they are
-    waited for and handled.
+    Once something stops the batch, a cancellation among them, no call is begun any more; those in flight are
+    paid for, so they are waited for and handled.
 
     Args:
         client: Makes the calls.
         requests: What to ask for; read as slots come free.
-        ask: The chat of a request; called once a request.
         handle: Stores the outcome of a request: its answer, or how it failed for good.
         limits: How fast to go and how long to try.
         usage: Counts are added here.
         budget: Holds a call back until it can be afforded.
-
-    Raises:
-        FatalError: Wrong key, unknown model or no balance; at most `limits.concurrency` calls were made in vain.
-        BudgetError: The next call cannot be afforded.
-        CircuitOpenError: Nothing succeeded for `limits.breaker_failures` failures in a row.
-        Exception: Whatever `requests`, `ask` or `handle` raised.
     """
-    await _Batch(client, requests, ask, handle, limits, usage, budget).run()
 
-
-class _Batch(Generic[T]):
     def __init__(
         self,
         client: ChatClient,
-        requests: Iterator[T],
-        ask: Callable[[T], ChatRequest],
-        handle: Callable[[T, ChatAnswer | ChatError], Awaitable[None]],
+        requests: Iterator[ChatRequest],
+        handle: Callable[[ChatRequest, ChatAnswer | ChatError], Awaitable[None]],
         limits: BatchLimits,
         usage: Usage,
-        budget: Budget | None,
+        budget: Budget | None = None,
     ) -> None:
-        self._client, self._requests, self._ask, self._handle = client, requests, ask, handle
+        self._client, self._requests, self._handle = client, requests, handle
         self._limits, self._usage, self._budget = limits, usage, budget
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._rates = RateLimiter(limits.requests_per_minute, limits.tokens_per_minute)
@@ -91,14 +69,26 @@ class _Batch(Generic[T]):
         self._breaker = CircuitBreaker(limits.breaker_failures, asyncio.get_running_loop().time)
         self._workers: set[asyncio.Task[None]] = set()
         self._undisturbed: set[asyncio.Task[None]] = set()
-        self._stopped_by: Exception | None = None
+        self._stopped_by: BaseException | None = None
         self._told_next_s = 0.0
 
     async def run(self) -> None:
+        """Runs to the end.
+
+        Raises:
+            FatalError: Wrong key, unknown model or no balance; at most `limits.concurrency` calls were made in vain.
+            BudgetError: The next call cannot be afforded.
+            CircuitOpenError: Nothing succeeded for `limits.breaker_failures` failures in a row.
+            CancelledError: It was cancelled.
+            Exception: Whatever `requests` or `handle` raised.
+        """
         started = time.perf_counter()
         self._workers = {asyncio.create_task(self._work()) for _ in range(ALIVE_PER_SLOT * self._limits.concurrency)}
         try:
-            await asyncio.gather(*self._workers, return_exceptions=True)
+            await asyncio.wait(self._workers)
+        except asyncio.CancelledError as cancelled:
+            self._stop(cancelled)
+            await asyncio.wait(self._workers)
         finally:
             self._usage.seconds += time.perf_counter() - started
         if self._stopped_by is not None:
@@ -106,31 +96,30 @@ class _Batch(Generic[T]):
 
     async def _work(self) -> None:
         try:
-            for request in self._requests:
-                await self._settle(request)
+            for chat in self._requests:
+                await self._settle(chat)
                 if self._stopped_by is not None:
                     return
         except Exception as error:
             self._stop(error)
 
-    def _stop(self, error: Exception) -> None:
+    def _stop(self, error: BaseException) -> None:
         """Ends the batch: whoever is not in a call is cancelled."""
         if self._stopped_by is None:
             self._stopped_by = error
             for worker in self._workers - self._undisturbed:
                 worker.cancel()
 
-    async def _settle(self, request: T) -> None:
+    async def _settle(self, chat: ChatRequest) -> None:
         """Asks until there is an answer or no point in asking again."""
-        chat = self._ask(request)
         try:
             async for attempt in self._create_retrying():
                 with attempt:
-                    await self._attempt(request, chat)
+                    await self._attempt(chat)
         except (TransientError, RefusedError, RejectedError) as error:
             if isinstance(error, TransientError) and self._stopped_by is not None:
                 return  # not the end of its attempts: the batch stopped
-            await self._fail(request, error)
+            await self._fail(chat, error)
 
     def _create_retrying(self) -> AsyncRetrying:
         return AsyncRetrying(
@@ -141,21 +130,21 @@ class _Batch(Generic[T]):
             reraise=True,
         )
 
-    async def _attempt(self, request: T, chat: ChatRequest) -> None:
+    async def _attempt(self, chat: ChatRequest) -> None:
         async with self._slots:
             await self._rates.acquire(chat)
             await self._gate.enter()
             async with self._budget.hold(chat) if self._budget else nullcontext():
                 with self._not_to_be_cancelled():
                     answer = await self._call(chat)
-                    await self._handle(request, answer)
+                    await self._handle(chat, answer)
 
-    async def _fail(self, request: T, error: ChatError) -> None:
+    async def _fail(self, chat: ChatRequest, error: ChatError) -> None:
         self._usage.failures[error.reason] += 1
         if isinstance(error, EmptyAnswerError):
             error = RejectedError(f"{error}, every time it was asked", error.reason)
         with self._not_to_be_cancelled():
-            await self._handle(request, error)
+            await self._handle(chat, error)
 
     @contextmanager
     def _not_to_be_cancelled(self) -> Iterator[None]:

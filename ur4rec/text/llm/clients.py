@@ -7,6 +7,9 @@ from typing import Literal
 
 from ur4rec.text.llm.chat import ChatClient, FatalError, Reason
 
+API_KEYS = {"dashscope": "DASHSCOPE_API_KEY", "openai": "OPENAI_API_KEY"}
+"""Provider → variable of the environment that holds its key."""
+
 
 def create_client(
     provider: Literal["dashscope", "openai"], base_url: str | None, api_key: str, timeout_s: float
@@ -20,18 +23,19 @@ def create_client(
         timeout_s: Longest duration of a call.
 
     Raises:
-        FatalError: Key or base URL is missing or malformed.
+        FatalError: The key is missing or malformed, or the base URL missing.
     """
-    if base_url is not None and not base_url.startswith(("http://", "https://")):
-        raise FatalError("the base URL starts with neither http:// nor https://; correct it", Reason.NOT_FOUND)
     if not re.fullmatch(r"[!-~]*", api_key):
-        raise FatalError("the API key holds characters that no key has; copy it again", Reason.API_KEY)
+        raise FatalError(
+            f"{API_KEYS[provider]} holds a line break, a space or something else that no key has; copy the key again",
+            Reason.API_KEY,
+        )
     match provider:
         case "dashscope":
             from ur4rec.text.llm.dashscope_client import DashScopeClient  # the SDK takes a second to import
 
             if not api_key:
-                raise FatalError("no API key for dashscope; set DASHSCOPE_API_KEY", Reason.API_KEY)
+                raise FatalError(f"no API key for dashscope; set {API_KEYS[provider]}", Reason.API_KEY)
             return DashScopeClient(base_url, api_key, timeout_s)
         case "openai":
             from ur4rec.text.llm.openai_client import OpenAIClient

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -195,9 +195,10 @@ def _compile(place: str, source: str, file: PromptFile) -> Template | str:
         template = _ENVIRONMENT.from_string(source)
     except TemplateError as error:
         raise PromptError(f"{place}: malformed template: {error}") from None
-    unknown = sorted(used - set(file.variables))
-    if unknown:
-        raise PromptError(f"{place}: {{{{ {unknown[0]} }}}} is not among the file's variables; declare it there")
+    _check_known(place, sorted(used), file.subject)
+    undeclared = sorted(used - set(file.variables))
+    if undeclared:
+        raise PromptError(f"{place}: {{{{ {undeclared[0]} }}}} is not among the file's variables; declare it there")
     return template if DATA_VARIABLE[file.subject] in used else _render_once(place, template, file)
 
 
@@ -208,12 +209,16 @@ def _render_once(place: str, template: Template, file: PromptFile) -> str:
 
 def _check_variables(place: str, file: PromptFile) -> None:
     data = DATA_VARIABLE[file.subject]
-    known = (data, LANGUAGE_VARIABLE)
-    unknown = [name for name in file.variables if name not in known]
-    if unknown:
-        raise PromptError(f"{place}: variables: {unknown[0]!r} does not exist; a prompt has {' and '.join(known)}")
+    _check_known(f"{place}: variables", file.variables, file.subject)
     if data not in meta.find_undeclared_variables(_ENVIRONMENT.parse(file.user)):
         raise PromptError(f"{place}: user: {{{{ {data} }}}} does not occur; without it the prompt says nothing")
+
+
+def _check_known(place: str, names: Iterable[str], subject: Subject) -> None:
+    known = (DATA_VARIABLE[subject], LANGUAGE_VARIABLE)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise PromptError(f"{place}: {unknown[0]!r} does not exist; a prompt has {' and '.join(known)}")
 
 
 def _try(place: str, prompt: Prompt) -> None:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import wait
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from typing import TypeVar
 
+from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from platformdirs import user_cache_path
 
 from ur4rec.text.config import TextConfig
 from ur4rec.text.llm.answer_book import DAY_S, FAILED_FOR_S, REFUSED_FOR_S, Failed, Found, Question, look_up
 from ur4rec.text.llm.answers import AnswerError, parse_answer
-from ur4rec.text.llm.batch import run_batch
+from ur4rec.text.llm.batch import Batch
 from ur4rec.text.llm.budget import Budget
 from ur4rec.text.llm.cache import AnswerCache, CachedAnswer, open_cache
 from ur4rec.text.llm.cached_answers import Status
 from ur4rec.text.llm.chat import ChatAnswer, ChatClient, ChatError, ChatRequest, Reason, RefusedError, RejectedError
-from ur4rec.text.llm.clients import create_client
+from ur4rec.text.llm.clients import API_KEYS, create_client
 from ur4rec.text.llm.costs import PriceTable, load_prices
 from ur4rec.text.llm.limits import BatchLimits
 from ur4rec.text.llm.prompts import Prompt, PromptError, Subject, load_prompt
@@ -31,8 +34,6 @@ from ur4rec.text.requests import ItemRequest, UserRequest
 
 Request = TypeVar("Request", ItemRequest, UserRequest)
 
-API_KEYS = {"dashscope": "DASHSCOPE_API_KEY", "openai": "OPENAI_API_KEY"}
-"""Provider → variable of the environment that holds its key."""
 AT_ONCE = 4096
 """Requests that are looked up, asked and written together; bounds the memory, whatever their number."""
 USELESS_SHARE = 0.5
@@ -45,6 +46,10 @@ SEED = 0
 
 class TextGenerationError(ValueError):
     """A service that cannot be used, or too many texts that failed; says why and what to do."""
+
+
+class _EnoughError(Exception):
+    """Most answers so far break the rules of their prompt."""
 
 
 class Questions:
@@ -118,6 +123,7 @@ class LanguageModelProvider:
         self._not_answered: dict[str, str] = {}
         """Key of a prompt that failed in this run, to be asked again in the next → reason."""
         self._fallen_back: Counter[str] = Counter()
+        self._last_failure = ""
         self._num_texts = self._num_cached = self._num_invalid = 0
         self._texts_tokens_in = self._texts_tokens_out = 0
         """Of the answers behind all texts, whenever they were paid for."""
@@ -181,14 +187,22 @@ class LanguageModelProvider:
         reasons = Counter(
             outcome.reason for outcome in settled.values() if isinstance(outcome, Failed) and outcome.is_invalid
         )
-        allowed = max(USELESS_SHARE, self._config.text_max_failed_share)
-        if len(settled) >= FEWEST_JUDGED and reasons.total() > allowed * len(settled):
+        if len(settled) >= FEWEST_JUDGED and reasons.total() > self._most_invalid * len(settled):
             raise TextGenerationError(
-                f"{self.name} {self._config.text_model}: {reasons.total():,} of {len(settled):,} answers to "
+                f"{self._name_service()}: {reasons.total():,} of {len(settled):,} answers to "
                 f"{prompt.version} are of no use, even after a repair: {_list(reasons)}; correct the prompt or choose "
                 "another model before more is paid for"
             )
         return settled
+
+    @property
+    def _most_invalid(self) -> float:
+        """Share of invalid answers up to which asking goes on."""
+        return max(USELESS_SHARE, self._config.text_max_failed_share)
+
+    def _name_service(self) -> str:
+        place = f" at {self._config.text_base_url}" if self._config.text_base_url else ""
+        return f"{self.name} {self._config.text_model}{place}"
 
     def _price(self, tokens_in: int, tokens_out: int) -> float | None:
         price = self._prices.price(self._config.text_model, tokens_in, tokens_out)
@@ -205,7 +219,7 @@ class LanguageModelProvider:
         advance(len(questions) - len(missing))
         settled = self._check_prompt(questions[0].prompt, found)
         while missing:
-            self._ask(self._while_useful(missing), advance)
+            self._ask(missing, advance)
             self._look_again(found, distinct)
             self._ask([chat for chat in _list_missing(found) if chat.key not in distinct], _ignore)
             self._look_again(found, distinct)
@@ -225,12 +239,16 @@ class LanguageModelProvider:
                 found[chat_key] = outcome
 
     def _while_useful(self, chats: Iterable[ChatRequest]) -> Iterator[ChatRequest]:
-        """The chats, until most answers break the rules: then repairs have to show first that they can be kept."""
+        """The chats, until most answers break the rules: then repairs have to show first that they can be kept.
+
+        Raises:
+            _EnoughError: They do.
+        """
         before = self._usage.answered, self._num_invalid
         for chat in chats:
             answered, invalid = self._usage.answered - before[0], self._num_invalid - before[1]
-            if answered >= FEWEST_JUDGED and invalid > USELESS_SHARE * answered:
-                return
+            if answered >= FEWEST_JUDGED and invalid > self._most_invalid * answered:
+                raise _EnoughError
             yield chat
 
     def _ask(self, chats: Iterable[ChatRequest], advance: Advance) -> None:
@@ -242,26 +260,42 @@ class LanguageModelProvider:
             await self._keep(chat, outcome)
             advance(1)
 
-        async def run() -> None:
-            limits = find_limits(self._config)
-            await run_batch(self._client, iter(chats), lambda chat: chat, keep, limits, self._usage, self._budget)
+        async def ask(*, task_status: TaskStatus[asyncio.Task[None] | None]) -> None:
+            task_status.started(asyncio.current_task())
+            limits, useful = find_limits(self._config), self._while_useful(chats)
+            with suppress(_EnoughError):
+                await Batch(self._client, useful, keep, limits, self._usage, self._budget).run()
             if self._usage.answered:  # where nothing is answered, a rejection says nothing of its prompt
                 for chat, reason in rejected:
                     await self._store(chat, "failed", reason, FAILED_FOR_S)
+                    del self._not_answered[chat.key]
 
         try:
-            self._portal.call(run)
+            self._run(ask)
         except ChatError as error:
-            unset = f" (is {API_KEYS[self.name]} set?)" if error.reason is Reason.API_KEY else ""
-            raise TextGenerationError(f"{self.name} {self._config.text_model}: {error}{unset}") from None
+            origin = f"; the key is read from {API_KEYS[self.name]}" if error.reason is Reason.API_KEY else ""
+            raise TextGenerationError(f"{self._name_service()}: {error}{origin}") from None
+
+    def _run(self, ask: Callable[..., Awaitable[None]]) -> None:
+        """On the event loop. After Ctrl-C the calls in flight come to their end, for they are paid for."""
+        running, task = self._portal.start_task(ask)
+        try:
+            running.result()
+        except KeyboardInterrupt:
+            print("waiting for the answers to calls in flight; what is answered is kept", flush=True)
+            self._portal.call(task.cancel)
+            wait([running])
+            raise
 
     async def _keep(self, chat: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
         match outcome:
             case ChatAnswer():
                 await self._store_answer(chat, outcome)
             case RefusedError():
+                self._last_failure = f"; the last: {outcome}"
                 await self._store(chat, "refused", outcome.reason, REFUSED_FOR_S)
             case ChatError():
+                self._last_failure = f"; the last: {outcome}"
                 self._not_answered[chat.key] = outcome.reason
 
     async def _store_answer(self, chat: ChatRequest, answer: ChatAnswer) -> None:
@@ -299,12 +333,13 @@ class LanguageModelProvider:
         num_failed, allowed = self._fallen_back.total(), self._config.text_max_failed_share
         if num_failed <= allowed * self._num_texts:
             return
-        reasons = _list(self._fallen_back)
+        again = sum(self._fallen_back[reason] for reason in set(self._not_answered.values()))
+        days = f"{FAILED_FOR_S // DAY_S} to {REFUSED_FOR_S // DAY_S} days"
+        other = f"choose another model (another run asks for them only after {days})"
+        advice = f"run again to ask for {again:,} of them once more" if again else other
         raise TextGenerationError(
-            f"{num_failed:,} of {self._num_texts:,} texts failed, at most {allowed:.1%} may: {reasons}; "
-            f"run again to ask for those that may yet succeed (answers are kept; rejections are believed for "
-            f"{FAILED_FOR_S // DAY_S} days, refusals and invalid answers for {REFUSED_FOR_S // DAY_S}), "
-            "or raise text_max_failed_share"
+            f"{num_failed:,} of {self._num_texts:,} texts failed, at most {allowed:.1%} may: {_list(self._fallen_back)}"
+            f"{self._last_failure}; answers are kept; {advice}, or raise text_max_failed_share"
         )
 
 

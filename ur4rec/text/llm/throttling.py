@@ -22,7 +22,8 @@ class ThrottleGate:
     """
 
     def __init__(self, concurrency: int) -> None:
-        self._throttled: deque[bool] = deque(maxlen=max(FEWEST_REMEMBERED, concurrency))
+        trusted = [False] * (FEWEST_REMEMBERED // 2)  # or the first call could pause all others
+        self._throttled: deque[bool] = deque(trusted, maxlen=max(FEWEST_REMEMBERED, concurrency))
         self._closed_until = 0.0
         self._pauses = 0
 
