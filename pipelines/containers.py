@@ -82,7 +82,8 @@ def plan_containers(config: Config, inputs: Inputs, tracking: Tracking, pipeline
             "and set MLFLOW_TRACKING_URI=http://…"
         )
     given = [inputs.interactions, inputs.items, inputs.item_text, inputs.user_text]
-    prompts = [name for name in (config.text_user_prompt, config.text_item_prompt) if name.endswith((".yaml", ".yml"))]
+    named = (config.text_user_prompt, config.text_item_prompt, config.text_prices)
+    tables = [name for name in named if name.endswith((".yaml", ".yml"))]
     cache = config.text_cache if config.text_cache and not is_cloud(config.text_cache) else None
     user, group = os.getuid(), os.getgid()
     if not user:  # tasks never run as root
@@ -97,7 +98,7 @@ def plan_containers(config: Config, inputs: Inputs, tracking: Tracking, pipeline
     names = sorted(name for name in os.environ if name in FORWARDED or name.startswith(FORWARDED_PREFIXES))
     return Containers(
         user=f"{user}:{group}",
-        read_only=tuple(_list_paths([*given, *prompts])),
+        read_only=tuple(_list_paths([*given, *tables])),
         writable=tuple(map(str, writable)),
         environment=tuple(dict.fromkeys([*names, *tracking.environment])),
     )

@@ -39,6 +39,7 @@ from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.encode import encode_text
 from ur4rec.text.encoder import Encoder
+from ur4rec.text.estimate import estimate_texts
 from ur4rec.text.generate import find_budget_left, generate_text
 from ur4rec.text.llm.cache import open_cache
 from ur4rec.text.llm.chat import ChatAnswer, ChatRequest, Reason, RefusedError
@@ -288,6 +289,13 @@ def see_spending(world: World, config: Config) -> Any:
     return find_budget_left(config.narrow(TextConfig), [])
 
 
+def see_prices(world: World, config: Config) -> Any:
+    (world.folder / "prices.yaml").write_text("as_of: 2031-05-06\ncurrency: EUR\nper_million_tokens: {}\n")
+    table = str(world.folder / config.text_prices) if config.text_prices else ""
+    config = config.model_copy(update={"text_cache": str(world.folder / "no_answers"), "text_prices": table})
+    return estimate_texts(world.sequences(world.base), config.narrow(TextConfig))
+
+
 def see_shards(world: World, config: Config) -> Any:
     return plan_shards(world.sequences(world.base), config.narrow(TextConfig), max_shards=4)
 
@@ -401,6 +409,7 @@ CHANGES = {
     "text_max_attempts": Change(1, see_limits, MODEL),
     "text_max_failed_share": Change(1.0, see_failures, MODEL),
     "text_budget": Change(0.0, see_spending, MODEL),
+    "text_prices": Change("prices.yaml", see_prices, MODEL),
     "texts_per_shard": Change(20, see_shards, MODEL),
     "text_model_name": Change("encoder_b", see_embeddings),
     "text_batch_size": Change(7, see_encoded_at_once),

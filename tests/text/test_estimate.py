@@ -74,10 +74,10 @@ def test_a_table_of_ones_own_is_read(sequences: Path, tmp_path: Path) -> None:
     table.write_text(
         "as_of: 2031-05-06\ncurrency: EUR\nper_million_tokens:\n  mystery: {input: 1000000, output: 2000000}\n"
     )
-    config = make_config(NOWHERE, tmp_path / "cache", text_model="mystery")
-    found = estimate_texts(sequences, config, prices=table)
+    config = make_config(NOWHERE, tmp_path / "cache", text_model="mystery", text_prices=str(table))
+    found = estimate_texts(sequences, config)
     assert (found.cost, found.currency) == (found.tokens_in + 2 * found.tokens_out, "EUR")
     assert found.prices_as_of == "2031-05-06"
     table.write_text("as_of: 2031-05-06\n")
     with pytest.raises(PriceError, match=r"prices\.yaml: currency"):
-        estimate_texts(sequences, config, prices=table)
+        estimate_texts(sequences, config)

@@ -91,25 +91,24 @@ def generate(
         "text_cache": cache,
         "text_max_failed_share": max_failed_share,
         "text_budget": budget,
+        "text_prices": prices,
     }
     overrides = [*(settings or ()), *(f"{key}={value}" for key, value in named.items() if value is not None)]
     section = read_config(config, overrides).narrow(TextConfig)
     if estimate:
-        _show_estimate(sequences, section, item_text, user_text, prices)
+        _show_estimate(sequences, section, item_text, user_text)
         return
-    generate_text(sequences, output, section, item_text, user_text, prices)
+    generate_text(sequences, output, section, item_text, user_text)
     show(f"texts: {output}")
 
 
-def _show_estimate(
-    sequences: Path, config: TextConfig, item_text: Path | None, user_text: Path | None, prices: Path | None
-) -> None:
+def _show_estimate(sequences: Path, config: TextConfig, item_text: Path | None, user_text: Path | None) -> None:
     from ur4rec.text.estimate import estimate_texts
 
     if config.text_provider == "template":
         show("the template provider makes no calls; choose another, as in --provider dashscope")
         return
-    found = estimate_texts(sequences, config, item_text, user_text, prices)
+    found = estimate_texts(sequences, config, item_text, user_text)
     price = "price unknown" if found.cost is None else f"{found.cost:.4f} {found.currency}"
     rows = [(found.num_texts, found.num_calls, found.tokens_in, found.tokens_out, price)]
     columns = ("texts", "calls", "tokens in", "tokens out", "price")

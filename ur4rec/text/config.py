@@ -42,6 +42,8 @@ class TextConfig(ConfigSection):
 
     text_budget: float | None = Field(None, ge=0, allow_inf_nan=False)
     """Most that a run may spend, in the currency of the prices; what earlier runs paid for does not count."""
+    text_prices: str = ""
+    """YAML table of prices; empty: the shipped one."""
     texts_per_shard: int = Field(20_000, ge=1)
     """Texts that one task of the pipeline asks for; more are asked for by several at once."""
 

@@ -38,7 +38,6 @@ def estimate_texts(
     config: TextConfig,
     item_text: Path | None = None,
     user_text: Path | None = None,
-    prices: Path | None = None,
 ) -> Estimate:
     """Counts what `generate_text` with the same arguments would ask for; needs no key and sends nothing.
 
@@ -49,7 +48,7 @@ def estimate_texts(
         TextImportError: A file of texts cannot be used.
         ArtifactError: The sequences are incomplete or altered.
     """
-    table, questions = load_prices(prices), Questions(config)
+    table, questions = load_prices(config.text_prices), Questions(config)
     plan = plan_texts(Path(sequences), config, item_text, user_text)
     with open_cache(cache_location(config), create=False) as cache:
         tokens = _count_tokens(chain(plan.item_requests(), plan.user_requests()), questions, cache)

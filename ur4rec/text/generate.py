@@ -25,7 +25,6 @@ def generate_text(
     config: TextConfig,
     item_text: Path | None = None,
     user_text: Path | None = None,
-    prices: Path | None = None,
     asked: Sequence[str] = (),
 ) -> Manifest:
     """Writes the texts of every item and user, and checks that those of users know nothing of what comes after.
@@ -39,7 +38,6 @@ def generate_text(
         config: Provider and grid.
         item_text: JSON file of item texts that exist already.
         user_text: JSON file of user texts that exist already, or a parquet of them with `as_of`.
-        prices: Table of prices of language models, instead of the shipped one.
         asked: What the tasks that asked beforehand say of it; what they spent is taken off the budget.
 
     Raises:
@@ -55,7 +53,7 @@ def generate_text(
     work = plan_texts(Path(sequences), config, files.get("item_text"), files.get("user_text"))
     with (
         write_artifact(output, PRODUCER, config, {"sequences": Path(sequences), **files}) as writer,
-        open_provider(config, prices, find_budget_left(config, asked)) as provider,
+        open_provider(config, find_budget_left(config, asked)) as provider,
     ):
         with show_progress(PRODUCER, work.num_texts) as advance:
             counts = work.write(writer.folder, provider, advance)
@@ -82,21 +80,19 @@ def find_budget_left(config: TextConfig, asked: Sequence[str]) -> float | None:
 
 
 @contextmanager
-def open_provider(config: TextConfig, prices: Path | None, budget: float | None) -> Iterator[TextProvider]:
+def open_provider(config: TextConfig, budget: float | None) -> Iterator[TextProvider]:
     """The provider that a configuration names.
 
     Args:
         config: Provider, model, prompts, cache.
-        prices: Table of prices of language models; none: the shipped one.
         budget: Most that may be spent, in the currency of the prices; none: no limit.
     """
     if config.text_provider == "template":
         yield TemplateProvider()
         return
-    from ur4rec.text.llm.costs import load_prices
     from ur4rec.text.llm.provider import open_language_model
 
-    with open_language_model(config, load_prices(prices), budget) as provider:
+    with open_language_model(config, budget) as provider:
         yield provider
 
 

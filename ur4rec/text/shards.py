@@ -58,7 +58,7 @@ def ask_shard(
     total = sum(len(range(num)[own]) for num in (plan.num_texts - len(plan.points), len(plan.points)))
     task = f"ask_texts {shard}"
     budget = None if config.text_budget is None else config.text_budget / count
-    with open_provider(config, None, budget) as provider, show_progress(task, total) as advance:
+    with open_provider(config, budget) as provider, show_progress(task, total) as advance:
         items = islice(plan.item_requests(), own.start, None, count)
         users = islice(plan.user_requests(), own.start, None, count)
         try:

@@ -16,7 +16,7 @@ per_million_tokens:
 def test_price_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"
     path.write_text(TABLE)
-    prices = load_prices(path)
+    prices = load_prices(str(path))
     # 500,000 · 2 / 10⁶ + 100,000 · 10 / 10⁶
     assert prices.price("toy", 500_000, 100_000) == pytest.approx(2.0)
     assert prices.price("toy", 0, 0) == 0
@@ -45,12 +45,12 @@ def test_bad_tables_are_refused_by_file_and_key(tmp_path: Path, old: str, new: s
     path = tmp_path / "prices.yaml"
     path.write_text(TABLE.replace(old, new))
     with pytest.raises(PriceError, match=f"^{re.escape(f'{path}: {message}')}"):
-        load_prices(path)
+        load_prices(str(path))
 
 
 def test_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PriceError, match="cannot be read: No such file"):
-        load_prices(tmp_path / "none.yaml")
+        load_prices(str(tmp_path / "none.yaml"))
 
 
 @pytest.mark.parametrize(

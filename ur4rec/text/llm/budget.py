@@ -34,7 +34,7 @@ class Budget:
         self._released = asyncio.Event()
         if prices.price(model, 0, 0) is None:
             raise BudgetError(
-                f"no price is known for {model!r}, so no budget can be kept; name it in a table of prices (--prices)"
+                f"no price is known for {model!r}, so no budget can be kept; name it in a table (text_prices, --prices)"
             )
 
     @property

@@ -56,18 +56,18 @@ class PriceTable(BaseModel):
         return None if price is None else (tokens_in * price.input + tokens_out * price.output) / _MILLION
 
 
-def load_prices(path: Path | None = None) -> PriceTable:
+def load_prices(path: str = "") -> PriceTable:
     """Reads a table of prices.
 
     Args:
-        path: A YAML file in the form of the shipped `prices.yaml`; the shipped one if none is given.
+        path: A YAML file in the form of the shipped `prices.yaml`; empty: the shipped one.
 
     Raises:
         PriceError: The file cannot be read or is of another form; names the file and the key.
     """
-    place = str(path or "prices.yaml")
+    place = path or "prices.yaml"
     try:
-        content = (path or files("ur4rec.text.llm") / "prices.yaml").read_text(encoding="utf-8")
+        content = (Path(path) if path else files("ur4rec.text.llm") / place).read_text(encoding="utf-8")
         return PriceTable.model_validate(yaml.safe_load(content))
     except OSError as error:
         raise PriceError(f"{place}: cannot be read: {error.strerror}") from None

@@ -344,12 +344,11 @@ class LanguageModelProvider:
 
 
 @contextmanager
-def open_language_model(
-    config: TextConfig, prices: PriceTable | None = None, budget: float | None = None
-) -> Iterator[LanguageModelProvider]:
+def open_language_model(config: TextConfig, budget: float | None = None) -> Iterator[LanguageModelProvider]:
     """The provider of a configuration, with its connections and its cache.
 
     Raises:
+        PriceError: The table of prices cannot be used.
         TextGenerationError: The key is missing.
         CacheError: The cache cannot be opened.
         PromptError: A prompt file cannot be used.
@@ -357,6 +356,7 @@ def open_language_model(
     """
     assert config.text_provider != "template"
     key = os.environ.get(API_KEYS[config.text_provider], "").strip()  # a secret made from a file ends in a line break
+    prices = load_prices(config.text_prices)
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
         try:
@@ -365,7 +365,7 @@ def open_language_model(
             raise TextGenerationError(str(error)) from None
         stack.callback(lambda: portal.call(client.aclose))
         cache = stack.enter_context(open_cache(cache_location(config)))
-        yield LanguageModelProvider(config, client, cache, portal, prices or load_prices(), budget)
+        yield LanguageModelProvider(config, client, cache, portal, prices, budget)
 
 
 def find_limits(config: TextConfig) -> BatchLimits:
