@@ -192,7 +192,7 @@ def digest_texts(files: list[Path], config: Config) -> str:
     """What the texts follow from besides the data: imported files, and the prompts of a language model."""
     parts = [digest_files(files)] if files else []
     if config.text_provider != "template":
-        from ur4rec.text.llm.provider import Questions
+        from ur4rec.text.llm.questions import Questions
 
         parts += Questions(config).versions
     return " ".join(parts)

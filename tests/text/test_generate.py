@@ -64,7 +64,10 @@ def test_writes_every_text_with_its_provenance(build_sequences, items, tmp_path:
     assert (details["users"]["total"], details["users"]["without_text"]) == (3, 1)
     assert "[0, as_of) of the training prefix and nothing else" in details["provenance"]["provider"]
     assert manifest.inputs == {"sequences": sha256_file(sequences / "manifest.json")}
-    assert "1 of 3 users have fewer than 2 interactions to write from and no text" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "1 of 3 users have fewer than 2 interactions to write from and no text" in printed
+    total = details["items"]["total"] + len(snapshots)
+    assert f'progress generate_text {{"text": {total}, "texts": {total}}}\n' in printed
 
 
 def test_the_same_sequences_give_the_same_bytes(build_sequences, items, tmp_path: Path) -> None:

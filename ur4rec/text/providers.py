@@ -58,14 +58,14 @@ class TemplateProvider:
     def describe_items(self, requests: Iterable[ItemRequest], advance: Advance) -> Iterator[Text]:
         """Item descriptions from title, year, genres and, where given, the description."""
         for request in requests:
-            yield self.write_item(request)
             advance(1)
+            yield self.write_item(request)
 
     def describe_users(self, requests: Iterable[UserRequest], advance: Advance) -> Iterator[Text]:
         """Three to five sentences a user: genres, eras, titles, what is recent and what has lasted."""
         for request in requests:
-            yield self.write_user(request)
             advance(1)
+            yield self.write_user(request)
 
     def write_item(self, request: ItemRequest) -> Text:
         """One item description."""

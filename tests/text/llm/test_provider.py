@@ -37,7 +37,8 @@ from ur4rec.text.llm.budget import BudgetError
 from ur4rec.text.llm.cache import CachedAnswer, open_cache
 from ur4rec.text.llm.costs import load_prices
 from ur4rec.text.llm.prompts import PromptError, load_prompt
-from ur4rec.text.llm.provider import Questions, TextGenerationError, open_language_model
+from ur4rec.text.llm.provider import TextGenerationError, open_language_model
+from ur4rec.text.llm.questions import Questions
 from ur4rec.text.plan import plan_texts
 from ur4rec.text.requests import ItemRequest
 

@@ -27,7 +27,8 @@ from ur4rec.text.llm.chat import ChatAnswer, ChatClient, ChatError, ChatRequest,
 from ur4rec.text.llm.clients import API_KEYS, create_client
 from ur4rec.text.llm.costs import PriceTable, load_prices
 from ur4rec.text.llm.limits import BatchLimits
-from ur4rec.text.llm.prompts import Prompt, PromptError, Subject, load_prompt
+from ur4rec.text.llm.prompts import Prompt
+from ur4rec.text.llm.questions import Questions
 from ur4rec.text.llm.usage import Usage
 from ur4rec.text.providers import Advance, TemplateProvider, Text
 from ur4rec.text.requests import ItemRequest, UserRequest
@@ -41,7 +42,6 @@ USELESS_SHARE = 0.5
 FEWEST_JUDGED = 20
 """Texts that are enough to judge a prompt by."""
 BREAKER_FAILURES = 50
-SEED = 0
 
 
 class TextGenerationError(ValueError):
@@ -50,44 +50,6 @@ class TextGenerationError(ValueError):
 
 class _EnoughError(Exception):
     """Most answers so far break the rules of their prompt."""
-
-
-class Questions:
-    """Prompts about items and users, keyed for the cache.
-
-    Args:
-        config: Provider, model, prompts.
-
-    Raises:
-        PromptError: A prompt file cannot be used.
-    """
-
-    def __init__(self, config: TextConfig) -> None:
-        self.config = config
-        self.prompts: dict[type[ItemRequest] | type[UserRequest], Prompt] = {
-            ItemRequest: _load_prompt("text_item_prompt", config.text_item_prompt, "item"),
-            UserRequest: _load_prompt("text_user_prompt", config.text_user_prompt, "user"),
-        }
-
-    @property
-    def versions(self) -> list[str]:
-        """Names, versions and digests of the two prompts."""
-        return [prompt.version for prompt in self.prompts.values()]
-
-    def ask(self, request: ItemRequest | UserRequest) -> Question:
-        """The prompt about one subject."""
-        prompt = self.prompts[type(request)]
-        chat = ChatRequest(
-            provider=self.config.text_provider,
-            model=self.config.text_model,
-            prompt_version=prompt.version,
-            messages=prompt.render(request),
-            temperature=self.config.text_temperature,
-            max_tokens=prompt.max_tokens,
-            seed=SEED,
-            json_object=True,
-        )
-        return Question(prompt, chat)
 
 
 class LanguageModelProvider:
@@ -383,13 +345,6 @@ def find_limits(config: TextConfig) -> BatchLimits:
 def cache_location(config: TextConfig) -> str:
     """Where the answers are kept."""
     return config.text_cache or str(user_cache_path("ur4rec") / "texts")
-
-
-def _load_prompt(key: str, name_or_path: str, subject: Subject) -> Prompt:
-    prompt = load_prompt(name_or_path)
-    if prompt.file.subject != subject:
-        raise PromptError(f"{key}: {name_or_path}: is a prompt about one {prompt.file.subject}, expected {subject}")
-    return prompt
 
 
 def _list_missing(found: Mapping[str, Found | ChatRequest | Failed]) -> list[ChatRequest]:
