@@ -20,6 +20,8 @@ from ur4rec.models.config import CooccurrenceConfig
 from ur4rec.models.resizable_buffers import ResizableBuffers
 
 FLOOR = 1e-2
+NEIGHBORS_AT_ONCE = 1 << 18
+"""Read by `last` in one step: one request in a single step, a large batch position by position."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,10 @@ class CooccurrenceScorer(ResizableBuffers):
         later = is_item.flip(1).cumsum(1).flip(1) - is_item
         weights = self.age_decay**later * is_item
         raw = torch.zeros(len(items), self.num_items + 1, device=items.device)
-        for item, weight in zip(items.T, weights.T, strict=True):
-            raw.scatter_add_(1, self.neighbors[0, item].long(), self.strengths[0, item] * weight[:, None])
+        together = max(1, NEIGHBORS_AT_ONCE // max(1, len(items) * self.neighbors.shape[2]))
+        for item, weight in zip(items.split(together, dim=1), weights.split(together, dim=1), strict=True):
+            strengths = self.strengths[0, item] * weight[:, :, None]
+            raw.scatter_add_(1, self.neighbors[0, item].long().flatten(1), strengths.flatten(1))
         raw[:, 0] = 0
         return to_logits(raw)
 

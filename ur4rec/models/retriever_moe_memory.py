@@ -87,8 +87,21 @@ class RetrieverMoEMemory(nn.Module):
         timestamps: Int[Tensor, "R"],
         starts: Int[Tensor, "B"],
         lengths: Int[Tensor, "B"],
+        known: ItemSide | None = None,
     ) -> MemoryState | None:
-        """Memory after reading `lengths` interactions from row `starts` on; None without a memory."""
+        """Memory after reading `lengths` interactions from row `starts` on; None without a memory.
+
+        Args:
+            items: Item of every interaction.
+            timestamps: Seconds, beside `items`.
+            starts: First row of each user.
+            lengths: Interactions to read.
+            known: What the encoder's `item_side` returned. With it only the items that occur are looked up, which
+                suits a few histories; without it all items are projected once.
+        """
         if self.memory is None:
             return None
-        return self.memory.replay(self.encoder.item_side().directions(), items, timestamps, starts, lengths)
+        if known is None:
+            return self.memory.replay(self.encoder.item_side().directions(), items, timestamps, starts, lengths)
+        occurring, rows = items.unique(return_inverse=True)
+        return self.memory.replay(known.directions(occurring), rows, timestamps, starts, lengths)

@@ -47,8 +47,13 @@ class ItemSide:
 
         Frequent items have the longest vectors, and say the least about a user.
         """
-        vectors = self.vectors() if rows is None else functional.embedding(rows, self.vectors())
+        vectors = self.vectors() if rows is None else self._looked_up(rows)
         return functional.rms_norm(vectors, vectors.shape[-1:])
+
+    def _looked_up(self, rows: Int[Tensor, "*R"]) -> Float[Tensor, "*R D"]:
+        """`vectors` of some items; the sum over all items would cost a request the whole catalogue."""
+        identity = functional.embedding(rows, self.identity)
+        return identity if self.description is None else identity + functional.embedding(rows, self.description)
 
 
 class ExpertMixture(nn.Module):

@@ -69,6 +69,18 @@ class ModelScorer:
         state = None if memory is None else memory.stored_state(rows)
         return self._score(rows, self.items, self.timestamps, self.offsets[rows], self.lengths[rows], state)
 
+    def score_prefixes(self, users: np.ndarray, lengths: np.ndarray) -> Float[Tensor, "B N1"]:
+        """Scores for users as of the first `lengths` interactions of each, with a memory that lives for this call.
+
+        Args:
+            users: User indices.
+            lengths: Interactions to read, at most what the user has.
+        """
+        rows, read = (torch.from_numpy(np.array(each, dtype=np.int64)).to(self.device) for each in (users, lengths))
+        offsets = read.cumsum(0) - read
+        where = torch.arange(int(read.sum()), device=self.device) + (self.offsets[rows] - offsets).repeat_interleave(read)
+        return self._score_afresh(rows, self.items[where], self.timestamps[where], offsets, read)
+
     def score_histories(
         self, items: Sequence[np.ndarray], timestamps: Sequence[np.ndarray] | None = None
     ) -> Float[Tensor, "B N1"]:
@@ -84,8 +96,21 @@ class ModelScorer:
         if timestamps is not None:
             times = torch.from_numpy(np.concatenate([*timestamps, np.zeros(0, np.int64)])).to(self.device)
         offsets = lengths.cumsum(0) - lengths
-        state = self.model.retriever.replay(flat, times, offsets, lengths)
-        return self._score(torch.zeros_like(lengths), flat, times, offsets, lengths, state)
+        return self._score_afresh(torch.zeros_like(lengths), flat, times, offsets, lengths)
+
+    def _score_afresh(
+        self,
+        users: Int[Tensor, "B"],
+        items: Int[Tensor, "R"],
+        timestamps: Int[Tensor, "R"],
+        offsets: Int[Tensor, "B"],
+        lengths: Int[Tensor, "B"],
+    ) -> Float[Tensor, "B N1"]:
+        """Scores with memories that are replayed for this call."""
+        state = None
+        if self.sides.retriever is not None:
+            state = self.model.retriever.replay(items, timestamps, offsets, lengths, self.sides.retriever)
+        return self._score(users, items, timestamps, offsets, lengths, state)
 
     @torch.no_grad()
     def _score(
