@@ -30,6 +30,9 @@ class ToyScorer:
         self.batches.append(len(users))
         return torch.from_numpy(users)[:, None].float() * torch.arange(NUM_ITEMS + 1).float()
 
+    def score_prefixes(self, users: np.ndarray, lengths: np.ndarray) -> Tensor:
+        return self(users) - torch.from_numpy(lengths)[:, None]
+
     def score_histories(self, items: list[np.ndarray], timestamps: list[np.ndarray] | None = None) -> Tensor:
         scores = torch.arange(NUM_ITEMS + 1).float().repeat(len(items), 1)
         for row, history in enumerate(items):
