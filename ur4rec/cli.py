@@ -13,6 +13,7 @@ from ur4rec.commands.experiments import SeedsCommand, ablate, tune
 from ur4rec.commands.memory import memory_app
 from ur4rec.commands.recommendation import recommend
 from ur4rec.commands.registration import register
+from ur4rec.commands.serving import serve
 from ur4rec.commands.text import text_app
 from ur4rec.commands.training import train
 
@@ -31,6 +32,7 @@ app.command(cls=SeedsCommand)(ablate)
 app.command()(tune)
 app.command()(register)
 app.command()(recommend)
+app.command()(serve)
 app.add_typer(memory_app, name="memory")
 
 

@@ -5,13 +5,25 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ur4rec.progress import report
 
 PREFIX = "progress"
+TENTHS = 10
 
 
 @contextmanager
@@ -35,6 +47,32 @@ def bar_columns(field: str) -> tuple[ProgressColumn, ...]:
         TextColumn(f"{{task.fields[{field}]}}"),
         TimeElapsedColumn(),
     )
+
+
+@contextmanager
+def count_users(task: str, total: int, console: Console | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, a line for every tenth elsewhere.
+
+    Yields:
+        A function that takes the number of users done since its last call.
+    """
+    console = console or Console(file=sys.stdout)
+    if not console.is_terminal:
+        yield _TenthLines(task, total).advance
+        return
+    with Progress(*bar_columns("left"), TimeRemainingColumn(), console=console) as bars:
+        bar = bars.add_task(task, total=total, left="users")
+        yield lambda count: bars.advance(bar, count)
+
+
+class _TenthLines:
+    def __init__(self, task: str, total: int) -> None:
+        self._task, self._total, self._done = task, total, 0
+
+    def advance(self, count: int) -> None:
+        before, self._done = self._done, self._done + count
+        if self._done * TENTHS // self._total > before * TENTHS // self._total:
+            report(self._task, {"user": self._done, "users": self._total})
 
 
 class ProgressLines(io.TextIOBase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +19,7 @@ from ur4rec.commands.console import (
     show,
     show_table,
 )
+from ur4rec.commands.progress import count_users
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +30,17 @@ def recommend(
     history: Annotated[
         str | None, typer.Option(help="Item ids in order of time, comma-separated; instead of --user.")
     ] = None,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Every user of the model, into --output.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Parquet file to write, for --all-users.", dir_okay=False)
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="Items a request.", min=1)] = 10,
     model: ModelOption = DEFAULT_MODEL,
     sequences: TrainedSequencesOption = None,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Also items already seen.")] = False,
     tracking_uri: TrackingOption = None,
 ) -> None:
-    """Top-K items for known users, for a history given here, or for anybody.
+    """Top-K items for known users, for a history given here, for anybody, or for all users at once.
 
     For example:
 
@@ -42,9 +49,16 @@ def recommend(
         ur4rec recommend --history 50,172,181 -k 5
 
         ur4rec recommend --user 1 --user 2 --model outputs/ur4rec_moe --sequences outputs/sequences
+
+        ur4rec recommend --all-users -o outputs/recommendations.parquet
     """
-    if bool(user) == bool(history):
-        raise OptionError("expected either --user (once or more) or --history, for example --user 1")
+    if [bool(user), bool(history), all_users].count(True) != 1:
+        raise OptionError("expected one of --user (once or more), --history and --all-users, for example --user 1")
+    if all_users != (output is not None):
+        raise OptionError("expected --all-users and --output together, for example --all-users -o all.parquet")
+    if output is not None:
+        _write_all(model, sequences, output, k, not include_seen, tracking_uri)
+        return
     histories = [[item.strip() for item in history.split(",") if item.strip()]] if history else None
     if model.startswith(REGISTERED):
         table = _ask_registry(model, user, histories, k, not include_seen, tracking_uri)
@@ -53,6 +67,22 @@ def recommend(
 
         table = open_recommender(Path(model), sequences).recommend(user, histories, k, not include_seen)
     _show_recommendations(table, from_history=bool(history))
+
+
+def _write_all(
+    model: str, sequences: Path | None, output: Path, k: int, exclude_seen: bool, tracking_uri: str | None
+) -> None:
+    from ur4rec.registry.loading import fetch_bundle, open_recommender
+    from ur4rec.serving.all_users import recommend_all
+
+    started = time.perf_counter()
+    registered = model.startswith(REGISTERED)
+    with fetch_bundle(model, tracking_uri) if registered else nullcontext(Path(model)) as folder:
+        recommender = open_recommender(folder, None if registered else sequences)
+        num_users = len(recommender.bundle.user_index)
+        with count_users("recommend", num_users) as advance:
+            rows = recommend_all(recommender, output, k, exclude_seen, advance)
+    show(f"{output}: {rows:,} rows for {num_users:,} users, {time.perf_counter() - started:.1f} s")
 
 
 def _ask_registry(

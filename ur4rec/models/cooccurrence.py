@@ -97,7 +97,7 @@ class CooccurrenceScorer(ResizableBuffers):
         weights = self.age_decay**later * is_item
         raw = torch.zeros(len(items), self.num_items + 1, device=items.device)
         together = max(1, NEIGHBORS_AT_ONCE // max(1, len(items) * self.neighbors.shape[2]))
-        for item, weight in zip(items.split(together, dim=1), weights.split(together, dim=1), strict=True):
+        for item, weight in zip(*(torch.split(each, together, dim=1) for each in (items, weights)), strict=True):
             strengths = self.strengths[0, item] * weight[:, :, None]
             raw.scatter_add_(1, self.neighbors[0, item].long().flatten(1), strengths.flatten(1))
         raw[:, 0] = 0

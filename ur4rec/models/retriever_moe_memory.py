@@ -103,5 +103,5 @@ class RetrieverMoEMemory(nn.Module):
             return None
         if known is None:
             return self.memory.replay(self.encoder.item_side().directions(), items, timestamps, starts, lengths)
-        occurring, rows = items.unique(return_inverse=True)
+        occurring, rows = torch.unique(items, return_inverse=True)
         return self.memory.replay(known.directions(occurring), rows, timestamps, starts, lengths)

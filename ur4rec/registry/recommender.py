@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ur4rec.registry.bundle import Bundle, load_bundle
@@ -31,7 +31,7 @@ from ur4rec.registry.served_model import load_scorer
 
 __all__ = ["COLUMNS", "FALLBACK", "HISTORY", "UNKNOWN_ITEMS", "USER", "RecommendError", "Recommender", "Request"]
 
-MAX_BATCH = 256
+MAX_BATCH = 1024
 MAX_SCORES = 1 << 24
 """Scores held at once: 64 MiB of float32, whatever the catalogue's size."""
 
@@ -123,20 +123,22 @@ class Recommender:
         """Users scored together, so that their scores stay below `MAX_SCORES`."""
         return max(1, min(MAX_BATCH, MAX_SCORES // (self.bundle.num_items + 1)))
 
-    def top(self, queries: Sequence[Query]) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B K"]]:
-        """Scores and item indices for queries of one kind, for the largest `k` among them; minus infinity is nothing.
+    def top_users(
+        self, users: range, k: int, exclude_seen: bool
+    ) -> tuple[Float[np.ndarray, "B K"], Int[np.ndarray, "B K"]]:
+        """Scores and item indices for neighbouring users, best first; a score of minus infinity is no recommendation.
 
         Args:
-            queries: At most `batch_size`, of one source that is not the fallback, all with a `seq_end` or none.
+            users: Dense user indices, at most `batch_size`.
+            k: Items a user, at most the catalogue.
+            exclude_seen: Leave out what a user has done.
         """
+        offsets = self.bundle.histories.offsets[users.start : users.stop + 1]
+        if not exclude_seen:
+            offsets = np.zeros_like(offsets)
         with torch.inference_mode():
-            scores = self._score(queries)
-            scores[:, 0] = float("-inf")
-            seen = [query.items if query.exclude_seen else query.items[:0] for query in queries]
-            rows = np.repeat(np.arange(len(seen)), [len(items) for items in seen])
-            scores[torch.from_numpy(rows), torch.from_numpy(np.concatenate(seen))] = float("-inf")
-            best: tuple[Tensor, Tensor] = torch.topk(scores, max(query.k for query in queries), dim=1)
-            return best
+            scores = self._scorer(np.arange(users.start, users.stop))
+            return _best(scores, self.bundle.histories.items[offsets[0] : offsets[-1]], np.diff(offsets), k)
 
     def _score(self, queries: Sequence[Query]) -> Tensor:
         if queries[0].source == HISTORY:
@@ -147,7 +149,11 @@ class Recommender:
         return self._scorer.score_prefixes(users, np.array([query.seq_end for query in queries]))
 
     def _answer(self, queries: list[Query]) -> list[Answer]:
-        scores, items = (best.cpu().numpy() for best in self.top(queries))
+        seen = [query.items if query.exclude_seen else query.items[:0] for query in queries]
+        lengths = np.array([len(items) for items in seen])
+        most = max(query.k for query in queries)
+        with torch.inference_mode():
+            scores, items = _best(self._score(queries), np.concatenate(seen), lengths, most)
         left = np.isfinite(scores).sum(axis=1).tolist()
         ends = [min(query.k, most) for query, most in zip(queries, left, strict=True)]
         return [
@@ -158,6 +164,24 @@ class Recommender:
     def _fall_back(self, query: Query) -> Answer:
         items = self.bundle.fallback_order[: query.k]
         return Answer(query, items, self.bundle.popularity[items].astype(np.float64))
+
+
+def _best(
+    scores: Float[Tensor, "B N1"], seen: Int[np.ndarray, "R"], lengths: Int[np.ndarray, "B"], k: int
+) -> tuple[Float[np.ndarray, "B K"], Int[np.ndarray, "B K"]]:
+    """Top scores of each row and their columns; padding and what a row has seen are at minus infinity.
+
+    Args:
+        scores: Changed in place.
+        seen: Columns, those of a row one after another.
+        lengths: How many each row has.
+        k: Columns a row.
+    """
+    scores[:, 0] = float("-inf")
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    scores[torch.from_numpy(rows), torch.from_numpy(seen)] = float("-inf")
+    best, columns = torch.topk(scores, k, dim=1)
+    return best.cpu().numpy(), columns.cpu().numpy()
 
 
 def _pair(
@@ -174,6 +198,4 @@ def _pair(
         )
     users = user_ids if user_ids is not None else [None] * len(histories or [])
     items = histories if histories is not None else [None] * len(users)
-    return [
-        Request(user, history, k=k, exclude_seen=exclude_seen) for user, history in zip(users, items, strict=True)
-    ]
+    return [Request(user, history, k=k, exclude_seen=exclude_seen) for user, history in zip(users, items, strict=True)]

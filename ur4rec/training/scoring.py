@@ -78,7 +78,9 @@ class ModelScorer:
         """
         rows, read = (torch.from_numpy(np.array(each, dtype=np.int64)).to(self.device) for each in (users, lengths))
         offsets = read.cumsum(0) - read
-        where = torch.arange(int(read.sum()), device=self.device) + (self.offsets[rows] - offsets).repeat_interleave(read)
+        where = torch.arange(int(read.sum()), device=self.device) + (self.offsets[rows] - offsets).repeat_interleave(
+            read
+        )
         return self._score_afresh(rows, self.items[where], self.timestamps[where], offsets, read)
 
     def score_histories(

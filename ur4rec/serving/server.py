@@ -1,0 +1,83 @@
+"""Runs the HTTP server until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+import uvicorn
+
+from ur4rec.registry.queries import Request, resolve
+from ur4rec.registry.recommender import Recommender
+from ur4rec.serving.app import create_app
+from ur4rec.serving.microbatches import Microbatches
+from ur4rec.serving.served import Identity
+
+GRACE_S = 20
+"""For answers that are on their way when the server is told to stop."""
+
+
+class ServeError(ValueError):
+    """The server cannot start; says why."""
+
+
+def serve(
+    recommender: Recommender,
+    identity: Identity,
+    host: str,
+    port: int,
+    threads: int,
+    announce: Callable[[str], None],
+) -> None:
+    """Answers calls until SIGTERM or SIGINT, then finishes those it has and returns.
+
+    Args:
+        recommender: The loaded model.
+        identity: What it is.
+        host: Address to listen on.
+        port: 0 takes a free one.
+        threads: Of one matrix product.
+        announce: Gets the address once the server answers calls.
+
+    Raises:
+        ServeError: The address cannot be listened on.
+        KeyboardInterrupt: SIGINT came.
+    """
+    with _listen(host, port) as listener, _scoring_thread(threads) as executor:
+        executor.submit(_warm_up, recommender).result()
+        app = create_app(recommender, identity, Microbatches(recommender.answer, executor))
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
+        )
+        server = uvicorn.Server(config)
+        # In force before uvicorn's own handler and after it, when uvicorn raises what stopped it once more.
+        signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+        found, number = listener.getsockname()[:2]
+        announce(f"http://[{found}]:{number}" if ":" in found else f"http://{found}:{number}")
+        server.run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ServeError(f"{host}:{port}: {error.strerror}; choose another --host or --port") from None
+
+
+@contextmanager
+def _scoring_thread(threads: int) -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1, "score", initializer=torch.set_num_threads, initargs=(threads,)) as executor:
+        yield executor
+
+
+def _warm_up(recommender: Recommender) -> None:
+    """One answer of each kind, so that the first caller does not wait for what libraries put off."""
+    known = next(iter(recommender.bundle.user_index), None)
+    history = [str(recommender.bundle.item_ids[index]) for index in recommender.bundle.fallback_order[:3]]
+    requests = [Request(known), Request(known, seq_end=1), Request(history=history), Request()]
+    recommender.answer([resolve(request, recommender.bundle) for request in requests[0 if known else 2 :]])
