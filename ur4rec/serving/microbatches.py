@@ -62,7 +62,7 @@ class Microbatches:
             together = [query for queries, _ in calls for query in queries]
             try:
                 answers = await asyncio.get_running_loop().run_in_executor(self._executor, self._answer, together)
-            except Exception as error:  # noqa: BLE001  # a defect belongs to the calls, and the next batch goes on
+            except Exception as error:  # a defect belongs to the calls, and the next batch goes on
                 _fail(calls, error)
             else:
                 _deliver(calls, answers)
