@@ -47,6 +47,7 @@ COMMANDS = [
     ["tune"],
     ["register"],
     ["recommend"],
+    ["serve"],
     ["memory"],
     ["memory", "stats"],
     ["memory", "show"],
@@ -277,8 +278,8 @@ def test_script_with_the_old_options_leaves_the_eleven_files(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["recommend"], "expected either --user"),
-        (["recommend", "--user", "1", "--history", "2"], "expected either --user"),
+        (["recommend"], "expected one of --user"),
+        (["recommend", "--user", "1", "--history", "2"], "expected one of --user"),
         (["recommend", "--user", "1", "--model", "nowhere"], "nowhere: not found"),
         (["recommend", "--user", "1", "--model", "."], "--sequences"),
         (["data", "fetch", "ml-100"], "did you mean 'ml-100k'?"),
