@@ -156,3 +156,17 @@ def test_requests_that_make_no_sense_are_refused(recommender, arguments, message
 def test_popularity_ties_follow_total_then_index():
     recent, total = np.array([0, 2, 2, 5, 2]), np.array([0, 3, 9, 5, 3])
     assert rank_popularity(recent, total).tolist() == [3, 2, 1, 4]
+
+
+@pytest.mark.parametrize("columns", [50, 64, 65, 400])
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_the_top_of_a_long_row_is_found_by_its_blocks(monkeypatch, columns, k):
+    monkeypatch.setattr(module, "BLOCK", 8)
+    scores = torch.randn(5, columns, generator=torch.Generator().manual_seed(columns))
+    scores[1] = scores[1].sort().values
+    scores[2, 3:] = float("-inf")
+    best, places = module.top_columns(scores, k)
+    assert best.tolist() == torch.topk(scores, k, dim=1).values.tolist()
+    found = best.isfinite()
+    assert scores.gather(1, places.where(found, 0))[found].tolist() == best[found].tolist()
+    assert all(len(set(row)) == k for row in places[found.all(dim=1)].tolist())

@@ -5,9 +5,9 @@ import socket
 from urllib.parse import urlsplit
 
 import pytest
-from toy_server import LENGTH, NUM_ITEMS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from toy_server import LENGTH, NUM_ITEMS
 
 pytestmark = pytest.mark.server
 

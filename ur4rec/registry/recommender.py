@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from ur4rec.registry.bundle import Bundle, load_bundle
 from ur4rec.registry.queries import (
@@ -32,6 +33,8 @@ from ur4rec.registry.served_model import load_scorer
 __all__ = ["COLUMNS", "FALLBACK", "HISTORY", "UNKNOWN_ITEMS", "USER", "RecommendError", "Recommender", "Request"]
 
 MAX_BATCH = 1024
+BLOCK = 1024
+"""Columns whose maximum is taken first where a row is long."""
 MAX_SCORES = 1 << 24
 """Scores held at once: 64 MiB of float32, whatever the catalogue's size."""
 
@@ -180,8 +183,26 @@ def _best(
     scores[:, 0] = float("-inf")
     rows = np.repeat(np.arange(len(lengths)), lengths)
     scores[torch.from_numpy(rows), torch.from_numpy(seen)] = float("-inf")
-    best, columns = torch.topk(scores, k, dim=1)
+    best, columns = top_columns(scores, k)
     return best.cpu().numpy(), columns.cpu().numpy()
+
+
+def top_columns(scores: Float[Tensor, "B C"], k: int) -> tuple[Float[Tensor, "B K"], Int[Tensor, "B K"]]:
+    """`torch.topk` of each row; of a long row only the `k` blocks with the largest maxima are searched.
+
+    The `k` largest values lie in at most `k` blocks, and a maximum is found ten times faster than a ranking. Where a
+    value is minus infinity, its column means nothing.
+    """
+    num_blocks = -(-scores.shape[1] // BLOCK)
+    if num_blocks < 2 * k:
+        return torch.topk(scores, k, dim=1)
+    blocks = functional.pad(scores, (0, num_blocks * BLOCK - scores.shape[1]), value=float("-inf")).unflatten(
+        1, (num_blocks, BLOCK)
+    )
+    chosen = blocks.amax(dim=2).topk(k, dim=1).indices
+    inside = blocks.gather(1, chosen[..., None].expand(-1, -1, BLOCK)).flatten(1)
+    best, places = inside.topk(k, dim=1)
+    return best, chosen.gather(1, places // BLOCK) * BLOCK + places % BLOCK
 
 
 def _pair(
