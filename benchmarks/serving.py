@@ -12,6 +12,7 @@ busy machine says little: processor seconds, of all threads, stand beside it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -61,6 +62,7 @@ def one(bundle: BundleArgument, requests: int = 1000) -> None:
 @app.command()
 def http(bundle: BundleArgument, rate: float = 20.0, seconds: float = 30.0) -> None:
     """`ur4rec serve` in a process of its own, called at a steady rate whether or not it has answered."""
+    gc.freeze()  # a collection in this process would count as an answer that came late
     command = [*COMMAND, "serve", "--model", str(bundle), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:

@@ -13,7 +13,7 @@ from test_server import wait_until_up
 
 from ur4rec.registry.loading import ask_registered
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]  # processes that import everything, on a busy machine
 JSON = {"Content-Type": "application/json"}
 COMMAND = [sys.executable, "-c", "from ur4rec.cli import app; app()"]
 

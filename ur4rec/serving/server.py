@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ def serve(
     """
     with _listen(host, port) as listener, _scoring_thread(threads) as executor:
         executor.submit(_warm_up, recommender).result()
+        gc.freeze()  # the model and the libraries stay: a collection that walks through them delays an answer by 50 ms
         app = create_app(recommender, identity, Microbatches(recommender.answer, executor))
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
