@@ -196,9 +196,8 @@ def top_columns(scores: Float[Tensor, "B C"], k: int) -> tuple[Float[Tensor, "B 
     num_blocks = -(-scores.shape[1] // BLOCK)
     if num_blocks < 2 * k:
         return torch.topk(scores, k, dim=1)
-    blocks = functional.pad(scores, (0, num_blocks * BLOCK - scores.shape[1]), value=float("-inf")).unflatten(
-        1, (num_blocks, BLOCK)
-    )
+    padded = functional.pad(scores, (0, num_blocks * BLOCK - scores.shape[1]), value=float("-inf"))
+    blocks = padded.view(len(scores), num_blocks, BLOCK)
     chosen = blocks.amax(dim=2).topk(k, dim=1).indices
     inside = blocks.gather(1, chosen[..., None].expand(-1, -1, BLOCK)).flatten(1)
     best, places = inside.topk(k, dim=1)

@@ -18,6 +18,8 @@ from ur4rec.serving.app import create_app
 from ur4rec.serving.microbatches import Microbatches
 from ur4rec.serving.served import Identity
 
+KEEP_ALIVE_S = 75
+"""Longer than proxies keep an idle connection, so that none sends a call into one that is being closed."""
 GRACE_S = 20
 """For answers that are on their way when the server is told to stop."""
 
@@ -53,7 +55,12 @@ def serve(
         gc.freeze()  # the model and the libraries stay: a collection that walks through them delays an answer by 50 ms
         app = create_app(recommender, identity, Microbatches(recommender.answer, executor))
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S,
         )
         server = uvicorn.Server(config)
         # In force before uvicorn's own handler and after it, when uvicorn raises what stopped it once more.
