@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import pandas as pd
 import pytest
-from test_server import wait_until_up
 
 from ur4rec.registry.loading import ask_registered
 
@@ -35,7 +35,8 @@ def test_our_server_pins_the_version_that_an_alias_names(registered, environment
                 answer = client.post("/recommend", json=call).json()
         finally:
             process.terminate()
-    assert process.returncode == 0
+            output, _ = process.communicate(timeout=120)
+    assert (process.returncode, output) == (0, "stopped\n")
     registration = registered.registration
     assert (identity["name"], identity["version"]) == (registration.name, registration.version)
     assert identity["run_id"] == registration.run_id
@@ -62,7 +63,7 @@ def test_mlflows_own_server_answers_and_refuses(registered, environment, free_po
         subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
     ):
         try:
-            wait_until_up(f"http://127.0.0.1:{free_port}/ping", process)
+            _wait_until_up(f"http://127.0.0.1:{free_port}/ping", process)
             with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=60) as client:
                 rows = _invoke(client, [{"user_id": "u03", "history": []}]).json()["predictions"]
                 refused = [_invoke(client, [{"user_id": "u03", "history": "i01"}]).status_code]
@@ -73,6 +74,17 @@ def test_mlflows_own_server_answers_and_refuses(registered, environment, free_po
     assert [row["rank"] for row in rows] == [1, 2]
     assert refused == [400, 400]
     assert alive == 200
+
+
+def _wait_until_up(url, process):
+    """It imports everything twice, which takes minutes where others want the processor too."""
+    for _ in range(4000):
+        assert process.poll() is None, "the server ended"
+        try:
+            return httpx.get(url, timeout=30)
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    pytest.fail("the server does not answer")
 
 
 def _invoke(client, records):
