@@ -122,8 +122,18 @@ def check_system(config: Config) -> None:
         )
 
 
-def build_arguments(config: Config, inputs: Inputs, device: str, tracking: Tracking, state: str = "") -> dict[str, Any]:
+def build_arguments(
+    config: Config, inputs: Inputs, device: str, tracking: Tracking, state: str = "", scheduled: bool = False
+) -> dict[str, Any]:
     """Every parameter of the pipeline; equal arguments mean equal results.
+
+    Args:
+        config: The settings.
+        inputs: What is read.
+        device: auto, cpu or cuda.
+        tracking: Where MLflow is.
+        state: Where unfinished stages keep their state.
+        scheduled: The run finds out by itself what the data and texts are, each time anew: their digests stay empty.
 
     Raises:
         DataError: An input file is missing.
@@ -139,10 +149,10 @@ def build_arguments(config: Config, inputs: Inputs, device: str, tracking: Track
     return {
         "interactions": inputs.interactions,
         "items": inputs.items or "",
-        "data_digest": digest_data(inputs),
+        "data_digest": "" if scheduled else digest_data(inputs),
         "item_text": str(inputs.item_text or ""),
         "user_text": str(inputs.user_text or ""),
-        "text_digest": digest_texts(texts, config),
+        "text_digest": "" if scheduled else digest_texts(texts, config),
         "device": device,
         "state": state,
         "tracking_uri": tracking.parameter,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
     """
     if not is_current(PIPELINE_FILE):
         show(f"note: {PIPELINE_FILE} is older than its sources and runs as it is; python -m pipelines compile")
-    config = _read_config(options)
+    config = read_run_config(options.config, options.settings, options.data)
     check_system(config)
     _check_device(options.device)
     inputs = Inputs(
@@ -73,19 +74,28 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
     return run, tracking
 
 
+def read_run_config(config: str, settings: Sequence[str], data: str | None) -> Config:
+    """The configuration of a run; data that are chosen on the command line bring their name along.
+
+    Args:
+        config: YAML file, or the name of a shipped one.
+        settings: `key=value` each.
+        data: As chosen; None for the default.
+
+    Raises:
+        ConfigError: The file, a key or a value is wrong.
+    """
+    read = read_config(Path(config), settings)
+    is_named = any(setting.partition("=")[0].strip() == "dataset_name" for setting in settings)
+    if data is None or is_named:
+        return read
+    return read.model_copy(update={"dataset_name": Path(data).stem})
+
+
 def _check_device(device: str) -> None:
     from ur4rec.training.checkpoints import resolve_device
 
     resolve_device(device)
-
-
-def _read_config(options: RunOptions) -> Config:
-    """The configuration; data that are chosen on the command line bring their name along."""
-    config = read_config(Path(options.config), options.settings)
-    is_named = any(setting.partition("=")[0].strip() == "dataset_name" for setting in options.settings)
-    if options.data is None or is_named:
-        return config
-    return config.model_copy(update={"dataset_name": Path(options.data).stem})
 
 
 def _absolute(path: Path | None) -> Path | None:

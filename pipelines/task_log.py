@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from graphlib import TopologicalSorter
@@ -37,6 +37,8 @@ class Status(StrEnum):
     DONE = "done"
     CACHED = "cached"
     FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELED = "canceled"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,11 @@ class Task:
 
 def read_tasks(pipeline: Path) -> list[Task]:
     """The tasks of a compiled pipeline, each after those it waits for."""
-    spec = next(yaml.safe_load_all(pipeline.read_text(encoding="utf-8")))
+    return list_tasks(next(yaml.safe_load_all(pipeline.read_text(encoding="utf-8"))))
+
+
+def list_tasks(spec: Mapping[str, Any]) -> list[Task]:
+    """The same for a compiled pipeline that has been read."""
     dag = spec["root"]["dag"]
     makers = {
         output: selection["artifactSelectors"][0]["producerSubtask"]
@@ -91,11 +97,11 @@ def read_tasks(pipeline: Path) -> list[Task]:
             title=task["taskInfo"]["name"],
             outputs=tuple(output for output, maker in makers.items() if maker == name),
         )
-        for name, task in _list_tasks(dag, spec.get("components", {}))
+        for name, task in _walk_tasks(dag, spec.get("components", {}))
     ]
 
 
-def _list_tasks(dag: dict[str, Any], components: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _walk_tasks(dag: Mapping[str, Any], components: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Tasks in order; those of a loop in the loop's place, once, however often they will run."""
     for name in _sort(dag["tasks"]):
         task = dag["tasks"][name]
@@ -103,7 +109,7 @@ def _list_tasks(dag: dict[str, Any], components: dict[str, Any]) -> Iterator[tup
         if inner is None:
             yield name, task
         else:
-            yield from _list_tasks(inner, components)
+            yield from _walk_tasks(inner, components)
 
 
 def _sort(tasks: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Shows a local run while it lasts: a table that lives on a terminal, plain lines elsewhere."""
+"""Shows a run while it lasts: a table that lives on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ MARKS = {
     Status.DONE: ("✓", "green"),
     Status.CACHED: ("✓", "blue"),
     Status.FAILED: ("✗", "bold red"),
+    Status.SKIPPED: ("–", "dim"),
+    Status.CANCELED: ("✗", "yellow"),
 }
 
 
@@ -78,7 +80,7 @@ class LiveView:
             mark, style = MARKS[task.status]
             seconds = Text(_format_seconds(self._elapsed(task)), justify="right")
             table.add_row(Text(mark, style), Text(task.title, style), seconds, _render_bar(task), _describe(task))
-        finished = sum(task.status in (Status.DONE, Status.CACHED) for task in self._tasks)
+        finished = sum(task.status in (Status.DONE, Status.CACHED, Status.SKIPPED) for task in self._tasks)
         elapsed = _format_seconds(self._clock() - self._started)
         summary = f"{finished} of {len(self._tasks)} tasks, {elapsed}   {self._footer}"
         return Group(table, Text(summary, "dim", overflow="fold"))

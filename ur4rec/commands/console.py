@@ -98,13 +98,22 @@ def read_config(path: Path | None, overrides: Sequence[str] | None) -> Config:
     """
     from ur4rec.config import load_config
 
+    return load_config(path, split_settings(overrides or ()))
+
+
+def split_settings(overrides: Sequence[str]) -> dict[str, str]:
+    """Key → value as text; later ones win.
+
+    Raises:
+        OptionError: One is not `key=value`.
+    """
     values = {}
-    for override in overrides or ():
+    for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key.strip():
             raise OptionError(f"--set {override}: expected KEY=VALUE, for example --set batch_size=256")
         values[key.strip()] = value
-    return load_config(path, values)
+    return values
 
 
 def show(message: str) -> None:

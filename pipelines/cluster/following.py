@@ -1,0 +1,75 @@
+"""Waits for the end of a run and shows what its tasks do; a server that restarts meanwhile is waited for."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.markup import escape
+
+from pipelines.cluster.connection import Cluster
+from pipelines.cluster.failures import UnavailableError
+from pipelines.cluster.run_status import RunReader, RunStatus
+from pipelines.task_log import Status
+from pipelines.views import View, open_view
+
+POLL_S = 5.0
+PATIENCE_S = 600.0
+"""For which a server may be away."""
+
+
+def follow(cluster: Cluster, run_id: str, console: Console) -> RunStatus:
+    """Asks until the run has ended, whichever way; kfp's own waiting does not know CANCELED.
+
+    Args:
+        cluster: The server.
+        run_id: The run.
+        console: Where to show the tasks.
+
+    Raises:
+        ClusterError: The server does not know the run, refuses, or stays away for too long.
+    """
+    reader = RunReader(cluster, run_id)
+    with open_view(console, reader.status.tasks, cluster.run_url(run_id)) as view:
+        for task in reader.status.tasks:
+            if task.status is not Status.WAITING:
+                view.update(task)
+        while not reader.status.is_final:
+            pause(POLL_S)
+            _refresh(reader, view, console)
+    return reader.status
+
+
+def pause(seconds: float) -> None:
+    """Between two questions."""
+    time.sleep(seconds)
+
+
+def _refresh(reader: RunReader, view: View, console: Console) -> None:
+    """One question that is answered, however often it is asked.
+
+    Raises:
+        ClusterError: The server refuses, or stays away for too long.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    told = False
+    while True:
+        try:
+            changed = reader.refresh()
+        except UnavailableError as error:
+            if time.monotonic() >= deadline:
+                raise
+            if not told:
+                _say(console, f"the server is away; asking again for up to {PATIENCE_S / 60:g} min ({error})")
+            told = True
+            pause(POLL_S)
+            continue
+        for task in changed:
+            view.update(task)
+        if told:
+            _say(console, "the server answers again")
+        return
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(escape(line), soft_wrap=True, highlight=False, style="dim")

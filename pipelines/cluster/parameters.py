@@ -1,0 +1,125 @@
+"""From options to the parameters of a run on a cluster, which sees nothing of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pipelines.arguments import Inputs, Tracking, build_arguments
+from pipelines.preparation import read_run_config
+from ur4rec.commands.console import split_settings
+from ur4rec.registry.tracking import public_uri
+from ur4rec.storage.inputs import is_cloud
+
+if TYPE_CHECKING:
+    from ur4rec.config import Config
+
+CONFIG_SUFFIX = "_config"
+
+
+class LocationError(ValueError):
+    """A place that pods cannot reach; says what was expected."""
+
+
+@dataclass(frozen=True)
+class ClusterInputs:
+    """What the user asks for."""
+
+    data: str
+    tracking_uri: str
+    items: str = ""
+    device: str = "auto"
+    state: str = ""
+
+
+def read_cluster_config(config: str, settings: tuple[str, ...], data: str) -> Config:
+    """The configuration of a run, named after its data.
+
+    Raises:
+        ConfigError: The file, a key or a value is wrong.
+    """
+    return read_run_config(config, settings, data.rstrip("/"))
+
+
+def restore_config(parameters: Mapping[str, Any], settings: tuple[str, ...]) -> Config:
+    """The configuration that a run's parameters hold, with overrides.
+
+    Raises:
+        ConfigError: They hold keys that this version does not know, or an override is wrong.
+    """
+    from ur4rec.config import Config, load_config
+
+    groups = [group for name, group in parameters.items() if name.endswith(CONFIG_SUFFIX)]
+    held = Config.parse({key: value for group in groups for key, value in group.items()}, "parameters of the schedule")
+    return load_config(None, held.to_dict() | split_settings(settings))
+
+
+def build_parameters(config: Config, inputs: ClusterInputs, scheduled: bool) -> dict[str, Any]:
+    """Every parameter of the pipeline.
+
+    Args:
+        config: The settings.
+        inputs: Where things are.
+        scheduled: The run finds out what the data are; else this is done now, so their bucket must be readable.
+
+    Raises:
+        LocationError: Something is on this machine, or MLflow's address is not one that can be sent.
+        GcsError: The data cannot be listed.
+        StagesError: The system lacks a stage.
+    """
+    check_locations(config, inputs)
+    return build_arguments(
+        config,
+        Inputs(interactions=inputs.data, items=inputs.items or None),
+        inputs.device,
+        Tracking(inputs.tracking_uri),
+        inputs.state,
+        scheduled=scheduled,
+    )
+
+
+def check_locations(config: Config, inputs: ClusterInputs) -> None:
+    """Checks that pods can reach whatever is named.
+
+    Raises:
+        LocationError: They cannot.
+    """
+    _expect_cloud("--data", inputs.data, "copy the data there: `gcloud storage cp`")
+    for name, location in (("--items", inputs.items), ("--state", inputs.state), ("text_cache", config.text_cache)):
+        if location:
+            _expect_cloud(name, location, "pods do not see this machine")
+    for name in ("text_user_prompt", "text_item_prompt"):
+        if str(getattr(config, name)).endswith((".yaml", ".yml")):
+            raise LocationError(f"{name} {getattr(config, name)}: pods do not see this file; name a shipped prompt")
+    _check_tracking(inputs.tracking_uri)
+
+
+def _expect_cloud(name: str, location: str, step: str) -> None:
+    if not is_cloud(location):
+        raise LocationError(f"{name} {location}: expected gs://bucket/…; {step}")
+
+
+def _check_tracking(uri: str) -> None:
+    public = public_uri(uri)
+    if urlsplit(uri).scheme not in ("http", "https"):
+        raise LocationError(
+            f"--tracking-uri {public}: expected MLflow's address as pods see it, such as "
+            "http://mlflow.mlflow.svc.cluster.local:5000"
+        )
+    if uri != public:
+        raise LocationError(
+            f"--tracking-uri {public}: its credentials would be visible to all; put them into the secret ur4rec-mlflow"
+        )
+
+
+def describe_inputs(parameters: Mapping[str, Any]) -> ClusterInputs:
+    """What was asked for, from a run's parameters."""
+    return ClusterInputs(
+        data=str(parameters.get("interactions", "")),
+        tracking_uri=str(parameters.get("tracking_uri", "")),
+        items=str(parameters.get("items", "")),
+        device=str(parameters.get("device", "auto")),
+        state=str(parameters.get("state", "")),
+    )

@@ -1,0 +1,187 @@
+"""What has become of a run, and of each of its tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from kfp_server_api import V2beta1PipelineTaskDetail, V2beta1Run
+
+from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster
+from pipelines.cluster.failures import ClusterError, MissingError
+from pipelines.task_log import Status, Task, list_tasks
+
+SUCCEEDED = "SUCCEEDED"
+FINAL = {SUCCEEDED, "FAILED", "SKIPPED", "CANCELED"}
+"""States that a run does not leave."""
+STATUSES = {
+    SUCCEEDED: Status.DONE,
+    "FAILED": Status.FAILED,
+    "SKIPPED": Status.SKIPPED,
+    "CANCELED": Status.CANCELED,
+    "RUNNING": Status.RUNNING,
+    "CANCELING": Status.RUNNING,
+    "PAUSED": Status.RUNNING,
+}
+"""State of a task → what is shown; whatever else waits."""
+PRECEDENCE = (Status.RUNNING, Status.FAILED, Status.CANCELED, Status.WAITING, Status.DONE, Status.SKIPPED)
+"""What is shown of the several executions of a task in a loop: the first of these that any of them has."""
+NO_DATE = 1971
+"""Before that year lies the zero that some servers send for a time that is not known."""
+
+
+@dataclass(frozen=True)
+class TaskFailure:
+    """A task that failed."""
+
+    title: str
+    message: str
+    node: str
+    """Name of its execution in Argo; the name of the pod ends as it does."""
+
+
+@dataclass
+class RunStatus:
+    """A run, as of the last answer."""
+
+    run_id: str
+    name: str
+    state: str
+    tasks: list[Task]
+    """Of the pipeline, each after those it waits for."""
+    message: str = ""
+    failures: list[TaskFailure] = field(default_factory=list)
+    nodes: dict[str, list[str]] = field(default_factory=dict)
+    """Task → its executions in Argo."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the state will not change."""
+        return self.state in FINAL
+
+
+class RunReader:
+    """Reads one run again and again; the tasks are read once and then updated in place.
+
+    Args:
+        cluster: The server.
+        run_id: The run.
+
+    Raises:
+        ClusterError: The server does not know the run, or cannot be asked.
+    """
+
+    def __init__(self, cluster: Cluster, run_id: str) -> None:
+        self._cluster = cluster
+        run = self._ask(run_id)
+        self.status = RunStatus(run.run_id, run.display_name or run_id, "", _read_tasks(cluster, run))
+        self._update(run)
+
+    def refresh(self) -> list[Task]:
+        """Asks again; returns the tasks whose status has changed.
+
+        Raises:
+            ClusterError: The server cannot be asked.
+        """
+        return self._update(self._ask(self.status.run_id))
+
+    def _ask(self, run_id: str) -> V2beta1Run:
+        with self._cluster.asking(f"run {run_id}"):
+            return self._cluster.client.runs.run_service_get_run(run_id, _request_timeout=REQUEST_TIMEOUT_S)
+
+    def _update(self, run: V2beta1Run) -> list[Task]:
+        details = (run.run_details.task_details if run.run_details else None) or []
+        before = {task.name: task.status for task in self.status.tasks}
+        by_name = _group(details)
+        for task in self.status.tasks:
+            _update_task(task, by_name.get(task.name, []))
+        self.status.state = run.state or "PENDING"
+        self.status.message = (run.error.message if run.error else "") or ""
+        self.status.nodes = {task.name: _name_nodes(by_name.get(task.name, []), details) for task in self.status.tasks}
+        self.status.failures = list(_find_failures(self.status.tasks, details))
+        return [task for task in self.status.tasks if task.status is not before[task.name]]
+
+
+def as_known(moment: datetime | None) -> datetime | None:
+    """A time, or None where the server sent a zero."""
+    return None if moment is None or moment.year < NO_DATE else moment
+
+
+def _read_tasks(cluster: Cluster, run: V2beta1Run) -> list[Task]:
+    """Those of the compiled pipeline; none where its version is gone."""
+    specification = run.pipeline_spec
+    reference = run.pipeline_version_reference
+    if specification is None and reference is not None and reference.pipeline_version_id:
+        try:
+            with cluster.asking(f"version {reference.pipeline_version_id}"):
+                specification = cluster.client.pipelines.pipeline_service_get_pipeline_version(
+                    reference.pipeline_id, reference.pipeline_version_id, _request_timeout=REQUEST_TIMEOUT_S
+                ).pipeline_spec
+        except MissingError:
+            return []
+    document: Mapping[str, Any] = specification or {}
+    document = document.get("pipeline_spec", document)
+    return list_tasks(document) if "root" in document else []
+
+
+def _group(details: Iterable[V2beta1PipelineTaskDetail]) -> dict[str, list[V2beta1PipelineTaskDetail]]:
+    grouped: dict[str, list[V2beta1PipelineTaskDetail]] = {}
+    for detail in details:
+        grouped.setdefault(detail.display_name or "", []).append(detail)
+    return grouped
+
+
+def _update_task(task: Task, executions: list[V2beta1PipelineTaskDetail]) -> None:
+    if not executions:
+        return
+    statuses = {STATUSES.get(execution.state or "", Status.WAITING) for execution in executions}
+    task.status = next(status for status in PRECEDENCE if status in statuses)
+    starts = [start for execution in executions if (start := as_known(execution.start_time))]
+    ends = [end for execution in executions if (end := as_known(execution.end_time))]
+    now = datetime.now(UTC)
+    if task.status is Status.RUNNING and starts:
+        task.started = time.monotonic() - (now - min(starts)).total_seconds()
+    elif starts and ends:
+        task.seconds = max(0.0, (max(ends) - min(starts)).total_seconds())
+
+
+def _name_nodes(executions: Iterable[V2beta1PipelineTaskDetail], details: list[V2beta1PipelineTaskDetail]) -> list[str]:
+    """The innermost executions: those have a pod."""
+    return [node.pod_name for execution in executions for node in _descend(execution, details) if node.pod_name]
+
+
+def _descend(
+    execution: V2beta1PipelineTaskDetail, details: list[V2beta1PipelineTaskDetail]
+) -> Iterator[V2beta1PipelineTaskDetail]:
+    names = {child.pod_name for child in execution.child_tasks or []}
+    children = [detail for detail in details if detail.pod_name in names and detail is not execution]
+    if not children:
+        yield execution
+    for child in children:
+        yield from _descend(child, details)
+
+
+def _find_failures(tasks: list[Task], details: list[V2beta1PipelineTaskDetail]) -> Iterator[TaskFailure]:
+    """Failed tasks of the pipeline; where its tasks are not known, the innermost of all that failed."""
+    titles = {task.name: task.title for task in tasks}
+    failed = [detail for detail in details if detail.state == "FAILED"]
+    known = [detail for detail in failed if detail.display_name in titles]
+    for detail in known or [detail for detail in failed if list(_descend(detail, details)) == [detail]]:
+        inner = [node for node in _descend(detail, details) if node.state == "FAILED"] or [detail]
+        message = next((node.error.message for node in [*inner, detail] if node.error and node.error.message), "")
+        title = titles.get(detail.display_name or "", detail.display_name or "a task")
+        yield TaskFailure(title, " ".join(message.split()), inner[-1].pod_name or "")
+
+
+def require_run_id(run_id: str) -> str:
+    """Checks that an id can stand in an address.
+
+    Raises:
+        ClusterError: It cannot.
+    """
+    if not run_id.strip() or set(run_id) & set("/?#% "):
+        raise ClusterError(f"run {run_id!r}: expected the id of a run, as `submit` prints it")
+    return run_id

@@ -1,0 +1,229 @@
+"""Recurring runs: made, found, paused, deleted, and run once out of turn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kfp_server_api import (
+    RecurringRunMode,
+    V2beta1PipelineVersionReference,
+    V2beta1RecurringRun,
+    V2beta1Run,
+    V2beta1RuntimeConfig,
+)
+
+from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster
+from pipelines.cluster.failures import MissingError
+from pipelines.cluster.submission import stamp_now, start_run
+from pipelines.cluster.triggers import ScheduleError, Trigger
+from pipelines.cluster.versions import Version, filter_by_name, find_latest
+
+PAGE_SIZE = 100
+ORPHAN = "ORPHAN"
+"""Runs that are under way outlive their schedule."""
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ENABLED = "ENABLED"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A schedule before it is made.
+
+    Args:
+        name: Unique among the schedules.
+        trigger: When runs start.
+        version: The pipeline; its `version_id` is not sent where the schedule follows the latest one.
+        follows_latest: Each run takes the version that is the newest then.
+        parameters: Of every run.
+        max_concurrency: Runs under way at once.
+        no_catchup: Of ticks that were missed, the latest alone is made up for.
+    """
+
+    name: str
+    trigger: Trigger
+    version: Version
+    follows_latest: bool
+    parameters: Mapping[str, Any]
+    experiment_id: str
+    max_concurrency: int = 1
+    no_catchup: bool = True
+    enabled: bool = True
+    pipeline_root: str | None = None
+    service_account: str | None = None
+
+    def to_request(self) -> V2beta1RecurringRun:
+        """As the server takes it; of the pipeline id alone it makes the latest version, which kfp's client refuses."""
+        reference = V2beta1PipelineVersionReference(
+            pipeline_id=self.version.pipeline_id,
+            pipeline_version_id=None if self.follows_latest else self.version.version_id,
+        )
+        return V2beta1RecurringRun(
+            display_name=self.name,
+            experiment_id=self.experiment_id,
+            pipeline_version_reference=reference,
+            runtime_config=V2beta1RuntimeConfig(parameters=dict(self.parameters), pipeline_root=self.pipeline_root),
+            trigger=self.trigger.to_request(),
+            mode=RecurringRunMode.ENABLE if self.enabled else RecurringRunMode.DISABLE,
+            max_concurrency=str(self.max_concurrency),
+            no_catchup=self.no_catchup,
+            service_account=self.service_account,
+        )
+
+
+def create_schedule(cluster: Cluster, request: V2beta1RecurringRun) -> V2beta1RecurringRun:
+    """Makes a schedule.
+
+    Raises:
+        ClusterError: The server cannot be asked or refuses.
+    """
+    with cluster.asking(f"new schedule {request.display_name!r}"):
+        return cluster.client.recurring_runs.recurring_run_service_create_recurring_run(
+            request, _request_timeout=REQUEST_TIMEOUT_S
+        )
+
+
+def list_schedules(cluster: Cluster, name: str | None = None) -> list[V2beta1RecurringRun]:
+    """All schedules, or those of a name.
+
+    Raises:
+        ClusterError: The server cannot be asked.
+    """
+    found: list[V2beta1RecurringRun] = []
+    token = ""
+    while True:
+        with cluster.asking("schedules"):
+            answer = cluster.client.recurring_runs.recurring_run_service_list_recurring_runs(
+                page_token=token,
+                page_size=PAGE_SIZE,
+                namespace=cluster.namespace,
+                filter=filter_by_name(name) if name else "",
+                _request_timeout=REQUEST_TIMEOUT_S,
+            )
+        found += answer.recurring_runs or []
+        token = answer.next_page_token or ""
+        if not token:
+            return found
+
+
+def find_schedule(cluster: Cluster, name_or_id: str) -> V2beta1RecurringRun:
+    """The schedule of a name or id.
+
+    Raises:
+        ScheduleError: There is none, or several have this name.
+        ClusterError: The server cannot be asked.
+    """
+    if ID.fullmatch(name_or_id):
+        try:
+            return _get(cluster, name_or_id)
+        except MissingError:
+            raise ScheduleError(f"schedule {name_or_id}: there is none; see `schedule list`") from None
+    found = list_schedules(cluster, name_or_id)
+    if not found:
+        raise ScheduleError(f"schedule {name_or_id!r}: there is none; see `schedule list`")
+    if len(found) > 1:
+        ids = ", ".join(schedule.recurring_run_id for schedule in found)
+        raise ScheduleError(f"schedule {name_or_id!r}: several have this name ({ids}); name one by its id")
+    return found[0]
+
+
+def check_free(cluster: Cluster, name: str) -> None:
+    """Checks that no schedule has a name yet.
+
+    Raises:
+        ScheduleError: One has.
+    """
+    if list_schedules(cluster, name):
+        raise ScheduleError(f"schedule {name!r}: exists; change it with `schedule update`, or choose another name")
+
+
+def pause_schedule(cluster: Cluster, schedule: V2beta1RecurringRun) -> None:
+    """Lets no tick start a run until it is resumed.
+
+    Raises:
+        ClusterError: The server cannot be asked or refuses.
+    """
+    with cluster.asking(f"schedule {schedule.display_name!r}"):
+        cluster.client.recurring_runs.recurring_run_service_disable_recurring_run(
+            schedule.recurring_run_id, _request_timeout=REQUEST_TIMEOUT_S
+        )
+
+
+def resume_schedule(cluster: Cluster, schedule: V2beta1RecurringRun) -> None:
+    """Ends a pause; the server makes up for the latest tick that was missed, or for all with catch-up.
+
+    Raises:
+        ClusterError: The server cannot be asked or refuses.
+    """
+    with cluster.asking(f"schedule {schedule.display_name!r}"):
+        cluster.client.recurring_runs.recurring_run_service_enable_recurring_run(
+            schedule.recurring_run_id, _request_timeout=REQUEST_TIMEOUT_S
+        )
+
+
+def delete_schedule(cluster: Cluster, schedule: V2beta1RecurringRun) -> None:
+    """Removes a schedule; its runs, also those under way, stay.
+
+    Raises:
+        ClusterError: The server cannot be asked or refuses.
+    """
+    with cluster.asking(f"schedule {schedule.display_name!r} ({schedule.recurring_run_id})"):
+        cluster.client.recurring_runs.recurring_run_service_delete_recurring_run(
+            schedule.recurring_run_id, propagation_policy=ORPHAN, _request_timeout=REQUEST_TIMEOUT_S
+        )
+
+
+def trigger_now(cluster: Cluster, schedule: V2beta1RecurringRun) -> V2beta1Run:
+    """One run with a schedule's version and parameters, paused or not.
+
+    Raises:
+        ClusterError: The server cannot be asked or refuses.
+    """
+    reference = schedule.pipeline_version_reference
+    if reference is None:
+        raise ScheduleError(f"schedule {schedule.display_name!r}: names no pipeline; start it in the web interface")
+    version_id = reference.pipeline_version_id or find_latest(cluster, reference.pipeline_id).version_id
+    return start_run(
+        cluster,
+        V2beta1Run(
+            experiment_id=schedule.experiment_id,
+            display_name=f"{schedule.display_name} {stamp_now()}",
+            description=f"out of turn, of schedule {schedule.display_name}",
+            pipeline_version_reference=V2beta1PipelineVersionReference(
+                pipeline_id=reference.pipeline_id, pipeline_version_id=version_id
+            ),
+            runtime_config=schedule.runtime_config,
+            service_account=schedule.service_account or None,
+        ),
+    )
+
+
+def list_runs(cluster: Cluster, schedule: V2beta1RecurringRun) -> list[V2beta1Run]:
+    """The newest runs that ticks of a schedule have started, newest first.
+
+    Raises:
+        ClusterError: The server cannot be asked.
+    """
+    with cluster.asking(f"runs of schedule {schedule.display_name!r}"):
+        answer = cluster.client.runs.run_service_list_runs(
+            experiment_id=schedule.experiment_id,
+            namespace=cluster.namespace,
+            page_size=PAGE_SIZE,
+            sort_by="created_at desc",
+            _request_timeout=REQUEST_TIMEOUT_S,
+        )
+    return [run for run in answer.runs or [] if run.recurring_run_id == schedule.recurring_run_id]
+
+
+def is_enabled(schedule: V2beta1RecurringRun) -> bool:
+    """Whether ticks start runs; older servers tell the mode alone."""
+    return bool(schedule.status == ENABLED if schedule.status else schedule.mode == RecurringRunMode.ENABLE)
+
+
+def _get(cluster: Cluster, schedule_id: str) -> V2beta1RecurringRun:
+    with cluster.asking(f"schedule {schedule_id}"):
+        return cluster.client.recurring_runs.recurring_run_service_get_recurring_run(
+            schedule_id, _request_timeout=REQUEST_TIMEOUT_S
+        )

@@ -1,0 +1,166 @@
+"""When a schedule starts runs."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, available_timezones
+
+from kfp_server_api import V2beta1CronSchedule, V2beta1PeriodicSchedule, V2beta1Trigger
+
+from pipelines.cluster.cron import Cron
+from pipelines.cluster.failures import ClusterError
+from pipelines.cluster.run_status import as_known
+
+UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+INTERVAL = re.compile(r"(\d+)\s*([smhdw]?)")
+MAX_CONCURRENCY = 10
+
+
+class ScheduleError(ClusterError):
+    """A schedule that cannot be as asked for; says what was expected."""
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """Ticks by a cron expression, or every so many seconds.
+
+    Args:
+        cron: The expression; None with an interval.
+        interval_s: Seconds between ticks; None with an expression.
+        start: Ticks later than this moment count.
+        end: Ticks up to this moment count.
+    """
+
+    cron: Cron | None = None
+    interval_s: int | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @property
+    def rule(self) -> tuple[str | None, int | None]:
+        """What the ticks follow from, but for the start."""
+        return (self.cron.text if self.cron else None, self.interval_s)
+
+    def next_after(self, moment: datetime, anchor: datetime, zone: ZoneInfo | None = None) -> datetime | None:
+        """The first tick later than a moment.
+
+        Args:
+            moment: With a time zone.
+            anchor: Intervals are counted from here: the last tick, or the beginning of the schedule.
+            zone: The server's.
+
+        Returns:
+            In UTC; None where there is none.
+        """
+        after = max(moment, self.start) if self.start else moment
+        if self.cron:
+            tick = self.cron.next_after(after, zone)
+        else:
+            assert self.interval_s
+            passed = max(0, (after - anchor) // timedelta(seconds=self.interval_s))
+            tick = anchor + timedelta(seconds=self.interval_s) * (passed + 1)
+        return None if tick is None or (self.end and tick > self.end) else tick
+
+    def to_request(self) -> V2beta1Trigger:
+        """As the server takes it."""
+        if self.cron:
+            schedule = V2beta1CronSchedule(cron=self.cron.text, start_time=self.start, end_time=self.end)
+            return V2beta1Trigger(cron_schedule=schedule)
+        periodic = V2beta1PeriodicSchedule(
+            interval_second=str(self.interval_s), start_time=self.start, end_time=self.end
+        )
+        return V2beta1Trigger(periodic_schedule=periodic)
+
+    def describe(self) -> str:
+        """In words."""
+        return f"cron {self.cron.text}" if self.cron else f"every {format_interval(self.interval_s or 0)}"
+
+
+def read_trigger(cron: str | None, every: str | None) -> Trigger:
+    """From options.
+
+    Raises:
+        ScheduleError: Neither or both are given, or the interval cannot be read.
+        CronError: The expression is wrong.
+    """
+    if (cron is None) == (every is None):
+        raise ScheduleError("expected either --cron '0 0 3 * * *' or --every 1d")
+    return Trigger(cron=Cron.parse(cron)) if cron is not None else Trigger(interval_s=_parse_interval(every or ""))
+
+
+def trigger_of(answer: V2beta1Trigger | None) -> Trigger | None:
+    """From a schedule of the server; None where its expression is one of those that are refused here."""
+    schedule = (answer.cron_schedule or answer.periodic_schedule) if answer else None
+    if schedule is None:
+        return None
+    start, end = as_known(schedule.start_time), as_known(schedule.end_time)
+    if isinstance(schedule, V2beta1PeriodicSchedule):
+        return Trigger(interval_s=int(schedule.interval_second), start=start, end=end)
+    try:
+        return Trigger(cron=Cron.parse(schedule.cron), start=start, end=end)
+    except ClusterError:
+        return None
+
+
+def describe_trigger(answer: V2beta1Trigger | None) -> str:
+    """In words, also where it is one of those that are refused here."""
+    trigger = trigger_of(answer)
+    if trigger:
+        return trigger.describe()
+    text = answer.cron_schedule.cron if answer and answer.cron_schedule else ""
+    return f"cron {text} (not six fields: probably shifted)" if len(text.split()) == 5 else f"cron {text}"
+
+
+def read_zone(name: str) -> ZoneInfo:
+    """A time zone by its name.
+
+    Raises:
+        ScheduleError: There is none of that name; names the nearest.
+    """
+    known = available_timezones()
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise ScheduleError(f"--time-zone {name}: no such time zone, did you mean {nearest}?")
+    return ZoneInfo(name)
+
+
+def check_concurrency(value: int) -> int:
+    """How many runs of a schedule may be under way at once.
+
+    Raises:
+        ScheduleError: The server would not take it.
+    """
+    if not 1 <= value <= MAX_CONCURRENCY:
+        raise ScheduleError(f"--max-concurrency {value}: expected 1 to {MAX_CONCURRENCY}")
+    return value
+
+
+def format_interval(seconds: int) -> str:
+    """In the largest unit that divides it.
+
+    >>> format_interval(5400)
+    '90m'
+    """
+    unit = max((unit for unit in UNITS_S if unit and seconds % UNITS_S[unit] == 0), key=lambda unit: UNITS_S[unit])
+    return f"{seconds // UNITS_S[unit]}{unit}"
+
+
+def format_time(moment: datetime | None, zone: ZoneInfo | None = None) -> str:
+    """In UTC, and in the zone where it is another one."""
+    if moment is None:
+        return "–"
+    text = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if zone is None or zone.key == "UTC":
+        return text
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S %Z} ({text})"
+
+
+def _parse_interval(text: str) -> int:
+    match = INTERVAL.fullmatch(text.strip())
+    seconds = int(match[1]) * UNITS_S[match[2]] if match else 0
+    if seconds < 1:
+        raise ScheduleError(f"--every {text}: expected a number with s, m, h, d or w, such as 6h")
+    return seconds
