@@ -1,4 +1,4 @@
-"""`python -m pipelines`: compile the pipeline, or run it on this machine."""
+"""`python -m pipelines`: compile the pipeline, run it on this machine or on a cluster, schedule it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from pipelines.cluster import run_commands, schedule_commands
 from pipelines.compilation import PIPELINE_FILE, check_compiled, compile_pipeline
 from pipelines.containers import Runner
 from pipelines.image_names import ImageNames, parse_digests
+from pipelines.options import ImageDigestOption, ImageRepositoryOption, ImageTagOption, ProfileOption
 from ur4rec.commands.console import INTERRUPTED, DeviceOption, ErrorGroup, SetOption, show
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=ErrorGroup,
-    help="The training pipeline: compile it, run it on this machine.",
+    help="The training pipeline: compile it, run it here or on a cluster, schedule it.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -31,26 +33,17 @@ app = typer.Typer(
 def main(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """The training pipeline: compile it, run it on this machine."""
+    """The training pipeline: compile it, run it here or on a cluster, schedule it."""
 
 
 @app.command(name="compile")
 def compile_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", dir_okay=False)] = PIPELINE_FILE,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the file is out of date.")] = False,
-    image_repository: Annotated[
-        str | None, typer.Option(help="Where the images are, such as registry.example/team/ur4rec.")
-    ] = None,
-    image_tag: Annotated[
-        str | None, typer.Option(help="Of the images, without -slim and -train-cpu; else the version.")
-    ] = None,
-    image_digest: Annotated[
-        list[str] | None,
-        typer.Option(help="Pins an image to its bytes; may be repeated.", metavar="TARGET=sha256:…"),
-    ] = None,
-    profile: Annotated[
-        str | None, typer.Option(help="Resources: cpu-small, gpu (with the image train-gpu), toy, or a YAML file.")
-    ] = None,
+    image_repository: ImageRepositoryOption = None,
+    image_tag: ImageTagOption = None,
+    image_digest: ImageDigestOption = None,
+    profile: ProfileOption = None,
 ) -> None:
     """Compile the pipeline to YAML.
 
@@ -138,6 +131,11 @@ def run(
     )
     prepared, tracking = prepare(options)
     raise typer.Exit(_run(prepared, tracking, started))
+
+
+for command in (run_commands.submit, run_commands.status, run_commands.watch, run_commands.logs):
+    app.command()(command)
+app.add_typer(schedule_commands.app, name="schedule")
 
 
 def _run(prepared: LocalRun, tracking: Tracking, started: float) -> int:

@@ -78,10 +78,10 @@ class LiveView:
         table = Table.grid(padding=(0, 2))
         for task in self._tasks:
             mark, style = MARKS[task.status]
-            seconds = Text(_format_seconds(self._elapsed(task)), justify="right")
+            seconds = Text(format_seconds(self._elapsed(task)), justify="right")
             table.add_row(Text(mark, style), Text(task.title, style), seconds, _render_bar(task), _describe(task))
         finished = sum(task.status in (Status.DONE, Status.CACHED, Status.SKIPPED) for task in self._tasks)
-        elapsed = _format_seconds(self._clock() - self._started)
+        elapsed = format_seconds(self._clock() - self._started)
         summary = f"{finished} of {len(self._tasks)} tasks, {elapsed}   {self._footer}"
         return Group(table, Text(summary, "dim", overflow="fold"))
 
@@ -109,7 +109,7 @@ class PlainView:
             self._print_progress(task)
         self._shown[task.name] = task.status
         self._last_progress = self._clock()
-        took = f" in {_format_seconds(task.seconds)}" if task.seconds is not None else ""
+        took = f" in {format_seconds(task.seconds)}" if task.seconds is not None else ""
         self._print(f"{task.title}: {task.status}{took}")
 
     def _print_progress(self, task: Task) -> None:
@@ -160,7 +160,8 @@ def _render_bar(task: Task) -> RenderableType:
     return ProgressBar(total=fraction[2], completed=fraction[1], width=BAR_WIDTH)
 
 
-def _format_seconds(seconds: float | None) -> str:
+def format_seconds(seconds: float | None) -> str:
+    """In minutes and seconds; nothing where they are not known."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)

@@ -66,6 +66,15 @@ def ensure_version(cluster: Cluster, pipeline_name: str, package: Package) -> Ve
         ClusterError: The server cannot be asked or refuses the pipeline.
     """
     pipeline_id = find_pipeline(cluster, pipeline_name) or _create_pipeline(cluster, pipeline_name)
+    return ensure_version_of(cluster, pipeline_id, package)
+
+
+def ensure_version_of(cluster: Cluster, pipeline_id: str, package: Package) -> Version:
+    """The same of a pipeline whose id is known.
+
+    Raises:
+        ClusterError: The server cannot be asked or refuses the pipeline.
+    """
     return _find_version(cluster, pipeline_id, package) or _upload_version(cluster, pipeline_id, package)
 
 

@@ -1,0 +1,309 @@
+"""`python -m pipelines schedule …`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cluster.run_commands import DEFAULT_CONFIG, EXPERIMENT, PIPELINE, require_data, require_tracking
+from pipelines.options import (
+    CloudDataOption,
+    CloudItemsOption,
+    CloudStateOption,
+    ClusterConfigOption,
+    ClusterDeviceOption,
+    ClusterTrackingOption,
+    CronOption,
+    EndpointOption,
+    EveryOption,
+    ExperimentOption,
+    ImageDigestOption,
+    ImageRepositoryOption,
+    ImageTagOption,
+    NamespaceOption,
+    PipelineOption,
+    PipelineRootOption,
+    ProfileOption,
+    ScheduleArgument,
+    ServiceAccountOption,
+    TimeZoneOption,
+)
+from ur4rec.commands.console import SetOption, show
+
+if TYPE_CHECKING:
+    from kfp_server_api import V2beta1RecurringRun
+
+    from pipelines.cluster.connection import Cluster
+
+app = typer.Typer(help="Runs at set times.", no_args_is_help=True, rich_markup_mode="rich")
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Of the schedule; unique.")],
+    cron: CronOption = None,
+    every: EveryOption = None,
+    time_zone: TimeZoneOption = "UTC",
+    max_concurrency: Annotated[int, typer.Option(help="Runs under way at once, 1 to 10.")] = 1,
+    catchup: Annotated[
+        bool, typer.Option("--catchup", help="Make up for every tick that was missed, not for the latest alone.")
+    ] = False,
+    latest_version: Annotated[
+        bool, typer.Option("--latest-version", help="Each run takes the pipeline version that is the newest then.")
+    ] = False,
+    paused: Annotated[bool, typer.Option("--paused", help="Start none until `resume`.")] = False,
+    data: CloudDataOption = None,
+    items: CloudItemsOption = None,
+    config: ClusterConfigOption = DEFAULT_CONFIG,
+    settings: SetOption = None,
+    tracking_uri: ClusterTrackingOption = None,
+    state: CloudStateOption = None,
+    device: ClusterDeviceOption = "auto",
+    experiment: ExperimentOption = EXPERIMENT,
+    pipeline: PipelineOption = PIPELINE,
+    pipeline_root: PipelineRootOption = None,
+    service_account: ServiceAccountOption = None,
+    image_repository: ImageRepositoryOption = None,
+    image_tag: ImageTagOption = None,
+    image_digest: ImageDigestOption = None,
+    profile: ProfileOption = None,
+    endpoint: EndpointOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Make a schedule. Each of its runs reads the data as they are then.
+
+    Examples:
+        python -m pipelines schedule create nightly --cron '0 0 3 * * *' --data gs://bucket/plays
+
+        python -m pipelines schedule create often --every 6h --latest-version --data gs://bucket/plays
+    """
+    from pipelines.cluster.connection import connect
+    from pipelines.cluster.package import compile_package
+    from pipelines.cluster.parameters import ClusterInputs, build_parameters, read_cluster_config
+    from pipelines.cluster.schedules import Plan, check_free, create_schedule
+    from pipelines.cluster.submission import ensure_experiment
+    from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
+    from pipelines.cluster.versions import ensure_version
+    from pipelines.image_names import ImageNames, parse_digests
+
+    trigger, zone = read_trigger(cron, every), read_zone(time_zone)
+    check_concurrency(max_concurrency)
+    inputs = ClusterInputs(
+        data=require_data(data),
+        tracking_uri=require_tracking(tracking_uri),
+        items=items or "",
+        device=device or "auto",
+        state=state or "",
+    )
+    read = read_cluster_config(config or DEFAULT_CONFIG, tuple(settings or ()), inputs.data)
+    parameters = build_parameters(read, inputs, scheduled=True)
+    package = compile_package(ImageNames(image_repository, image_tag, parse_digests(image_digest or [])), profile)
+    package.check(parameters)
+    cluster = connect(endpoint, namespace)
+    check_free(cluster, name)
+    plan = Plan(
+        name=name,
+        trigger=trigger,
+        version=ensure_version(cluster, pipeline, package),
+        follows_latest=latest_version,
+        parameters=parameters,
+        experiment_id=ensure_experiment(cluster, experiment),
+        max_concurrency=max_concurrency,
+        no_catchup=not catchup,
+        enabled=not paused,
+        pipeline_root=pipeline_root,
+        service_account=service_account,
+    )
+    _announce("made", create_schedule(cluster, plan.to_request()), time_zone)
+    if zone.key != "UTC":
+        show(f"the fields are read in {zone.key} only if the server's CRON_SCHEDULE_TIMEZONE says so")
+
+
+@app.command(name="list")
+def list_command(
+    time_zone: TimeZoneOption = "UTC", endpoint: EndpointOption = None, namespace: NamespaceOption = None
+) -> None:
+    """List the schedules, with the next run of each.
+
+    Example:
+        python -m pipelines schedule list
+    """
+    from pipelines.cluster.connection import connect
+    from pipelines.cluster.schedules import list_schedules
+    from pipelines.cluster.tables import show_schedules
+    from pipelines.cluster.triggers import read_zone
+
+    zone = read_zone(time_zone)
+    show_schedules(list_schedules(connect(endpoint, namespace)), zone)
+
+
+@app.command(name="show")
+def show_command(
+    schedule: ScheduleArgument,
+    time_zone: TimeZoneOption = "UTC",
+    endpoint: EndpointOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Show a schedule: when, what, with which parameters, and its newest runs.
+
+    Example:
+        python -m pipelines schedule show nightly
+    """
+    from pipelines.cluster.schedules import list_runs
+    from pipelines.cluster.tables import show_schedule
+    from pipelines.cluster.triggers import read_zone
+
+    zone = read_zone(time_zone)
+    cluster, found = _find(schedule, endpoint, namespace)
+    show_schedule(found, list_runs(cluster, found), zone)
+
+
+@app.command()
+def pause(schedule: ScheduleArgument, endpoint: EndpointOption = None, namespace: NamespaceOption = None) -> None:
+    """Start no runs until `resume`; those under way go on.
+
+    Example:
+        python -m pipelines schedule pause nightly
+    """
+    from pipelines.cluster.schedules import pause_schedule
+
+    cluster, found = _find(schedule, endpoint, namespace)
+    pause_schedule(cluster, found)
+    show(f"paused: {found.display_name}")
+
+
+@app.command()
+def resume(
+    schedule: ScheduleArgument,
+    time_zone: TimeZoneOption = "UTC",
+    endpoint: EndpointOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """End a pause. The server then makes up for the latest tick that was missed.
+
+    Example:
+        python -m pipelines schedule resume nightly
+    """
+    from pipelines.cluster.schedules import find_schedule, resume_schedule
+
+    cluster, found = _find(schedule, endpoint, namespace)
+    resume_schedule(cluster, found)
+    _announce("resumed", find_schedule(cluster, found.recurring_run_id), time_zone)
+
+
+@app.command()
+def update(
+    schedule: ScheduleArgument,
+    cron: CronOption = None,
+    every: EveryOption = None,
+    time_zone: TimeZoneOption = "UTC",
+    max_concurrency: Annotated[int | None, typer.Option(help="Runs under way at once, 1 to 10.")] = None,
+    catchup: Annotated[
+        bool | None, typer.Option("--catchup/--no-catchup", help="Make up for every missed tick, or for the latest.")
+    ] = None,
+    latest_version: Annotated[
+        bool | None,
+        typer.Option(
+            "--latest-version/--this-version", help="Follow the newest version, or take the one compiled now."
+        ),
+    ] = None,
+    data: CloudDataOption = None,
+    items: CloudItemsOption = None,
+    config: ClusterConfigOption = None,
+    settings: SetOption = None,
+    tracking_uri: ClusterTrackingOption = None,
+    state: CloudStateOption = None,
+    device: ClusterDeviceOption = None,
+    image_repository: ImageRepositoryOption = None,
+    image_tag: ImageTagOption = None,
+    image_digest: ImageDigestOption = None,
+    profile: ProfileOption = None,
+    endpoint: EndpointOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Change a schedule; what is not named stays. It gets another id, and no tick is lost.
+
+    Options about data, settings, images and the profile compile the pipeline anew: give those about images and the
+    profile again. The others leave the version and the parameters as they are.
+
+    Examples:
+        python -m pipelines schedule update nightly --cron '0 30 4 * * *'
+
+        python -m pipelines schedule update nightly --set epochs_per_stage=20 --this-version
+    """
+    from pipelines.cluster.schedule_changes import Changes, Compilation, plan_changes
+    from pipelines.cluster.schedule_update import exchange_schedule
+    from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
+    from pipelines.image_names import ImageNames, parse_digests
+
+    zone = read_zone(time_zone)
+    changes = Changes(
+        trigger=read_trigger(cron, every) if cron or every else None,
+        max_concurrency=None if max_concurrency is None else check_concurrency(max_concurrency),
+        no_catchup=None if catchup is None else not catchup,
+        follows_latest=latest_version,
+        config=config,
+        settings=tuple(settings or ()),
+        inputs={"data": data, "items": items, "state": state, "device": device, "tracking_uri": tracking_uri},
+        compilation=Compilation(ImageNames(image_repository, image_tag, parse_digests(image_digest or [])), profile),
+    )
+    cluster, found = _find(schedule, endpoint, namespace)
+    plan = plan_changes(cluster, found, changes)
+    outcome = exchange_schedule(cluster, found, plan, zone, show)
+    _announce("updated", outcome.schedule, time_zone)
+    if outcome.note:
+        show(f"note: {outcome.note}")
+
+
+@app.command()
+def delete(schedule: ScheduleArgument, endpoint: EndpointOption = None, namespace: NamespaceOption = None) -> None:
+    """Delete a schedule; its runs, also those under way, stay.
+
+    Example:
+        python -m pipelines schedule delete nightly
+    """
+    from pipelines.cluster.schedules import delete_schedule
+
+    cluster, found = _find(schedule, endpoint, namespace)
+    delete_schedule(cluster, found)
+    show(f"deleted: {found.display_name}")
+
+
+@app.command()
+def trigger(schedule: ScheduleArgument, endpoint: EndpointOption = None, namespace: NamespaceOption = None) -> None:
+    """Start one run now, as a tick would, also of a paused schedule.
+
+    Example:
+        python -m pipelines schedule trigger nightly
+    """
+    from pipelines.cluster.schedules import trigger_now
+
+    cluster, found = _find(schedule, endpoint, namespace)
+    run = trigger_now(cluster, found)
+    show(f"run:    {run.run_id}")
+    show(f"page:   {cluster.run_url(run.run_id)}")
+    show(f"follow: python -m pipelines status {run.run_id} --wait")
+
+
+def _find(schedule: str, endpoint: str | None, namespace: str | None) -> tuple[Cluster, V2beta1RecurringRun]:
+    from pipelines.cluster.connection import connect
+    from pipelines.cluster.schedules import find_schedule
+
+    cluster = connect(endpoint, namespace)
+    return cluster, find_schedule(cluster, schedule)
+
+
+def _announce(verb: str, schedule: V2beta1RecurringRun, time_zone: str) -> None:
+    from datetime import UTC, datetime
+
+    from pipelines.cluster.schedules import is_enabled
+    from pipelines.cluster.tables import find_next
+    from pipelines.cluster.triggers import describe_trigger, format_time, read_zone
+
+    zone = read_zone(time_zone)
+    show(f"{verb}: {schedule.display_name}, {describe_trigger(schedule.trigger)}, id {schedule.recurring_run_id}")
+    if is_enabled(schedule):
+        show(f"next run: {format_time(find_next(schedule, datetime.now(UTC), zone), zone)}")
+    else:
+        show(f"paused: python -m pipelines schedule resume {schedule.display_name}")

@@ -1,0 +1,153 @@
+"""What is shown of runs and schedules."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from kfp_server_api import V2beta1RecurringRun, V2beta1Run
+from rich.console import Console
+from rich.markup import escape
+
+from pipelines.cluster.connection import Cluster
+from pipelines.cluster.run_status import SUCCEEDED, RunStatus, as_known
+from pipelines.cluster.schedule_update import beginning_of
+from pipelines.cluster.schedules import is_enabled
+from pipelines.cluster.triggers import describe_trigger, format_time, trigger_of
+from pipelines.task_log import Status, Task
+from pipelines.views import MARKS, format_seconds
+from ur4rec.commands.console import show, show_table
+
+SHOWN_RUNS = 5
+LATEST = "the latest"
+
+
+def show_status(status: RunStatus, cluster: Cluster) -> None:
+    """Prints the tasks of a run, and how it stands."""
+    rows = [(MARKS[task.status][0], task.title, task.status, format_seconds(task.seconds)) for task in status.tasks]
+    if rows:
+        show_table(status.name, ("", "task", "state", "took"), rows)
+    show_end(status, cluster)
+
+
+def show_end(status: RunStatus, cluster: Cluster) -> None:
+    """Prints how a run stands, which tasks failed and why, and where more is to be read."""
+    console = Console()
+    style = "green" if status.state == SUCCEEDED else "red" if status.is_final else "cyan"
+    console.print(f"run {status.run_id}: [{style}]{escape(status.state)}[/]", soft_wrap=True, highlight=False)
+    for failure in status.failures:
+        reason = f": {failure.message}" if failure.message else ""
+        console.print(f"[red]failed:[/] {escape(failure.title + reason)}", soft_wrap=True, highlight=False)
+    if status.message:
+        show(f"reason: {' '.join(status.message.split())}")
+    if status.failures:
+        show(f"logs:   python -m pipelines logs {status.run_id}")
+    show(f"page:   {cluster.run_url(status.run_id)}")
+
+
+def show_logs(status: RunStatus, tasks: Sequence[Task], cluster: Cluster) -> None:
+    """Prints what the API tells of tasks, and the commands that print their logs, which it does not tell."""
+    for task in tasks:
+        took = f" in {format_seconds(task.seconds)}" if task.seconds is not None else ""
+        show(f"{task.title}: {task.status}{took}")
+        for failure in status.failures:
+            if failure.title == task.title and failure.message:
+                show(f"  {failure.message}")
+        if task.status not in (Status.WAITING, Status.SKIPPED):
+            for node in status.nodes[task.name]:
+                show(f"  {write_task_command(status.run_id, node, cluster.pod_namespace)}")
+    show("the API of Kubeflow Pipelines has no logs; those of all pods, as long as these exist:")
+    show(f"  {write_run_command(status.run_id, cluster.pod_namespace)}")
+
+
+def write_run_command(run_id: str, namespace: str) -> str:
+    """Prints the logs of all pods of a run."""
+    return (
+        f"kubectl logs --namespace {namespace} --selector pipeline/runid={run_id} --container main --prefix --tail=-1"
+    )
+
+
+def write_task_command(run_id: str, node: str, namespace: str) -> str:
+    """Prints the log of one pod, whose name ends in the number of its node."""
+    number = node.rpartition("-")[2]
+    pods = f"kubectl get pods --namespace {namespace} --selector pipeline/runid={run_id} --output name"
+    return f'kubectl logs --namespace {namespace} --container main "$({pods} | grep -- -{number}$)"'
+
+
+def show_schedules(schedules: Sequence[V2beta1RecurringRun], zone: ZoneInfo) -> None:
+    """Prints a row for each schedule."""
+    if not schedules:
+        show("no schedules; make one with `python -m pipelines schedule create`")
+        return
+    rows = [
+        (
+            schedule.display_name,
+            _describe_state(schedule),
+            describe_trigger(schedule.trigger),
+            format_time(find_next(schedule, datetime.now(UTC), zone), zone),
+            _describe_version(schedule),
+            schedule.recurring_run_id,
+        )
+        for schedule in sorted(schedules, key=lambda schedule: str(schedule.display_name))
+    ]
+    show_table("schedules", ("name", "state", "when", "next run", "version", "id"), rows)
+
+
+def show_schedule(
+    schedule: V2beta1RecurringRun, runs: Sequence[V2beta1Run], zone: ZoneInfo, moment: datetime | None = None
+) -> None:
+    """Prints everything about one schedule, with its newest runs.
+
+    Args:
+        schedule: The schedule.
+        runs: Those that its ticks have started, newest first.
+        zone: The server's.
+        moment: Now; another one for tests.
+    """
+    show_table(f"schedule {schedule.display_name}", ("what", "value"), _list_facts(schedule, zone, moment))
+    if runs:
+        rows = [(format_time(_tick_of(run), zone), run.state, run.run_id) for run in runs[:SHOWN_RUNS]]
+        show_table("newest runs", ("tick", "state", "id"), rows)
+
+
+def find_next(schedule: V2beta1RecurringRun, moment: datetime, zone: ZoneInfo) -> datetime | None:
+    """The next tick; None where the schedule is paused or its expression is refused here."""
+    trigger = trigger_of(schedule.trigger)
+    if trigger is None or not is_enabled(schedule):
+        return None
+    return trigger.next_after(moment, beginning_of(schedule), zone)
+
+
+def _list_facts(schedule: V2beta1RecurringRun, zone: ZoneInfo, moment: datetime | None) -> Iterator[tuple[str, object]]:
+    yield "id", schedule.recurring_run_id
+    yield "state", _describe_state(schedule)
+    yield "when", describe_trigger(schedule.trigger)
+    yield "next run", format_time(find_next(schedule, moment or datetime.now(UTC), zone), zone)
+    yield "runs at once", str(schedule.max_concurrency)
+    yield "missed ticks", "the latest is made up for" if schedule.no_catchup else "all are made up for"
+    yield "pipeline version", _describe_version(schedule)
+    yield "made", format_time(as_known(schedule.created_at), zone)
+    config = schedule.runtime_config
+    if config and config.pipeline_root:
+        yield "pipeline root", config.pipeline_root
+    for name, value in sorted(((config.parameters if config else None) or {}).items()):
+        yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _describe_state(schedule: V2beta1RecurringRun) -> str:
+    if schedule.error and schedule.error.message:
+        return f"error: {schedule.error.message}"
+    return "on" if is_enabled(schedule) else "paused"
+
+
+def _describe_version(schedule: V2beta1RecurringRun) -> str:
+    reference = schedule.pipeline_version_reference
+    if reference is None:
+        return "within the schedule"
+    return reference.pipeline_version_id or LATEST
+
+
+def _tick_of(run: V2beta1Run) -> datetime | None:
+    return as_known(run.scheduled_at) or as_known(run.created_at)
