@@ -148,10 +148,9 @@ def _open_client(
         raise ClusterError(f"{CA_CERTIFICATE} {authority}: no such file; expected the certificates in PEM form")
     if insecure:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # of every retry it would print a line
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is for KFP 2
-        return kfp.Client(
+        client = kfp.Client(
             host=endpoint,
             namespace=namespace or "-",  # with an empty one it asks the server first, five times with pauses
             existing_token=credentials.token,
@@ -160,6 +159,8 @@ def _open_client(
             ssl_ca_cert=authority,
             verify_ssl=not insecure,
         )
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it prints a line for every retry; the client resets this
+    return client
 
 
 def _read_pod_namespace(endpoint: str) -> str:

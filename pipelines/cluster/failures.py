@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from kfp_server_api import ApiException
-from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError, SSLError, TimeoutError
+from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError, ReadTimeoutError, SSLError
 
 LONGEST_REASON = 300
 OVERLOADED = 429
@@ -79,7 +79,7 @@ def _explain_connection(error: HTTPError, endpoint: str, subject: str) -> Cluste
         )
     if isinstance(reason, ProtocolError):
         return UnavailableError(f"{endpoint}: {subject}: the connection broke off: {_shorten(reason)}; try again")
-    if isinstance(reason, TimeoutError) and "connect timeout" not in str(reason):
+    if isinstance(reason, ReadTimeoutError):
         return UnavailableError(
             f"{endpoint}: {subject}: no answer in time; look whether it was done all the same before you try again"
         )

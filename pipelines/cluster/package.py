@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Package:
 
     content: bytes
 
-    @property
+    @cached_property
     def specification(self) -> dict[str, Any]:
         """The first document of the file."""
         found: dict[str, Any] = next(yaml.safe_load_all(self.content))

@@ -1,0 +1,25 @@
+"""A Kubeflow Pipelines server for the tests that talk to one."""
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+from kfp_server import KfpServer, running_kfp_server
+
+from ur4rec.storage.code_digest import code_digest
+
+digest_once = cache(code_digest)
+"""The sources do not change while the tests run."""
+
+
+@pytest.fixture
+def kfp_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
+    """An empty server that the environment names; no other variable of it is set."""
+    for name in ("TOKEN", "TOKEN_FILE", "COOKIES", "COOKIES_FILE", "NAMESPACE", "UI_ENDPOINT", "SA_TOKEN_PATH"):
+        monkeypatch.delenv(f"KF_PIPELINES_{name}", raising=False)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    monkeypatch.setattr("pipelines.arguments.code_digest", digest_once)
+    with running_kfp_server() as server:
+        monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.address)
+        yield server
