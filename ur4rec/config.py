@@ -37,8 +37,21 @@ def load_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
     config = Config.parse(values, str(path))
     if not overrides:
         return config
-    parsed = {key: _parse(key, value) for key, value in overrides.items()}
-    return Config.parse(values | parsed, "settings" if path is None else f"settings over {path}")
+    return override_values(values, overrides, "settings" if path is None else f"settings over {path}")
+
+
+def override_values(values: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Config:
+    """The configuration of `values` with some replaced.
+
+    Args:
+        values: Keys and values as they are meant.
+        overrides: Keys and values; text is read as YAML.
+        source: What error messages start with.
+
+    Raises:
+        ConfigError: A key or value is wrong.
+    """
+    return Config.parse({**values, **{key: _parse(key, value) for key, value in overrides.items()}}, source)
 
 
 def _locate(path: Path) -> Path:

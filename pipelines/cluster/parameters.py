@@ -49,11 +49,11 @@ def restore_config(parameters: Mapping[str, Any], settings: tuple[str, ...]) -> 
     Raises:
         ConfigError: They hold keys that this version does not know, or an override is wrong.
     """
-    from ur4rec.config import Config, load_config
+    from ur4rec.config import override_values
 
     groups = [group for name, group in parameters.items() if name.endswith(CONFIG_SUFFIX)]
-    held = Config.parse({key: value for group in groups for key, value in group.items()}, "parameters of the schedule")
-    return load_config(None, held.to_dict() | split_settings(settings))
+    held = {key: value for group in groups for key, value in group.items()}
+    return override_values(held, split_settings(settings), "parameters of the schedule")
 
 
 def build_parameters(config: Config, inputs: ClusterInputs, scheduled: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A Kubeflow Pipelines API server on the loopback interface: it keeps state, and takes what the real one's models allow.
+"""A Kubeflow Pipelines API server on the loopback interface: it keeps state and is strict.
 
 Every body is checked against the generated models of `kfp_server_api`: a field that they do not have, or one of another
 type, is refused with 400. Runs advance by a script, a frame for each time they are asked for. The scheduler works when
@@ -72,7 +72,9 @@ class Request:
 def check_model(model: str, value: Any, where: str) -> None:
     """Compares a JSON value with a generated model."""
     if model.startswith("list["):
-        return [check_model(model[5:-1], item, where) for item in check_type(list, value, where)][:0] and None
+        for item in check_type(list, value, where):
+            check_model(model[5:-1], item, where)
+        return None
     if model.startswith("dict("):
         for key, item in check_type(dict, value, where).items():
             check_model(model[5:-1].split(", ", 1)[1], item, f"{where}.{key}")
@@ -243,7 +245,9 @@ class KfpServer:
 
     def create_run(self, body: Json) -> Json:
         check_class(kfp_server_api.V2beta1Run, body, "run")
-        self._check_reference(body)
+        version = self._check_reference(body)
+        reference = {"pipeline_id": version["pipeline_id"], "pipeline_version_id": version["pipeline_version_id"]}
+        body = {**body, "pipeline_version_reference": reference}
         run = self._add(self.runs, "run_id", {"state": "PENDING", **body})
         self._frames[run["run_id"]] = deque(self.scripts.popleft() if self.scripts else [Frame("SUCCEEDED")])
         return run
@@ -304,7 +308,7 @@ class KfpServer:
         if not self.multi_user and body.get("namespace"):
             raise RefusedError(400, "In single-user mode, namespace must be empty")
 
-    def _check_reference(self, body: Json) -> None:
+    def _check_reference(self, body: Json) -> Json:
         if body.get("experiment_id") not in self.experiments:
             raise RefusedError(400, f"Experiment {body.get('experiment_id')} not found")
         reference = body["pipeline_version_reference"]
@@ -314,6 +318,7 @@ class KfpServer:
         if version is None:
             raise RefusedError(404, f"Pipeline version {wanted} not found")
         check_parameters(version["pipeline_spec"], body.get("runtime_config", {}).get("parameters", {}))
+        return version
 
     def _add(self, store: dict[str, Json], key: str, body: Json) -> Json:
         identifier = str(uuid.uuid4())
@@ -368,82 +373,88 @@ def make_details(run_id: str, frame: Frame, now: datetime) -> Iterator[Json]:
 def make_handler(server: KfpServer) -> type[BaseHTTPRequestHandler]:
     """Every request on a connection of its own, so that nobody talks to a server that was stopped."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer()
-
-        def do_POST(self) -> None:
-            self._answer()
-
-        def do_DELETE(self) -> None:
-            self._answer()
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-        def _answer(self) -> None:
-            content = self.rfile.read(int(self.headers.get("content-length") or 0))
-            with server.lock:
-                if server.faults and self._fail(server.faults.popleft()):
-                    return
-                if server.login_page:
-                    self._send(200, b"<html>Log in</html>", "text/html; charset=utf-8")
-                    return
-                try:
-                    answer = self._dispatch(content)
-                except RefusedError as error:
-                    self._refuse(error.status, str(error))
-                    return
-                self._send(200, json.dumps(answer).encode())
-
-        def _fail(self, fault: Callable[[BaseHTTPRequestHandler], None] | int) -> bool:
-            if callable(fault):
-                fault(self)
-                return True
-            if fault:
-                self._refuse(fault, f"made to fail, asked by {self.headers.get('authorization')}")
-            return bool(fault)
-
-        def _dispatch(self, content: bytes) -> Json:
-            parts = urlsplit(self.path)
-            query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-            is_json = "json" in (self.headers.get("content-type") or "")
-            body = json.loads(content) if content and is_json else None
-            path = parts.path.removeprefix("/apis/v2beta1")
-            headers = {key.lower(): value for key, value in self.headers.items()}
-            server.requests.append(Request(self.command, path, query, headers, body))
-            self._authorize(headers)
-            return route(server, f"{self.command} {path}", query, body, self._read_file(content))
-
-        def _authorize(self, headers: dict[str, str]) -> None:
-            if server.token and headers.get("authorization") != f"Bearer {server.token}":
-                raise RefusedError(401, f"who are you, {headers.get('authorization')}?")
-            if server.cookies and headers.get("cookie") != server.cookies:
-                raise RefusedError(401, "no session")
-            if server.forbidden:
-                raise RefusedError(403, "User is not authorized with reason: jobs in namespace")
-
-        def _read_file(self, content: bytes) -> bytes:
-            kind = self.headers.get("content-type") or ""
-            if not kind.startswith("multipart/form-data"):
-                return b""
-            message = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + content)
-            (part,) = message.get_payload()  # type: ignore[misc]
-            payload = part.get_payload(decode=True)  # type: ignore[union-attr]
-            assert isinstance(payload, bytes)
-            return payload
-
-        def _refuse(self, status: int, message: str) -> None:
-            self._send(status, json.dumps({"error": message, "code": 2, "message": message}).encode())
-
-        def _send(self, status: int, content: bytes, kind: str = "application/json") -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    class Handler(KfpHandler):
+        state = server
 
     return Handler
+
+
+class KfpHandler(BaseHTTPRequestHandler):
+    state: KfpServer
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+    def _answer(self) -> None:
+        content = self.rfile.read(int(self.headers.get("content-length") or 0))
+        with self.state.lock:
+            if self.state.faults and self._fail(self.state.faults.popleft()):
+                return
+            if self.state.login_page:
+                self._send(200, b"<html>Log in</html>", "text/html; charset=utf-8")
+                return
+            try:
+                answer = self._dispatch(content)
+            except RefusedError as error:
+                self._refuse(error.status, str(error))
+                return
+            self._send(200, json.dumps(answer).encode())
+
+    def _fail(self, fault: Callable[[BaseHTTPRequestHandler], None] | int) -> bool:
+        if callable(fault):
+            fault(self)
+            return True
+        if fault:
+            self._refuse(fault, f"made to fail, asked by {self.headers.get('authorization')}")
+        return bool(fault)
+
+    def _dispatch(self, content: bytes) -> Json:
+        parts = urlsplit(self.path)
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        is_json = "json" in (self.headers.get("content-type") or "")
+        body = json.loads(content) if content and is_json else None
+        path = parts.path.removeprefix("/apis/v2beta1")
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        self.state.requests.append(Request(self.command, path, query, headers, body))
+        self._authorize(headers)
+        return route(self.state, f"{self.command} {path}", query, body, self._read_file(content))
+
+    def _authorize(self, headers: dict[str, str]) -> None:
+        if self.state.token and headers.get("authorization") != f"Bearer {self.state.token}":
+            raise RefusedError(401, f"who are you, {headers.get('authorization')}?")
+        if self.state.cookies and headers.get("cookie") != self.state.cookies:
+            raise RefusedError(401, "no session")
+        if self.state.forbidden:
+            raise RefusedError(403, "User is not authorized with reason: jobs in namespace")
+
+    def _read_file(self, content: bytes) -> bytes:
+        kind = self.headers.get("content-type") or ""
+        if not kind.startswith("multipart/form-data"):
+            return b""
+        message = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + content)
+        (part,) = message.get_payload()  # type: ignore[misc]
+        payload = part.get_payload(decode=True)  # type: ignore[union-attr]
+        assert isinstance(payload, bytes)
+        return payload
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._send(status, json.dumps({"error": message, "code": 2, "message": message}).encode())
+
+    def _send(self, status: int, content: bytes, kind: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
 
 def route(server: KfpServer, call: str, query: dict[str, str], body: Any, file: bytes) -> Json:
@@ -476,7 +487,7 @@ def find_route(server: KfpServer, call: str) -> tuple[set[str], Action]:
         fixed[f"GET /{kind}"] = (PAGE, lambda q, b, f, k=kind, s=store: server.listing(k, list(s.values()), q))  # type: ignore[misc]
     fixed["GET /recurringruns"] = (
         PAGE,
-        lambda query, body, file: server.listing("recurring_runs", list(server.schedules.values()), query),
+        lambda query, body, file: server.listing("recurringRuns", list(server.schedules.values()), query),
     )
     return fixed[call] if call in fixed else find_item(server, call)
 

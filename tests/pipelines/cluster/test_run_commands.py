@@ -219,7 +219,9 @@ def test_status_without_the_version_tells_what_failed(kfp_server: KfpServer, obj
 
 def test_logs_are_left_to_kubectl(kfp_server: KfpServer, objects: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KF_PIPELINES_NAMESPACE", "team")
-    kfp_server.scripts.append([Frame("FAILED", {"preprocess-sequences": "SUCCEEDED", "evaluate": ("FAILED", "killed")})])
+    kfp_server.scripts.append(
+        [Frame("FAILED", {"preprocess-sequences": "SUCCEEDED", "evaluate": ("FAILED", "killed")})]
+    )
     submit()
     run_id = str(only_run(kfp_server)["run_id"])
     result = invoke("logs", run_id, "--task", "evaluate")
