@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +13,9 @@ from pipelines.cluster.connection import Cluster
 from pipelines.cluster.failures import UnavailableError
 from pipelines.cluster.run_status import RunReader, RunStatus
 from pipelines.task_log import Status
-from pipelines.views import View, open_view
+from pipelines.views import open_view
+
+Answer = TypeVar("Answer")
 
 POLL_S = 5.0
 PATIENCE_S = 600.0
@@ -29,14 +33,15 @@ def follow(cluster: Cluster, run_id: str, console: Console) -> RunStatus:
     Raises:
         ClusterError: The server does not know the run, refuses, or stays away for too long.
     """
-    reader = RunReader(cluster, run_id)
+    reader = _insist(lambda: RunReader(cluster, run_id), console)
     with open_view(console, reader.status.tasks, cluster.run_url(run_id)) as view:
         for task in reader.status.tasks:
             if task.status is not Status.WAITING:
                 view.update(task)
         while not reader.status.is_final:
             pause(POLL_S)
-            _refresh(reader, view, console)
+            for task in _insist(reader.refresh, console):
+                view.update(task)
     return reader.status
 
 
@@ -45,8 +50,8 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def _refresh(reader: RunReader, view: View, console: Console) -> None:
-    """One question that is answered, however often it is asked.
+def _insist(ask: Callable[[], Answer], console: Console) -> Answer:
+    """The answer to a question, however often it is asked.
 
     Raises:
         ClusterError: The server refuses, or stays away for too long.
@@ -55,7 +60,7 @@ def _refresh(reader: RunReader, view: View, console: Console) -> None:
     told = False
     while True:
         try:
-            changed = reader.refresh()
+            answer = ask()
         except UnavailableError as error:
             if time.monotonic() >= deadline:
                 raise
@@ -64,11 +69,9 @@ def _refresh(reader: RunReader, view: View, console: Console) -> None:
             told = True
             pause(POLL_S)
             continue
-        for task in changed:
-            view.update(task)
         if told:
             _say(console, "the server answers again")
-        return
+        return answer
 
 
 def _say(console: Console, line: str) -> None:
