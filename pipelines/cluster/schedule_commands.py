@@ -151,12 +151,12 @@ def show_command(
         python -m pipelines schedule show nightly
     """
     from pipelines.cluster.schedules import list_runs
-    from pipelines.cluster.tables import show_schedule
+    from pipelines.cluster.tables import SHOWN_RUNS, show_schedule
     from pipelines.cluster.triggers import read_zone
 
     zone = read_zone(time_zone)
     cluster, found = _find(schedule, endpoint, namespace)
-    show_schedule(found, list_runs(cluster, found), zone)
+    show_schedule(found, list_runs(cluster, found, SHOWN_RUNS), zone)
 
 
 @app.command()

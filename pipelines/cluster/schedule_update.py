@@ -2,8 +2,9 @@
 
 1. Where a tick is near, it is waited for: between the making of the new schedule and the deletion of the old one no
    tick falls, so none starts two runs.
-2. The new schedule is made first. Where both follow the same rule, it starts from the last tick that the old one has
-   run: whatever the old one has not come round to, the new one makes up for. Under another rule it starts from now.
+2. The new schedule is made first, and starts from now. A tick that the old one has not come round to, because as many
+   runs as it may have are under way, is passed on: under the same rule the new one starts from the tick before, under
+   another rule a run is started at once.
 3. The old one is deleted; its runs that are under way go on.
 
 A failure before 3 leaves both, which may run a tick twice but never loses one. Where ticks come so often that there is
@@ -22,12 +23,12 @@ from kfp_server_api import V2beta1RecurringRun
 
 from pipelines.cluster.connection import Cluster
 from pipelines.cluster.failures import ClusterError
-from pipelines.cluster.run_status import as_known
+from pipelines.cluster.run_status import FINAL, as_known
 from pipelines.cluster.schedules import Plan, create_schedule, delete_schedule, is_enabled, list_runs, trigger_now
 from pipelines.cluster.triggers import ScheduleError, Trigger, format_time, trigger_of
 
-SETTLE = timedelta(seconds=45)
-"""Within which the server's scheduler has come round to a tick: it looks every 10 seconds."""
+SETTLE = timedelta(seconds=60)
+"""Within which the server's scheduler has come round to a tick: it looks every 30 seconds."""
 MAX_WAITS = 2
 """A third one would mean that ticks are never far."""
 
@@ -74,10 +75,11 @@ def exchange_schedule(
     before = trigger_of(old.trigger)
     if is_enabled(old):
         _await_quiet(old, before, plan.trigger, zone, say, clock)
-    last = _find_last_tick(cluster, old)
-    waiting = _find_waiting_tick(old, before, last, zone, clock.now())
+    now = clock.now()
+    last, unrun = _find_unrun_tick(cluster, old, before, zone, now)
     unchanged = before is not None and before.rule == plan.trigger.rule
-    start = last if unchanged else clock.now().replace(microsecond=0)
+    passes_on = unchanged and (unrun is not None or not is_enabled(old))
+    start = last if passes_on else plan.trigger.resume_point(now, last if unchanged else now)
     new = create_schedule(cluster, replace(plan, trigger=replace(plan.trigger, start=start)).to_request())
     try:
         delete_schedule(cluster, old)
@@ -86,10 +88,10 @@ def exchange_schedule(
             f"{error}; the new schedule {new.recurring_run_id} is there, and so is the old one, which may run ticks "
             f"twice: delete it with `schedule delete {old.recurring_run_id}`"
         ) from None
-    if waiting is None or unchanged:
+    if unrun is None or unchanged:
         return Exchange(new)
     run = trigger_now(cluster, new)
-    return Exchange(new, f"the tick of {format_time(waiting, zone)} waited for another run; run {run.run_id} is for it")
+    return Exchange(new, f"the tick of {format_time(unrun, zone)} had no run yet; run {run.run_id} is for it")
 
 
 def beginning_of(schedule: V2beta1RecurringRun) -> datetime:
@@ -99,20 +101,25 @@ def beginning_of(schedule: V2beta1RecurringRun) -> datetime:
     return trigger.start if trigger and trigger.start else created
 
 
-def _find_last_tick(cluster: Cluster, schedule: V2beta1RecurringRun) -> datetime:
-    """The latest tick that has started a run; without one, the beginning of the schedule."""
-    ticks = [as_known(run.scheduled_at) or as_known(run.created_at) for run in list_runs(cluster, schedule)]
-    return max((tick for tick in ticks if tick), default=beginning_of(schedule))
+def _find_unrun_tick(
+    cluster: Cluster, schedule: V2beta1RecurringRun, trigger: Trigger | None, zone: ZoneInfo, now: datetime
+) -> tuple[datetime, datetime | None]:
+    """The last tick that has started a run (else the beginning), and a later one that is due and has none.
 
-
-def _find_waiting_tick(
-    schedule: V2beta1RecurringRun, trigger: Trigger | None, last: datetime, zone: ZoneInfo, now: datetime
-) -> datetime | None:
-    """A tick that is due and has no run, because others are under way."""
+    One that is due counts only where something explains it: no free place, or that it is new. Otherwise its run was
+    deleted.
+    """
+    places = int(schedule.max_concurrency or 1)
+    runs = list_runs(cluster, schedule, places)
+    ticks = [as_known(run.scheduled_at) or as_known(run.created_at) for run in runs]
+    last = max((tick for tick in ticks if tick), default=beginning_of(schedule))
     if trigger is None or not is_enabled(schedule):
-        return None
+        return last, None
     tick = trigger.next_after(last, last, zone)
-    return tick if tick and tick <= now else None
+    newest = trigger.next_after(max(last, now - SETTLE), last, zone)
+    is_full = len(runs) == places and all(run.state not in FINAL for run in runs)
+    is_new = newest is not None and newest <= now
+    return last, tick if tick and tick <= now and (is_full or is_new) else None
 
 
 def _await_quiet(

@@ -200,21 +200,33 @@ def trigger_now(cluster: Cluster, schedule: V2beta1RecurringRun) -> V2beta1Run:
     )
 
 
-def list_runs(cluster: Cluster, schedule: V2beta1RecurringRun) -> list[V2beta1Run]:
+def list_runs(cluster: Cluster, schedule: V2beta1RecurringRun, wanted: int) -> list[V2beta1Run]:
     """The newest runs that ticks of a schedule have started, newest first.
+
+    Args:
+        cluster: The server, which can list the runs of an experiment only.
+        schedule: The schedule.
+        wanted: How many are enough.
 
     Raises:
         ClusterError: The server cannot be asked.
     """
-    with cluster.asking(f"runs of schedule {schedule.display_name!r}"):
-        answer = cluster.client.runs.run_service_list_runs(
-            experiment_id=schedule.experiment_id,
-            namespace=cluster.namespace,
-            page_size=PAGE_SIZE,
-            sort_by="created_at desc",
-            _request_timeout=REQUEST_TIMEOUT_S,
-        )
-    return [run for run in answer.runs or [] if run.recurring_run_id == schedule.recurring_run_id]
+    found: list[V2beta1Run] = []
+    token = ""
+    while True:
+        with cluster.asking(f"runs of schedule {schedule.display_name!r}"):
+            answer = cluster.client.runs.run_service_list_runs(
+                experiment_id=schedule.experiment_id,
+                namespace=cluster.namespace,
+                page_token=token,
+                page_size=PAGE_SIZE,
+                sort_by="created_at desc",
+                _request_timeout=REQUEST_TIMEOUT_S,
+            )
+        found += [run for run in answer.runs or [] if run.recurring_run_id == schedule.recurring_run_id]
+        token = answer.next_page_token or ""
+        if not token or len(found) >= wanted:
+            return found[:wanted]
 
 
 def is_enabled(schedule: V2beta1RecurringRun) -> bool:

@@ -108,7 +108,7 @@ def show_schedule(
     """
     show_table(f"schedule {schedule.display_name}", ("what", "value"), _list_facts(schedule, zone, moment))
     if runs:
-        rows = [(format_time(_tick_of(run), zone), run.state, run.run_id) for run in runs[:SHOWN_RUNS]]
+        rows = [(format_time(_tick_of(run), zone), run.state, run.run_id) for run in runs]
         show_table("newest runs", ("tick", "state", "id"), rows)
 
 

@@ -64,6 +64,13 @@ class Trigger:
             tick = anchor + timedelta(seconds=self.interval_s) * (passed + 1)
         return None if tick is None or (self.end and tick > self.end) else tick
 
+    def resume_point(self, moment: datetime, anchor: datetime) -> datetime:
+        """A start from which the ticks are those later than a moment; intervals keep their beat."""
+        if self.interval_s is None:
+            return moment.replace(microsecond=0)
+        beat = timedelta(seconds=self.interval_s)
+        return anchor + beat * max(0, (moment - anchor) // beat)
+
     def to_request(self) -> V2beta1Trigger:
         """As the server takes it."""
         if self.cron:

@@ -11,7 +11,7 @@ from kfp_server import KfpServer
 from pipelines.cluster.connection import Cluster, connect
 from pipelines.cluster.schedule_changes import Changes, Compilation, plan_changes
 from pipelines.cluster.schedule_update import Clock, Exchange, exchange_schedule
-from pipelines.cluster.schedules import Plan, create_schedule, find_schedule, pause_schedule
+from pipelines.cluster.schedules import Plan, create_schedule, find_schedule, list_runs, pause_schedule
 from pipelines.cluster.submission import ensure_experiment
 from pipelines.cluster.triggers import ScheduleError, Trigger, read_trigger
 from pipelines.cluster.versions import Version
@@ -70,7 +70,7 @@ def hours(*wanted: int) -> list[str]:
     return [NOON.replace(hour=hour).isoformat() for hour in wanted]
 
 
-@pytest.mark.parametrize("offset_s", [-300, -46, -44, -5, -1, 0, 1, 5, 9, 44, 46, 300])
+@pytest.mark.parametrize("offset_s", [-300, -61, -59, -1, 0, 1, 6, 8, 59, 61, 300])
 def test_no_tick_is_lost_or_run_twice_whenever_the_update_comes(
     kfp_server: KfpServer, cluster: Cluster, make: Callable[..., str], offset_s: int
 ) -> None:
@@ -139,8 +139,39 @@ def test_under_a_new_rule_a_run_is_started_for_the_tick_that_waits(
     make(read_trigger(HOURLY, None))
     kfp_server.advance(NOON + timedelta(minutes=10))
     outcome = update(kfp_server, cluster, read_trigger(None, "1d"))
-    assert "waited for another run" in outcome.note
+    assert "had no run yet" in outcome.note
     assert len(kfp_server.runs) == 2
+
+
+def test_runs_that_were_deleted_are_not_run_again(
+    kfp_server: KfpServer, cluster: Cluster, make: Callable[..., str]
+) -> None:
+    old = make(read_trigger(HOURLY, None))
+    make_other = {"display_name": "other", "experiment_id": next(iter(kfp_server.experiments))}
+    for _ in range(3):
+        kfp_server.advance(kfp_server.now + timedelta(hours=1))
+        finish_all(kfp_server)
+    kfp_server.runs.clear()
+    (pipeline,) = kfp_server.pipelines
+    for _ in range(130):
+        kfp_server.create_run({**make_other, "pipeline_version_reference": {"pipeline_id": pipeline}})
+    new = update(kfp_server, cluster).schedule.recurring_run_id
+    kfp_server.advance(kfp_server.now + timedelta(minutes=40))
+    assert kfp_server.ticks_of(old, new) == hours(13)
+
+
+def test_runs_are_found_behind_those_of_others(
+    kfp_server: KfpServer, cluster: Cluster, make: Callable[..., str]
+) -> None:
+    old = make(read_trigger(None, "1h"))
+    kfp_server.advance(NOON - timedelta(hours=1, minutes=29))
+    (first,) = kfp_server.runs
+    (pipeline,) = kfp_server.pipelines
+    other = {"display_name": "other", "experiment_id": next(iter(kfp_server.experiments))}
+    for _ in range(230):
+        kfp_server.create_run({**other, "pipeline_version_reference": {"pipeline_id": pipeline}})
+    found = list_runs(cluster, find_schedule(cluster, old), 5)
+    assert [run.run_id for run in found] == [first]
 
 
 def test_a_paused_schedule_stays_paused(kfp_server: KfpServer, cluster: Cluster, make: Callable[..., str]) -> None:
