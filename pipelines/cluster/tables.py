@@ -87,12 +87,11 @@ def show_schedules(schedules: Sequence[V2beta1RecurringRun], zone: ZoneInfo) -> 
             _describe_state(schedule),
             describe_trigger(schedule.trigger),
             format_time(find_next(schedule, datetime.now(UTC), zone), zone),
-            _describe_version(schedule),
-            schedule.recurring_run_id,
+            LATEST if _describe_version(schedule) == LATEST else "fixed",
         )
         for schedule in sorted(schedules, key=lambda schedule: str(schedule.display_name))
     ]
-    show_table("schedules", ("name", "state", "when", "next run", "version", "id"), rows)
+    show_table("schedules", ("name", "state", "when", "next run", "version"), rows)
 
 
 def show_schedule(
@@ -107,6 +106,7 @@ def show_schedule(
         moment: Now; another one for tests.
     """
     show_table(f"schedule {schedule.display_name}", ("what", "value"), _list_facts(schedule, zone, moment))
+    show_table("parameters", ("name", "value"), _list_parameters(schedule))
     if runs:
         rows = [(format_time(_tick_of(run), zone), run.state, run.run_id) for run in runs]
         show_table("newest runs", ("tick", "state", "id"), rows)
@@ -129,11 +129,16 @@ def _list_facts(schedule: V2beta1RecurringRun, zone: ZoneInfo, moment: datetime 
     yield "missed ticks", "the latest is made up for" if schedule.no_catchup else "all are made up for"
     yield "pipeline version", _describe_version(schedule)
     yield "made", format_time(as_known(schedule.created_at), zone)
-    config = schedule.runtime_config
-    if config and config.pipeline_root:
-        yield "pipeline root", config.pipeline_root
-    for name, value in sorted(((config.parameters if config else None) or {}).items()):
-        yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if schedule.runtime_config and schedule.runtime_config.pipeline_root:
+        yield "pipeline root", schedule.runtime_config.pipeline_root
+
+
+def _list_parameters(schedule: V2beta1RecurringRun) -> Iterator[tuple[str, str]]:
+    """Those that are not empty, groups of settings as JSON."""
+    held = (schedule.runtime_config.parameters if schedule.runtime_config else None) or {}
+    for name, value in sorted(held.items()):
+        if value:
+            yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _describe_state(schedule: V2beta1RecurringRun) -> str:

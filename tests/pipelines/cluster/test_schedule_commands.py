@@ -102,7 +102,7 @@ def test_every_verb_in_turn(kfp_server: KfpServer) -> None:
     create("--max-concurrency", "3", "--catchup")
     first = only(kfp_server)["recurring_run_id"]
     listed = invoke("list")
-    for text in ("nightly", "on", f"cron {QUIET}", first):
+    for text in ("nightly", "on", f"cron {QUIET}", "fixed"):
         assert text in listed
     assert only(kfp_server)["no_catchup"] is False
 
