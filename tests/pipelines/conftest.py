@@ -6,10 +6,22 @@ from functools import cache
 import pytest
 from kfp_server import KfpServer, running_kfp_server
 
+from pipelines import compilation
+from pipelines.image_names import ImageNames
 from ur4rec.storage.code_digest import code_digest
 
+compile_anew = compilation._compile
 digest_once = cache(code_digest)
 """The sources do not change while the tests run."""
+compiled: dict[str, bytes] = {}
+
+
+def compile_once(images: ImageNames, profile: str | None) -> bytes:
+    """Under pytest kfp needs seconds: for every setting of a task it looks at the whole stack."""
+    key = repr((images, profile))
+    if key not in compiled:
+        compiled[key] = compile_anew(images, profile)
+    return compiled[key]
 
 
 @pytest.fixture
@@ -17,9 +29,12 @@ def kfp_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
     """An empty server that the environment names; no other variable of it is set."""
     for name in ("TOKEN", "TOKEN_FILE", "COOKIES", "COOKIES_FILE", "NAMESPACE", "UI_ENDPOINT", "SA_TOKEN_PATH"):
         monkeypatch.delenv(f"KF_PIPELINES_{name}", raising=False)
+    for name in ("CA_CERT", "INSECURE_TLS", "TIME_ZONE"):
+        monkeypatch.delenv(f"KF_PIPELINES_{name}", raising=False)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     monkeypatch.setattr("pipelines.arguments.code_digest", digest_once)
+    monkeypatch.setattr("pipelines.compilation._compile", compile_once)
     with running_kfp_server() as server:
         monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.address)
         yield server
