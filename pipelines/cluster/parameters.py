@@ -93,6 +93,10 @@ def check_locations(config: Config, inputs: ClusterInputs) -> None:
     for name in ("text_user_prompt", "text_item_prompt"):
         if str(getattr(config, name)).endswith((".yaml", ".yml")):
             raise LocationError(f"{name} {getattr(config, name)}: pods do not see this file; name a shipped prompt")
+    if config.text_prices:
+        raise LocationError(
+            f"text_prices {config.text_prices}: pods do not see this file; leave it to the shipped table"
+        )
     _check_tracking(inputs.tracking_uri)
 
 
