@@ -11,6 +11,7 @@ from ur4rec.commands.data import data_app
 from ur4rec.commands.evaluation import evaluate
 from ur4rec.commands.experiments import SeedsCommand, ablate, tune
 from ur4rec.commands.memory import memory_app
+from ur4rec.commands.publishing import publish
 from ur4rec.commands.recommendation import recommend
 from ur4rec.commands.registration import register
 from ur4rec.commands.serving import serve
@@ -34,6 +35,7 @@ app.command()(register)
 app.command()(recommend)
 app.command()(serve)
 app.add_typer(memory_app, name="memory")
+app.command()(publish)
 
 
 def _print_version(value: bool) -> None:

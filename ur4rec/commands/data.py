@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 from ur4rec.commands.console import (
     ConfigOption,
+    OptionError,
     OutputOption,
     SequencesArgument,
     SetOption,
@@ -27,29 +30,46 @@ data_app = typer.Typer(help="Fetch and prepare interactions.", no_args_is_help=T
 
 @data_app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Data set, for example ml-100k.")],
+    name: Annotated[str, typer.Argument(help="Data set, for example ml-100k, or gs://bucket/prefix.")],
     source: Annotated[Path | None, typer.Option("--from", help="Folder or zip you already have.", exists=True)] = None,
     cache: Annotated[Path | None, typer.Option(help="Cache folder instead of the user's own.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where gs:// goes instead of the cache.", file_okay=False)
+    ] = None,
 ) -> None:
-    """Get a public data set, verified by digest, and print its folder.
+    """Get a public data set or a folder in cloud storage, verified by digest, and print where it is.
 
     For example:
 
         ur4rec data fetch ml-100k
 
         ur4rec data fetch ml-100k --from ~/Downloads/ml-100k.zip
-    """
-    from ur4rec.data.sources import fetch as fetch_data
 
-    show(str(fetch_data(name, source=source, cache=cache)))
+        ur4rec data fetch gs://bucket/sequences -o outputs/sequences
+    """
+    from ur4rec.data.sources import default_cache
+    from ur4rec.data.sources import fetch as fetch_data
+    from ur4rec.storage.folders import fetch_folder, fetch_into_cache
+    from ur4rec.storage.inputs import is_cloud
+
+    if not is_cloud(name):
+        if output:
+            raise OptionError("--output: is for gs://… alone; a data set goes to the cache, or where --cache says")
+        show(str(fetch_data(name, source=source, cache=cache)))
+        return
+    if source:
+        raise OptionError("--from: is for data sets alone; gs://… names its source")
+    with redirect_stdout(sys.stderr):  # progress; the place is what a script reads
+        place = fetch_folder(name, output) if output else fetch_into_cache(name, cache or default_cache())
+    show(str(place))
 
 
 @data_app.command()
 def preprocess(
-    interactions: Annotated[Path, typer.Argument(help="Fetched folder, or a CSV/Parquet file.", exists=True)],
+    interactions: Annotated[str, typer.Argument(help="Fetched folder, or a CSV/Parquet file; a path or gs://….")],
     output: OutputOption = Path("outputs/sequences"),
     items: Annotated[
-        Path | None, typer.Option(help="Item table: item_id, title, genres, description.", exists=True)
+        str | None, typer.Option(help="Item table: item_id, title, genres, description; a path or gs://….")
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -61,6 +81,8 @@ def preprocess(
         ur4rec data preprocess "$(ur4rec data fetch ml-100k)" -o outputs/sequences
 
         ur4rec data preprocess plays.csv --items songs.csv --set split=time --set bad_rows=exclude
+
+        ur4rec data preprocess gs://bucket/plays
     """
     from ur4rec.data.config import DataConfig
     from ur4rec.data.preprocess import preprocess_sequences

@@ -99,7 +99,7 @@ def write_artifact(
     """
     started = time.perf_counter()
     path = Path(path)
-    _check_replaceable(path)
+    check_replaceable(path)
     input_digests = {name: _input_digest(Path(source)) for name, source in (inputs or {}).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -118,7 +118,8 @@ def write_artifact(
             peak_memory_mb=peak_memory_mb(),
         )
         write_text_atomic(temporary / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-        _replace_folder(temporary, path)
+        check_replaceable(path)
+        replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -182,18 +183,23 @@ def _digest_files(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
 
 
-def _check_replaceable(target: Path) -> None:
+def check_replaceable(target: Path) -> None:
+    """Refuses a place where something else than an artifact folder or an empty folder is.
+
+    Raises:
+        ArtifactError: Such a thing is there.
+    """
     if not target.exists():
         return
     if not target.is_dir() or (not (target / MANIFEST).is_file() and any(target.iterdir())):
         raise ArtifactError(f"{target}: exists and is not an artifact folder; refusing to replace it")
 
 
-def _replace_folder(new: Path, target: Path) -> None:
+def replace_folder(new: Path, target: Path) -> None:
+    """Moves a finished folder to its place on the same file system; an older one there goes."""
     if not target.exists():
         new.rename(target)
         return
-    _check_replaceable(target)
     retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
     target.rename(retired / target.name)
     new.rename(target)

@@ -5,31 +5,27 @@ The client follows `STORAGE_EMULATOR_HOST`, and then needs no credentials.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed, Unauthorized
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import RequestException
+from urllib3.exceptions import HTTPError
 
-PARALLEL_TRANSFERS = 8  # below the client's pool of ten connections
+from ur4rec.storage.checksums import crc32c_of
+from ur4rec.storage.transfers import CHUNK_BYTES, DamagedTransferError, download, in_parallel, read, upload
+
 PATIENCE_S = 120.0
-CHUNK_BYTES = 8 << 20
-"""Of a file that is uploaded, the part that is in memory at a time."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
+"""Between two attempts; each pause is a random part of one twice as long as the one before."""
 LONGEST_REASON = 300
 LOCATION = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])((?:/[^/\x00-\x1f]+)*)/?")
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class GcsError(ValueError):
@@ -38,6 +34,10 @@ class GcsError(ValueError):
 
 class ObjectExistsError(GcsError):
     """An object of that name is there already, with other content."""
+
+
+class ObjectReplacedError(GcsError):
+    """Another version of an object is there than the one that was to be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,15 @@ class StoredObject:
     size_bytes: int
     created_at_s: float
     """Seconds since 1970 by the clock of the service."""
+    crc32c: str
+    """In base64."""
 
 
 class GcsPrefix:
-    """Lists, reads and writes the objects directly below a prefix.
+    """Lists, reads and writes the objects below a prefix.
 
-    Failures that may pass (429, 5xx, dropped connections, timeouts) are retried with growing pauses; those that will
-    not (a missing bucket, no permission, no credentials) are raised at once.
+    Failures that may pass (408, 429, 5xx, dropped connections, timeouts) are retried with growing pauses, and so are
+    bytes that arrive damaged; what will not pass (a missing bucket, no permission, no credentials) is raised at once.
 
     Args:
         location: Where the objects are.
@@ -96,21 +98,39 @@ class GcsPrefix:
     def __init__(self, location: GcsLocation, patience_s: float = PATIENCE_S) -> None:
         self.location = location
         self._patience_s = patience_s
-        self._retry = DEFAULT_RETRY.with_timeout(patience_s)
+        self._retry = DEFAULT_RETRY.with_timeout(patience_s).with_delay(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._folder = f"{location.prefix}/" if location.prefix else ""
         with self._explaining("use"):
             self._client = storage.Client(project=None)
         self._bucket = self._client.bucket(location.bucket)
 
-    def list_objects(self) -> list[StoredObject]:
-        """All objects below the prefix, by name; those below a further slash are left out.
+    def list_objects(self, deep: bool = False) -> list[StoredObject]:
+        """All objects below the prefix, by name.
+
+        Args:
+            deep: Also those below a further slash.
 
         Raises:
             GcsError: The bucket is missing, may not be listed or cannot be reached.
         """
         with self._explaining("list"):
-            blobs = self._client.list_blobs(self._bucket, prefix=self._folder, delimiter="/", retry=self._retry)
-            return [self._describe(blob) for blob in blobs if blob.name != self._folder]
+            delimiter = None if deep else "/"
+            blobs = self._client.list_blobs(self._bucket, prefix=self._folder, delimiter=delimiter, retry=self._retry)
+            return [self._describe(blob) for blob in blobs if not blob.name.endswith("/")]
+
+    def read(self, name: str) -> tuple[bytes, int] | None:
+        """The content of a small object and the generation that has it; None where there is no such object.
+
+        Raises:
+            GcsError: The bucket is missing, may not be read or cannot be reached.
+        """
+        blob = self._bucket.blob(self._folder + name)
+        with self._explaining("read"):
+            try:
+                return read(blob, self._retry), int(blob.generation)
+            except NotFound:
+                list(self._client.list_blobs(self._bucket, max_results=1, retry=self._retry))  # is there a bucket?
+                return None
 
     def upload_new(self, name: str, content: bytes | Path) -> StoredObject:
         """Creates an object; nothing that exists is ever replaced.
@@ -121,18 +141,41 @@ class GcsPrefix:
             ObjectExistsError: The name is taken by other content.
             GcsError: The bucket is missing, may not be written to or cannot be reached.
         """
-        blob = self._bucket.blob(self._folder + name)
+        try:
+            return self.replace(name, content, generation=0)
+        except ObjectReplacedError:
+            raise ObjectExistsError(f"{self.location}/{name}: exists with other content") from None
+
+    def replace(self, name: str, content: bytes | Path, generation: int) -> StoredObject:
+        """Creates an object in the place of one version of it; one that has the content already will do.
+
+        Args:
+            name: Of the object.
+            content: Bytes, or a file with them.
+            generation: The version to replace; 0: there must be none.
+
+        Raises:
+            ObjectReplacedError: Another version is there, with other content.
+            GcsError: The bucket is missing, may not be written to or cannot be reached.
+        """
+        blob, crc32c = self._bucket.blob(self._folder + name), crc32c_of(content)
         with self._explaining("create"):
             try:
-                self._upload(blob, content)
+                upload(blob, content, crc32c, generation, self._retry)
             except PreconditionFailed:
-                blob.reload(retry=self._retry)
-                if blob.md5_hash != _md5(content):
-                    raise ObjectExistsError(f"{self.location}/{name}: exists with other content") from None
+                if not self._holds(blob, content, crc32c):
+                    raise ObjectReplacedError(f"{self.location}/{name}: another writer was faster") from None
             return self._describe(blob)
 
-    def download(self, objects: Iterable[StoredObject], folder: Path) -> list[StoredObject]:
-        """Copies objects into a folder under their names, several at a time.
+    def download(
+        self, objects: Iterable[StoredObject], folder: Path, done: Callable[[StoredObject], None] | None = None
+    ) -> list[StoredObject]:
+        """Copies objects into a folder under their names, several at a time; slashes in names make sub-folders.
+
+        Args:
+            objects: What to copy: exactly these versions.
+            folder: Where to.
+            done: Is told of each object that has been copied.
 
         Returns:
             The objects that are no longer there.
@@ -144,15 +187,23 @@ class GcsPrefix:
         def fetch(stored: StoredObject) -> StoredObject | None:
             blob = self._bucket.blob(self._folder + stored.name, generation=stored.generation)
             target = folder / stored.name
+            target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                blob.download_to_filename(str(target), retry=self._retry)
+                download(blob, stored.size_bytes, target, self._retry)
             except NotFound:
                 target.unlink(missing_ok=True)
                 return stored
+            if done:
+                done(stored)
             return None
 
+        objects = list(objects)
+        large = [stored for stored in objects if stored.size_bytes > CHUNK_BYTES]  # their chunks come in parallel
         with self._explaining("read"):
-            return [stored for stored in _in_parallel(fetch, objects) if stored]
+            gone = in_parallel(fetch, (stored for stored in objects if stored.size_bytes <= CHUNK_BYTES))
+            gone += [fetch(stored) for stored in large]
+        vanished = {stored.name for stored in gone if stored}
+        return [stored for stored in objects if stored.name in vanished]
 
     def delete(self, objects: Iterable[StoredObject]) -> None:
         """Deletes these very versions, several at a time; what is gone or was replaced is left alone.
@@ -170,22 +221,24 @@ class GcsPrefix:
                 return
 
         with self._explaining("delete"):
-            _in_parallel(remove, objects)
+            in_parallel(remove, objects)
 
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
 
-    def _upload(self, blob: storage.Blob, content: bytes | Path) -> None:
-        if isinstance(content, bytes):
-            blob.upload_from_string(content, if_generation_match=0, retry=self._retry)
-        else:
-            blob.chunk_size = CHUNK_BYTES
-            blob.upload_from_filename(str(content), if_generation_match=0, retry=self._retry)
+    def _holds(self, blob: storage.Blob, content: bytes | Path, crc32c: str) -> bool:
+        """Whether the version that is there has the content; `blob` knows that version afterwards."""
+        current = self._bucket.get_blob(blob.name, retry=self._retry)
+        if current is None:
+            return False
+        blob.reload(retry=self._retry)
+        size_bytes = len(content) if isinstance(content, bytes) else content.stat().st_size
+        return bool(blob.crc32c == crc32c and blob.size == size_bytes)
 
     def _describe(self, blob: storage.Blob) -> StoredObject:
         name = blob.name.removeprefix(self._folder)
-        return StoredObject(name, int(blob.generation), int(blob.size), blob.time_created.timestamp())
+        return StoredObject(name, int(blob.generation), int(blob.size), blob.time_created.timestamp(), blob.crc32c)
 
     @contextmanager
     def _explaining(self, verb: str) -> Iterator[None]:
@@ -204,30 +257,13 @@ class GcsPrefix:
                 f"{self.location}: no usable Google credentials; run `gcloud auth application-default login` or set "
                 f"GOOGLE_APPLICATION_CREDENTIALS ({_shorten(error)})"
             ) from None
-        except (GoogleAPIError, RequestException) as error:
+        except DamagedTransferError as error:
+            raise GcsError(f"{self.location}: could not {verb} {error}") from None
+        except (GoogleAPIError, RequestException, HTTPError) as error:
             raise GcsError(
                 f"{self.location}: could not {verb} objects, transient failures having been retried for "
                 f"{self._patience_s:g} s ({_shorten(error)})"
             ) from None
-
-
-def _in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """The results in order; after a failure no further item is begun."""
-    executor = ThreadPoolExecutor(PARALLEL_TRANSFERS)
-    try:
-        return list(executor.map(function, items))
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _md5(content: bytes | Path) -> str:
-    """The digest by which the service describes an object, in base64."""
-    if isinstance(content, bytes):
-        digest = hashlib.md5(content, usedforsecurity=False)
-    else:
-        with content.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-    return base64.b64encode(digest.digest()).decode()
 
 
 def _shorten(error: Exception) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ur4rec.storage.gcs import GcsPrefix, StoredObject
+from ur4rec.storage.artifacts import MANIFEST, read_artifact
 
 CLOUD_SCHEME = "gs://"
 
@@ -24,20 +23,46 @@ def local_copy(location: str | Path) -> Iterator[Path]:
     """A path with the contents of a location; a copy of what is in cloud storage, gone after the block.
 
     Args:
-        location: A file or folder, or the `gs://bucket/…` of an object or of a prefix.
+        location: A file or folder, or the `gs://bucket/…` of an object, of a published folder or of a prefix. A folder
+            with a manifest comes whole, from any other prefix the objects directly below it.
 
     Raises:
+        ArtifactError: A file of a published folder is missing or altered.
         GcsError: Nothing is there, or it cannot be read.
     """
     if not is_cloud(location):
         yield Path(location)
         return
-    with (
-        tempfile.TemporaryDirectory(prefix="ur4rec-input-") as folder,
-        _opened(str(location)) as (prefix, objects, name),
-    ):
-        prefix.download(objects, Path(folder))
-        yield Path(folder, name) if name else Path(folder)
+    from ur4rec.storage.cloud_inputs import copy_cloud  # its client takes a second to import
+
+    with tempfile.TemporaryDirectory(prefix="ur4rec-input-") as folder:
+        yield copy_cloud(str(location), Path(folder) / "input", deep=False)
+
+
+def copy_location(location: str | Path, folder: Path) -> Path:
+    """Copies all that is at a location, sub-folders included, into an empty folder; verifies what has digests.
+
+    Args:
+        location: A file or folder, or the `gs://bucket/…` of an object, of a published folder or of a prefix.
+        folder: Where to.
+
+    Returns:
+        The folder; for a single file, the copy in it.
+
+    Raises:
+        ArtifactError: A file is missing or altered.
+        GcsError: Nothing is there, or it cannot be read.
+    """
+    if is_cloud(location):
+        from ur4rec.storage.cloud_inputs import copy_cloud  # its client takes a second to import
+
+        return copy_cloud(str(location), folder, deep=True)
+    if Path(location).is_file():
+        return Path(shutil.copy(location, folder))
+    shutil.copytree(location, folder, dirs_exist_ok=True)
+    if (folder / MANIFEST).is_file():
+        read_artifact(folder)
+    return folder
 
 
 def list_versions(location: str) -> list[str]:
@@ -46,24 +71,7 @@ def list_versions(location: str) -> list[str]:
     Raises:
         GcsError: Nothing is there, or it cannot be listed.
     """
-    with _opened(location) as (_, objects, _):
-        return [f"{stored.name}#{stored.generation}" for stored in objects]
+    from ur4rec.storage.cloud_inputs import open_objects
 
-
-@contextmanager
-def _opened(location: str) -> Iterator[tuple[GcsPrefix, list[StoredObject], str]]:
-    """The prefix, the objects that are meant, and the name of the one where the location is an object."""
-    from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix  # its client takes a second to import
-
-    where = GcsLocation.parse(location)
-    folder, _, name = where.prefix.rpartition("/")
-    for place, chosen in ((where, ""), (GcsLocation(where.bucket, folder), name)):
-        prefix = GcsPrefix(place)
-        try:
-            objects = [stored for stored in prefix.list_objects() if chosen in ("", stored.name)]
-            if objects:
-                yield prefix, objects, chosen
-                return
-        finally:
-            prefix.close()
-    raise GcsError(f"{location}: nothing is there; expected an object, or a prefix with objects below it")
+    with open_objects(location) as found:
+        return [f"{stored.name}#{stored.generation}" for stored in found.objects]

@@ -1,0 +1,95 @@
+"""What is at a location in Cloud Storage: a published folder, an artifact folder, a prefix, or one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ur4rec.storage.artifacts import MANIFEST, read_artifact
+from ur4rec.storage.cloud_folders import fetch_published, find_current
+from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, StoredObject
+from ur4rec.storage.transfer_progress import show_transfer
+
+MOST_LISTINGS = 5
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Objects that a location means."""
+
+    prefix: GcsPrefix
+    objects: list[StoredObject]
+    """Below the prefix."""
+    name: str
+    """Of the one object; empty where the location is a prefix."""
+
+    @property
+    def has_manifest(self) -> bool:
+        """Whether it is a folder that was published, or the copy of an artifact folder."""
+        return not self.name and any(stored.name == MANIFEST for stored in self.objects)
+
+
+@contextmanager
+def open_objects(location: str, deep: bool = False) -> Iterator[Objects]:
+    """Finds what a location means, whether it is a prefix or an object.
+
+    Args:
+        location: `gs://bucket/…`.
+        deep: Also what is in sub-folders of a prefix.
+
+    Raises:
+        GcsError: Nothing is there, or it cannot be listed.
+    """
+    where = GcsLocation.parse(location)
+    folder, _, name = where.prefix.rpartition("/")
+    for place, chosen in ((where, ""), (GcsLocation(where.bucket, folder), name)):
+        with closing(GcsPrefix(place)) as prefix:
+            objects = [stored for stored in prefix.list_objects(deep) if chosen in ("", stored.name)]
+            if objects:
+                yield Objects(prefix, objects, chosen)
+                return
+    raise GcsError(f"{location}: nothing is there; expected an object, or a prefix with objects below it")
+
+
+def copy_cloud(location: str, folder: Path, deep: bool) -> Path:
+    """Copies what is at a location into a folder; verifies what has digests.
+
+    Args:
+        location: `gs://bucket/…`.
+        folder: Where to; is made.
+        deep: Also what is in sub-folders of a prefix without a manifest.
+
+    Returns:
+        The folder; for a single object, the file in it.
+
+    Raises:
+        ArtifactError: A file of a published folder or an artifact folder is missing or altered.
+        GcsError: Nothing is there, or it cannot be read.
+    """
+    folder.mkdir(exist_ok=True)
+    with open_objects(location, deep) as found:
+        if not found.has_manifest:
+            _download(found.prefix, found.objects, folder)
+            return folder / found.name
+        current = find_current(found.prefix)
+        if current.publication:
+            fetch_published(found.prefix, current, folder)
+        else:
+            _download(found.prefix, found.prefix.list_objects(deep=True), folder)
+            read_artifact(folder)
+        return folder
+
+
+def _download(prefix: GcsPrefix, wanted: list[StoredObject], folder: Path) -> None:
+    """Copies objects; those that are replaced meanwhile are looked for again."""
+    with show_transfer("download", sum(stored.size_bytes for stored in wanted)) as advance:
+        for _ in range(MOST_LISTINGS):
+            gone = {
+                stored.name for stored in prefix.download(wanted, folder, lambda stored: advance(stored.size_bytes))
+            }
+            if not gone:
+                return
+            wanted = [stored for stored in prefix.list_objects(deep=True) if stored.name in gone]
+    raise GcsError(f"{prefix.location}: objects are replaced as fast as they are read")

@@ -1,0 +1,141 @@
+"""Publishing and fetching whole folders: to and from a path or `gs://bucket/prefix`, with the same guarantees.
+
+What appears, appears whole, and every byte of it has been compared with its sha256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock
+
+from ur4rec.storage.artifacts import MANIFEST, ArtifactError, check_replaceable, read_artifact, replace_folder
+from ur4rec.storage.checksums import FileDigest, digest_file
+from ur4rec.storage.inputs import copy_location, is_cloud
+from ur4rec.storage.publication import check_file_name
+
+CACHED_NAME_LENGTH = 40
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """What became of a folder that was to be published."""
+
+    num_files: int
+    size_bytes: int
+    changed: bool
+    """False: these contents were there already."""
+    removed: list[str] = field(default_factory=list)
+    """Leftovers in cloud storage that went."""
+
+
+def publish_folder(folder: Path, target: str | Path) -> Publishing:
+    """Makes the contents of a folder, sub-folders included, those of another place; all at once, or not at all.
+
+    Args:
+        folder: What to publish; an artifact folder is verified first.
+        target: A path, or `gs://bucket/prefix`.
+
+    Raises:
+        ArtifactError: The folder is empty, altered, changes meanwhile or cannot be published; or something else is at
+            the target.
+        PublishConflictError: Another publisher put something else there in the meantime.
+        GcsError: Cloud storage cannot be used as asked.
+    """
+    files = digest_folder(folder)
+    size_bytes = sum(file.size_bytes for file in files.values())
+    if not is_cloud(target):
+        return Publishing(len(files), size_bytes, _publish_here(folder, files, Path(target)))
+    from ur4rec.storage.cloud_folders import publish  # its client takes a second to import
+    from ur4rec.storage.gcs import GcsLocation
+
+    published = publish(folder, files, GcsLocation.parse(str(target)))
+    return Publishing(len(files), size_bytes, published.changed, published.removed)
+
+
+def fetch_folder(source: str | Path, target: Path) -> Path:
+    """Copies a published folder, or what is below a prefix or at a path; it appears at `target` whole or not at all.
+
+    Args:
+        source: `gs://bucket/prefix` (or of a single object), or a path.
+        target: Folder to write; an older artifact folder there is replaced.
+
+    Returns:
+        The target; for a single object, the file in it.
+
+    Raises:
+        ArtifactError: A file is missing or altered, or something else is at the target.
+        GcsError: Nothing is there, or cloud storage cannot be read.
+    """
+    check_replaceable(target)
+    return _fetch(source, target)
+
+
+def fetch_into_cache(source: str, cache: Path) -> Path:
+    """`fetch_folder`, to a place in a cache folder that belongs to the source."""
+    place = source.rstrip("/")
+    name = "".join(letter if letter.isalnum() else "-" for letter in place.removeprefix("gs://"))[:CACHED_NAME_LENGTH]
+    return _fetch(source, cache / "gs" / f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}")
+
+
+def digest_folder(folder: Path) -> dict[str, FileDigest]:
+    """Relative path → digest of every file; a folder with a manifest is compared with it.
+
+    Raises:
+        ArtifactError: There is no file, a folder is a symbolic link, a name cannot be published, or a file differs from
+            the manifest.
+    """
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: not a folder; expected one with files to publish")
+    if (folder / MANIFEST).is_file():
+        read_artifact(folder)
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
+    linked = [path for path in paths.values() if path.is_symlink() and path.is_dir()]
+    if linked:
+        raise ArtifactError(f"{linked[0]}: a link to a folder; put the folder itself there")
+    files = {check_file_name(name): digest_file(path) for name, path in paths.items() if path.is_file()}
+    if not files:
+        raise ArtifactError(f"{folder}: holds no file; expected some to publish")
+    return files
+
+
+def _publish_here(folder: Path, files: Mapping[str, FileDigest], target: Path) -> bool:
+    """One publisher at a time; false where the contents were there already."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.parent / f".{target.name}.lock"):
+        if target.is_dir() and any(target.iterdir()) and digest_folder(target) == files:
+            return False
+        check_replaceable(target)
+        with _temporary_sibling(target) as copy:
+            for name in files:
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / name, copy / name)
+            if digest_folder(copy) != files:
+                raise ArtifactError(f"{folder}: changed while it was published; publish again when it is finished")
+            replace_folder(copy, target)
+    return True
+
+
+def _fetch(source: str | Path, target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary_sibling(target) as copy:
+        found = copy_location(source, copy)
+        replace_folder(copy, target)
+    return target / found.relative_to(copy)
+
+
+@contextmanager
+def _temporary_sibling(target: Path) -> Iterator[Path]:
+    """A folder beside the target, gone after the block."""
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    temporary.chmod(0o755)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

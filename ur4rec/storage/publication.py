@@ -1,0 +1,121 @@
+"""The manifest of a folder that was published in Cloud Storage.
+
+`manifest.json` below the prefix names a sub-prefix and every file in it:
+
+    gs://bucket/prefix/manifest.json
+    gs://bucket/prefix/content/<generation>-<digest>/<path of a file>
+
+The generation is that of the manifest which the publisher found (0: none) and whose replacement is the condition of
+putting its own there. So what is built on another generation than the current one can never be named by a manifest any
+more: it is a leftover, whoever left it, and removing it takes no clock. The digest is that of the contents: a publisher
+that was killed and starts again finds what it has uploaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from ur4rec.storage.artifacts import ArtifactError
+from ur4rec.storage.checksums import FileDigest
+
+KIND: Final = "published folder"
+CONTENT = "content"
+VERSION = re.compile(rf"{CONTENT}/(\d+)-[0-9a-f]{{16}}")
+
+
+def check_file_name(name: str) -> str:
+    """Refuses a relative path that would leave its folder, or that cannot be the name of an object.
+
+    Raises:
+        ArtifactError: It is no such path.
+    """
+    path = PurePosixPath(name)
+    if (
+        not path.parts
+        or path.is_absolute()
+        or ".." in path.parts
+        or str(path) != name
+        or re.search(r"[\x00-\x1f]", name)
+    ):
+        raise ArtifactError(f"{name!r}: not the path of a file below a folder")
+    return name
+
+
+def _check_version(name: str) -> str:
+    if VERSION.fullmatch(name) is None:
+        raise ArtifactError(f"{name!r}: expected {CONTENT}/<generation>-<digest>")
+    return name
+
+
+class PublishedFile(BaseModel):
+    """What a file must contain."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    size_bytes: int
+
+
+class Publication(BaseModel):
+    """A folder in Cloud Storage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["published folder"] = KIND
+    schema_version: Literal[1] = 1
+    content: Annotated[str, AfterValidator(_check_version)]
+    """The sub-prefix below which the files are."""
+    former: Annotated[str, AfterValidator(_check_version)] | None
+    """The sub-prefix of the version before, kept for those who are reading it."""
+    files: dict[Annotated[str, AfterValidator(check_file_name)], PublishedFile]
+    """Relative path → content of every file."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files."""
+        return sum(file.size_bytes for file in self.files.values())
+
+
+def parse_publication(content: bytes, place: str) -> Publication | None:
+    """Reads a manifest; None where it is that of something else, an artifact folder for example.
+
+    Args:
+        content: Of the object.
+        place: Its address, for the message.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    try:
+        found = json.loads(content)
+        if not isinstance(found, dict) or found.get("kind") != KIND:
+            return None
+        return Publication.model_validate(found)
+    except (ValidationError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"{place}: not the manifest of a published folder; publish it again: {error}") from None
+
+
+def name_version(generation: int, files: Mapping[str, FileDigest]) -> str:
+    """The sub-prefix for these contents, built on a generation of the manifest."""
+    digests = {name: digest.sha256 for name, digest in files.items()}
+    digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    return f"{CONTENT}/{generation}-{digest[:16]}"
+
+
+def is_leftover(version: str, publication: Publication, generation: int) -> bool:
+    """Whether a sub-prefix can neither be read nor published any more.
+
+    Args:
+        version: Name of the sub-prefix.
+        publication: The current one.
+        generation: Of its manifest.
+    """
+    match = VERSION.fullmatch(version)
+    return bool(match and int(match[1]) < generation and version not in (publication.content, publication.former))
