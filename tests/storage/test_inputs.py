@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+from storage_artifacts import make_artifact
 
+from ur4rec.storage.artifacts import ArtifactError
+from ur4rec.storage.folders import digest_folder, fetch_folder, publish_folder
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix
 from ur4rec.storage.inputs import list_versions, local_copy
+from ur4rec.storage.transfers import CHUNK_BYTES
 
 pytestmark = pytest.mark.emulator
 
@@ -38,6 +42,44 @@ def test_other_contents_are_another_version(bucket: str) -> None:
     assert before == list_versions(f"gs://{bucket}/data/plays.csv") == list_versions(f"gs://{bucket}/data")
     put(bucket, "data/plays.csv", b"2")
     assert list_versions(f"gs://{bucket}/data") != before
+
+
+def test_a_published_folder_and_an_artifact_folder_come_whole_and_verified(bucket: str, tmp_path: Path) -> None:
+    location, artifact = f"gs://{bucket}/published", make_artifact(tmp_path / "artifact", "one")
+    publish_folder(artifact, location)
+    for path in artifact.rglob("*"):
+        if path.is_file():
+            put(bucket, f"copied/{path.relative_to(artifact).as_posix()}", path.read_bytes())
+    for place in (location, f"gs://{bucket}/copied"):
+        with local_copy(place) as folder:
+            assert digest_folder(folder) == digest_folder(artifact)
+    put(bucket, "copied/logs/events", b"two")
+    with (
+        pytest.raises(ArtifactError, match="logs/events: sha256 differs from the manifest"),
+        local_copy(f"gs://{bucket}/copied"),
+    ):
+        pass
+
+
+def test_a_publication_is_another_version(bucket: str, tmp_path: Path) -> None:
+    location = f"gs://{bucket}/published"
+    publish_folder(make_artifact(tmp_path / "artifact", "one"), location)
+    before = list_versions(location)
+    assert before == list_versions(location)
+    publish_folder(make_artifact(tmp_path / "artifact", "two"), location)
+    assert list_versions(location) != before
+
+
+def test_fetching_takes_sub_folders_of_a_prefix_and_single_objects(bucket: str, tmp_path: Path) -> None:
+    put(bucket, "data/only/deeper/plays.csv", b"1")
+    put(bucket, "data/only/large.bin", b"7" * (CHUNK_BYTES + 1))
+    folder = fetch_folder(f"gs://{bucket}/data/", tmp_path / "a")
+    assert {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*.*")} == {
+        "only/deeper/plays.csv": 1,
+        "only/large.bin": CHUNK_BYTES + 1,
+    }
+    file = fetch_folder(f"gs://{bucket}/data/only/deeper/plays.csv", tmp_path / "b")
+    assert (file, file.read_bytes()) == (tmp_path / "b" / "plays.csv", b"1")
 
 
 def test_nothing_there_is_told(bucket: str) -> None:

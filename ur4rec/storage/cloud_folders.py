@@ -158,11 +158,10 @@ def _remove_leftovers(prefix: GcsPrefix, current: Current) -> list[str]:
         return []
     try:
         with closing(GcsPrefix(GcsLocation.parse(f"{prefix.location}/{CONTENT}"))) as content:
-            versions = [
-                (f"{CONTENT}/{stored.name.split('/')[0]}", stored) for stored in content.list_objects(deep=True)
-            ]
-            stale = [pair for pair in versions if is_leftover(pair[0], publication, current.generation)]
-            content.delete(stored for _, stored in stale)
+            objects = content.list_objects(deep=True)
+            versions = {stored: f"{CONTENT}/{stored.name.partition('/')[0]}" for stored in objects}
+            stale = [stored for stored in objects if is_leftover(versions[stored], publication, current.generation)]
+            content.delete(stale)
     except GcsError as error:
         logging.getLogger(__name__).warning("leftovers stay, the next publication removes them: %s", error)
         return []

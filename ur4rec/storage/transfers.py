@@ -51,12 +51,17 @@ def upload(
 
     Raises:
         PreconditionFailed: Another version is there.
+        NotFound: There is no such bucket.
         DamagedTransferError: The service never held these bytes; nothing of them is left.
     """
     reason = ""
-    for _ in range(attempts):
+    for attempt in range(attempts):
         try:
             _send(blob, content, crc32c, generation, retry)
+        except NotFound:  # the service has forgotten an upload in parts, or there is no bucket
+            if attempt == attempts - 1:
+                raise
+            continue
         except (BadRequest, ValueError) as error:  # refused as damaged; out of step after a part of a chunk got lost
             reason = str(error)
             continue
