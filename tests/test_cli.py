@@ -52,6 +52,7 @@ COMMANDS = [
     ["memory", "stats"],
     ["memory", "show"],
     ["memory", "diff"],
+    ["publish"],
 ]
 ALONE = ["--set", "system=UR4RecMoEMemory"]
 runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})

@@ -22,6 +22,20 @@ INTERRUPTED = 130
 REGISTERED = "models:/"
 DEFAULT_MODEL = f"{REGISTERED}ur4rec@challenger"
 
+
+def existing_location(location: str | None) -> str | None:
+    """Checks a path; what is in cloud storage is left to those who read it.
+
+    Raises:
+        BadParameter: There is no such path.
+    """
+    from ur4rec.storage.inputs import is_cloud
+
+    if location is not None and not is_cloud(location) and not Path(location).exists():
+        raise typer.BadParameter(f"Path '{location}' does not exist.")
+    return location
+
+
 Device = Literal["auto", "cpu", "cuda"]
 SequencesArgument = Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)]
 ConfigOption = Annotated[
@@ -32,6 +46,14 @@ SetOption = Annotated[
     typer.Option("--set", "-s", help="Override one setting; may be repeated.", metavar="KEY=VALUE"),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto is the GPU where there is one.")]
+ItemsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Item table: item_id, title, genres, description; a path or gs://….",
+        callback=existing_location,
+        metavar="PATH",
+    ),
+]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False)]
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="models:/NAME@ALIAS, a bundle, or a folder of trained outputs.")

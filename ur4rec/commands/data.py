@@ -11,10 +11,11 @@ import typer
 
 from ur4rec.commands.console import (
     ConfigOption,
+    ItemsOption,
     OptionError,
     OutputOption,
-    SequencesArgument,
     SetOption,
+    existing_location,
     read_config,
     show,
     show_table,
@@ -66,11 +67,14 @@ def fetch(
 
 @data_app.command()
 def preprocess(
-    interactions: Annotated[str, typer.Argument(help="Fetched folder, or a CSV/Parquet file; a path or gs://….")],
+    interactions: Annotated[
+        str,
+        typer.Argument(
+            help="Fetched folder, or a CSV/Parquet file; a path or gs://….", callback=existing_location, metavar="PATH"
+        ),
+    ],
     output: OutputOption = Path("outputs/sequences"),
-    items: Annotated[
-        str | None, typer.Option(help="Item table: item_id, title, genres, description; a path or gs://….")
-    ] = None,
+    items: ItemsOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
 ) -> None:
@@ -97,15 +101,15 @@ def preprocess(
 @data_app.command()
 def import_legacy(
     folder: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="Old train_, val_ and test_sequences.npy, perhaps item_map.json.", exists=True, file_okay=False
+            help="Old train_, val_ and test_sequences.npy, perhaps item_map.json; a path or gs://….",
+            callback=existing_location,
+            metavar="FOLDER",
         ),
     ],
     output: OutputOption = Path("outputs/sequences"),
-    items: Annotated[
-        Path | None, typer.Option(help="Item table: item_id, title, genres, description.", exists=True)
-    ] = None,
+    items: ItemsOption = None,
     name: Annotated[str, typer.Option(help="Name of the data set, shown in results.")] = "legacy",
 ) -> None:
     """Turn old pickled sequences ({user: [items]}) into a sequences folder, without running what they bring along.
@@ -117,8 +121,10 @@ def import_legacy(
     from ur4rec.data.legacy import LegacyConfig
     from ur4rec.data.legacy import import_legacy as import_files
     from ur4rec.data.sequences import ARE_POSITIONS
+    from ur4rec.storage.inputs import local_copy
 
-    manifest = import_files(folder, output, LegacyConfig(dataset_name=name), items)
+    with local_copy(folder) as files, local_copy(items or "") as table:
+        manifest = import_files(files, output, LegacyConfig(dataset_name=name), table if items else None)
     show_exclusions(manifest)
     show(_count(manifest))
     if manifest.details["timestamps"][ARE_POSITIONS]:
@@ -127,13 +133,26 @@ def import_legacy(
 
 
 @data_app.command(name="show")
-def show_sequences(sequences: SequencesArgument) -> None:
+def show_sequences(
+    sequences: Annotated[
+        str, typer.Argument(help="Sequences folder; a path or gs://….", callback=existing_location, metavar="FOLDER")
+    ],
+) -> None:
     """Counts, exclusions and first items of a sequences folder.
 
     For example:
 
         ur4rec data show outputs/sequences
+
+        ur4rec data show gs://bucket/sequences
     """
+    from ur4rec.storage.inputs import local_copy
+
+    with local_copy(sequences) as folder:
+        _show_folder(folder)
+
+
+def _show_folder(sequences: Path) -> None:
     from ur4rec.data.sequences import load_sequences
     from ur4rec.storage.artifacts import read_artifact
 
