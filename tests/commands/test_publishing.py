@@ -42,7 +42,9 @@ def test_from_a_folder_to_cloud_storage_and_back(
     assert Path(place.strip()).is_relative_to(tmp_path / "cache")
     run("data", "preprocess", location, "-o", tmp_path / "sequences", *SMALL)
     run("publish", tmp_path / "sequences", f"gs://{bucket}/sequences")
-    assert run("data", "show", f"gs://{bucket}/sequences")[0].endswith(run("data", "show", tmp_path / "sequences")[0])
+    assert run("data", "show", f"gs://{bucket}/sequences")[0] == run("data", "show", tmp_path / "sequences")[0]
+    assert run("data", "show", f"gs://{bucket}/sequences")[1] == ""  # the second time it is in the cache
+    run("text", "generate", f"gs://{bucket}/sequences", "-o", tmp_path / "texts")
     run("data", "fetch", f"gs://{bucket}/sequences", "-o", tmp_path / "again")
     assert run("data", "show", tmp_path / "again") == run("data", "show", tmp_path / "sequences")
 
@@ -63,6 +65,8 @@ def test_publishing_to_a_path(plays: Path, tmp_path: Path) -> None:
         (["data", "fetch", "gs://{}/a", "--from", "."], "--from: is for data sets alone"),
         (["data", "fetch", "ml-100k", "-o", "x"], "--output: is for gs://… alone"),
         (["data", "preprocess", "nowhere.csv"], "Path 'nowhere.csv' does not exist"),
+        (["data", "show", "nowhere"], "Directory 'nowhere' does not exist"),
+        (["data", "show", "gs://{}/nowhere"], "nowhere: nothing is there; expected an object, or a prefix with"),
         (["publish", ".", "gs://{}-not/a"], "no such bucket; create it or correct its name"),
     ],
 )

@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
+from ur4rec.commands import locations
+
 if TYPE_CHECKING:
     from ur4rec.config import Config
 
@@ -23,21 +25,8 @@ REGISTERED = "models:/"
 DEFAULT_MODEL = f"{REGISTERED}ur4rec@challenger"
 
 
-def existing_location(location: str | None) -> str | None:
-    """Checks a path; what is in cloud storage is left to those who read it.
-
-    Raises:
-        BadParameter: There is no such path.
-    """
-    from ur4rec.storage.inputs import is_cloud
-
-    if location is not None and not is_cloud(location) and not Path(location).exists():
-        raise typer.BadParameter(f"Path '{location}' does not exist.")
-    return location
-
-
 Device = Literal["auto", "cpu", "cuda"]
-SequencesArgument = Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)]
+SequencesArgument = Annotated[Path, typer.Argument(help="Sequences folder.", parser=locations.folder)]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file of settings, or a shipped one: toy, ur4rec_moe_100k.")
 ]
@@ -49,9 +38,7 @@ DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto is th
 ItemsOption = Annotated[
     str | None,
     typer.Option(
-        help="Item table: item_id, title, genres, description; a path or gs://….",
-        callback=existing_location,
-        metavar="PATH",
+        help="Item table: item_id, title, genres, description; a path or gs://….", parser=locations.path_or_cloud
     ),
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False)]
@@ -60,7 +47,7 @@ ModelOption = Annotated[
 ]
 TrainedSequencesOption = Annotated[
     Path | None,
-    typer.Option(help="Sequences folder, for a folder of trained outputs.", exists=True, file_okay=False),
+    typer.Option(help="Sequences folder, for a folder of trained outputs.", parser=locations.folder),
 ]
 TrackingOption = Annotated[
     str | None,

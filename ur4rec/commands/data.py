@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ur4rec.commands import locations
 from ur4rec.commands.console import (
     ConfigOption,
     ItemsOption,
     OptionError,
     OutputOption,
+    SequencesArgument,
     SetOption,
-    existing_location,
     read_config,
     show,
     show_table,
@@ -69,9 +70,7 @@ def fetch(
 def preprocess(
     interactions: Annotated[
         str,
-        typer.Argument(
-            help="Fetched folder, or a CSV/Parquet file; a path or gs://….", callback=existing_location, metavar="PATH"
-        ),
+        typer.Argument(help="Fetched folder, or a CSV/Parquet file; a path or gs://….", parser=locations.path_or_cloud),
     ],
     output: OutputOption = Path("outputs/sequences"),
     items: ItemsOption = None,
@@ -101,12 +100,8 @@ def preprocess(
 @data_app.command()
 def import_legacy(
     folder: Annotated[
-        str,
-        typer.Argument(
-            help="Old train_, val_ and test_sequences.npy, perhaps item_map.json; a path or gs://….",
-            callback=existing_location,
-            metavar="FOLDER",
-        ),
+        Path,
+        typer.Argument(help="Old train_, val_ and test_sequences.npy, perhaps item_map.json.", parser=locations.folder),
     ],
     output: OutputOption = Path("outputs/sequences"),
     items: ItemsOption = None,
@@ -123,8 +118,8 @@ def import_legacy(
     from ur4rec.data.sequences import ARE_POSITIONS
     from ur4rec.storage.inputs import local_copy
 
-    with local_copy(folder) as files, local_copy(items or "") as table:
-        manifest = import_files(files, output, LegacyConfig(dataset_name=name), table if items else None)
+    with local_copy(items or "") as table:
+        manifest = import_files(folder, output, LegacyConfig(dataset_name=name), table if items else None)
     show_exclusions(manifest)
     show(_count(manifest))
     if manifest.details["timestamps"][ARE_POSITIONS]:
@@ -133,11 +128,7 @@ def import_legacy(
 
 
 @data_app.command(name="show")
-def show_sequences(
-    sequences: Annotated[
-        str, typer.Argument(help="Sequences folder; a path or gs://….", callback=existing_location, metavar="FOLDER")
-    ],
-) -> None:
+def show_sequences(sequences: SequencesArgument) -> None:
     """Counts, exclusions and first items of a sequences folder.
 
     For example:
@@ -146,13 +137,6 @@ def show_sequences(
 
         ur4rec data show gs://bucket/sequences
     """
-    from ur4rec.storage.inputs import local_copy
-
-    with local_copy(sequences) as folder:
-        _show_folder(folder)
-
-
-def _show_folder(sequences: Path) -> None:
     from ur4rec.data.sequences import load_sequences
     from ur4rec.storage.artifacts import read_artifact
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ur4rec.commands import locations
 from ur4rec.commands.console import (
     ConfigOption,
     OutputOption,
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
 
 def evaluate(
     sequences: SequencesArgument,
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.", exists=True, file_okay=False)],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.", parser=locations.folder)],
     embeddings: Annotated[
         Path | None,
         typer.Option(
             help="Text embeddings folder, where it does not lie beside the others; its settings and time are reported.",
-            exists=True,
-            file_okay=False,
+            parser=locations.folder,
         ),
     ] = None,
     output: OutputOption = Path("outputs/ur4rec_moe"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from ur4rec.commands import locations
 from ur4rec.commands.console import (
     ConfigOption,
     DeviceOption,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 SEEDS = "--seeds"
 
-EmbeddingsArgument = Annotated[Path, typer.Argument(help="Text embeddings folder.", exists=True, file_okay=False)]
+EmbeddingsArgument = Annotated[Path, typer.Argument(help="Text embeddings folder.", parser=locations.folder)]
 JobsOption = Annotated[
     int, typer.Option(help="Trainings at once, each in a process with its share of the cores.", min=1)
 ]

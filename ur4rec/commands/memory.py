@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ur4rec.commands import locations
 from ur4rec.commands.console import (
     DEFAULT_MODEL,
     REGISTERED,
@@ -78,7 +79,7 @@ def diff(
     top: Annotated[int, typer.Option(min=0, help="Users to name that moved most.")] = 10,
     sequences: TrainedSequencesOption = None,
     sequences_b: Annotated[
-        Path | None, typer.Option(help="The same for B, where it is another.", exists=True, file_okay=False)
+        Path | None, typer.Option(help="The same for B, where it is another.", parser=locations.folder)
     ] = None,
     tracking_uri: TrackingOption = None,
 ) -> None:

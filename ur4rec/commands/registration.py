@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ur4rec.commands import locations
 from ur4rec.commands.console import (
     REGISTERED,
     ConfigOption,
@@ -21,8 +22,8 @@ from ur4rec.commands.console import (
 
 def register(
     sequences: SequencesArgument,
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.", exists=True, file_okay=False)],
-    memories: Annotated[Path, typer.Argument(help="Memories folder.", exists=True, file_okay=False)],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.", parser=locations.folder)],
+    memories: Annotated[Path, typer.Argument(help="Memories folder.", parser=locations.folder)],
     outputs: Annotated[
         Path, typer.Option(help="Folder with results.json and report.html; gets registration.json.", file_okay=False)
     ] = Path("outputs/ur4rec_moe"),

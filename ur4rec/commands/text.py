@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ur4rec.commands import locations
 from ur4rec.commands.console import (
     ConfigOption,
     DeviceOption,
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
     from ur4rec.text.config import TextConfig
 
 LANGUAGE_MODEL = "Language model"
-ItemTextOption = Annotated[Path | None, typer.Option(help="Item texts that exist: JSON, item id → text.", exists=True)]
+ItemTextOption = Annotated[
+    Path | None, typer.Option(help="Item texts that exist: JSON, item id → text.", parser=locations.file)
+]
 UserTextOption = Annotated[
     Path | None,
-    typer.Option(help="User texts that exist: JSON, user id → text; or Parquet: user_id, as_of, text.", exists=True),
+    typer.Option(
+        help="User texts that exist: JSON, user id → text; or Parquet: user_id, as_of, text.", parser=locations.file
+    ),
 ]
 
 text_app = typer.Typer(help="Write and encode texts about users and items.", no_args_is_help=True)
@@ -118,7 +123,7 @@ def _show_estimate(sequences: Path, config: TextConfig, item_text: Path | None, 
 @text_app.command()
 def check(
     sequences: SequencesArgument,
-    texts: Annotated[Path | None, typer.Option(help="Texts folder.", exists=True, file_okay=False)] = None,
+    texts: Annotated[Path | None, typer.Option(help="Texts folder.", parser=locations.folder)] = None,
     user_text: UserTextOption = None,
     report: Annotated[Path | None, typer.Option(help="JSON file to write.", dir_okay=False)] = None,
 ) -> None:
@@ -147,7 +152,7 @@ def check(
 @text_app.command()
 def encode(
     sequences: SequencesArgument,
-    texts: Annotated[Path, typer.Argument(help="Texts folder.", exists=True, file_okay=False)],
+    texts: Annotated[Path, typer.Argument(help="Texts folder.", parser=locations.folder)],
     output: OutputOption = Path("outputs/text_embeddings"),
     device: DeviceOption = "auto",
     config: ConfigOption = None,

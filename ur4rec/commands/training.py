@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ur4rec.commands import locations
 from ur4rec.commands.console import (
     ConfigOption,
     DeviceOption,
@@ -30,13 +31,13 @@ def train(
     sequences: SequencesArgument,
     embeddings: Annotated[
         Path | None,
-        typer.Argument(help="Text embeddings folder; only pretrain_sasrec does without.", exists=True, file_okay=False),
+        typer.Argument(help="Text embeddings folder; only pretrain_sasrec does without.", parser=locations.folder),
     ] = None,
     output: OutputOption = Path("outputs/ur4rec_moe"),
     stage: Annotated[Stage | None, typer.Option(help="Run this stage only.")] = None,
     previous: Annotated[
         Path | None,
-        typer.Option(help="Output folder of the stage before, for --stage.", exists=True, file_okay=False),
+        typer.Option(help="Output folder of the stage before, for --stage.", parser=locations.folder),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a run with the same inputs and settings was stopped.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ur4rec.storage.artifacts import MANIFEST, read_artifact
+from ur4rec.storage.checksums import FileDigest
 from ur4rec.storage.cloud_folders import fetch_published, find_current
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, StoredObject
 from ur4rec.storage.transfer_progress import show_transfer
@@ -51,6 +52,17 @@ def open_objects(location: str, deep: bool = False) -> Iterator[Objects]:
                 yield Objects(prefix, objects, chosen)
                 return
     raise GcsError(f"{location}: nothing is there; expected an object, or a prefix with objects below it")
+
+
+def holds(location: str, files: Mapping[str, FileDigest]) -> bool:
+    """Whether these contents are published at a location.
+
+    Raises:
+        ArtifactError: The manifest there is damaged.
+        GcsError: It cannot be read.
+    """
+    with closing(GcsPrefix(GcsLocation.parse(location))) as prefix:
+        return find_current(prefix).holds(files)
 
 
 def copy_cloud(location: str, folder: Path, deep: bool) -> Path:

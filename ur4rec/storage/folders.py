@@ -78,10 +78,20 @@ def fetch_folder(source: str | Path, target: Path) -> Path:
 
 
 def fetch_into_cache(source: str, cache: Path) -> Path:
-    """`fetch_folder`, to a place in a cache folder that belongs to the source."""
+    """`fetch_folder`, to a place in a cache folder that belongs to the source; what is there and current stays.
+
+    Raises:
+        ArtifactError: A file is missing or altered.
+        GcsError: Nothing is there, or cloud storage cannot be read.
+    """
+    from ur4rec.storage.cloud_inputs import holds  # its client takes a second to import
+
     place = source.rstrip("/")
     name = "".join(letter if letter.isalnum() else "-" for letter in place.removeprefix("gs://"))[:CACHED_NAME_LENGTH]
-    return _fetch(source, cache / "gs" / f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}")
+    target = cache / "gs" / f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+    if target.is_dir() and holds(source, _digest_files(target)):
+        return target
+    return _fetch(source, target)
 
 
 def digest_folder(folder: Path) -> dict[str, FileDigest]:
@@ -95,14 +105,18 @@ def digest_folder(folder: Path) -> dict[str, FileDigest]:
         raise ArtifactError(f"{folder}: not a folder; expected one with files to publish")
     if (folder / MANIFEST).is_file():
         read_artifact(folder)
+    files = _digest_files(folder)
+    if not files:
+        raise ArtifactError(f"{folder}: holds no file; expected some to publish")
+    return files
+
+
+def _digest_files(folder: Path) -> dict[str, FileDigest]:
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     linked = [path for path in paths.values() if path.is_symlink() and path.is_dir()]
     if linked:
         raise ArtifactError(f"{linked[0]}: a link to a folder; put the folder itself there")
-    files = {check_file_name(name): digest_file(path) for name, path in paths.items() if path.is_file()}
-    if not files:
-        raise ArtifactError(f"{folder}: holds no file; expected some to publish")
-    return files
+    return {check_file_name(name): digest_file(path) for name, path in paths.items() if path.is_file()}
 
 
 def _publish_here(folder: Path, files: Mapping[str, FileDigest], target: Path) -> bool:

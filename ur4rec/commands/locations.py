@@ -1,0 +1,63 @@
+"""Arguments that name an input: a path, or `gs://…`, which is fetched into the cache and read there."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import typer
+
+
+def folder(text: str) -> Path:
+    """The folder on this machine.
+
+    Raises:
+        BadParameter: There is none, or it cannot be fetched.
+    """
+    path = _fetch(text)
+    if not path.is_dir():
+        raise typer.BadParameter(f"Directory '{text}' does not exist.")
+    return path
+
+
+def file(text: str) -> Path:
+    """The file on this machine.
+
+    Raises:
+        BadParameter: There is none, or it cannot be fetched.
+    """
+    path = _fetch(text)
+    if not path.is_file():
+        raise typer.BadParameter(f"File '{text}' does not exist.")
+    return path
+
+
+def path_or_cloud(text: str) -> str:
+    """A location whose reader tells paths from cloud storage.
+
+    Raises:
+        BadParameter: It is a path, and nothing is there.
+    """
+    from ur4rec.storage.inputs import is_cloud
+
+    if not is_cloud(text) and not Path(text).exists():
+        raise typer.BadParameter(f"Path '{text}' does not exist.")
+    return text
+
+
+def _fetch(text: str) -> Path:
+    from ur4rec.storage.inputs import is_cloud
+
+    if not is_cloud(text):
+        return Path(text)
+    from ur4rec.data.sources import default_cache
+    from ur4rec.storage.folders import fetch_into_cache
+
+    try:
+        with redirect_stdout(sys.stderr):  # progress is not what the command shows
+            return fetch_into_cache(text, default_cache())
+    except (ValueError, OSError) as error:
+        if type(error) is ValueError:
+            raise AssertionError(text) from error  # a defect, which the parser would take for a wrong argument
+        raise typer.BadParameter(str(error)) from None
