@@ -43,7 +43,13 @@ ItemsOption = Annotated[
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False)]
 ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="models:/NAME@ALIAS, a bundle, or a folder of trained outputs.")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="models:/NAME@ALIAS, a bundle, or a folder of trained outputs; a path or gs://….",
+        parser=locations.model,
+    ),
 ]
 TrainedSequencesOption = Annotated[
     Path | None,

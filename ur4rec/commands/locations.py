@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer
 
+from ur4rec.storage.inputs import CLOUD_SCHEME
+
 
 def folder(text: str) -> Path:
     """The folder on this machine.
@@ -33,23 +35,28 @@ def file(text: str) -> Path:
     return path
 
 
+def model(text: str) -> str:
+    """A registered model, or the folder on this machine.
+
+    Raises:
+        BadParameter: It cannot be fetched.
+    """
+    return str(_fetch(text)) if text.startswith(CLOUD_SCHEME) else text
+
+
 def path_or_cloud(text: str) -> str:
     """A location whose reader tells paths from cloud storage.
 
     Raises:
         BadParameter: It is a path, and nothing is there.
     """
-    from ur4rec.storage.inputs import is_cloud
-
-    if not is_cloud(text) and not Path(text).exists():
+    if not text.startswith(CLOUD_SCHEME) and not Path(text).exists():
         raise typer.BadParameter(f"Path '{text}' does not exist.")
     return text
 
 
 def _fetch(text: str) -> Path:
-    from ur4rec.storage.inputs import is_cloud
-
-    if not is_cloud(text):
+    if not text.startswith(CLOUD_SCHEME):
         return Path(text)
     from ur4rec.data.sources import default_cache
     from ur4rec.storage.folders import fetch_into_cache

@@ -74,8 +74,15 @@ def show_user(
 
 @memory_app.command()
 def diff(
-    first: Annotated[str, typer.Argument(metavar="A", help="models:/NAME@ALIAS, a bundle or a folder of outputs.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="The same; what is compared with A.")],
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="models:/NAME@ALIAS, a bundle or a folder of outputs.", parser=locations.model
+        ),
+    ],
+    second: Annotated[
+        str, typer.Argument(metavar="B", help="The same; what is compared with A.", parser=locations.model)
+    ],
     top: Annotated[int, typer.Option(min=0, help="Users to name that moved most.")] = 10,
     sequences: TrainedSequencesOption = None,
     sequences_b: Annotated[

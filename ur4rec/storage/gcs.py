@@ -163,7 +163,8 @@ class GcsPrefix:
             try:
                 upload(blob, content, crc32c, generation, self._retry)
             except PreconditionFailed:
-                if not self._holds(blob, content, crc32c):
+                blob = self._bucket.get_blob(blob.name, retry=self._retry)
+                if blob is None or (blob.crc32c, blob.size) != (crc32c, _count_bytes(content)):
                     raise ObjectReplacedError(f"{self.location}/{name}: another writer was faster") from None
             return self._describe(blob)
 
@@ -227,15 +228,6 @@ class GcsPrefix:
         """Closes the connections."""
         self._client.close()
 
-    def _holds(self, blob: storage.Blob, content: bytes | Path, crc32c: str) -> bool:
-        """Whether the version that is there has the content; `blob` knows that version afterwards."""
-        current = self._bucket.get_blob(blob.name, retry=self._retry)
-        if current is None:
-            return False
-        blob.reload(retry=self._retry)
-        size_bytes = len(content) if isinstance(content, bytes) else content.stat().st_size
-        return bool(blob.crc32c == crc32c and blob.size == size_bytes)
-
     def _describe(self, blob: storage.Blob) -> StoredObject:
         name = blob.name.removeprefix(self._folder)
         return StoredObject(name, int(blob.generation), int(blob.size), blob.time_created.timestamp(), blob.crc32c)
@@ -264,6 +256,10 @@ class GcsPrefix:
                 f"{self.location}: could not {verb} objects, transient failures having been retried for "
                 f"{self._patience_s:g} s ({_shorten(error)})"
             ) from None
+
+
+def _count_bytes(content: bytes | Path) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
 def _shorten(error: Exception) -> str:

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ur4rec.storage.artifacts import MANIFEST, read_artifact
-
 CLOUD_SCHEME = "gs://"
 
 
@@ -59,6 +57,8 @@ def copy_location(location: str | Path, folder: Path) -> Path:
         return copy_cloud(str(location), folder, deep=True)
     if Path(location).is_file():
         return Path(shutil.copy(location, folder))
+    from ur4rec.storage.artifacts import MANIFEST, read_artifact  # the command line imports this module for its help
+
     shutil.copytree(location, folder, dirs_exist_ok=True)
     if (folder / MANIFEST).is_file():
         read_artifact(folder)
