@@ -82,6 +82,14 @@ def test_fetching_takes_sub_folders_of_a_prefix_and_single_objects(bucket: str, 
     assert (file, file.read_bytes()) == (tmp_path / "b" / "plays.csv", b"1")
 
 
+def test_no_name_leads_out_of_the_folder(bucket: str, tmp_path: Path) -> None:
+    put(bucket, "data/plays.csv", b"1")
+    put(bucket, "data/../../evil", b"2")
+    with pytest.raises(GcsError, match=r"data: holds an object named '\.\./\.\./evil': not the path of a file below"):
+        fetch_folder(f"gs://{bucket}/data", tmp_path / "a" / "b")
+    assert list((tmp_path / "a").iterdir()) == []
+
+
 def test_nothing_there_is_told(bucket: str) -> None:
     prefix = GcsPrefix(GcsLocation(bucket, "data"))
     prefix.upload_new("plays.csv", b"1")

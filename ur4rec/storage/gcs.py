@@ -18,7 +18,9 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
+from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.storage.checksums import crc32c_of
+from ur4rec.storage.publication import check_file_name
 from ur4rec.storage.transfers import CHUNK_BYTES, DamagedTransferError, download, in_parallel, read, upload
 
 PATIENCE_S = 120.0
@@ -182,7 +184,7 @@ class GcsPrefix:
             The objects that are no longer there.
 
         Raises:
-            GcsError: The bucket may not be read or cannot be reached.
+            GcsError: The bucket may not be read or cannot be reached, or a name would leave the folder.
         """
 
         def fetch(stored: StoredObject) -> StoredObject | None:
@@ -199,6 +201,7 @@ class GcsPrefix:
             return None
 
         objects = list(objects)
+        self._check_names(objects)
         large = [stored for stored in objects if stored.size_bytes > CHUNK_BYTES]  # their chunks come in parallel
         with self._explaining("read"):
             gone = in_parallel(fetch, (stored for stored in objects if stored.size_bytes <= CHUNK_BYTES))
@@ -227,6 +230,14 @@ class GcsPrefix:
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
+
+    def _check_names(self, objects: Iterable[StoredObject]) -> None:
+        """Names may hold anything, `..` too."""
+        for stored in objects:
+            try:
+                check_file_name(stored.name)
+            except ArtifactError as error:
+                raise GcsError(f"{self.location}: holds an object named {error}") from None
 
     def _describe(self, blob: storage.Blob) -> StoredObject:
         name = blob.name.removeprefix(self._folder)

@@ -46,6 +46,6 @@ def _create_line_printer(task: str, total_bytes: int) -> Advance:
             before = done * TENTHS // max(total_bytes, 1)
             done += count
             if done * TENTHS // max(total_bytes, 1) > before:
-                report(task, {"bytes": done, "total_bytes": total_bytes})
+                report(task, {"byte": done, "bytes": total_bytes})
 
     return advance
