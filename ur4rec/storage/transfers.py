@@ -1,7 +1,7 @@
 """One object of Cloud Storage to a file, a file to an object: in chunks, several at a time, every byte checked.
 
-Threads rather than processes: reading a chunk at once leaves little work to the interpreter, and a pool of processes
-took two to three times as long here.
+Threads rather than processes: reading a chunk at once leaves little work to the interpreter. A pool of processes took
+two to three times as long to fetch as much, and no less to send it.
 """
 
 from __future__ import annotations
