@@ -15,6 +15,9 @@ from ur4rec.models.config import MemoryConfig, RetrieverConfig, UpdateTrigger
 from ur4rec.models.text_preference_retriever_moe import ItemSide, RetrieverOutput, TextPreferenceRetrieverMoE
 from ur4rec.models.user_memory import MemoryState, UserMemory
 
+ITEMS_AT_ONCE = 1 << 16
+"""Items whose vectors are made together for a replay: a large catalogue is never held twice."""
+
 __all__ = ["MemoryConfig", "RetrieverMoEMemory", "UpdateTrigger"]
 
 
@@ -96,12 +99,13 @@ class RetrieverMoEMemory(nn.Module):
             timestamps: Seconds, beside `items`.
             starts: First row of each user.
             lengths: Interactions to read.
-            known: What the encoder's `item_side` returned. With it only the items that occur are looked up, which
-                suits a few histories; without it all items are projected once.
+            known: What the encoder's `item_side` returned, where it is there already.
         """
         if self.memory is None:
             return None
-        if known is None:
-            return self.memory.replay(self.encoder.item_side().directions(), items, timestamps, starts, lengths)
         occurring, rows = torch.unique(items, return_inverse=True)
-        return self.memory.replay(known.directions(occurring), rows, timestamps, starts, lengths)
+        directions = [
+            self.encoder.item_side(part).directions() if known is None else known.directions(part)
+            for part in occurring.split(ITEMS_AT_ONCE)
+        ]
+        return self.memory.replay(torch.cat(directions), rows, timestamps, starts, lengths)

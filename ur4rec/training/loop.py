@@ -88,8 +88,9 @@ class Trainer:
         self.trainable = {name: value for name, value in model.named_parameters() if name.startswith(plan.trainable)}
         for name, value in model.named_parameters():
             value.requires_grad_(name in self.trainable)
-        self.average = deepcopy(model, {id(buffer): buffer for buffer in model.buffers()})  # tables are not averaged
-        self.averaged = dict(self.average.named_parameters())
+        fixed = [*model.buffers(), *(value for name, value in model.named_parameters() if name not in self.trainable)]
+        self.average = deepcopy(model, {id(tensor): tensor for tensor in fixed})  # what nobody trains is shared
+        self.averaged = {name: value for name, value in self.average.named_parameters() if name in self.trainable}
         steps = config.epochs_per_stage * math.ceil((histories.lengths >= 2).sum() / config.batch_size)
         self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=config.weight_decay)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, _warmup_cosine(steps, config.warmup_share))
@@ -116,6 +117,7 @@ class Trainer:
             started = time.perf_counter()
             epoch = len(self.record.series)
             entry = self._train_epoch() if epoch else {}
+            self.optimizer.zero_grad(set_to_none=True)
             scorer = ModelScorer(self.average, self.histories, self.plan.part.value)
             metrics = self._rank(scorer)
             if not self.best or metrics[SELECTION_METRIC] > self.record.validation[SELECTION_METRIC]:
@@ -126,7 +128,7 @@ class Trainer:
             self.record.series.append({"epoch": epoch, "step": self.step} | entry | metrics | scorer.statistics())
             on_epoch(self.record.series[-1], scorer.usage)
         with torch.no_grad():
-            for name, value in self.model.named_parameters():
+            for name, value in self.trainable.items():
                 value.copy_(self.best[name])
         return self.record
 
@@ -137,7 +139,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """All that a later `load_state_dict` needs to go on as if nothing had happened: tensors and plain values."""
         return {
-            "weights": {name: value.detach() for name, value in self.model.named_parameters()},
+            "weights": {name: value.detach() for name, value in self.trainable.items()},
             "averaged": {name: value.detach() for name, value in self.averaged.items()},
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
@@ -151,7 +153,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` of a trainer with the same arguments returned."""
         with torch.no_grad():
-            for weights, name in ((dict(self.model.named_parameters()), "weights"), (self.averaged, "averaged")):
+            for weights, name in ((self.trainable, "weights"), (self.averaged, "averaged")):
                 for key, value in weights.items():
                     value.copy_(state[name][key])
         self.best = {name: value.to(self.device) for name, value in state["best"].items()}

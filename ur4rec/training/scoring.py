@@ -58,7 +58,9 @@ class ModelScorer:
         if memory is None or self.part is Part.SASREC:
             return
         users = torch.arange(1, len(self.lengths), device=self.device)
-        state = self.model.retriever.replay(self.items, self.timestamps, self.offsets[1:], self.lengths[1:])
+        state = self.model.retriever.replay(
+            self.items, self.timestamps, self.offsets[1:], self.lengths[1:], self.sides.retriever
+        )
         assert state is not None
         memory.store(users, state)
 
