@@ -5,7 +5,6 @@ Letters: U users with a text, X texts, S resamples.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +13,6 @@ from itertools import groupby, islice
 import numpy as np
 from jaxtyping import Float64, Int64
 from pydantic import BaseModel, ConfigDict, FiniteFloat
-from scipy.stats import DegenerateDataWarning, bootstrap
 
 from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories, Sequences
@@ -34,6 +32,7 @@ CONTROLS = 20
 FOLLOWING = 2
 """Interactions right after `as_of` that count as held out beside the validation and test items."""
 RESAMPLES = 2000
+RESAMPLES_AT_ONCE = 200
 SEED = 0
 
 
@@ -239,26 +238,16 @@ def _walk_outward(items: Sequence[int], start: int) -> Iterator[int]:
 
 def _resample(numerator: Float64[np.ndarray, "U"], denominator: Float64[np.ndarray, "U"]) -> tuple[float, float] | None:
     """95 % interval of a ratio of means over users, or none where a resample may divide by zero."""
-
-    def ratio(
-        above: Float64[np.ndarray, "..."], below: Float64[np.ndarray, "..."], axis: int = -1
-    ) -> Float64[np.ndarray, "..."]:
-        means: Float64[np.ndarray, "..."] = above.mean(axis=axis) / below.mean(axis=axis)
-        return means
-
-    if len(numerator) < 2:
+    num_users = len(numerator)
+    if num_users < 2:
         return None
-    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)
-        result = bootstrap(
-            (numerator, denominator),
-            ratio,
-            n_resamples=RESAMPLES,
-            paired=True,
-            vectorized=True,
-            batch=200,
-            method="percentile",
-            rng=np.random.default_rng(SEED),
-        )
-    low, high = map(float, result.confidence_interval)
-    return (low, high) if np.isfinite([low, high]).all() else None
+    random = np.random.default_rng(SEED)
+    ratios = np.empty(RESAMPLES)
+    for start in range(0, RESAMPLES, RESAMPLES_AT_ONCE):
+        drawn = random.integers(num_users, size=(min(RESAMPLES_AT_ONCE, RESAMPLES - start), num_users))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios[start : start + len(drawn)] = numerator[drawn].mean(axis=1) / denominator[drawn].mean(axis=1)
+    if not np.isfinite(ratios).all():
+        return None
+    low, high = np.quantile(ratios, (0.025, 0.975))
+    return float(low), float(high)
