@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
-from ur4rec.data.input_files import find_inputs
 from ur4rec.data.sources import DATASETS, fetch
 from ur4rec.evaluation.config import EvaluationConfig
+from ur4rec.input_digests import InputDigests, resolve_inputs
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.tracking import ENVIRONMENT, TRACKING_URI, public_uri
-from ur4rec.storage.artifacts import sha256_file
 from ur4rec.storage.code_digest import code_digest
-from ur4rec.storage.inputs import is_cloud, list_versions
+from ur4rec.storage.inputs import is_cloud
 from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.training.stage_names import STAGES
 
@@ -142,22 +140,25 @@ def build_arguments(
     from ur4rec.training.config import StageConfig
 
     check_system(config)
-    texts = [path for path in (inputs.item_text, inputs.user_text) if path]
+    read = {
+        "interactions": str(inputs.interactions),
+        "items": inputs.items or "",
+        "item_text": str(inputs.item_text or ""),
+        "user_text": str(inputs.user_text or ""),
+    }
+    text_config = config.narrow(TextConfig)
+    resolved = InputDigests("", "") if scheduled else resolve_inputs(config=text_config, **read)
     digests = {name: code_digest(*modules) for name, modules in CODE.items()}
     if not tracking.parameter:
         digests["registry_code"] += f" for {tracking.public}"
     return {
-        "interactions": inputs.interactions,
-        "items": inputs.items or "",
-        "data_digest": "" if scheduled else digest_data(inputs),
-        "item_text": str(inputs.item_text or ""),
-        "user_text": str(inputs.user_text or ""),
-        "text_digest": "" if scheduled else digest_texts(texts, config),
+        **read,
+        **resolved._asdict(),
         "device": device,
         "state": state,
         "tracking_uri": tracking.parameter,
         "data_config": list_settings(config.narrow(DataConfig)),
-        "text_config": list_settings(config.narrow(TextConfig)),
+        "text_config": list_settings(text_config),
         "encode_config": list_settings(config.narrow(EncodeConfig)),
         "training_config": list_settings(config.narrow(StageConfig)),
         "evaluation_config": list_settings(config.narrow(EvaluationConfig)),
@@ -177,37 +178,3 @@ def list_settings(section: ConfigSection) -> dict[str, Any]:
     for name, value in settings.items():
         assert value is not None or defaults[name].default is None, f"{name}: None is not its default"
     return {name: value for name, value in settings.items() if value is not None}
-
-
-def digest_data(inputs: Inputs) -> str:
-    """Of the contents of files, of the generations of objects.
-
-    Raises:
-        DataError: A file is missing.
-        GcsError: An object is missing, or cloud storage cannot be read.
-    """
-    given = [location for location in (inputs.interactions, inputs.items) if location]
-    versions = [version for location in given if is_cloud(location) for version in list_versions(location)]
-    local = [
-        None if location is None or is_cloud(location) else Path(location)
-        for location in (inputs.interactions, inputs.items)
-    ]
-    files = list(find_inputs(local[0], local[1]).values()) if local[0] else [path for path in local if path]
-    if not versions:
-        return digest_files(files)
-    return hashlib.sha256("\n".join([*versions, digest_files(files)]).encode()).hexdigest()
-
-
-def digest_texts(files: list[Path], config: Config) -> str:
-    """What the texts follow from besides the data: imported files, and the prompts of a language model."""
-    parts = [digest_files(files)] if files else []
-    if config.text_provider != "template":
-        from ur4rec.text.llm.questions import Questions
-
-        parts += Questions(config).versions
-    return " ".join(parts)
-
-
-def digest_files(files: list[Path]) -> str:
-    """sha256 over the contents, wherever the files are."""
-    return hashlib.sha256("\n".join(sha256_file(path) for path in files).encode()).hexdigest()

@@ -14,6 +14,7 @@ from kfp import components, local
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.containers import Containers, run_container
+from pipelines.outputs import load_with_outputs
 from ur4rec.commands.console import let_waiting_threads_sleep
 from ur4rec.storage.artifacts import write_text_atomic
 
@@ -66,11 +67,11 @@ def _create_runner(containers: Containers | None) -> local.SubprocessRunner | lo
 
 
 def load_without_retries(pipeline: Path) -> str:
-    """The compiled pipeline as it is, but a failed task is not tried again.
+    """The compiled pipeline with its outputs; a failed task is not tried again.
 
     Retries are for machines and networks that fail; here a failure is the user's to see, at once.
     """
-    documents = list(yaml.safe_load_all(pipeline.read_text(encoding="utf-8")))
+    documents = load_with_outputs(pipeline)
     compiled = documents[0]
     for component in (compiled["root"], *compiled["components"].values()):  # a loop is a component with tasks
         for task in component.get("dag", {}).get("tasks", {}).values():

@@ -55,6 +55,9 @@ class Resources(ConfigSection):
 class Profile(ConfigSection):
     """Resources of every kind of task; what a profile does not name stays as it is here."""
 
+    bookkeeping: Resources = Resources(
+        cpu_request="100m", cpu_limit="1", memory_request="256Mi", memory_limit="512Mi", timeout_s=10 * MINUTE_S
+    )
     preparation: Resources = Resources(
         cpu_request="1", cpu_limit="2", memory_request="2Gi", memory_limit="4Gi", timeout_s=2 * HOUR_S
     )
@@ -134,17 +137,18 @@ class Sizing:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
 
-    def __call__(self, task: dsl.PipelineTask, kind: str, display_name: str) -> dsl.PipelineTask:
-        """Gives a task its name, its share of the cluster and its retries, and turns caching on.
+    def __call__(self, task: dsl.PipelineTask, kind: str, display_name: str, caching: bool = True) -> dsl.PipelineTask:
+        """Gives a task its name, its share of the cluster and its retries.
 
         Args:
             task: Of the pipeline.
             kind: One of `KINDS`.
             display_name: What the interface shows.
+            caching: Whether the results of an earlier run will do.
         """
         resources: Resources = getattr(self._profile, kind)
         task.set_display_name(display_name)
-        task.set_caching_options(enable_caching=True)
+        task.set_caching_options(enable_caching=caching)
         task.set_cpu_request(resources.cpu_request).set_cpu_limit(resources.cpu_limit)
         task.set_memory_request(resources.memory_request).set_memory_limit(resources.memory_limit)
         backoff = {

@@ -13,7 +13,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pipelines.outputs import load_with_outputs
 
 KEPT_LINES = 500
 TASK_INDENT = "    "
@@ -80,16 +80,13 @@ class Task:
 
 def read_tasks(pipeline: Path) -> list[Task]:
     """The tasks of a compiled pipeline, each after those it waits for."""
-    return list_tasks(next(yaml.safe_load_all(pipeline.read_text(encoding="utf-8"))))
+    return list_tasks(load_with_outputs(pipeline)[0])
 
 
 def list_tasks(spec: Mapping[str, Any]) -> list[Task]:
     """The same for a compiled pipeline that has been read."""
     dag = spec["root"]["dag"]
-    makers = {
-        output: selection["artifactSelectors"][0]["producerSubtask"]
-        for output, selection in dag.get("outputs", {}).get("artifacts", {}).items()
-    }
+    makers = _find_makers(dag, spec.get("components", {}))
     return [
         Task(
             name=name,
@@ -99,6 +96,17 @@ def list_tasks(spec: Mapping[str, Any]) -> list[Task]:
         )
         for name, task in _walk_tasks(dag, spec.get("components", {}))
     ]
+
+
+def _find_makers(dag: Mapping[str, Any], components: Mapping[str, Any]) -> dict[str, str]:
+    """Output of a pipeline → the task that makes it, however deep in groups."""
+    makers = {}
+    for output, selection in dag.get("outputs", {}).get("artifacts", {}).items():
+        (selector,) = selection["artifactSelectors"]
+        maker, key = selector["producerSubtask"], selector["outputArtifactKey"]
+        inner = components.get(dag["tasks"][maker]["componentRef"]["name"], {}).get("dag")
+        makers[output] = _find_makers(inner, components)[key] if inner else maker
+    return makers
 
 
 def _walk_tasks(dag: Mapping[str, Any], components: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,6 +1,6 @@
 """From interactions to a registered model."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from kfp import dsl
 
@@ -15,29 +15,12 @@ from components.preprocess_sequences import preprocess_sequences
 from components.pretrain_retriever import pretrain_retriever
 from components.pretrain_sasrec import pretrain_sasrec
 from components.register_model import register_model
+from components.report_run import report_run
+from components.resolve_inputs import resolve_inputs
 from pipelines.resources import Profile, Sizing, give_registry_keys, give_text_keys
 
 MAX_TEXT_SHARDS = 8
 """Tasks that ask a language model at once; each keeps to the limits of the configuration by itself."""
-
-
-class TrainingOutputs(NamedTuple):
-    """What a run leaves behind."""
-
-    sequences: dsl.Dataset
-    texts: dsl.Artifact
-    embeddings: dsl.Dataset
-    pretrain_sasrec: dsl.Model
-    pretrain_sasrec_memories: dsl.Artifact
-    pretrain_retriever: dsl.Model
-    pretrain_retriever_memories: dsl.Artifact
-    joint_finetune: dsl.Model
-    joint_finetune_memories: dsl.Artifact
-    end_to_end: dsl.Model
-    end_to_end_memories: dsl.Artifact
-    results: dsl.Artifact
-    report: dsl.HTML
-    registration: dsl.Artifact
 
 
 def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
@@ -66,16 +49,16 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
         training_code: str = "",
         evaluation_code: str = "",
         registry_code: str = "",
-    ) -> TrainingOutputs:
+    ) -> None:
         """Trains, evaluates and registers UR4Rec V2 MoE.
 
         Args:
             interactions: Folder or file of interactions.
             items: Item table; empty: the one beside the interactions, if there is one.
-            data_digest: Digest of both, so that changed contents under the same path are seen.
+            data_digest: Digest of both; empty: taken as the run begins, so that a schedule sees new contents.
             item_text: Item texts that exist already; empty: none.
             user_text: User texts that exist already; empty: none.
-            text_digest: Digest of both, and of the prompts.
+            text_digest: Digest of both, and of the prompts; empty: the same.
             device: auto, cpu or cuda.
             state: Folder or gs://bucket/prefix that keeps the state of unfinished stages; empty: a retry begins anew.
             tracking_uri: MLflow's address without credentials; empty: MLFLOW_TRACKING_URI of the task.
@@ -91,141 +74,136 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             evaluation_code: The same of evaluate.
             registry_code: The same of register_model.
         """
-        preprocessed = preprocess_sequences(
-            interactions=interactions,
-            items=items,
-            data_digest=data_digest,
-            code_digest=data_code,
-            config=data_config,
-        )
-        size(preprocessed, "preparation", "Preprocess sequences")
-        sequences = preprocessed.outputs["sequences"]
-
-        shards = plan_text_shards(
-            max_shards=MAX_TEXT_SHARDS,
-            code_digest=text_code,
-            config=text_config,
-            sequences=sequences,
-        )
-        size(shards, "preparation", "Plan text shards")
-        with dsl.ParallelFor(shards.output, parallelism=MAX_TEXT_SHARDS) as shard:
-            asked = ask_texts(
-                shard=shard,
+        with dsl.ExitHandler(size(report_run(), "bookkeeping", "Report the run", caching=False)):
+            resolved = resolve_inputs(
+                interactions=interactions,
+                items=items,
+                data_digest=data_digest,
                 item_text=item_text,
                 user_text=user_text,
                 text_digest=text_digest,
+                config=text_config,
+            )
+            size(resolved, "bookkeeping", "Resolve inputs", caching=False)
+
+            preprocessed = preprocess_sequences(
+                interactions=interactions,
+                items=items,
+                data_digest=resolved.outputs["data_digest"],
+                code_digest=data_code,
+                config=data_config,
+            )
+            size(preprocessed, "preparation", "Preprocess sequences")
+            sequences = preprocessed.outputs["sequences"]
+
+            shards = plan_text_shards(
+                max_shards=MAX_TEXT_SHARDS,
                 code_digest=text_code,
                 config=text_config,
                 sequences=sequences,
             )
-            give_text_keys(size(asked, "asking", "Ask for texts"))
+            size(shards, "preparation", "Plan text shards")
+            with dsl.ParallelFor(shards.output, parallelism=MAX_TEXT_SHARDS) as shard:
+                asked = ask_texts(
+                    shard=shard,
+                    item_text=item_text,
+                    user_text=user_text,
+                    text_digest=resolved.outputs["text_digest"],
+                    code_digest=text_code,
+                    config=text_config,
+                    sequences=sequences,
+                )
+                give_text_keys(size(asked, "asking", "Ask for texts"))
 
-        written = generate_text(
-            item_text=item_text,
-            user_text=user_text,
-            text_digest=text_digest,
-            code_digest=text_code,
-            config=text_config,
-            asked=dsl.Collected(asked.output),
-            sequences=sequences,
-        )
-        give_text_keys(size(written, "preparation", "Generate text"))
+            written = generate_text(
+                item_text=item_text,
+                user_text=user_text,
+                text_digest=resolved.outputs["text_digest"],
+                code_digest=text_code,
+                config=text_config,
+                asked=dsl.Collected(asked.output),
+                sequences=sequences,
+            )
+            give_text_keys(size(written, "preparation", "Generate text"))
 
-        encoded = encode_text(
-            code_digest=text_code,
-            config=encode_config,
-            device=device,
-            sequences=sequences,
-            texts=written.outputs["texts"],
-        )
-        size(encoded, "encoding", "Encode text")
-        embeddings = encoded.outputs["embeddings"]
+            encoded = encode_text(
+                code_digest=text_code,
+                config=encode_config,
+                device=device,
+                sequences=sequences,
+                texts=written.outputs["texts"],
+            )
+            size(encoded, "encoding", "Encode text")
+            embeddings = encoded.outputs["embeddings"]
 
-        sasrec = pretrain_sasrec(
-            code_digest=training_code,
-            config=training_config,
-            device=device,
-            state=state,
-            sequences=sequences,
-        )
-        size(sasrec, "training", "Stage 1: pretrain SASRec")
+            sasrec = pretrain_sasrec(
+                code_digest=training_code,
+                config=training_config,
+                device=device,
+                state=state,
+                sequences=sequences,
+            )
+            size(sasrec, "training", "Stage 1: pretrain SASRec")
 
-        retriever = pretrain_retriever(
-            code_digest=training_code,
-            config=training_config,
-            device=device,
-            state=state,
-            sequences=sequences,
-            embeddings=embeddings,
-            previous_checkpoint=sasrec.outputs["checkpoint"],
-            previous_memories=sasrec.outputs["memories"],
-        )
-        size(retriever, "training", "Stage 2: pretrain retriever")
+            retriever = pretrain_retriever(
+                code_digest=training_code,
+                config=training_config,
+                device=device,
+                state=state,
+                sequences=sequences,
+                embeddings=embeddings,
+                previous_checkpoint=sasrec.outputs["checkpoint"],
+                previous_memories=sasrec.outputs["memories"],
+            )
+            size(retriever, "training", "Stage 2: pretrain retriever")
 
-        joint = joint_finetune(
-            code_digest=training_code,
-            config=training_config,
-            device=device,
-            state=state,
-            sequences=sequences,
-            embeddings=embeddings,
-            previous_checkpoint=retriever.outputs["checkpoint"],
-            previous_memories=retriever.outputs["memories"],
-        )
-        size(joint, "training", "Stage 3: joint fine-tuning")
+            joint = joint_finetune(
+                code_digest=training_code,
+                config=training_config,
+                device=device,
+                state=state,
+                sequences=sequences,
+                embeddings=embeddings,
+                previous_checkpoint=retriever.outputs["checkpoint"],
+                previous_memories=retriever.outputs["memories"],
+            )
+            size(joint, "training", "Stage 3: joint fine-tuning")
 
-        final = end_to_end(
-            code_digest=training_code,
-            config=training_config,
-            device=device,
-            state=state,
-            sequences=sequences,
-            embeddings=embeddings,
-            previous_checkpoint=joint.outputs["checkpoint"],
-            previous_memories=joint.outputs["memories"],
-        )
-        size(final, "training", "Stage 4: end to end")
+            final = end_to_end(
+                code_digest=training_code,
+                config=training_config,
+                device=device,
+                state=state,
+                sequences=sequences,
+                embeddings=embeddings,
+                previous_checkpoint=joint.outputs["checkpoint"],
+                previous_memories=joint.outputs["memories"],
+            )
+            size(final, "training", "Stage 4: end to end")
 
-        evaluated = evaluate(
-            code_digest=evaluation_code,
-            config=evaluation_config,
-            sequences=sequences,
-            texts=written.outputs["texts"],
-            embeddings=embeddings,
-            sasrec=sasrec.outputs["checkpoint"],
-            retriever=retriever.outputs["checkpoint"],
-            joint=joint.outputs["checkpoint"],
-            checkpoint=final.outputs["checkpoint"],
-        )
-        size(evaluated, "evaluation", "Evaluate")
+            evaluated = evaluate(
+                code_digest=evaluation_code,
+                config=evaluation_config,
+                sequences=sequences,
+                texts=written.outputs["texts"],
+                embeddings=embeddings,
+                sasrec=sasrec.outputs["checkpoint"],
+                retriever=retriever.outputs["checkpoint"],
+                joint=joint.outputs["checkpoint"],
+                checkpoint=final.outputs["checkpoint"],
+            )
+            size(evaluated, "evaluation", "Evaluate")
 
-        registered = register_model(
-            code_digest=registry_code,
-            config=registry_config,
-            tracking_uri=tracking_uri,
-            sequences=sequences,
-            checkpoint=final.outputs["checkpoint"],
-            memories=final.outputs["memories"],
-            results=evaluated.outputs["results"],
-            report=evaluated.outputs["report"],
-        )
-        give_registry_keys(size(registered, "registration", "Register model"))
-
-        return TrainingOutputs(
-            sequences=sequences,
-            texts=written.outputs["texts"],
-            embeddings=embeddings,
-            pretrain_sasrec=sasrec.outputs["checkpoint"],
-            pretrain_sasrec_memories=sasrec.outputs["memories"],
-            pretrain_retriever=retriever.outputs["checkpoint"],
-            pretrain_retriever_memories=retriever.outputs["memories"],
-            joint_finetune=joint.outputs["checkpoint"],
-            joint_finetune_memories=joint.outputs["memories"],
-            end_to_end=final.outputs["checkpoint"],
-            end_to_end_memories=final.outputs["memories"],
-            results=evaluated.outputs["results"],
-            report=evaluated.outputs["report"],
-            registration=registered.outputs["registration"],
-        )
+            registered = register_model(
+                code_digest=registry_code,
+                config=registry_config,
+                tracking_uri=tracking_uri,
+                sequences=sequences,
+                checkpoint=final.outputs["checkpoint"],
+                memories=final.outputs["memories"],
+                results=evaluated.outputs["results"],
+                report=evaluated.outputs["report"],
+            )
+            give_registry_keys(size(registered, "registration", "Register model"))
 
     return training

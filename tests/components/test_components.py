@@ -8,10 +8,13 @@ from kfp import dsl
 
 from components.image import SLIM, TRAIN
 from components.preprocess_sequences import preprocess_sequences
+from components.report_run import report_run
+from components.resolve_inputs import resolve_inputs
 from ur4rec import __version__
 from ur4rec.config_section import ConfigError
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.results import load_results
+from ur4rec.input_digests import digest_data
 from ur4rec.registry.register import Registration
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.embeddings import load_embeddings
@@ -97,6 +100,24 @@ def test_a_wrong_setting_names_the_parameter_and_the_key(interactions: Path, tmp
             metrics=dsl.Metrics(uri=str(tmp_path / "metrics")),
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_inputs_are_resolved_under_the_names_of_the_parameters(interactions: Path) -> None:
+    digests = resolve_inputs.python_func(
+        interactions=str(interactions),
+        items="",
+        data_digest="",
+        item_text="",
+        user_text="",
+        text_digest="given",
+        config={"snapshot_base": 4.0},
+    )
+    assert digests._asdict() == {"data_digest": digest_data(str(interactions)), "text_digest": "given"}
+
+
+def test_the_end_of_a_run_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    report_run.python_func(dsl.PipelineTaskFinalStatus("FAILED", "runs/7", "exit-handler-1", 1, "Evaluate failed."))
+    assert capsys.readouterr().out == "run failed: runs/7: Evaluate failed.\n"
 
 
 def test_the_image_is_pinned() -> None:

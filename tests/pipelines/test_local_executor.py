@@ -2,6 +2,7 @@ import yaml
 
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.local_executor import load_without_retries
+from pipelines.outputs import OUTPUTS
 
 
 def test_no_task_waits_for_a_retry_and_nothing_else_changes() -> None:
@@ -10,6 +11,11 @@ def test_no_task_waits_for_a_retry_and_nothing_else_changes() -> None:
     assert "retryPolicy" in str(compiled["components"])  # inside the loop too
     assert "retryPolicy" not in str(run)
     assert run_platform == platform
+    groups = (compiled["root"], compiled["components"]["comp-exit-handler-1"])
+    for group, with_outputs in zip(groups, (run["root"], run["components"]["comp-exit-handler-1"]), strict=True):
+        assert "outputDefinitions" not in group  # kfp has no outputs of pipelines with an exit handler
+        assert set(with_outputs.pop("outputDefinitions")["artifacts"]) == set(OUTPUTS)
+        assert set(with_outputs["dag"].pop("outputs")["artifacts"]) == set(OUTPUTS)
     assert _without_retries(compiled) == run
 
 

@@ -26,7 +26,7 @@ def compile_with(profile: Path | str, folder: Path) -> tuple[dict[str, Any], dic
 @pytest.mark.parametrize("name", ["cpu-small", "gpu", "toy"])
 def test_every_shipped_profile_compiles_and_every_task_keeps_its_limits(name: str, tmp_path: Path) -> None:
     containers, kubernetes, tasks = compile_with(name, tmp_path)
-    assert len(containers) == 11
+    assert len(containers) == 13
     for executor, container in containers.items():
         quantities = {f"resource{part}{what}" for part in ("Cpu", "Memory") for what in ("Request", "Limit")}
         assert quantities <= set(container["resources"])

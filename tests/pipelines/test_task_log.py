@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.compilation import PIPELINE_FILE
+from pipelines.outputs import OUTPUTS
 from pipelines.task_log import Status, Task, TaskError, TaskLog, read_tasks
 
 START = "06:40:29.704 - INFO - Executing task \x1b[96m'comp-one'\x1b[0m\n"
@@ -34,6 +35,7 @@ def log(clock: Clock) -> TaskLog:
 def test_reads_the_tasks_each_after_those_it_waits_for() -> None:
     tasks = read_tasks(PIPELINE_FILE)
     assert [task.name for task in tasks] == [
+        "resolve-inputs",
         "preprocess-sequences",
         "plan-text-shards",
         "pretrain-sasrec",
@@ -45,9 +47,12 @@ def test_reads_the_tasks_each_after_those_it_waits_for() -> None:
         "end-to-end",
         "evaluate",
         "register-model",
+        "report-run",
     ]
-    assert tasks[0].title == "Preprocess sequences"
-    assert tasks[-2].outputs == ("report", "results")
+    assert tasks[1].title == "Preprocess sequences"
+    assert {output: task.name for task in tasks for output in task.outputs} == {
+        output: task for output, (task, _) in OUTPUTS.items()
+    }
 
 
 def test_follows_a_task_from_start_to_end(log: TaskLog, clock: Clock) -> None:

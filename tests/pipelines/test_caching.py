@@ -1,0 +1,268 @@
+"""Which tasks run again after which change: keys made as caches make them, from the compiled file and arguments."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kfp import compiler, dsl
+from rich.console import Console
+
+from components.preprocess_sequences import preprocess_sequences
+from components.resolve_inputs import resolve_inputs
+from pipelines.arguments import CODE, Inputs, Tracking, build_arguments
+from pipelines.compilation import PIPELINE_FILE, compile_pipeline
+from pipelines.image_names import ImageNames
+from pipelines.local_run import LocalRun, execute
+from pipelines.task_log import Status
+from ur4rec.config import load_config
+
+ROWS = "user_id,item_id,timestamp\n" + "".join(f"{user},{item},{item}\n" for user in "ab" for item in range(9))
+LATER = {"pretrain-retriever", "joint-finetune", "end-to-end", "evaluate", "register-model"}
+FROM_ENCODING = {"encode-text", *LATER}
+FROM_TEXT = {"plan-text-shards", "ask-texts", "generate-text", *FROM_ENCODING}
+FROM_TRAINING = {"pretrain-sasrec", *LATER}
+EVERYTHING = {"preprocess-sequences", *FROM_TEXT, *FROM_TRAINING}
+LANGUAGE_MODEL = {"text_provider": "dashscope"}
+
+Keys = dict[str, str]
+Values = Mapping[str, Any]
+
+
+class Cache:
+    """Keys of all tasks of a compiled pipeline."""
+
+    def __init__(self, pipeline: Path) -> None:
+        self.spec = next(yaml.safe_load_all(pipeline.read_text(encoding="utf-8")))
+
+    def keys(self, arguments: Values) -> Keys:
+        """Task → digest of its container, its parameters and, in place of its artifacts, what made them."""
+        keys: Keys = {}
+        self._visit(self.spec["root"]["dag"], arguments, {}, keys)
+        return {task: key for task, key in keys.items() if self._is_cached(task)}
+
+    def _is_cached(self, task: str) -> bool:
+        groups = [self.spec["root"], *self.spec["components"].values()]
+        found = next(group["dag"]["tasks"][task] for group in groups if task in group.get("dag", {}).get("tasks", {}))
+        return found["cachingOptions"].get("enableCache", False)
+
+    def _visit(self, dag: Values, given: Values, artifacts: Values, keys: Keys) -> None:
+        """Tasks of a group, each after those it waits for; results of a task are named by its key."""
+        results: dict[str, Any] = {}
+        waiting = dict(dag["tasks"])
+        while waiting:
+            name = next(name for name, task in waiting.items() if set(task.get("dependentTasks", ())) <= set(results))
+            task = waiting.pop(name)
+            values = self._resolve(task, given, results)
+            sources = self._find_sources(task, artifacts, results)
+            component = self.spec["components"][task["componentRef"]["name"]]
+            if "dag" in component:
+                inner: Keys = {}
+                self._visit(component["dag"], values, sources, inner)
+                keys |= inner
+                results[name] = _digest(inner)
+                continue
+            executor = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+            keys[name] = _digest([executor["image"], executor["command"], executor["args"], values, sources])
+            results[name] = keys[name] if name != "resolve-inputs" else resolve_inputs.python_func(**values)._asdict()
+
+    def _resolve(self, task: Values, given: Values, results: Values) -> dict[str, Any]:
+        values = {}
+        for name, source in task.get("inputs", {}).get("parameters", {}).items():
+            if "componentInputParameter" in source:
+                values[name] = given.get(source["componentInputParameter"])
+            elif "taskOutputParameter" in source:
+                output = source["taskOutputParameter"]
+                result = results[output["producerTask"]]
+                values[name] = result[output["outputParameterKey"]] if isinstance(result, dict) else result
+            else:
+                values[name] = source
+        if "parameterIterator" in task:  # every item is made from the list
+            values |= {
+                task["parameterIterator"]["itemInput"]: values[task["parameterIterator"]["items"]["inputParameter"]]
+            }
+        return values
+
+    def _find_sources(self, task: Values, artifacts: Values, results: Values) -> dict[str, Any]:
+        sources = {}
+        for name, source in task.get("inputs", {}).get("artifacts", {}).items():
+            inner, outer = source.get("taskOutputArtifact"), source.get("componentInputArtifact")
+            sources[name] = [results[inner["producerTask"]], inner["outputArtifactKey"]] if inner else artifacts[outer]
+        return sources
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def cache() -> Cache:
+    """Of the committed pipeline."""
+    return Cache(PIPELINE_FILE)
+
+
+@pytest.fixture(autouse=True)
+def _code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digests of code have tests of their own, and take a while."""
+    monkeypatch.setattr("pipelines.arguments.code_digest", lambda *modules: str(modules))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Interactions and a prompt of one's own."""
+    (tmp_path / "plays.csv").write_text(ROWS)
+    shipped = Path(load_config.__code__.co_filename).parent / "text/llm/prompt_files/user_preferences.v1.yaml"
+    (tmp_path / "mine.yaml").write_text(shipped.read_text())
+    return tmp_path
+
+
+def make_arguments(folder: Path, is_scheduled: bool = False, **settings: Any) -> dict[str, Any]:
+    """Arguments of a run that is started at once, or of a schedule, which resolves its inputs in every run."""
+    settings.setdefault("text_user_prompt", str(folder / "mine.yaml"))
+    inputs = Inputs(str(folder / "plays.csv"))
+    arguments = build_arguments(load_config(None, settings), inputs, "cpu", Tracking("http://one"), "gs://b/state")
+    return arguments | ({"data_digest": "", "text_digest": ""} if is_scheduled else {})
+
+
+def find_changed(before: Keys, after: Keys) -> set[str]:
+    return {task for task in before if before[task] != after[task]}
+
+
+def change_data(folder: Path) -> None:
+    (folder / "plays.csv").write_text(ROWS + "b,77,77\n")
+
+
+def change_prompt(folder: Path) -> None:
+    (folder / "mine.yaml").write_text((folder / "mine.yaml").read_text() + "# another one\n")
+
+
+@pytest.mark.parametrize("is_scheduled", [False, True], ids=["once", "scheduled"])
+@pytest.mark.parametrize(
+    ("change", "settings", "expected"),
+    [
+        (None, {}, set()),
+        (change_data, {}, EVERYTHING),
+        (change_prompt, {}, set()),  # nobody reads it
+        (change_prompt, LANGUAGE_MODEL, FROM_TEXT - {"plan-text-shards"}),
+    ],
+    ids=["nothing", "data", "unused prompt", "prompt"],
+)
+def test_contents(
+    cache: Cache,
+    folder: Path,
+    is_scheduled: bool,
+    change: Callable[[Path], None] | None,
+    settings: Values,
+    expected: set[str],
+) -> None:
+    before = cache.keys(make_arguments(folder, is_scheduled, **settings))
+    if change:
+        change(folder)
+    assert find_changed(before, cache.keys(make_arguments(folder, is_scheduled, **settings))) == expected
+    if is_scheduled:  # the arguments that the schedule keeps are the same for ever
+        assert make_arguments(folder, is_scheduled, **settings)["data_digest"] == ""
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("is_scheduled", [False, True], ids=["once", "scheduled"])
+def test_another_generation_of_the_data(cache: Cache, bucket: str, is_scheduled: bool) -> None:
+    from google.cloud import storage
+
+    blob = storage.Client(project="toy").bucket(bucket).blob("data/interactions.csv")
+    keys = []
+    for _ in range(2):
+        blob.upload_from_string(ROWS)
+        inputs = Inputs(f"gs://{bucket}/data")
+        arguments = build_arguments(load_config(), inputs, "cpu", Tracking("http://one"))
+        keys.append(cache.keys(arguments | ({"data_digest": ""} if is_scheduled else {})))
+    assert find_changed(*keys) == EVERYTHING
+    assert find_changed(keys[1], cache.keys(arguments)) == set()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"min_rating": 2.0}, EVERYTHING),
+        ({"text_provider": "openai", "text_base_url": "http://vllm:8000/v1"}, FROM_TEXT),
+        ({"text_model": "qwen-max"}, FROM_TEXT),
+        ({"text_user_prompt": "user_preferences.v1"}, FROM_TEXT),
+        ({"max_sentences": 2}, FROM_ENCODING),
+        ({"sasrec_lr": 0.5}, FROM_TRAINING),
+        ({"bootstrap_samples": 500}, {"evaluate", "register-model"}),
+        ({"experiment_name": "other"}, {"register-model"}),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_setting(cache: Cache, folder: Path, settings: Values, expected: set[str]) -> None:
+    before, after = (make_arguments(folder, **LANGUAGE_MODEL | dict(change)) for change in ({}, settings))
+    assert find_changed(cache.keys(before), cache.keys(after)) == expected
+
+
+@pytest.mark.parametrize(
+    ("parameter", "expected"),
+    [
+        ("data_code", EVERYTHING),
+        ("text_code", FROM_TEXT),
+        ("training_code", FROM_TRAINING),
+        ("evaluation_code", {"evaluate", "register-model"}),
+        ("registry_code", {"register-model"}),
+        ("tracking_uri", {"register-model"}),
+        ("device", FROM_ENCODING | FROM_TRAINING),
+        ("state", FROM_TRAINING),
+    ],
+)
+def test_code_registry_and_machine(cache: Cache, folder: Path, parameter: str, expected: set[str]) -> None:
+    arguments = make_arguments(folder)
+    assert find_changed(cache.keys(arguments), cache.keys(arguments | {parameter: "other"})) == expected
+    assert {name for name in arguments if name.endswith("_code")} == set(CODE)
+
+
+@pytest.mark.parametrize(("image", "expected"), [("slim", EVERYTHING), ("train", FROM_ENCODING | FROM_TRAINING)])
+def test_the_digest_of_an_image(cache: Cache, folder: Path, image: str, expected: set[str]) -> None:
+    compile_pipeline(folder / "pinned.yaml", ImageNames(digests={image: f"sha256:{'0' * 64}"}))
+    arguments = make_arguments(folder)
+    assert find_changed(cache.keys(arguments), Cache(folder / "pinned.yaml").keys(arguments)) == expected
+
+
+@dsl.pipeline(name="schedule")
+def schedule(interactions: str, data_digest: str = "") -> None:
+    """The first two tasks of the training, wired alike."""
+    resolved = resolve_inputs(
+        interactions=interactions,
+        items="",
+        data_digest=data_digest,
+        item_text="",
+        user_text="",
+        text_digest="",
+        config={},
+    ).set_caching_options(False)
+    preprocess_sequences(
+        interactions=interactions,
+        items="",
+        data_digest=resolved.outputs["data_digest"],
+        code_digest="",
+        config={"min_seq_len": 3},
+    )
+
+
+def test_a_scheduled_run_finds_new_data_and_nothing_else_runs_again(folder: Path) -> None:
+    """For real: the same arguments every time, as a schedule has them."""
+    compiler.Compiler().compile(schedule, str(folder / "schedule.yaml"))
+    run = LocalRun(
+        pipeline=folder / "schedule.yaml",
+        arguments={"interactions": str(folder / "plays.csv")},
+        environment={},
+        pipeline_root=folder / "root",
+        output_dir=folder / "out",
+    )
+
+    def find_status() -> list[Status]:
+        return [task.status for task in execute(run, Console(quiet=True)).tasks]
+
+    assert find_status() == [Status.DONE, Status.DONE]
+    assert find_status() == [Status.DONE, Status.CACHED]
+    change_data(folder)
+    assert find_status() == [Status.DONE, Status.DONE]

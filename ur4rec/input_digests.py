@@ -1,0 +1,101 @@
+"""Digests of what a run reads, so that everything made from it is keyed by its contents and not by its place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ur4rec.storage.artifacts import sha256_file
+from ur4rec.storage.inputs import is_cloud, list_versions
+from ur4rec.text.config import TextConfig
+
+
+class InputDigests(NamedTuple):
+    """Equal digests mean equal inputs; the names are those of the pipeline's parameters."""
+
+    data_digest: str
+    """Of the interactions and the item table."""
+    text_digest: str
+    """Of texts that exist already and of the prompts of a language model; empty where there are neither."""
+
+
+def resolve_inputs(
+    interactions: str,
+    config: TextConfig,
+    items: str = "",
+    item_text: str = "",
+    user_text: str = "",
+    data_digest: str = "",
+    text_digest: str = "",
+) -> InputDigests:
+    """The digests that are given, and those of the inputs as they are now where none is given.
+
+    A run that is started once is given them. A scheduled run is not, or it would find the same data for ever.
+
+    Args:
+        interactions: A file or folder, or the `gs://…` of an object or a prefix.
+        config: Says whether a language model is asked, and with which prompts.
+        items: Item table; empty: the one beside the interactions, if there is one.
+        item_text: Item texts that exist already; empty: none.
+        user_text: The same of users.
+        data_digest: Result of an earlier call.
+        text_digest: The same.
+
+    Raises:
+        DataError: A file is missing.
+        GcsError: An object is missing, or cloud storage cannot be read.
+        PromptError: A prompt cannot be used.
+    """
+    return InputDigests(
+        data_digest or digest_data(interactions, items),
+        text_digest or digest_texts([text for text in (item_text, user_text) if text], config),
+    )
+
+
+def digest_data(interactions: str, items: str = "") -> str:
+    """Of the contents of files, of the names and generations of objects.
+
+    Raises:
+        DataError: A file is missing.
+        GcsError: An object is missing, or cloud storage cannot be read.
+    """
+    return _digest(_identify_data(interactions, items))
+
+
+def digest_texts(locations: Iterable[str], config: TextConfig) -> str:
+    """What the texts follow from besides the data: imported texts, and the prompts of a language model.
+
+    Raises:
+        GcsError: An object is missing, or cloud storage cannot be read.
+        PromptError: A prompt cannot be used.
+    """
+    parts = [_digest(_identify(location)) for location in locations]
+    if config.text_provider != "template":
+        from ur4rec.text.llm.questions import Questions
+
+        parts += Questions(config).versions
+    return " ".join(parts)
+
+
+def _identify_data(interactions: str, items: str) -> Iterator[str]:
+    """Interactions, and the item table: the named one, else the one beside them."""
+    if is_cloud(interactions):
+        yield from list_versions(interactions)
+        yield from _identify(items) if items else ()
+        return
+    from ur4rec.data.input_files import find_inputs  # reads tables, which takes a while to import
+
+    is_local = items and not is_cloud(items)
+    for file in find_inputs(Path(interactions), Path(items) if is_local else None).values():
+        yield sha256_file(file)
+    yield from list_versions(items) if is_cloud(items) else ()
+
+
+def _identify(location: str) -> list[str]:
+    return list_versions(location) if is_cloud(location) else [sha256_file(Path(location))]
+
+
+def _digest(identities: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(identities).encode()).hexdigest()
