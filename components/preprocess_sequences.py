@@ -29,6 +29,7 @@ def preprocess_sequences(
         Path(sequences.path),
         DataConfig.parse(config, "data_config"),
         items=items or None,
+        data_digest=data_digest,
     )
     counts = ("num_users", "num_items", "num_interactions")
     log_metrics(metrics, {name: manifest.details[name] for name in counts})

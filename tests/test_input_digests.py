@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from ur4rec.data.errors import DataError
-from ur4rec.input_digests import digest_data, digest_texts, resolve_inputs
+from ur4rec.data.input_digest import digest_data
+from ur4rec.input_digests import digest_texts, resolve_inputs
 from ur4rec.text.config import TextConfig
 
 ROWS = "user_id,item_id,timestamp\na,x,1\n"

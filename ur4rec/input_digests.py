@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from ur4rec.storage.artifacts import sha256_file
-from ur4rec.storage.inputs import is_cloud, list_versions
+from ur4rec.data.input_digest import digest_data, digest_versions, list_file_versions
 from ur4rec.text.config import TextConfig
 
 
@@ -54,16 +51,6 @@ def resolve_inputs(
     )
 
 
-def digest_data(interactions: str, items: str = "") -> str:
-    """Of the contents of files, of the names and generations of objects.
-
-    Raises:
-        DataError: A file is missing.
-        GcsError: An object is missing, or cloud storage cannot be read.
-    """
-    return _digest(_identify_data(interactions, items))
-
-
 def digest_texts(locations: Iterable[str], config: TextConfig) -> str:
     """What the texts follow from besides the data: imported texts, and the prompts of a language model.
 
@@ -71,31 +58,9 @@ def digest_texts(locations: Iterable[str], config: TextConfig) -> str:
         GcsError: An object is missing, or cloud storage cannot be read.
         PromptError: A prompt cannot be used.
     """
-    parts = [_digest(_identify(location)) for location in locations]
+    parts = [digest_versions(list_file_versions(location)) for location in locations]
     if config.text_provider != "template":
         from ur4rec.text.llm.questions import Questions
 
         parts += Questions(config).versions
     return " ".join(parts)
-
-
-def _identify_data(interactions: str, items: str) -> Iterator[str]:
-    """Interactions, and the item table: the named one, else the one beside them."""
-    if is_cloud(interactions):
-        yield from list_versions(interactions)
-        yield from _identify(items) if items else ()
-        return
-    from ur4rec.data.input_files import find_inputs  # reads tables, which takes a while to import
-
-    is_local = items and not is_cloud(items)
-    for file in find_inputs(Path(interactions), Path(items) if is_local else None).values():
-        yield sha256_file(file)
-    yield from list_versions(items) if is_cloud(items) else ()
-
-
-def _identify(location: str) -> list[str]:
-    return list_versions(location) if is_cloud(location) else [sha256_file(Path(location))]
-
-
-def _digest(identities: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(identities).encode()).hexdigest()

@@ -12,9 +12,9 @@ from components.report_run import report_run
 from components.resolve_inputs import resolve_inputs
 from ur4rec import __version__
 from ur4rec.config_section import ConfigError
+from ur4rec.data.input_digest import digest_data
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.results import load_results
-from ur4rec.input_digests import digest_data
 from ur4rec.registry.register import Registration
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.embeddings import load_embeddings

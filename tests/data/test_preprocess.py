@@ -12,6 +12,7 @@ import pytest
 from ur4rec.config_section import ConfigError
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError, SourceError
+from ur4rec.data.input_digest import digest_data
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.data.sources import fetch
@@ -108,6 +109,17 @@ def test_same_input_same_bytes_in_any_folder(tmp_path: Path) -> None:
     ]
     assert manifests[0].files == manifests[1].files
     assert manifests[0].details == manifests[1].details
+
+
+def test_data_that_changed_since_their_digest_was_taken_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "plays.csv"
+    make_frame().to_csv(file, index=False)
+    digest = digest_data(str(file))
+    preprocess_sequences(file, tmp_path / "sequences", DataConfig(), data_digest=digest)
+    make_frame(num_users=29).to_csv(file, index=False)
+    with pytest.raises(DataError, match=r"plays\.csv: has changed since the run began; start another run"):
+        preprocess_sequences(file, tmp_path / "others", DataConfig(), data_digest=digest)
+    assert not (tmp_path / "others").exists()
 
 
 def test_order_of_rows_in_the_file_matters_within_a_timestamp_only(tmp_path: Path) -> None:

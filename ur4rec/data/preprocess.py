@@ -19,6 +19,7 @@ from ur4rec.data import sequences as files
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
 from ur4rec.data.fields import is_integer_like, sort_naturally
+from ur4rec.data.input_digest import digest_data
 from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, find_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
@@ -40,7 +41,11 @@ class _Index:
 
 
 def preprocess_sequences(
-    interactions: Path | str, output: Path, config: DataConfig, items: Path | str | None = None
+    interactions: Path | str,
+    output: Path,
+    config: DataConfig,
+    items: Path | str | None = None,
+    data_digest: str = "",
 ) -> Manifest:
     """Validates, filters, sorts and splits interactions.
 
@@ -50,17 +55,26 @@ def preprocess_sequences(
         output: Folder to write; an older one there is replaced.
         config: Filters and split.
         items: Item table, instead of the one in the folder.
+        data_digest: Taken earlier by `digest_data`: the result is kept under it, so the data must be the
+            same still. Empty: not checked.
 
     Returns:
         The manifest; its `details` hold every count.
 
     Raises:
-        DataError: The input cannot be used or nothing of it is left; names the file and, where there is one,
-            the row and the column.
+        DataError: The input cannot be used, has changed meanwhile or nothing of it is left; names the file and, where
+            there is one, the row and the column.
         GcsError: Cloud storage has nothing there, or cannot be read.
     """
     with local_copy(interactions) as rows, local_copy(items or "") as table:
+        _check_unchanged(str(interactions), str(items or ""), data_digest)
         return _preprocess(find_inputs(rows, table if items else None), output, config)
+
+
+def _check_unchanged(interactions: str, items: str, data_digest: str) -> None:
+    """To be called after the copy is made: versions that are equal before and after were equal in between."""
+    if data_digest and digest_data(interactions, items) != data_digest:
+        raise DataError(f"{interactions}: has changed since the run began; start another run")
 
 
 def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Manifest:
