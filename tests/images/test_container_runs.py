@@ -138,7 +138,7 @@ def test_the_retry_of_a_killed_task_goes_on_from_its_state(
                 outputs=tmp_path / "outputs.json",
             )
         )
-        told = re.findall(rf'progress {STAGE} {{"epoch": (\d+)', capfd.readouterr().out)
+        told = re.findall(rf'progress {STAGE} .*"epoch": (\d+)', capfd.readouterr().out)
         newest = max((tmp_path / "root").rglob(f"{STAGE}_best.pt"), key=lambda file: file.stat().st_mtime)
         return [int(epoch) for epoch in told], torch.load(newest, weights_only=True)
 

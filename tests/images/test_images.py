@@ -15,6 +15,7 @@ from pipelines.containers import run_container
 from ur4rec import __version__
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
+TRAIN_GPU = TRAIN.replace("-cpu", "-gpu")
 HARDENED = {"read_only": True, "tmpfs": {"/tmp": ""}, "cap_drop": ["ALL"], "network_mode": "none"}
 SECRET = re.compile(rb"sk-[A-Za-z0-9]{20}|BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/]|AIza[0-9A-Za-z_-]{35}")
 CONFIGURATION = re.compile(r"(pip|uv)\.(conf|toml)$|\.netrc$|\.pypirc$|pip[^/]*/constraints\.txt$")
@@ -27,8 +28,10 @@ def run(client: object, image: str, command: list[str], capsys: pytest.CaptureFi
     return code, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("image", [SLIM, TRAIN])
+@pytest.mark.parametrize("image", [SLIM, TRAIN, TRAIN_GPU])
 def test_runs_hardened_and_not_as_root(client, image: str, capsys) -> None:
+    if image == TRAIN_GPU and not any(TRAIN_GPU in tag for one in client.images.list() for tag in one.tags):
+        pytest.skip(f"{TRAIN_GPU} is not built; make images IMAGES=train-gpu")
     assert run(client, image, ["ur4rec", "--version"], capsys) == (0, f"ur4rec {__version__}\n")
     code, identity = run(client, image, ["id", "-u"], capsys)
     assert (code, identity.strip()) == (0, "10001")
