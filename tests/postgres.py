@@ -40,7 +40,7 @@ def running_postgres() -> Iterator[str]:
         run("initdb", "-D", data, "-U", USER, "-A", "scram-sha-256", f"--pwfile={folder / 'password'}", "-E", "UTF8")
         run("pg_ctl", "-D", data, "-l", str(folder / "log"), "-w", "-t", "120", "-o", settings, "start")
         try:
-            yield f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
+            yield f"postgresql+psycopg2://{USER}:{password}@127.0.0.1:{port}/postgres"
         finally:
             run("pg_ctl", "-D", data, "-m", "immediate", "stop")
     finally:

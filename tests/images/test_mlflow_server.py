@@ -24,7 +24,6 @@ def server(client) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    owner = f"uid={pod['securityContext']['runAsUser']},gid={pod['securityContext']['runAsGroup']}"
     running = client.containers.run(
         image=container["image"],
         command=[port if part == "5000" else part for part in container["command"]],
@@ -33,7 +32,7 @@ def server(client) -> Iterator[str]:
         read_only=container["securityContext"]["readOnlyRootFilesystem"],
         cap_drop=container["securityContext"]["capabilities"]["drop"],
         security_opt=["no-new-privileges"],
-        tmpfs={mount["mountPath"]: f"rw,{owner}" for mount in container["volumeMounts"]},
+        tmpfs={mount["mountPath"]: "rw,mode=1777" for mount in container["volumeMounts"]},
         network_mode="host",
         detach=True,
     )
