@@ -123,8 +123,8 @@ def make_arguments(folder: Path, is_scheduled: bool = False, **settings: Any) ->
     """Arguments of a run that is started at once, or of a schedule, which resolves its inputs in every run."""
     settings.setdefault("text_user_prompt", str(folder / "mine.yaml"))
     inputs = Inputs(str(folder / "plays.csv"))
-    arguments = build_arguments(load_config(None, settings), inputs, "cpu", Tracking("http://one"), "gs://b/state")
-    return arguments | ({"data_digest": "", "text_digest": ""} if is_scheduled else {})
+    config, tracking = load_config(None, settings), Tracking("http://one")
+    return build_arguments(config, inputs, "cpu", tracking, "gs://b/state", scheduled=is_scheduled)
 
 
 def find_changed(before: Keys, after: Keys) -> set[str]:
@@ -176,8 +176,8 @@ def test_another_generation_of_the_data(cache: Cache, bucket: str, is_scheduled:
     for _ in range(2):
         blob.upload_from_string(ROWS)
         inputs = Inputs(f"gs://{bucket}/data")
-        arguments = build_arguments(load_config(), inputs, "cpu", Tracking("http://one"))
-        keys.append(cache.keys(arguments | ({"data_digest": ""} if is_scheduled else {})))
+        arguments = build_arguments(load_config(), inputs, "cpu", Tracking("http://one"), scheduled=is_scheduled)
+        keys.append(cache.keys(arguments))
     assert find_changed(*keys) == EVERYTHING
     assert find_changed(keys[1], cache.keys(arguments)) == set()
 
