@@ -132,7 +132,9 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     }
     assert list_titles(changed.stdout, "done") == ALWAYS | {title for title in TITLES if title.startswith("Stage")}
     assert "    run failed: " in (outputs / "logs" / "pipeline.log").read_text()
-    assert re.search(r"^Evaluate: failed in \d+ s\nValueError: out of users\n", changed.stdout, re.MULTILINE)
+    assert re.search(
+        r"^Evaluate: failed in \d+ s\n(?:Report the run: .+\n)+ValueError: out of users\n", changed.stdout, re.MULTILINE
+    )
     assert "whole log: outputs/ur4rec_moe/logs/pipeline.log" in changed.stdout
     assert "outputs/ur4rec_moe still holds the results of an earlier run (plays)" in changed.stdout
     assert load_results(outputs / "results.json") == results
