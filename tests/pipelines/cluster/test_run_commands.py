@@ -36,7 +36,7 @@ def submit(*arguments: str, expected: int = 0) -> Result:
 def objects(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the bucket holds: name and generation."""
     versions = ["interactions.csv#1", "items.csv#2"]
-    monkeypatch.setattr("pipelines.arguments.list_versions", lambda location: versions)
+    monkeypatch.setattr("ur4rec.data.input_digest.list_versions", lambda location: versions)
     return versions
 
 
@@ -233,7 +233,7 @@ def test_logs_are_left_to_kubectl(kfp_server: KfpServer, objects: list[str], mon
     assert "Preprocess" not in result.output
     unknown = invoke("logs", run_id, "--task", "evaluation")
     assert unknown.exit_code == 2
-    assert "the run has no such task; it has preprocess-sequences" in unknown.output
+    assert "the run has no such task; it has resolve-inputs, preprocess-sequences" in unknown.output
 
 
 @pytest.mark.parametrize(
