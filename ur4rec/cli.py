@@ -14,6 +14,7 @@ from ur4rec.commands.memory import memory_app
 from ur4rec.commands.publishing import publish
 from ur4rec.commands.recommendation import recommend
 from ur4rec.commands.registration import register
+from ur4rec.commands.registry import registry_app
 from ur4rec.commands.serving import serve
 from ur4rec.commands.text import text_app
 from ur4rec.commands.training import train
@@ -36,6 +37,7 @@ app.command()(recommend)
 app.command()(serve)
 app.add_typer(memory_app, name="memory")
 app.command()(publish)
+app.add_typer(registry_app, name="registry")
 
 
 def _print_version(value: bool) -> None:

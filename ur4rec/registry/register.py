@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ur4rec.evaluation.results import Results, load_results
+from ur4rec.evaluation.results import Results, explain_problems, load_results
 from ur4rec.registry.bundle import write_bundle
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.model_package import describe_code, save_model_package
@@ -39,6 +39,21 @@ class Registration(BaseModel):
     model_uri: str
     tracking_uri: str
     """Without credentials."""
+
+
+def load_registration(path: Path) -> Registration:
+    """Reads what `register_model` wrote.
+
+    Raises:
+        ArtifactError: The file is missing, or a key is missing, unknown or wrong; names both.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ArtifactError(f"{path}: not found; register a model first")
+    try:
+        return Registration.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ArtifactError(f"{path}: {explain_problems(error)}; register the model again") from None
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,8 @@ class Verdict(_Part):
     """ISO 8601, UTC."""
     test_digest: str
     """Content digest of the sequences whose targets were ranked."""
-    population: Literal["later", "unseen"]
-    """Targets later than all training, or those that no training saw."""
+    population: Literal["later", "unseen", "none"]
+    """Targets later than all training, or those that no training saw; `none`: nothing was ranked."""
     num_users: int
     """Users whose targets were ranked."""
     rules_digest: str

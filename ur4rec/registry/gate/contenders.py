@@ -1,0 +1,86 @@
+"""Versions in the registry that a gate compares, their files, and the place of its verdict."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ur4rec.registry.gate.sides import Contender
+from ur4rec.registry.gate.summary import render_markdown
+from ur4rec.registry.gate.verdict import TAG_VERDICT, Verdict, write_verdict
+from ur4rec.registry.model_package import BUNDLE_PATH
+from ur4rec.registry.versions import TAG_MODEL
+from ur4rec.storage.artifacts import MANIFEST, write_text_atomic
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+FOLDER = "gate"
+"""Of the run's artifacts."""
+VERDICT, SUMMARY = "verdict.json", "summary.md"
+NO_ALIAS = "INVALID_PARAMETER_VALUE"
+GONE = "RESOURCE_DOES_NOT_EXIST"
+
+
+def find_version_by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version an alias points at; None where the model has no such alias."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code != NO_ALIAS:
+            raise
+        return None
+
+
+def fetch_contender(client: MlflowClient, version: ModelVersion, scratch: Path) -> Contender:
+    """Downloads a version's bundle; where it is gone, the contender says so.
+
+    Only what the store answers counts as gone: a store that does not answer is an error, so that an outage never
+    lets a challenger pass.
+
+    Raises:
+        MlflowException: The store or the server does not answer.
+    """
+    import mlflow.artifacts
+
+    number = str(version.version)
+    if not _has_bundle(client, version):
+        return Contender(number, problem="its artifacts are gone")
+    target = scratch / number
+    target.mkdir(exist_ok=True)
+    address = f"models:/{version.name}/{number}/{BUNDLE_PATH}"
+    return Contender(number, Path(mlflow.artifacts.download_artifacts(address, dst_path=str(target))))
+
+
+def record_verdict(client: MlflowClient, version: ModelVersion, verdict: Verdict) -> None:
+    """Stores a verdict as files of the version's run and as tags of the version.
+
+    The tag with the decision goes first and comes back last: after a crash there is none rather than an old one.
+    """
+    if TAG_VERDICT in version.tags:
+        client.delete_model_version_tag(version.name, str(version.version), TAG_VERDICT)
+    with tempfile.TemporaryDirectory(prefix="ur4rec-verdict-") as scratch:
+        write_verdict(verdict, Path(scratch) / VERDICT)
+        write_text_atomic(Path(scratch) / SUMMARY, render_markdown(verdict))
+        client.log_artifacts(str(version.run_id), scratch, FOLDER)
+    for key, value in sorted(verdict.tags().items(), key=lambda tag: tag[0] == TAG_VERDICT):
+        client.set_model_version_tag(version.name, str(version.version), key, value)
+
+
+def _has_bundle(client: MlflowClient, version: ModelVersion) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    model_id = version.tags.get(TAG_MODEL) or version.model_id
+    if not model_id:
+        return False
+    try:
+        files = client.list_logged_model_artifacts(model_id, BUNDLE_PATH)
+    except MlflowException as error:
+        if error.error_code != GONE:
+            raise
+        return False
+    return f"{BUNDLE_PATH}/{MANIFEST}" in {file.path for file in files}

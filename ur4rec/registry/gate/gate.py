@@ -1,0 +1,145 @@
+"""The gate on registered versions: finds them, compares, writes the verdict where people and machines look."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ur4rec.data.sequences import Sequences, load_sequences
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.gate.comparison import Findings, compare
+from ur4rec.registry.gate.contenders import fetch_contender, find_version_by_alias, record_verdict
+from ur4rec.registry.gate.judge import skip
+from ur4rec.registry.gate.rules import GateRules
+from ur4rec.registry.gate.sides import Contender
+from ur4rec.registry.gate.summary import render_markdown
+from ur4rec.registry.gate.verdict import NOBODY, Verdict, decide, write_verdict
+from ur4rec.registry.register import load_registration
+from ur4rec.registry.tracking import RegistryError, open_mlflow
+from ur4rec.storage.artifacts import write_text_atomic
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+def gate_registered(
+    sequences: Path,
+    registration: Path,
+    config: RegistryConfig,
+    rules: GateRules,
+    output: Path,
+    summary: Path,
+    tracking_uri: str | None = None,
+) -> Verdict:
+    """`gate_version` for the version that a registration made.
+
+    Args:
+        sequences: Sequences artifact folder.
+        registration: The JSON file that `register_model` wrote.
+        config: Names of the aliases.
+        rules: What is judged by.
+        output: Where the verdict goes, as JSON.
+        summary: Where the Markdown goes.
+        tracking_uri: MLflow's address, as for `register_model`.
+    """
+    registered = load_registration(registration)
+    config = config.model_copy(update={"registered_model_name": registered.name})
+    verdict = gate_version(sequences, registered.version, config, rules, tracking_uri)
+    write_verdict(verdict, output)
+    Path(summary).parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(Path(summary), render_markdown(verdict))
+    return verdict
+
+
+def gate_version(
+    sequences: Path,
+    version: str | None,
+    config: RegistryConfig,
+    rules: GateRules,
+    tracking_uri: str | None = None,
+    device: str = "cpu",
+) -> Verdict:
+    """Scores a version, the champion and the anchor on the same targets and decides whether it may be champion.
+
+    The verdict is stored beside the version: as tags, and as files of its run. A version that is the champion already
+    passes without a comparison, and what was stored before stays.
+
+    Args:
+        sequences: Sequences artifact folder; its test targets are ranked.
+        version: Number of the version; None: the one with the challenger's alias.
+        config: Names of the registered model and the aliases.
+        rules: What is judged by.
+        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+        device: Where to compute.
+
+    Raises:
+        ArtifactError: The sequences are missing or altered.
+        RegistryError: MLflow cannot be reached or refuses, or there is no such version.
+    """
+    data = load_sequences(sequences)
+    with open_mlflow(tracking_uri, read_only=True) as client:
+        challenger = _find_challenger(client, config, version)
+        name = config.registered_model_name
+        champion = find_version_by_alias(client, name, config.champion_alias)
+        anchor = find_version_by_alias(client, name, config.anchor_alias)
+        if champion is not None and champion.version == challenger.version:
+            findings = Findings([skip("champion", f"version {champion.version} is the champion already")])
+            return _make_verdict(data, challenger, champion, anchor, rules, findings)
+        with tempfile.TemporaryDirectory(prefix="ur4rec-gate-") as scratch:
+            fetched = {
+                str(each.version): fetch_contender(client, each, Path(scratch))
+                for each in (challenger, champion, anchor)
+                if each is not None
+            }
+            own = _require(fetched[str(challenger.version)])
+            rivals = [fetched[str(each.version)] if each else None for each in (champion, anchor)]
+            findings = compare(data, own, rivals[0], rivals[1], rules, device)
+        verdict = _make_verdict(data, challenger, champion, anchor, rules, findings)
+        record_verdict(client, challenger, verdict)
+    return verdict
+
+
+def _find_challenger(client: MlflowClient, config: RegistryConfig, version: str | None) -> ModelVersion:
+    if version is not None:
+        return client.get_model_version(config.registered_model_name, version)
+    found = find_version_by_alias(client, config.registered_model_name, config.challenger_alias)
+    if found is None:
+        raise RegistryError(
+            f"{config.registered_model_name}: no version has the alias {config.challenger_alias!r}; "
+            "register a model first (`ur4rec register`), or name a version"
+        )
+    return found
+
+
+def _require(contender: Contender) -> Contender:
+    if contender.bundle is None:
+        raise RegistryError(f"version {contender.version}: {contender.problem}; register the model again")
+    return contender
+
+
+def _make_verdict(
+    data: Sequences,
+    challenger: ModelVersion,
+    champion: ModelVersion | None,
+    anchor: ModelVersion | None,
+    rules: GateRules,
+    findings: Findings,
+) -> Verdict:
+    return Verdict(
+        verdict=decide(findings.outcomes),
+        model_name=challenger.name,
+        challenger=str(challenger.version),
+        champion=str(champion.version) if champion else NOBODY,
+        anchor=str(anchor.version) if anchor else NOBODY,
+        decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        test_digest=data.digest,
+        population=findings.population,
+        num_users=findings.num_users,
+        rules_digest=rules.digest(),
+        rules=rules.to_dict(),
+        outcomes=findings.outcomes,
+        notes=findings.notes,
+    )

@@ -1,0 +1,151 @@
+"""Measurements against rules: one outcome a rule, nothing left to chance but the seeded bootstrap.
+
+T ranked users.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from ur4rec.registry.gate.measurements import METRIC, Cost, Quality
+from ur4rec.registry.gate.rules import GateRules
+from ur4rec.registry.gate.statistics import harm_p_value, lower_bound, reject_holm, resample_relative
+from ur4rec.registry.gate.verdict import FAILED, PASSED, RuleOutcome
+
+
+def check_at_least(rule: str, value: float | None, threshold: float, detail: str) -> RuleOutcome:
+    """Passed where the value is a finite number no less than the threshold."""
+    return _check(rule, value, threshold, detail, higher_is_better=True)
+
+
+def check_at_most(rule: str, value: float | None, threshold: float, detail: str) -> RuleOutcome:
+    """Passed where the value is a finite number no greater than the threshold."""
+    return _check(rule, value, threshold, detail, higher_is_better=False)
+
+
+def skip(rule: str, reason: str) -> RuleOutcome:
+    """A rule that does not apply."""
+    return RuleOutcome(rule=rule, outcome=f"skipped: {reason}")
+
+
+def judge_floor(challenger: Quality | None, popularity: Quality | None, rules: GateRules) -> list[RuleOutcome]:
+    """What every challenger has to reach, with or without a champion."""
+    value, baseline = _mean(challenger), _mean(popularity)
+    absolute = check_at_least("floor", value, rules.floor_ndcg_at_10, f"{METRIC} of the challenger")
+    if baseline is None or not math.isfinite(baseline):
+        return [absolute, _unmeasured("floor_over_popularity", baseline, "NDCG@10 of ranking by popularity")]
+    threshold = rules.floor_times_popularity * baseline
+    detail = f"{METRIC}, against {rules.floor_times_popularity:g} times that of ranking by popularity"
+    return [absolute, check_at_least("floor_over_popularity", value, threshold, detail)]
+
+
+def judge_non_inferiority(
+    rule: str, challenger: Quality | None, other: Quality | None, rules: GateRules
+) -> RuleOutcome:
+    """Whether the challenger is shown not to be worse than another model by more than the margin."""
+    if challenger is None or other is None:
+        return _unmeasured(rule, None, METRIC)
+    if not (np.isfinite(challenger.ndcg).all() and np.isfinite(other.ndcg).all()):
+        return _unmeasured(rule, math.nan, METRIC)
+    margin = rules.margin(len(challenger.ndcg))
+    resampled = resample_relative(challenger.ndcg, other.ndcg, rules.bootstrap_samples)
+    detail = (
+        f"lower {1 - rules.level:.0%} bound of the relative difference of {METRIC}; "
+        f"{challenger.ndcg.mean():.4f} against {other.ndcg.mean():.4f}"
+    )
+    bound = lower_bound(resampled, rules.level)
+    if bound == math.inf:
+        return RuleOutcome(rule=rule, outcome=PASSED, threshold=-margin, detail=f"{detail}: better without bound")
+    return check_at_least(rule, bound, -margin, detail)
+
+
+def judge_slices(
+    challenger: Quality | None, champion: Quality | None, slices: Mapping[str, np.ndarray], rules: GateRules
+) -> list[RuleOutcome]:
+    """Fails the slices that are proven to have lost more than the margin, at a level for all of them together."""
+    if challenger is None or champion is None:
+        return [_unmeasured(f"slice_{name}", None, METRIC) for name in slices]
+    p_values, outcomes = {}, []
+    differences = {}
+    for name, positions in slices.items():
+        if len(positions) < rules.min_slice_users:
+            outcomes.append(skip(f"slice_{name}", f"{len(positions)} users, min_slice_users: {rules.min_slice_users}"))
+            continue
+        ours, theirs = challenger.ndcg[positions], champion.ndcg[positions]
+        resampled = resample_relative(ours, theirs, rules.bootstrap_samples)
+        p_values[name] = harm_p_value(resampled, rules.slice_margin)
+        differences[name] = (ours.mean(), theirs.mean())
+    worse = reject_holm(p_values, rules.slice_level)
+    return [_slice(name, *differences[name], p, name in worse, rules) for name, p in p_values.items()] + outcomes
+
+
+def judge_lists(challenger: Quality | None, champion: Quality | None, rules: GateRules) -> list[RuleOutcome]:
+    """Breadth and popularity of what is recommended, against the champion."""
+    if challenger is None or champion is None:
+        return [_unmeasured("coverage", None, "coverage"), _unmeasured("popularity_bias", None, "popularity")]
+    return [
+        check_at_least(
+            "coverage",
+            challenger.coverage,
+            rules.min_coverage_ratio * champion.coverage,
+            f"share of the catalogue in anybody's top 10; the champion's is {champion.coverage:.4f}",
+        ),
+        check_at_most(
+            "popularity_bias",
+            challenger.popularity,
+            champion.popularity + rules.max_popularity_rise,
+            f"mean popularity percentile in the top 10; the champion's is {champion.popularity:.4f}",
+        ),
+    ]
+
+
+def judge_cost(challenger: Cost | None, champion: Cost | None, rules: GateRules) -> list[RuleOutcome]:
+    """Latency and size, absolutely and against the champion."""
+    latency = None if challenger is None else challenger.latency_ms
+    size = None if challenger is None else challenger.size_mb
+    outcomes = [
+        check_at_most("latency", latency, rules.max_latency_ms, "ms, median of one user's top 10 in this process"),
+        check_at_most("size", size, rules.max_size_mb, "MiB of the files that serve"),
+    ]
+    if champion is None:
+        return outcomes
+    slower, larger = champion.latency_ms * rules.max_latency_ratio, champion.size_mb * rules.max_size_ratio
+    return [
+        *outcomes,
+        check_at_most("latency_over_champion", latency, slower, f"ms; the champion's are {champion.latency_ms:.2f}"),
+        check_at_most("size_over_champion", size, larger, f"MiB; the champion's are {champion.size_mb:.2f}"),
+    ]
+
+
+def _check(rule: str, value: float | None, threshold: float, detail: str, higher_is_better: bool) -> RuleOutcome:
+    if value is None or not math.isfinite(value) or not math.isfinite(threshold):
+        return _unmeasured(rule, value, detail)
+    good = value >= threshold if higher_is_better else value <= threshold
+    return RuleOutcome(rule=rule, outcome=PASSED if good else FAILED, value=value, threshold=threshold, detail=detail)
+
+
+def _unmeasured(rule: str, value: float | None, what: str) -> RuleOutcome:
+    reason = "missing: it was not measured" if value is None else f"{value}, not a finite number"
+    return RuleOutcome(rule=rule, outcome=FAILED, detail=f"{what}: {reason}")
+
+
+def _slice(name: str, ours: float, theirs: float, p_value: float, worse: bool, rules: GateRules) -> RuleOutcome:
+    difference = ours / theirs - 1 if theirs else 0.0
+    detail = (
+        f"relative difference of {METRIC}, {ours:.4f} against {theirs:.4f}; p = {p_value:.4f} "
+        f"for a loss above {rules.slice_margin:.0%}"
+    )
+    return RuleOutcome(
+        rule=f"slice_{name}",
+        outcome=FAILED if worse else PASSED,
+        value=float(difference),
+        threshold=-rules.slice_margin,
+        detail=detail,
+    )
+
+
+def _mean(quality: Quality | None) -> float | None:
+    return None if quality is None else float(quality.ndcg.mean())
