@@ -38,7 +38,7 @@ FOREIGN_WARNINGS = ("ignore::DeprecationWarning:mlflow", "ignore::FutureWarning:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fixtures of the session run under the marks of the first test that asks, so every test gets them."""
     for item in items:
-        if item.path.parent == Path(__file__).parent:
+        if Path(__file__).parent in item.path.parents:
             for line in FOREIGN_WARNINGS:
                 item.add_marker(pytest.mark.filterwarnings(line))
 

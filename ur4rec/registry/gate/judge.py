@@ -107,7 +107,7 @@ def judge_cost(challenger: Cost | None, champion: Cost | None, rules: GateRules)
     latency = None if challenger is None else challenger.latency_ms
     size = None if challenger is None else challenger.size_mb
     outcomes = [
-        check_at_most("latency", latency, rules.max_latency_ms, "ms, median of one user's top 10 in this process"),
+        check_at_most("latency", latency, rules.max_latency_ms, "ms of one core for one user's top 10"),
         check_at_most("size", size, rules.max_size_mb, "MiB of the files that serve"),
     ]
     if champion is None:

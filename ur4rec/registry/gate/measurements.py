@@ -6,10 +6,12 @@ T ranked users.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float64
 
 from ur4rec.columns import ITEM, USER
@@ -105,25 +107,36 @@ def find_slices(data: Sequences, rows: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def measure_costs(models: Sequence[LoadedModel], num_requests: int) -> list[Cost]:
-    """Median over users of the latency of a known user's top 10, and the size on disk.
+    """Median over users of the processor time of a known user's top 10, and the size on disk.
 
-    Of each request the fastest of a few repetitions counts, and the models are asked in turn: a busy moment of the
-    machine should not decide.
+    Processor time of one thread, not wall time: a machine that is busy with other work would refuse a good model. Of
+    each request the fastest of a few repetitions counts, and the models are asked in turn.
     """
     recommenders = [model.recommender for model in models]
-    for recommender in recommenders:
-        _ask(recommender, 0)
-    seconds = [
-        np.min([[_ask(each, number) for each in recommenders] for _ in range(REPETITIONS)], axis=0)
-        for number in range(num_requests)
-    ]
+    with _one_thread():
+        for recommender in recommenders:
+            _ask(recommender, 0)
+        seconds = [
+            np.min([[_ask(each, number) for each in recommenders] for _ in range(REPETITIONS)], axis=0)
+            for number in range(num_requests)
+        ]
     latencies_ms = 1000 * np.median(seconds, axis=0)
     return [Cost(float(latency), model.size_mb) for latency, model in zip(latencies_ms, models, strict=True)]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _ask(recommender: Recommender, number: int) -> float:
     users = list(recommender.bundle.user_index)
     user = users[number * STRIDE % len(users)]
-    started = time.perf_counter()
+    started = time.thread_time()
     recommender.recommend([user], k=TOP)
-    return time.perf_counter() - started
+    return time.thread_time() - started

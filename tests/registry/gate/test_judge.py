@@ -1,0 +1,139 @@
+"""Rules on numbers worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from chain_models import make_rules
+
+from ur4rec.registry.gate.judge import (
+    check_at_least,
+    check_at_most,
+    judge_cost,
+    judge_floor,
+    judge_lists,
+    judge_non_inferiority,
+    judge_slices,
+)
+from ur4rec.registry.gate.measurements import Cost, Quality
+from ur4rec.registry.gate.verdict import decide
+
+
+def quality(ndcg, coverage=0.5, popularity=0.8):
+    return Quality(np.asarray(ndcg, dtype=float), coverage, popularity)
+
+
+HALF = [1.0, 0.0] * 500
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+@pytest.mark.parametrize("check", [check_at_least, check_at_most])
+def test_what_is_missing_or_no_number_fails(check, value):
+    outcome = check("rule", value, 0.5, "a metric")
+    assert (outcome.outcome, outcome.value) == ("failed", None)
+    assert (
+        outcome.detail
+        == f"a metric: {'missing: it was not measured' if value is None else f'{value}, not a finite number'}"
+    )
+
+
+def test_a_threshold_that_is_no_number_fails():
+    assert check_at_least("rule", 0.5, math.nan, "").failed
+    assert check_at_most("rule", 0.5, math.nan, "").failed
+
+
+def test_the_threshold_itself_passes():
+    assert check_at_least("rule", 0.5, 0.5, "").outcome == check_at_most("rule", 0.5, 0.5, "").outcome == "passed"
+
+
+def test_a_metric_that_is_nan_or_missing_fails_every_rule_on_it():
+    rules, good = make_rules(), quality(HALF)
+    for bad in (None, quality([math.nan, *HALF[1:]])):
+        outcomes = [
+            *judge_floor(bad, good, rules),
+            judge_non_inferiority("champion", bad, good, rules),
+            judge_non_inferiority("champion", good, bad, rules),
+        ]
+        assert {outcome.outcome for outcome in outcomes} == {"failed"}
+        assert decide(outcomes) == "failed"
+    assert {outcome.outcome for outcome in judge_lists(None, good, rules)} == {"failed"}
+    assert judge_lists(quality(HALF, coverage=math.nan), good, rules)[0].failed
+    assert judge_lists(good, quality(HALF, popularity=math.nan), rules)[1].failed
+    assert judge_slices(None, good, {"cold_users": np.arange(100)}, rules)[0].failed
+    assert all(outcome.failed for outcome in judge_cost(None, None, rules))
+    assert judge_floor(good, None, rules)[1].failed
+
+
+def test_the_floor_is_absolute_and_over_popularity():
+    rules = make_rules(floor_ndcg_at_10=0.4, floor_times_popularity=2)
+    outcomes = judge_floor(quality(HALF), quality([0.375] * 1000), rules)
+    assert [(each.outcome, each.threshold) for each in outcomes] == [("passed", 0.4), ("failed", 0.75)]
+
+
+def test_the_bound_of_a_constant_ratio_is_that_ratio():
+    # Every user loses a tenth, so every resample does, whoever is drawn.
+    worse = quality(np.array(HALF) * 0.9)
+    assert judge_non_inferiority("champion", worse, quality(HALF), make_rules()).value == pytest.approx(-0.1)
+    assert (
+        judge_non_inferiority("champion", worse, quality(HALF), make_rules(margin_by_users={0: 0.11})).outcome
+        == "passed"
+    )
+    assert judge_non_inferiority("champion", worse, quality(HALF), make_rules(margin_by_users={0: 0.09})).failed
+
+
+def test_more_users_get_the_smaller_margin():
+    rules = make_rules(margin_by_users={0: 0.3, 1000: 0.1})
+    few, many = (judge_non_inferiority("champion", quality(HALF[:n]), quality(HALF[:n]), rules) for n in (998, 1000))
+    assert (few.threshold, many.threshold) == (-0.3, -0.1)
+
+
+def test_against_a_champion_that_never_hits_anything_is_better():
+    nothing = quality(np.zeros(1000))
+    assert judge_non_inferiority("champion", quality(np.ones(1000)), nothing, make_rules()).outcome == "passed"
+    tie = judge_non_inferiority("champion", nothing, nothing, make_rules())
+    assert (tie.outcome, tie.value) == ("passed", 0)
+
+
+def test_slices_are_corrected_for_their_number():
+    # Slice a loses 42 of 100 hits, b and c nothing: alone p is far below, so it fails in any company.
+    champion, challenger = np.ones(300), np.ones(300)
+    challenger[:42] = 0
+    slices = {name: np.arange(start, start + 100) for name, start in (("a", 0), ("b", 100), ("c", 200))}
+    outcomes = judge_slices(quality(challenger), quality(champion), slices, make_rules())
+    assert {each.rule: each.outcome for each in outcomes} == {
+        "slice_a": "failed",
+        "slice_b": "passed",
+        "slice_c": "passed",
+    }
+    # 17 of 100 against a margin of a tenth: p is about 0.04, proven alone but not as one of three.
+    challenger[:42] = 1
+    challenger[:17] = 0
+    alone = judge_slices(quality(challenger), quality(champion), {"a": slices["a"]}, make_rules())
+    together = judge_slices(quality(challenger), quality(champion), slices, make_rules())
+    assert alone[0].failed
+    assert not any(each.failed for each in together)
+
+
+def test_a_slice_of_few_users_is_skipped():
+    outcomes = judge_slices(quality(HALF), quality(HALF), {"cold_users": np.arange(49)}, make_rules())
+    assert outcomes[0].outcome == "skipped: 49 users, min_slice_users: 50"
+
+
+def test_lists_may_not_narrow_or_lean_to_the_popular():
+    champion = quality(HALF, coverage=0.5, popularity=0.8)
+    narrow = judge_lists(quality(HALF, coverage=0.34), champion, make_rules())
+    assert [each.outcome for each in narrow] == ["failed", "passed"]
+    popular = judge_lists(quality(HALF, popularity=0.86), champion, make_rules())
+    assert [each.outcome for each in popular] == ["passed", "failed"]
+
+
+def test_cost_is_judged_absolutely_and_against_the_champion():
+    rules = make_rules(max_latency_ms=50, max_size_mb=100, max_latency_ratio=2, max_size_ratio=2)
+    outcomes = {each.rule: each.outcome for each in judge_cost(Cost(30, 90), Cost(10, 50), rules)}
+    assert outcomes == {
+        "latency": "passed",
+        "size": "passed",
+        "latency_over_champion": "failed",
+        "size_over_champion": "passed",
+    }
+    assert [each.outcome for each in judge_cost(Cost(51, 101), None, rules)] == ["failed", "failed"]

@@ -1,0 +1,98 @@
+import pytest
+from pydantic import ValidationError
+
+from ur4rec.registry.gate.summary import render_markdown
+from ur4rec.registry.gate.verdict import RuleOutcome, Verdict, VerdictError, decide, load_verdict, write_verdict
+
+OUTCOMES = [
+    RuleOutcome(rule="floor", outcome="passed", value=0.12, threshold=0.01, detail="ndcg@10"),
+    RuleOutcome(rule="champion", outcome="failed", value=-0.2, threshold=-0.1, detail="a | b"),
+    RuleOutcome(rule="anchor", outcome="skipped: no version has the anchor's alias"),
+]
+
+
+def make(**changes):
+    values = {
+        "verdict": "failed",
+        "model_name": "ur4rec",
+        "challenger": "3",
+        "champion": "2",
+        "anchor": "none",
+        "decided_at": "2026-01-31T10:00:00+00:00",
+        "test_digest": "ab" * 32,
+        "population": "unseen",
+        "num_users": 943,
+        "rules_digest": "cd" * 32,
+        "rules": {"level": 0.1},
+        "outcomes": OUTCOMES,
+        "notes": ["a note"],
+    }
+    return Verdict(**values | changes)
+
+
+def test_one_failed_rule_fails_and_a_skipped_one_does_not():
+    assert decide(OUTCOMES) == "failed"
+    assert decide(OUTCOMES[::2]) == "passed"
+
+
+def test_save_and_load(tmp_path):
+    write_verdict(make(), tmp_path / "new/verdict.json")
+    loaded = load_verdict(tmp_path / "new/verdict.json")
+    assert loaded == make()
+    assert loaded.digest == make().digest
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["verdict.json"]
+
+
+def test_the_digest_is_of_the_files_bytes(tmp_path):
+    import hashlib
+
+    write_verdict(make(), tmp_path / "verdict.json")
+    assert make().digest == hashlib.sha256((tmp_path / "verdict.json").read_bytes()).hexdigest()
+    assert make(num_users=944).digest != make().digest
+
+
+def test_tags_are_text():
+    assert make().tags() == {
+        "ur4rec.gate_verdict": "failed",
+        "ur4rec.gate_champion": "2",
+        "ur4rec.gate_at": "2026-01-31T10:00:00+00:00",
+        "ur4rec.gate_digest": make().digest,
+        "ur4rec.gate_test_digest": "ab" * 32,
+        "ur4rec.gate_rules_digest": "cd" * 32,
+    }
+
+
+def test_numbers_leave_out_what_has_none():
+    assert make().numbers() == {"num_users": 943, "failed_rules": 1, "floor": 0.12, "champion": -0.2}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_no_outcome_holds_a_nan(value):
+    with pytest.raises(ValidationError):
+        RuleOutcome(rule="floor", outcome="passed", value=value)
+
+
+@pytest.mark.parametrize("outcome", ["ok", "skipped", "skipped: ", "Passed", ""])
+def test_outcomes_are_explicit(outcome):
+    with pytest.raises(ValidationError):
+        RuleOutcome(rule="floor", outcome=outcome)
+
+
+def test_what_is_no_verdict_is_named(tmp_path):
+    with pytest.raises(VerdictError, match=r"verdict\.json: not found"):
+        load_verdict(tmp_path / "verdict.json")
+    (tmp_path / "verdict.json").write_text('{"verdict": "maybe"}')
+    with pytest.raises(VerdictError, match=r"verdict\.json: verdict: .*'passed' or 'failed'.*run the gate again"):
+        load_verdict(tmp_path / "verdict.json")
+
+
+def test_the_markdown_is_a_table_with_a_row_a_rule():
+    text = render_markdown(make())
+    assert text.startswith("# Gate: ur4rec version 3 failed\n\nAgainst champion version 2, on 943 users")
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert rows == [
+        "| floor | ✓ passed | 0.1200 | 0.0100 | ndcg@10 |",
+        "| champion | ✗ **failed** | -0.2000 | -0.1000 | a \\| b |",
+        "| anchor | skipped: no version has the anchor's alias |  |  |  |",
+    ]
+    assert "* a note" in text
