@@ -18,6 +18,7 @@ def register_model(
     results: dsl.Input[dsl.Artifact],
     report: dsl.Input[dsl.HTML],
     registration: dsl.Output[dsl.Artifact],
+    card: dsl.Output[dsl.Markdown],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
     """Thin wrapper around `ur4rec.registry.register.register_model`."""
@@ -36,5 +37,6 @@ def register_model(
         RegistryConfig.parse(config, "registry_config"),
         Path(registration.path),
         tracking_uri=tracking_uri or None,
+        card=Path(card.path),
     )
     log_metrics(metrics, {"version": int(version.version)})

@@ -11,6 +11,7 @@ from kfp import dsl, kubernetes
 from pydantic import Field
 
 from ur4rec.config_section import ConfigError, ConfigSection
+from ur4rec.registry.links import PIPELINE_RUN
 
 PROFILES = Path(__file__).parent / "profiles"
 MINUTE_S = 60
@@ -188,5 +189,9 @@ def give_text_keys(task: dsl.PipelineTask) -> dsl.PipelineTask:
 
 
 def give_registry_keys(task: dsl.PipelineTask) -> dsl.PipelineTask:
-    """Lets a task read the credentials of the MLflow server, where there is such a secret."""
+    """Lets a task read the credentials of the MLflow server, where there is such a secret, and the id of its run.
+
+    The id is a variable and no parameter: parameters are part of the cache key, and it differs in every run.
+    """
+    kubernetes.use_field_path_as_env(task, PIPELINE_RUN, "metadata.labels['pipeline/runid']")
     return kubernetes.use_secret_as_env(task, REGISTRY_SECRET, {key: key for key in REGISTRY_KEYS}, optional=True)

@@ -134,7 +134,7 @@ def _evaluate_and_register(call: Callable[..., None], made: Artifacts, tracking_
     )
     call(
         register_model,
-        {"registration": dsl.Artifact},
+        {"registration": dsl.Artifact, "card": dsl.Markdown},
         config={"registered_model_name": "toy"},
         tracking_uri=tracking_uri,
         sequences=made["preprocess-sequences.sequences"],

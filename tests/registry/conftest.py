@@ -134,7 +134,7 @@ def empty_database(tmp_path_factory) -> Path:
 def clean_environment(folder: Path) -> Iterator[None]:
     """No MLflow settings of the machine, pickle refused, `folder` as working directory."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_REGISTRY_URI"):
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_REGISTRY_URI", "KFP_RUN_ID"):
             patch.delenv(name, raising=False)
         patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         patch.chdir(folder)

@@ -11,7 +11,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from ur4rec.data.sequences import load_sequences
+from ur4rec.evaluation.results import load_results
 from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.model_card import render_card
+from ur4rec.registry.model_package import list_requirements
 from ur4rec.registry.register import register_model
 from ur4rec.registry.tracking import RegistryError, open_mlflow
 from ur4rec.storage.artifacts import ArtifactError
@@ -71,8 +74,46 @@ def test_the_input_example_fits_the_signature(registered):
         assert "null" in served
         assert "NaN" not in served
         requirements = Path(mlflow.artifacts.download_artifacts(f"{CHALLENGER}/requirements.txt")).read_text()
-    assert f"pandas=={pd.__version__}" in requirements
-    assert "+cpu" not in requirements
+    assert set(list_requirements()) <= set(requirements.split())
+
+
+def test_requirements_are_lines_of_the_lock_file():
+    lock = (Path(__file__).parents[2] / "requirements.lock").read_text().splitlines()
+    assert {"mlflow", "pandas", "torch"} <= {line.partition("==")[0] for line in list_requirements()}
+    assert set(list_requirements()) <= set(lock)
+
+
+def test_requirements_do_not_depend_on_what_is_installed(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
+    assert not any(line.endswith("==0.0.1") for line in list_requirements())
+
+
+def test_run_and_version_show_the_card_and_name_each_other(registered, trained):
+    with open_mlflow(registered.tracking_uri) as client:
+        version = client.get_model_version("ur4rec", registered.registration.version)
+        run = client.get_run(version.run_id)
+        stored = Path(client.download_artifacts(run.info.run_id, "model_card.md")).read_text()
+    card = render_card(load_results(trained.results), version.tags["ur4rec.code_version"])
+    assert version.description == run.data.tags["mlflow.note.content"] == stored == card
+    assert run.data.tags["ur4rec.model_version"] == "ur4rec/1"
+    assert "ur4rec.kfp_run_id" not in run.data.tags
+
+
+def test_the_run_of_the_pipeline_is_named_and_a_description_is_kept(trained, tracking_uri, tmp_path, monkeypatch):
+    with open_mlflow(tracking_uri) as client:
+        preset = client.create_run(client.create_experiment("kfp"), tags={"mlflow.note.content": "theirs"})
+    monkeypatch.setenv("MLFLOW_RUN_ID", preset.info.run_id)
+    monkeypatch.setenv("KFP_RUN_ID", "1234-5678")
+    card = tmp_path / "out/card.md"
+    register_model(*trained.inputs, RegistryConfig(), tmp_path / "registration.json", tracking_uri, card=card)
+    with open_mlflow(tracking_uri) as client:
+        tags = client.get_run(preset.info.run_id).data.tags
+        version = client.get_model_version("ur4rec", "1")
+    assert tags["ur4rec.kfp_run_id"] == version.tags["ur4rec.kfp_run_id"] == "1234-5678"
+    assert tags["mlflow.note.content"] == "theirs"
+    first, _, rest = card.read_text().partition("\n\n")
+    assert first == f"In MLflow: ur4rec version 1, run {preset.info.run_id} in {tracking_uri}"
+    assert rest == version.description
 
 
 def test_the_run_shows_config_curves_metrics_and_files(registered, trained):
@@ -91,7 +132,7 @@ def test_the_run_shows_config_curves_metrics_and_files(registered, trained):
         assert run.data.metrics["test/UR4RecV2MoE/ndcg_at_10_ci95_low"] == pytest.approx(estimate["ci95"][0])
         assert run.data.metrics["test/UR4RecV2MoE/ndcg_at_10_ci95_high"] == pytest.approx(estimate["ci95"][1])
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert files == {"results.json", "report.html", "model_config.json", "manifests"}
+        assert files == {"results.json", "report.html", "model_config.json", "manifests", "model_card.md"}
         manifests = {file.path for file in client.list_artifacts(run.info.run_id, "manifests")}
         assert manifests == {f"manifests/{name}.json" for name in ("sequences", "checkpoint", "memories")}
         assert run.outputs.model_outputs

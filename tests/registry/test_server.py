@@ -56,7 +56,9 @@ def wait_until_up(url, process):
 @pytest.mark.server
 def test_registration_through_a_server(server, trained, tmp_path, capfd):
     uri = f"http://ann:{PASSWORD}@{server}"
-    registration = register_model(*trained.inputs, RegistryConfig(), tmp_path / "registration.json", uri)
+    card = tmp_path / "card.md"
+    registration = register_model(*trained.inputs, RegistryConfig(), tmp_path / "registration.json", uri, card=card)
+    assert f"](http://{server}/#/models/ur4rec/versions/1), [run " in card.read_text()
     assert registration.tracking_uri == f"http://{server}"
     assert capfd.readouterr().out == ""
     again = register_model(*trained.inputs, RegistryConfig(), tmp_path / "again.json", uri)

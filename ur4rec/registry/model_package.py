@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,8 @@ BUNDLE = "bundle"
 BUNDLE_PATH = f"artifacts/{BUNDLE}"
 """Where MLflow puts the bundle inside the model folder."""
 EXAMPLE_HISTORY = 3
-REQUIREMENTS = ("jaxtyping", "mlflow", "numpy", "pandas", "pyarrow", "pydantic", "torch")
-"""Distributions that serving imports; training, text and pipelines need more."""
+REQUIREMENTS = "requirements.txt"
+"""Lines of `requirements.lock`: the distributions that serving imports. Training, text and pipelines need more."""
 
 
 def save_model_package(bundle: Path, folder: Path, model: Model) -> None:
@@ -91,8 +90,8 @@ def make_example(bundle: Bundle) -> pd.DataFrame:
 
 
 def list_requirements() -> list[str]:
-    """Exact versions of what serving imports; a build tag such as `+cpu` is left out."""
-    return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
+    """Exact versions of what serving imports, as the lock file has them, whatever is installed here."""
+    return Path(__file__).with_name(REQUIREMENTS).read_text(encoding="utf-8").split()
 
 
 def copy_sources(folder: Path) -> Path:

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ur4rec.evaluation.results import Results, explain_problems, load_results
 from ur4rec.registry.bundle import write_bundle
 from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.links import describe_links, link_run, pipeline_tags
+from ur4rec.registry.model_card import CARD, fit_description, render_card
 from ur4rec.registry.model_package import describe_code, save_model_package
 from ur4rec.registry.run_log import find_preset_run, log_curves, log_files, log_params, log_test_metrics, open_run
 from ur4rec.registry.tracking import open_mlflow, public_uri
@@ -98,6 +100,7 @@ def register_model(
     config: RegistryConfig,
     output: Path,
     tracking_uri: str | None = None,
+    card: Path | None = None,
 ) -> Registration:
     """Logs a run, makes a version of the registered model and points the challenger alias at it.
 
@@ -113,6 +116,7 @@ def register_model(
         config: Names of experiment, registered model and alias.
         output: The JSON file to write: where the model went, without credentials.
         tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+        card: A Markdown file to write: where the model is in MLflow, and its model card.
 
     Raises:
         ArtifactError: An input is missing or altered.
@@ -127,8 +131,11 @@ def register_model(
         version = find_version(client, name, digest)
         if version is None:
             version = _log_and_register(client, inputs, evaluated, config, digest, preset)
+        text = render_card(evaluated, describe_code())
+        link_run(client, version, text)
         client.set_registered_model_alias(name, alias, version.version)
         address = public_uri(str(client.tracking_uri))
+        links = describe_links(client, version)
     registration = Registration(
         name=name,
         version=str(version.version),
@@ -137,9 +144,15 @@ def register_model(
         model_uri=f"models:/{name}/{version.version}",
         tracking_uri=address,
     )
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomic(Path(output), registration.model_dump_json(indent=2) + "\n")
+    _write(Path(output), registration.model_dump_json(indent=2) + "\n")
+    if card is not None:
+        _write(Path(card), f"In MLflow: {links}\n\n{text}")
     return registration
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(path, text)
 
 
 def _log_and_register(
@@ -155,10 +168,13 @@ def _log_and_register(
         log_params(client, run, results.config)
         log_curves(client, run_id, inputs.checkpoint / HISTORY)
         log_files(client, run_id, inputs.files())
+        card = render_card(results, describe_code())
+        client.log_text(run_id, card, CARD)
         model_id = _log_model(client, inputs, config.registered_model_name, run)
         log_test_metrics(client, run_id, model_id, results)
-        tags = describe_version(results, digest)
-        return create_version(client, config.registered_model_name, run_id, model_id, tags)
+        tags = describe_version(results, digest) | pipeline_tags()
+        name = config.registered_model_name
+        return create_version(client, name, run_id, model_id, tags, fit_description(card))
 
 
 def _log_model(client: MlflowClient, inputs: _Inputs, name: str, run: Run) -> str:

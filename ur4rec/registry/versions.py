@@ -33,9 +33,9 @@ def find_version(client: MlflowClient, name: str, inputs_digest: str) -> ModelVe
 
 
 def create_version(
-    client: MlflowClient, name: str, run_id: str, model_id: str, tags: Mapping[str, str]
+    client: MlflowClient, name: str, run_id: str, model_id: str, tags: Mapping[str, str], description: str = ""
 ) -> ModelVersion:
-    """Registers a logged model, with its tags from the start.
+    """Registers a logged model, with its tags and its description (Markdown) from the start.
 
     Raises:
         RegistryError: The registry does not finish the version.
@@ -48,7 +48,12 @@ def create_version(
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     version = client.create_model_version(
-        name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id, tags={**tags, TAG_MODEL: model_id}
+        name,
+        source=f"models:/{model_id}",
+        run_id=run_id,
+        model_id=model_id,
+        tags={**tags, TAG_MODEL: model_id},
+        description=description or None,
     )
     if version.status != "READY":
         raise RegistryError(
