@@ -53,6 +53,8 @@ COMMANDS = [
     ["memory", "show"],
     ["memory", "diff"],
     ["publish"],
+    ["registry"],
+    ["registry", "gate"],
 ]
 ALONE = ["--set", "system=UR4RecMoEMemory"]
 runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
@@ -121,7 +123,7 @@ def test_version():
 def test_help_of_every_command_has_an_example_where_it_does_something(command):
     text = run(*command, "--help")
     assert "Usage:" in text
-    if command and command not in (["data"], ["text"], ["memory"]):
+    if command and command not in (["data"], ["text"], ["memory"], ["registry"]):
         assert f"ur4rec {' '.join(command)}" in text.partition("For example")[2]
 
 
@@ -147,7 +149,7 @@ def test_every_config_option_lists_the_shipped_files():
     assert names == {"toy", "ur4rec_moe_100k"}
     texts = [run(*command, "--help") for command in COMMANDS] + [run("--help", application=script)]
     texts = [text for text in texts if "--config" in text]
-    assert len(texts) == 9
+    assert len(texts) == 10
     for text in texts:
         assert all(name in text.split("--config")[-1] for name in names)
 

@@ -33,6 +33,8 @@ from ur4rec.evaluation.results import write_results
 from ur4rec.evaluation.systems import TrainedSystems
 from ur4rec.models.config import Part
 from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.gate.gate import gate_version
+from ur4rec.registry.gate.rules import load_rules
 from ur4rec.registry.register import register_model
 from ur4rec.registry.tracking import open_mlflow, prepare_mlflow
 from ur4rec.storage.artifacts import read_artifact
@@ -370,6 +372,18 @@ def see_registration(world: World, config: Config) -> Any:
     return registration.name, registration.alias, experiment
 
 
+def see_opponents(world: World, config: Config) -> Any:
+    see_registration(world, world.base)
+    base, uri = world.base.narrow(RegistryConfig), f"sqlite:///{world.folder}/mlflow.db"
+    with open_mlflow(uri) as client:
+        version = client.get_model_version_by_alias(base.registered_model_name, base.challenger_alias).version
+        for alias in (base.champion_alias, base.anchor_alias):
+            client.set_registered_model_alias(base.registered_model_name, alias, version)
+    rules = load_rules(overrides={"latency_requests": 1})
+    verdict = gate_version(world.sequences(world.base), str(version), config.narrow(RegistryConfig), rules, uri)
+    return verdict.champion, verdict.anchor
+
+
 @dataclass(frozen=True)
 class Change:
     """Another value of a field, where it is seen, and what must be set for it to be read."""
@@ -479,6 +493,9 @@ CHANGES = {
     "registered_model_name": Change("another", see_registration),
     "experiment_name": Change("another", see_registration),
     "challenger_alias": Change("candidate", see_registration),
+    # gate_model
+    "champion_alias": Change("another", see_opponents),
+    "anchor_alias": Change("another", see_opponents),
 }
 
 
@@ -492,7 +509,7 @@ def test_no_field_is_left_out():
 
 
 def marks(name: str) -> list[pytest.MarkDecorator]:
-    return OF_MLFLOW if CHANGES[name].see is see_registration else []
+    return OF_MLFLOW if CHANGES[name].see in (see_registration, see_opponents) else []
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in CHANGES])

@@ -14,6 +14,7 @@ from kfp import dsl
 from components.encode_text import encode_text
 from components.end_to_end import end_to_end
 from components.evaluate import evaluate
+from components.gate_model import gate_model
 from components.generate_text import generate_text
 from components.joint_finetune import joint_finetune
 from components.preprocess_sequences import preprocess_sequences
@@ -142,4 +143,13 @@ def _evaluate_and_register(call: Callable[..., None], made: Artifacts, tracking_
         memories=made["end-to-end.memories"],
         results=made["evaluate.results"],
         report=made["evaluate.report"],
+    )
+    call(
+        gate_model,
+        {"decision": dsl.Artifact, "summary": dsl.Markdown},
+        config={"registered_model_name": "overruled by the registration"},
+        rules={"min_users": 10.0, "floor_times_popularity": 0.0, "max_latency_ms": 1e9, "margin_by_users": {"0": 0.1}},
+        tracking_uri=tracking_uri,
+        sequences=made["preprocess-sequences.sequences"],
+        registration=made["register-model.registration"],
     )

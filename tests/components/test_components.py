@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
+from components.gate_model import gate_model
 from components.image import SLIM, TRAIN
 from components.preprocess_sequences import preprocess_sequences
 from components.report_run import report_run
@@ -15,6 +16,7 @@ from ur4rec.config_section import ConfigError
 from ur4rec.data.input_digest import digest_data
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.results import load_results
+from ur4rec.registry.gate.verdict import load_verdict
 from ur4rec.registry.register import Registration
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.embeddings import load_embeddings
@@ -79,9 +81,30 @@ def test_register_model_makes_a_version(artifacts: Artifacts) -> None:
     assert read_metrics(artifacts, "register-model")["version"] == 1
 
 
+def test_register_model_shows_the_card(artifacts: Artifacts) -> None:
+    text = Path(artifacts["register-model.card"].path).read_text()
+    assert text.startswith("In MLflow: toy version 1, run ")
+    assert "\n# UR4RecV2MoE on plays\n" in text
+
+
+def test_gate_model_judges_the_registered_version(artifacts: Artifacts) -> None:
+    verdict = load_verdict(Path(artifacts["gate-model.decision"].path))
+    assert (verdict.verdict, verdict.model_name, verdict.challenger, verdict.champion) == ("passed", "toy", "1", "none")
+    assert verdict.rules["min_users"] == 10
+    assert verdict.test_digest == load_sequences(Path(artifacts["preprocess-sequences.sequences"].path)).digest
+    assert Path(artifacts["gate-model.summary"].path).read_text().startswith("# Gate: toy version 1 passed")
+    assert read_metrics(artifacts, "gate-model")["num_users"] == 24
+
+
+def test_the_verdict_is_a_word_that_a_condition_can_read() -> None:
+    outputs = gate_model.component_spec.outputs
+    assert outputs is not None
+    assert outputs["verdict"].type == "String"
+
+
 def test_metrics_are_the_same_in_the_interface_and_the_file(artifacts: Artifacts) -> None:
     tasks = [name.removesuffix(".metrics") for name in artifacts if name.endswith(".metrics")]
-    assert len(tasks) == 9
+    assert len(tasks) == 10
     for task in tasks:
         metrics = read_metrics(artifacts, task)
         assert artifacts[f"{task}.metrics"].metadata == metrics
