@@ -5,7 +5,7 @@ same user, so variance, correlation between models and the slices are those of t
 and which the challenger is drawn anew for every user: both are then exactly equally good. A true difference is made by
 turning a share of the challenger's hits into misses, or of its misses into hits. Rules and judge are the gate's own.
 
-    python -m benchmarks.gate_operating_curve SEQUENCES CHECKPOINT CHECKPOINT CHECKPOINT…
+    python -m benchmarks.gate_operating_curve SEQUENCES CHECKPOINT CHECKPOINT…
 
 Letters: T test users, S seeds, U drawn users.
 """
@@ -24,6 +24,7 @@ from rich.console import Console
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.evaluation.metrics import per_user_metrics
 from ur4rec.evaluation.ranking import rank_users
+from ur4rec.models.config import Part
 from ur4rec.registry.gate.judge import judge_non_inferiority, judge_slices
 from ur4rec.registry.gate.measurements import METRIC, Quality, find_slices
 from ur4rec.registry.gate.rules import GateRules, load_rules
@@ -31,16 +32,17 @@ from ur4rec.training.checkpoints import load_model
 from ur4rec.training.scoring import ModelScorer
 
 DIFFERENCES = (-0.2, -0.1, -0.05, 0.0, 0.05)
-TRIALS = {943: 1000, 10_000: 500, 100_000: 200}
+TRIALS = {943: 400, 10_000: 200, 100_000: 60}
 """Drawn users → simulated gates."""
 SLICES = ("cold_users", "heavy_users", "long_tail_items")
 COLLAPSED = ("heavy_users", -0.5)
 """The scenario in which a slice loses and the others make up for it."""
-STEPS, CHAINS = 10, 200
+STEPS, CHAINS = 10, 100
 TRAINING_NOISE = 0.02
 """Standard deviation of the true quality of retrains of one recipe, relative."""
 DECLINE = -0.03
 SIMULATED_RESAMPLES = 1000
+MIN_CHECKPOINTS = 2
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,11 @@ class Simulation:
         return float(self._source.normal(0, TRAINING_NOISE))
 
 
-def rank_population(data: Sequences, checkpoints: Iterable[Path]) -> Population:
-    """Scores every test user with the model of every checkpoint."""
+def rank_population(data: Sequences, checkpoints: Iterable[Path], part: Part | None) -> Population:
+    """Scores every test user with the model of every checkpoint, or with a part of it."""
     seen, targets = data.histories("test"), np.asarray(data.test)
-    columns = [
-        per_user_metrics(rank_users(ModelScorer(load_model(path), seen), targets, seen, 256))[METRIC]
-        for path in checkpoints
-    ]
+    scorers = (ModelScorer(load_model(path), seen, part.value if part else None) for path in checkpoints)
+    columns = [per_user_metrics(rank_users(scorer, targets, seen, 256))[METRIC] for scorer in scorers]
     inside = {}
     for name, positions in find_slices(data, np.arange(len(targets))).items():
         inside[name] = np.zeros(len(targets), dtype=bool)
@@ -202,26 +202,26 @@ def tabulate_chains(simulation: Simulation, num_users: int) -> list[str]:
 def main(
     sequences: Annotated[Path, typer.Argument(help="Sequences folder.", exists=True, file_okay=False)],
     checkpoints: Annotated[
-        list[Path], typer.Argument(help="Three or more checkpoint folders, of one recipe with different seeds.")
+        list[Path],
+        typer.Argument(help="Checkpoint folders of one recipe with different seeds: two, with retrains three."),
     ],
+    part: Annotated[
+        Part | None, typer.Option(help="Score this part alone; pretrain_sasrec has trained no other.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", "-s", help="Override one rule; may be repeated.", metavar="KEY=VALUE")
     ] = None,
 ) -> None:
-    """Prints the operating curve and what becomes of ten successive retrains, as Markdown."""
-    if len(checkpoints) < 3:
-        raise typer.BadParameter("expected three or more: a champion, a challenger and an anchor")
+    """Prints the operating curve and, from three checkpoints on, what becomes of ten retrains, as Markdown."""
+    if len(checkpoints) < MIN_CHECKPOINTS:
+        raise typer.BadParameter("expected two or more: a champion and a challenger, and for retrains an anchor")
     overrides: dict[str, object] = dict(setting.split("=", 1) for setting in settings or [])
     rules = load_rules(overrides={"bootstrap_samples": SIMULATED_RESAMPLES} | overrides)
-    population = rank_population(load_sequences(sequences), checkpoints)
+    population = rank_population(load_sequences(sequences), checkpoints, part)
     simulation = Simulation(population, rules)
-    lines = [
-        describe(population),
-        "",
-        *tabulate_curve(simulation, rules),
-        "",
-        *tabulate_chains(simulation, min(TRIALS)),
-    ]
+    lines = [describe(population), "", *tabulate_curve(simulation, rules)]
+    if len(checkpoints) > MIN_CHECKPOINTS:
+        lines += ["", *tabulate_chains(simulation, min(TRIALS))]
     Console().print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
 
 
