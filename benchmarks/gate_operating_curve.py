@@ -32,12 +32,12 @@ from ur4rec.training.checkpoints import load_model
 from ur4rec.training.scoring import ModelScorer
 
 DIFFERENCES = (-0.2, -0.1, -0.05, 0.0, 0.05)
-TRIALS = {943: 300, 10_000: 60, 100_000: 20}
+TRIALS = {943: 600, 10_000: 200, 100_000: 60}
 """Drawn users → simulated gates."""
 SLICES = ("cold_users", "heavy_users", "long_tail_items")
 COLLAPSED = ("heavy_users", -0.5)
 """The scenario in which a slice loses and the others make up for it."""
-STEPS, CHAINS = 10, 50
+STEPS, CHAINS = 10, 100
 TRAINING_NOISE = 0.02
 """Standard deviation of the true quality of retrains of one recipe, relative."""
 DECLINE = -0.03
