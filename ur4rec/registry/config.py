@@ -19,3 +19,5 @@ class RegistryConfig(ConfigSection):
     """Of the version that serves."""
     anchor_alias: str = Field("anchor", pattern=ALIAS)
     """Of the version that no later champion may fall behind."""
+    promote_automatically: bool = False
+    """Whether a retrain that passes the gate becomes the champion without a human."""

@@ -73,8 +73,9 @@ class _Inputs:
     def digest(self, config: RegistryConfig) -> str:
         """Equal for the very same artifacts under the same names; a model trained again differs."""
         parts = {name: sha256_file(folder / MANIFEST) for name, folder in self.folders.items()}
-        parts |= {"results": sha256_file(self.results), "config": config.digest(), "code": describe_code()}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        names = [config.registered_model_name, config.experiment_name]
+        parts |= {"results": sha256_file(self.results), "code": describe_code()}
+        return hashlib.sha256(json.dumps([names, parts], sort_keys=True).encode()).hexdigest()
 
     def verify(self) -> Results:
         """Reads the results once every folder is known to be whole."""

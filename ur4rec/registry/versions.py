@@ -27,9 +27,36 @@ def find_version(client: MlflowClient, name: str, inputs_digest: str) -> ModelVe
     """The newest ready version made from the same inputs, provided its files are still there."""
     query = f"name = '{name}' and tags.`{TAG_INPUTS}` = '{inputs_digest}'"
     for version in client.search_model_versions(query, order_by=["version_number DESC"]):
-        if version.status == "READY" and _is_complete(client, version.tags.get(TAG_MODEL)):
-            return version
+        if version.status == "READY" and has_files(client, version):
+            return _drop_duplicates(client, name, version.tags[TAG_MODEL])
     return None
+
+
+def get_version(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
+    """A version by its number or alias.
+
+    Raises:
+        MlflowException: There is none.
+    """
+    if wanted.isdecimal():
+        return client.get_model_version(name, wanted)
+    return client.get_model_version_by_alias(name, wanted)
+
+
+def has_files(client: MlflowClient, version: ModelVersion) -> bool:
+    """Whether everything that serving needs is there and can be listed."""
+    from mlflow.exceptions import MlflowException
+
+    model_id = version.tags.get(TAG_MODEL) or version.model_id
+    if not model_id:
+        return False
+    try:
+        return all(
+            any(file.path == name for file in client.list_logged_model_artifacts(model_id, folder))
+            for name, folder in NEEDED.items()
+        )
+    except (MlflowException, OSError):
+        return False
 
 
 def create_version(
@@ -47,7 +74,7 @@ def create_version(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = client.create_model_version(
+    client.create_model_version(
         name,
         source=f"models:/{model_id}",
         run_id=run_id,
@@ -55,6 +82,7 @@ def create_version(
         tags={**tags, TAG_MODEL: model_id},
         description=description or None,
     )
+    version = _drop_duplicates(client, name, model_id)
     if version.status != "READY":
         raise RegistryError(
             f"{name} version {version.version}: {version.status} {version.status_message or ''}; "
@@ -78,15 +106,11 @@ def describe_version(results: Results, inputs_digest: str) -> dict[str, str]:
     }
 
 
-def _is_complete(client: MlflowClient, model_id: str | None) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    if model_id is None:
-        return False
-    try:
-        return all(
-            any(file.path == name for file in client.list_logged_model_artifacts(model_id, folder))
-            for name, folder in NEEDED.items()
-        )
-    except (MlflowException, OSError):
-        return False  # deleted meanwhile, so a new version is made
+def _drop_duplicates(client: MlflowClient, name: str, model_id: str) -> ModelVersion:
+    """MLflow's client sends a request again when its answer was lost, and then two versions are the same model."""
+    found = client.search_model_versions(f"name = '{name}' and tags.`{TAG_MODEL}` = '{model_id}'")
+    first, *others = sorted(found, key=lambda version: int(version.version))
+    for version in others:
+        if not client.get_model_version(name, version.version).aliases:
+            client.delete_model_version(name, version.version)
+    return first

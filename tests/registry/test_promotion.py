@@ -1,0 +1,178 @@
+"""Who may be promoted, what is refused, and a promoter that comes too late; on MLflow's own sqlite."""
+
+import pytest
+from toy_versions import add, client, history, model_id
+
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.promotion import Permission, promote, roll_back
+from ur4rec.registry.promotion_claims import find_claims, place_claim
+from ur4rec.registry.promotion_history import History, MoveKind
+from ur4rec.registry.promotion_mover import HOLD_LIMIT_S, Mover, PromotionRefused, plan_move
+from ur4rec.registry.tracking import RegistryError
+
+__all__ = ["add", "client", "history", "model_id"]
+CONFIG = RegistryConfig()
+UNFORCED = Permission()
+FORCED = Permission(force=True, reason="a test")
+
+
+def try_promotion(tracking_uri, version, permission=UNFORCED, **options):
+    return promote(CONFIG, version, permission, tracking_uri=tracking_uri, patience_s=0, **options)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "champion", "message"),
+    [
+        (None, "none", "version 1 has not been through the gate; run `ur4rec registry gate SEQUENCES --version 1`"),
+        ("failed", "none", r"version 1 did not pass the gate \(failed\); to promote it all the same: `ur4rec registry"),
+        ("nan", "none", r"did not pass the gate \(nan\)"),
+        ("passed", "4", "passed the gate against champion 4, which is now none; run `ur4rec registry gate"),
+    ],
+)
+def test_without_a_passed_gate_against_todays_champion_nothing_moves(
+    tracking_uri, add, history, verdict, champion, message
+):
+    version = add(verdict, champion)
+    with pytest.raises(PromotionRefused, match=message):
+        try_promotion(tracking_uri, version)
+    with pytest.raises(PromotionRefused, match="--force needs a reason"):
+        try_promotion(tracking_uri, version, Permission(force=True, reason=" "))
+    assert history() == History({}, "")
+    assert try_promotion(tracking_uri, version, FORCED).moved
+    assert history().moves[1].reason == "a test"
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(tracking_uri, client, add, history):
+    version = add()
+    place_claim(client, "ur4rec", 1, plan_move(MoveKind.PROMOTION, "9", history(), ""))
+    before = client.get_registered_model("ur4rec")
+    planned = try_promotion(tracking_uri, version, dry_run=True)
+    assert planned.moved
+    assert "before the alias moved" in planned.notes[0]
+    after = client.get_registered_model("ur4rec")
+    assert (after.tags, after.aliases) == (before.tags, before.aliases)
+    assert len(find_claims(client, "ur4rec")) == 1
+    done = try_promotion(tracking_uri, version)
+    assert done == planned
+    with pytest.raises(PromotionRefused, match="no champion 1 step"):
+        roll_back(CONFIG, tracking_uri=tracking_uri, dry_run=True, patience_s=0)
+    assert history().champion == version
+
+
+def test_the_champion_is_promoted_only_once(tracking_uri, add, history):
+    version = add()
+    assert try_promotion(tracking_uri, version).moved
+    assert not try_promotion(tracking_uri, version).moved
+    assert history().number == 1
+
+
+def test_a_version_that_was_rolled_back_is_promoted_by_force_only(tracking_uri, add, history):
+    first, second = add(), add("passed", "1")
+    try_promotion(tracking_uri, first)
+    try_promotion(tracking_uri, second)
+    roll_back(CONFIG, reason="complaints", tracking_uri=tracking_uri, patience_s=0)
+    with pytest.raises(PromotionRefused, match="version 2 has been rolled back since it was champion"):
+        try_promotion(tracking_uri, second)
+    assert try_promotion(tracking_uri, second, FORCED).moved
+    assert history().champions == ["1", "2"]
+
+
+def test_a_rollback_needs_the_files_and_can_go_past_a_deleted_version(tracking_uri, client, add, history, tmp_path):
+    for champion in ("none", "1", "2"):
+        try_promotion(tracking_uri, add("passed", champion))
+    client.delete_model_version("ur4rec", "2")
+    with pytest.raises(PromotionRefused, match=r"version 2 has been deleted.*rollback --steps 2"):
+        roll_back(CONFIG, tracking_uri=tracking_uri, patience_s=0)
+    (manifest,) = (tmp_path / "files").rglob("manifest.json")
+    kept = manifest.rename(tmp_path / "kept")
+    with pytest.raises(PromotionRefused, match="version 1 could not be served: its files are gone"):
+        roll_back(CONFIG, steps=2, tracking_uri=tracking_uri, patience_s=0)
+    with pytest.raises(PromotionRefused, match="version 4 could not be served"):
+        try_promotion(tracking_uri, add("passed", "3"))
+    assert history().champion == "3"
+    kept.rename(manifest)
+    assert roll_back(CONFIG, steps=2, tracking_uri=tracking_uri, patience_s=0).version == "1"
+    with pytest.raises(PromotionRefused, match="no champion 1 step"):
+        roll_back(CONFIG, tracking_uri=tracking_uri, patience_s=0)
+
+
+def test_an_unknown_version_or_alias_is_an_error(tracking_uri, add):
+    add()
+    with pytest.raises(RegistryError, match=r"9.*not found"):
+        try_promotion(tracking_uri, "9")
+    with pytest.raises(RegistryError, match=r"nobody.*not found.*correct its name or alias"):
+        try_promotion(tracking_uri, "nobody")
+
+
+def test_a_promoter_that_was_given_up_puts_the_alias_back(tracking_uri, client, add, history, monkeypatch):
+    """It stopped just before it set the alias; meanwhile another one settled its claim."""
+    try_promotion(tracking_uri, add())
+    late, _ = add("passed", "1"), add("passed", "1")
+    set_alias = type(client).set_registered_model_alias
+
+    def pause(self, name, alias, version):
+        monkeypatch.setattr(type(client), "set_registered_model_alias", set_alias)
+        assert "before the alias moved" in try_promotion(tracking_uri, "1").notes[0]
+        set_alias(self, name, alias, version)
+
+    monkeypatch.setattr(type(client), "set_registered_model_alias", pause)
+    with pytest.raises(PromotionRefused, match="version 2 was not made champion"):
+        try_promotion(tracking_uri, late)
+    assert (history().champion, history().champions) == ("1", ["1"])
+
+
+def test_a_promoter_that_was_overtaken_leaves_the_new_champion(tracking_uri, client, add, history, monkeypatch):
+    try_promotion(tracking_uri, add())
+    late, faster = add("passed", "1"), add("passed", "1")
+    set_alias = type(client).set_registered_model_alias
+
+    def pause(self, name, alias, version):
+        monkeypatch.setattr(type(client), "set_registered_model_alias", set_alias)
+        assert try_promotion(tracking_uri, faster).moved
+        set_alias(self, name, alias, version)
+
+    monkeypatch.setattr(type(client), "set_registered_model_alias", pause)
+    with pytest.raises(PromotionRefused, match="it is now version 3"):
+        try_promotion(tracking_uri, late)
+    assert (history().champion, history().champions) == ("3", ["1", "3"])
+
+
+def test_a_slow_promoter_gives_up_before_others_give_it_up(client, add, history):
+    times = iter([0.0, HOLD_LIMIT_S + 1])
+    mover = Mover(client, CONFIG, clock=lambda: next(times))
+    before = history()
+    with pytest.raises(PromotionRefused, match="MLflow was so slow to answer"):
+        mover.carry_out(plan_move(MoveKind.PROMOTION, add(), before, ""), before)
+    assert history() == before
+    assert find_claims(client, "ur4rec") == []
+
+
+def test_a_claim_is_waited_for_as_long_as_it_is_another_one(client, add, history):
+    """Patience counts from when a claim was first seen."""
+    claims = [
+        place_claim(client, "ur4rec", number, plan_move(MoveKind.PROMOTION, "1", history(), "")) for number in (1, 2)
+    ]
+    add()
+    times = iter([0.0, 0.0, 1.0, 9.0, 9.0, 11.0, 18.0, 20.0, 25.0])
+
+    def clock() -> float:
+        now = next(times)
+        if now == 9.0 and len(claims) == 2:
+            client.delete_registered_model(claims.pop().name)
+        return now
+
+    settled, notes = Mover(client, CONFIG, patience_s=10.0, clock=clock).settle()
+    assert settled == history()
+    assert len(notes) == 1
+    assert find_claims(client, "ur4rec") == []
+
+
+def test_the_claim_of_a_recorded_move_is_not_waited_for_and_changes_nothing(tracking_uri, client, add, history):
+    """Such as one that its owner could not delete."""
+    first, second = add(), add("passed", "1")
+    try_promotion(tracking_uri, first)
+    place_claim(client, "ur4rec", 1, plan_move(MoveKind.PROMOTION, first, History({}, ""), "stale"))
+    outcome = promote(CONFIG, second, tracking_uri=tracking_uri, patience_s=1e9)
+    assert outcome.notes[0].endswith("was interrupted at its end, when it was recorded")
+    assert client.get_model_version("ur4rec", first).tags["ur4rec.promotion_reason"] == "promotion"
+    assert find_claims(client, "ur4rec") == []

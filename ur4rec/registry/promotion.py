@@ -1,0 +1,186 @@
+"""Makes a version the champion, or an earlier one again: who may, and whether it could be served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.gate.verdict import NOBODY, PASSED, TAG_CHAMPION, TAG_VERDICT
+from ur4rec.registry.promotion_claims import GONE
+from ur4rec.registry.promotion_history import NO_VERSION, History, MoveKind
+from ur4rec.registry.promotion_mover import PATIENCE_S, Mover, PromotionRefused, plan_move
+from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.versions import get_version, has_files
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+class Promotion(BaseModel):
+    """What became of a command that moves the champion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+    previous: str
+    """Champion before; `NO_VERSION`: none."""
+    moved: bool
+    """Whether the alias was moved, or would be by a dry run; False: the version is champion already."""
+    notes: tuple[str, ...] = ()
+    """What an interrupted command had left and how that was settled."""
+
+
+@dataclass(frozen=True)
+class Permission:
+    """On what ground a version is promoted.
+
+    Args:
+        force: Do without a passed gate, and promote again what was rolled back.
+        reason: Why; needed with `force`.
+    """
+
+    force: bool = False
+    reason: str = ""
+
+
+def promote(
+    config: RegistryConfig,
+    wanted: str,
+    permission: Permission = Permission(),
+    *,
+    dry_run: bool = False,
+    tracking_uri: str | None = None,
+    patience_s: float = PATIENCE_S,
+) -> Promotion:
+    """Makes a version the champion.
+
+    Args:
+        config: Names of registered model and aliases.
+        wanted: Number or alias of the version.
+        permission: On what ground.
+        dry_run: Check everything, write nothing.
+        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`.
+        patience_s: How long to wait for a move that another process has begun.
+
+    Raises:
+        PromotionRefused: The gate has not passed it against today's champion, it was rolled back, its files are gone,
+            or somebody else moved the champion meanwhile.
+        RegistryError: MLflow cannot be reached, or there is no such version.
+    """
+    with open_mlflow(tracking_uri, read_only=True) as client:
+        mover = Mover(client, config, patience_s)
+        version = get_version(client, config.registered_model_name, wanted)
+        number, verdict = str(version.version), version.tags.get(TAG_VERDICT, NO_VERSION)
+        history, notes = mover.settle(dry_run)
+        if history.champion == number:
+            return Promotion(name=version.name, version=number, previous=number, moved=False, notes=notes)
+        check_permission(version, history, permission)
+        check_files(client, version)
+        move = plan_move(MoveKind.PROMOTION, number, history, permission.reason, verdict)
+        if not dry_run:
+            mover.carry_out(move, history)
+    return Promotion(name=version.name, version=number, previous=move.previous, moved=True, notes=notes)
+
+
+def roll_back(
+    config: RegistryConfig,
+    *,
+    steps: int = 1,
+    reason: str = "",
+    dry_run: bool = False,
+    tracking_uri: str | None = None,
+    patience_s: float = PATIENCE_S,
+) -> Promotion:
+    """Makes an earlier champion the champion again.
+
+    Args:
+        config: Names of registered model and aliases.
+        steps: How many champions to go back; those that were rolled back themselves do not count.
+        reason: Why, for the history.
+        dry_run: Check everything, write nothing.
+        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`.
+        patience_s: How long to wait for a move that another process has begun.
+
+    Raises:
+        PromotionRefused: There is no such champion, its files are gone, or somebody else moved the champion meanwhile.
+        RegistryError: MLflow cannot be reached.
+    """
+    with open_mlflow(tracking_uri, read_only=True) as client:
+        mover = Mover(client, config, patience_s)
+        history, notes = mover.settle(dry_run)
+        number = _find_earlier(config.registered_model_name, history, steps)
+        check_files(client, _get_earlier(client, config.registered_model_name, number, steps))
+        move = plan_move(MoveKind.ROLLBACK, number, history, reason).model_copy(update={"steps": steps})
+        if not dry_run:
+            mover.carry_out(move, history)
+    name = config.registered_model_name
+    return Promotion(name=name, version=number, previous=move.previous, moved=True, notes=notes)
+
+
+def check_permission(version: ModelVersion, history: History, permission: Permission) -> None:
+    """Checks that the gate has passed the version against today's champion.
+
+    Raises:
+        PromotionRefused: It has not, and nothing is forced, or that without a reason.
+    """
+    number = str(version.version)
+    if permission.force:
+        if not permission.reason.strip():
+            raise PromotionRefused('--force needs a reason for the history, such as --reason "agreed with Ann"')
+        return
+    anyway = f'; to promote it all the same: `ur4rec registry promote {number} --force --reason "…"`'
+    gate = f"run `ur4rec registry gate SEQUENCES --version {number}`"
+    verdict, compared = version.tags.get(TAG_VERDICT), version.tags.get(TAG_CHAMPION)
+    if verdict is None:
+        raise PromotionRefused(f"version {number} has not been through the gate; {gate}{anyway}")
+    if verdict != PASSED:
+        raise PromotionRefused(f"version {number} did not pass the gate ({verdict}){anyway}")
+    if compared != (history.champion or NOBODY):
+        raise PromotionRefused(
+            f"version {number} passed the gate against champion {compared}, "
+            f"which is now {history.describe_champion()}; {gate} again{anyway}"
+        )
+    if number in history.rolled_back:
+        raise PromotionRefused(f"version {number} has been rolled back since it was champion{anyway}")
+
+
+def check_files(client: MlflowClient, version: ModelVersion) -> None:
+    """Checks that a version can be served.
+
+    Raises:
+        PromotionRefused: It is not ready, or its files are gone.
+    """
+    if version.status != "READY" or not has_files(client, version):
+        raise PromotionRefused(
+            f"version {version.version} could not be served: its files are gone or cannot be read ({version.source}); "
+            "the champion stays"
+        )
+
+
+def _find_earlier(name: str, history: History, steps: int) -> str:
+    champions = history.champions
+    if steps < len(champions):
+        number = champions[-1 - steps]
+        if number != NO_VERSION:
+            return number
+    chain = " → ".join(champion or NOBODY for champion in champions) or "empty"
+    raise PromotionRefused(f"{name}: there is no champion {steps} step(s) back; the way back is {chain}")
+
+
+def _get_earlier(client: MlflowClient, name: str, number: str, steps: int) -> ModelVersion:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return get_version(client, name, number)
+    except MlflowException as error:
+        if error.error_code != GONE:
+            raise
+        raise PromotionRefused(
+            f"{name}: version {number} has been deleted, so it cannot be champion again; "
+            f"`ur4rec registry rollback --steps {steps + 1}` goes further back"
+        ) from None
