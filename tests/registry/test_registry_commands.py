@@ -1,0 +1,103 @@
+"""`ur4rec registry`: what the commands print, and their exit codes."""
+
+import pytest
+from toy_versions import add, client, history, model_id
+from typer.testing import CliRunner
+
+from ur4rec.cli import app
+from ur4rec.registry.promotion_claims import find_claims, place_claim
+from ur4rec.registry.promotion_history import MoveKind
+from ur4rec.registry.promotion_mover import plan_move
+
+__all__ = ["add", "client", "history", "model_id"]
+runner = CliRunner(env={"COLUMNS": "250", "TERM": "dumb", "NO_COLOR": "1"})
+
+
+@pytest.fixture
+def ask(tracking_uri):
+    """Runs a command; returns its exit code and its output on one line."""
+
+    def ask(*words: str) -> tuple[int, str]:
+        result = runner.invoke(app, ["registry", *words, "--tracking-uri", tracking_uri])
+        return result.exit_code, " ".join(result.output.split())
+
+    return ask
+
+
+def test_the_life_of_three_versions(ask, client, add):
+    client.set_registered_model_alias("ur4rec", "challenger", add())
+    assert ask("promote", "--dry-run") == (0, "ur4rec: version 1 would become the champion, after none")
+    assert ask("promote") == (0, "ur4rec: version 1 is now the champion, after none")
+    assert ask("promote") == (0, "ur4rec: version 1 is the champion already")
+    add("failed", "1")
+    code, output = ask("promote", "2")
+    assert code == 1
+    assert output.startswith("Refused: version 2 did not pass the gate (failed)")
+    assert ask("promote", "2", "--force")[0] == 1
+    assert ask("promote", "2", "--force", "--reason", "agreed")[0] == 0
+    client.set_registered_model_alias("ur4rec", "champion", add("passed", "2"))
+    code, output = ask("history")
+    assert code == 0
+    assert "moved by hand" in output
+    assert "agreed" in output
+    assert "champion: version 3 way back: 1 → 2 → 3" in output
+    assert ask("rollback", "--steps", "2", "--reason", "complaints") == (
+        0,
+        "ur4rec: version 1 is now the champion, after 3",
+    )
+    assert "complaints" in ask("history")[1]
+    code, output = ask("rollback")
+    assert code == 1
+    assert output.startswith("Refused: ur4rec: there is no champion 1 step(s) back; the way back is 1")
+
+
+def test_what_an_interrupted_command_left_is_shown_and_settled(ask, client, add, history, monkeypatch):
+    monkeypatch.setattr("ur4rec.registry.promotion_mover.POLL_S", 0.0)
+    monkeypatch.setattr("ur4rec.registry.promotion.PATIENCE_S", 0.0)
+    add()
+    place_claim(client, "ur4rec", 1, plan_move(MoveKind.PROMOTION, "1", history(), ""))
+    code, output = ask("history")
+    assert code == 0
+    assert "under way, or else: the promotion of version 1 by " in output
+    assert find_claims(client, "ur4rec")
+
+
+def test_a_list_a_version_and_a_comparison(ask, client, add):
+    for number in (1, 2):
+        run = client.create_run("0")
+        client.log_param(run.info.run_id, "sasrec_lr", 0.1 * number)
+        for suffix, value in (("", 0.2), ("_ci95_low", 0.15), ("_ci95_high", 0.25)):
+            client.log_metric(run.info.run_id, f"test/UR4RecV2MoE/ndcg_at_10{suffix}", value + 0.01 * number)
+        tags = {"ur4rec.test_ndcg_at_10": "0.210000", "ur4rec.dataset_digest": f"digest{number}", "note": "same"}
+        client.create_model_version("ur4rec", "models", run_id=run.info.run_id, tags=tags)
+    client.set_registered_model_alias("ur4rec", "champion", "1")
+    code, output = ask("list")
+    assert code == 0
+    assert output.index("digest2") < output.index("digest1")
+    assert "0.2100" in output
+    code, output = ask("show", "champion")
+    assert code == 0
+    assert "models:/ur4rec/1" in output
+    assert "gone or unreadable: it cannot be served" in output
+    code, output = ask("compare", "champion", "2")
+    assert code == 0
+    assert "0.2100 │ 0.2200 │ 0.1600 to 0.2600 │ 0.1700 to 0.2700" in output
+    assert "sasrec_lr │ 0.1 │ 0.2" in output
+    assert "note" not in output
+    assert "measured on different data" in output
+
+
+@pytest.mark.parametrize(
+    "words", [("promote", "9"), ("show", "nobody"), ("compare", "1", "9"), ("rollback", "--steps", "0")]
+)
+def test_what_is_not_there_is_one_line_and_exit_code_2(ask, add, words):
+    add()
+    code, _ = ask(*words)
+    assert code == 2
+
+
+def test_no_database_is_not_made_by_asking(tmp_path):
+    result = runner.invoke(app, ["registry", "list", "--tracking-uri", f"sqlite:///{tmp_path}/none.db"])
+    assert result.exit_code == 2
+    assert "not found; register a model first" in result.output
+    assert list(tmp_path.iterdir()) == []

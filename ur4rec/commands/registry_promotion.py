@@ -1,0 +1,218 @@
+"""`ur4rec registry`: promote, rollback, history, list, show, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ur4rec.commands.console import ConfigOption, SetOption, TrackingOption, read_config, show, show_table
+
+if TYPE_CHECKING:
+    from ur4rec.registry.config import RegistryConfig
+    from ur4rec.registry.promotion import Promotion
+    from ur4rec.registry.promotion_history import HistoryEntry
+
+REFUSED = 1
+VersionArgument = Annotated[str, typer.Argument(help="Number or alias.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")]
+ReasonOption = Annotated[str, typer.Option(help="Why, for the history.", show_default=False)]
+
+
+def promote(
+    version: Annotated[
+        str | None, typer.Argument(help="Number or alias; else the challenger.", show_default=False)
+    ] = None,
+    dry_run: DryRunOption = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Without a passed gate, or after a rollback; needs --reason.")
+    ] = False,
+    reason: ReasonOption = "",
+    tracking_uri: TrackingOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Make a version the champion, provided the gate passed it against today's champion.
+
+    Ends with 0 when the version is champion, with 1 when the champion stays, and with 2 after an error.
+
+    For example:
+
+        ur4rec registry promote
+
+        ur4rec registry promote 7 --dry-run
+
+        ur4rec registry promote 7 --force --reason "the catalogue changed, agreed with Ann"
+    """
+    from ur4rec.registry.promotion import Permission, promote
+
+    names = _read_names(config, settings)
+    with _refusals():
+        promotion = promote(
+            names,
+            version or names.challenger_alias,
+            Permission(force, reason),
+            dry_run=dry_run,
+            tracking_uri=tracking_uri,
+        )
+    _show_promotion(promotion, dry_run)
+
+
+def rollback(
+    steps: Annotated[int, typer.Option(min=1, help="Champions to go back.")] = 1,
+    dry_run: DryRunOption = False,
+    reason: ReasonOption = "",
+    tracking_uri: TrackingOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Make the champion before this one the champion again.
+
+    Ends with 0 when that is done, with 1 when the champion stays, and with 2 after an error.
+
+    For example:
+
+        ur4rec registry rollback
+
+        ur4rec registry rollback --steps 2 --reason "complaints since Tuesday"
+    """
+    from ur4rec.registry.promotion import roll_back
+
+    names = _read_names(config, settings)
+    with _refusals():
+        promotion = roll_back(names, steps=steps, reason=reason, dry_run=dry_run, tracking_uri=tracking_uri)
+    _show_promotion(promotion, dry_run)
+
+
+def history(tracking_uri: TrackingOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:
+    """Who made which version champion, when and why; moves by hand are shown as such.
+
+    For example:
+
+        ur4rec registry history
+    """
+    from ur4rec.registry.version_table import show_history
+
+    found = show_history(_read_names(config, settings), tracking_uri)
+    columns = ("what", "version", "before", "at", "by", "gate", "reason")
+    show_table(f"champions of {found.name}", columns, [_describe_entry(entry) for entry in found.entries])
+    show(f"champion: {found.champion}")
+    show(f"way back: {' → '.join(found.champions) or 'none'}")
+    for line in found.unsettled:
+        show(f"under way, or else: {line}; the next promote or rollback settles it")
+
+
+def list_versions(tracking_uri: TrackingOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:
+    """Every version with its aliases, its test result and the verdict of the gate.
+
+    For example:
+
+        ur4rec registry list
+    """
+    from ur4rec.registry.version_table import list_versions
+
+    names = _read_names(config, settings)
+    columns = ("version", "aliases", "registered at", "data", "ndcg@10", "gate", "champion since")
+    rows = [
+        (
+            each.version,
+            each.aliases,
+            each.registered_at,
+            each.dataset,
+            each.headline,
+            each.verdict,
+            each.champion_since,
+        )
+        for each in list_versions(names, tracking_uri)
+    ]
+    show_table(f"versions of {names.registered_model_name}", columns, rows)
+
+
+def show_version(
+    version: VersionArgument,
+    tracking_uri: TrackingOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Everything that is recorded of one version, and whether its files are there.
+
+    For example:
+
+        ur4rec registry show 3
+
+        ur4rec registry show champion
+    """
+    from ur4rec.registry.version_table import show_version
+
+    names = _read_names(config, settings)
+    rows = show_version(names, version, tracking_uri)
+    show_table(f"{names.registered_model_name}, {version}", ("what", "value"), rows)
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="Number or alias.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The same.")],
+    tracking_uri: TrackingOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Two versions side by side: test metrics with their intervals, tags, settings that differ.
+
+    Each was measured on the targets of its own data. To judge, ask the gate: it scores both on the same targets.
+
+    For example:
+
+        ur4rec registry compare champion challenger
+    """
+    from ur4rec.registry.version_table import compare_versions
+
+    found = compare_versions(_read_names(config, settings), first, second, tracking_uri)
+    columns = tuple(f"version {number}" for number in found.versions)
+    intervals = tuple(f"95 % of {number}" for number in found.versions)
+    show_table("test metrics", ("metric", *columns, *intervals), found.metrics)
+    show_table("tags that differ", ("tag", *columns), found.facts)
+    show_table("settings that differ", ("setting", *columns), found.settings)
+    if not found.same_data:
+        show("measured on different data, so the metrics cannot be compared: ask `ur4rec registry gate`")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Ends with code 1, not 2, where everything works and the answer is no."""
+    from ur4rec.registry.promotion_mover import PromotionRefused
+
+    try:
+        yield
+    except PromotionRefused as refused:
+        Console(stderr=True).print(f"[red]Refused:[/] {escape(str(refused))}", soft_wrap=True, highlight=False)
+        raise typer.Exit(REFUSED) from None
+
+
+def _read_names(config: ConfigOption, settings: SetOption) -> RegistryConfig:
+    from ur4rec.registry.config import RegistryConfig
+
+    return read_config(config, settings).narrow(RegistryConfig)
+
+
+def _show_promotion(promotion: Promotion, dry_run: bool) -> None:
+    from ur4rec.registry.gate.verdict import NOBODY
+
+    for note in promotion.notes:
+        show(f"left behind{'' if dry_run else ', now settled'}: {note}")
+    if not promotion.moved:
+        show(f"{promotion.name}: version {promotion.version} is the champion already")
+        return
+    verb = "would become" if dry_run else "is now"
+    show(f"{promotion.name}: version {promotion.version} {verb} the champion, after {promotion.previous or NOBODY}")
+
+
+def _describe_entry(entry: HistoryEntry) -> tuple[str, ...]:
+    from ur4rec.registry.gate.verdict import NOBODY
+
+    move = entry.move
+    recorded = (move.at, move.by, move.verdict, move.reason) if move else ("not known", "not known", "", "")
+    return (str(entry.what), entry.version or NOBODY, entry.previous or NOBODY, *recorded)

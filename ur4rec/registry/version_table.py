@@ -1,0 +1,215 @@
+"""Versions of the registered model, for people: a list, one in full, two side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.gate.verdict import NOBODY, TAG_VERDICT
+from ur4rec.registry.promotion_claims import describe_claim, find_claims
+from ur4rec.registry.promotion_history import HistoryEntry, fetch_history
+from ur4rec.registry.promotion_mover import TAG_AT
+from ur4rec.registry.run_log import metric_key
+from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.versions import HEADLINE, get_version, has_files
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+TAG_HEADLINE = f"ur4rec.test_{metric_key(HEADLINE)}"
+TAG_DATASET = "ur4rec.dataset"
+TAG_DATASET_DIGEST = "ur4rec.dataset_digest"
+DIGEST_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One version in a list."""
+
+    version: str
+    aliases: str
+    registered_at: str
+    dataset: str
+    headline: float | None
+    """NDCG@10 on its own test targets."""
+    verdict: str
+    champion_since: str
+    """Empty unless it has been champion."""
+
+
+@dataclass(frozen=True)
+class VersionHistory:
+    """The moves of the champion alias, and what is not settled."""
+
+    name: str
+    champion: str
+    """In words."""
+    champions: list[str]
+    """The way back, oldest first."""
+    entries: list[HistoryEntry]
+    unsettled: list[str]
+
+
+@dataclass(frozen=True)
+class VersionComparison:
+    """Two versions side by side."""
+
+    versions: tuple[str, str]
+    facts: list[tuple[str, str, str]]
+    """Name and both values, of what differs or matters."""
+    metrics: list[tuple[str, float | None, float | None, str, str]]
+    """Name, both values and both intervals."""
+    settings: list[tuple[str, str, str]]
+    """Settings that differ."""
+    same_data: bool
+    """Whether both were measured on the same data set, so that their metrics can be compared."""
+
+
+def list_versions(config: RegistryConfig, tracking_uri: str | None = None) -> list[VersionRow]:
+    """Every version that is not deleted, the newest first.
+
+    Raises:
+        RegistryError: MLflow cannot be reached, or there is no such registered model.
+    """
+    with open_mlflow(tracking_uri, read_only=True) as client:
+        name = config.registered_model_name
+        aliases = client.get_registered_model(name).aliases
+        query = f"name = '{name}'"
+        found = client.search_model_versions(query, order_by=["version_number DESC"])
+        versions = list(found)
+        while found.token:
+            found = client.search_model_versions(query, order_by=["version_number DESC"], page_token=found.token)
+            versions += found
+    return [_describe_row(version, aliases) for version in versions]
+
+
+def show_version(config: RegistryConfig, wanted: str, tracking_uri: str | None = None) -> list[tuple[str, str]]:
+    """What is known of one version: name and value.
+
+    Args:
+        config: Names of registered model and aliases.
+        wanted: Number or alias.
+        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`.
+
+    Raises:
+        RegistryError: MLflow cannot be reached, or there is no such version.
+    """
+    with open_mlflow(tracking_uri, read_only=True) as client:
+        name = config.registered_model_name
+        version = get_version(client, name, wanted)
+        aliases = client.get_registered_model(name).aliases
+        files = "there" if has_files(client, version) else "gone or unreadable: it cannot be served"
+    return [
+        ("model", f"models:/{name}/{version.version}"),
+        ("aliases", _name_aliases(version, aliases)),
+        ("registered at", _format_time(version)),
+        ("status", str(version.status)),
+        ("files", files),
+        ("run", str(version.run_id or "")),
+        *sorted(version.tags.items()),
+    ]
+
+
+def show_history(config: RegistryConfig, tracking_uri: str | None = None) -> VersionHistory:
+    """Every move of the champion alias; changes nothing.
+
+    Raises:
+        RegistryError: MLflow cannot be reached, or there is no such registered model.
+    """
+    with open_mlflow(tracking_uri, read_only=True) as client:
+        name = config.registered_model_name
+        claims = find_claims(client, name)
+        history = fetch_history(client, name, config.champion_alias)
+    return VersionHistory(
+        name=name,
+        champion=history.describe_champion(),
+        champions=[champion or NOBODY for champion in history.champions],
+        entries=history.entries,
+        unsettled=[describe_claim(claim, history) for claim in claims],
+    )
+
+
+def compare_versions(
+    config: RegistryConfig, first: str, second: str, tracking_uri: str | None = None
+) -> VersionComparison:
+    """Metrics, tags and settings of two versions, as their own runs recorded them.
+
+    Args:
+        config: Names of registered model and aliases.
+        first: Number or alias.
+        second: The same.
+        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`.
+
+    Raises:
+        RegistryError: MLflow cannot be reached, or a version or its run is not there.
+    """
+    with open_mlflow(tracking_uri, read_only=True) as client:
+        name = config.registered_model_name
+        pair = [get_version(client, name, wanted) for wanted in (first, second)]
+        aliases = client.get_registered_model(name).aliases
+        runs = [_fetch_run(client, version) for version in pair]
+    tags = [version.tags | {"aliases": _name_aliases(version, aliases)} for version in pair]
+    return VersionComparison(
+        versions=(str(pair[0].version), str(pair[1].version)),
+        facts=[fact for fact in _pair_up(tags[0], tags[1]) if fact[1] != fact[2]],
+        metrics=_pair_metrics(*(metrics for _, metrics in runs)),
+        settings=[setting for setting in _pair_up(*(params for params, _ in runs)) if setting[1] != setting[2]],
+        same_data=pair[0].tags.get(TAG_DATASET_DIGEST) == pair[1].tags.get(TAG_DATASET_DIGEST),
+    )
+
+
+def _fetch_run(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, str], dict[str, float]]:
+    if not version.run_id:
+        return {}, {}
+    data = client.get_run(version.run_id).data
+    return data.params, data.metrics
+
+
+def _pair_up(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    names = sorted(first.keys() | second.keys())
+    return [(name, first.get(name, ""), second.get(name, "")) for name in names]
+
+
+def _pair_metrics(
+    first: Mapping[str, float], second: Mapping[str, float]
+) -> list[tuple[str, float | None, float | None, str, str]]:
+    names = [
+        name
+        for name in sorted(first.keys() | second.keys())
+        if name.startswith("test/") and not name.endswith(("_ci95_low", "_ci95_high"))
+    ]
+    return [
+        (name, first.get(name), second.get(name), _interval(first, name), _interval(second, name)) for name in names
+    ]
+
+
+def _interval(metrics: Mapping[str, float], name: str) -> str:
+    low, high = metrics.get(f"{name}_ci95_low"), metrics.get(f"{name}_ci95_high")
+    return "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
+
+
+def _describe_row(version: ModelVersion, aliases: Mapping[str, object]) -> VersionRow:
+    tags = version.tags
+    headline = tags.get(TAG_HEADLINE)
+    digest = tags.get(TAG_DATASET_DIGEST, "")[:DIGEST_LENGTH]
+    return VersionRow(
+        version=str(version.version),
+        aliases=_name_aliases(version, aliases),
+        registered_at=_format_time(version),
+        dataset=f"{tags.get(TAG_DATASET, '')} {digest}".strip(),
+        headline=None if headline is None else float(headline),
+        verdict=tags.get(TAG_VERDICT, ""),
+        champion_since=tags.get(TAG_AT, ""),
+    )
+
+
+def _name_aliases(version: ModelVersion, aliases: Mapping[str, object]) -> str:
+    return ", ".join(sorted(alias for alias, number in aliases.items() if str(number) == str(version.version)))
+
+
+def _format_time(version: ModelVersion) -> str:
+    return datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
