@@ -96,10 +96,14 @@ def run(
             show_default="in PIPELINE_ROOT",
         ),
     ] = None,
+    gate_rules: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of the gate's rules that differ from the shipped ones.", dir_okay=False),
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every task, whatever ran before.")] = False,
     settings: SetOption = None,
 ) -> None:
-    """Run the compiled pipeline on this machine: from data to a registered model.
+    """Run the compiled pipeline on this machine: from data to a registered model that was judged.
 
     What has not changed since the last run is taken from the cache.
 
@@ -128,6 +132,7 @@ def run(
         caching=not no_cache,
         runner=runner,
         state=state,
+        gate_rules=gate_rules,
     )
     prepared, tracking = prepare(options)
     raise typer.Exit(_run(prepared, tracking, started))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ CODE = {
     "training_code": ("ur4rec.training.stages",),
     "evaluation_code": ("ur4rec.evaluation.evaluate",),
     "registry_code": ("ur4rec.registry.register",),
+    "gate_code": ("ur4rec.registry.gate.gate", "ur4rec.registry.retrain"),
 }
 """Parameter of the pipeline → what its tasks call."""
 
@@ -121,9 +123,15 @@ def check_system(config: Config) -> None:
 
 
 def build_arguments(
-    config: Config, inputs: Inputs, device: str, tracking: Tracking, state: str = "", scheduled: bool = False
+    config: Config,
+    inputs: Inputs,
+    device: str,
+    tracking: Tracking,
+    state: str = "",
+    scheduled: bool = False,
+    gate_rules: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Every parameter of the pipeline; equal arguments mean equal results.
+    """Every parameter of the pipeline; equal arguments mean equal results, as far as the registry does not change.
 
     Args:
         config: The settings.
@@ -163,6 +171,7 @@ def build_arguments(
         "training_config": list_settings(config.narrow(StageConfig)),
         "evaluation_config": list_settings(config.narrow(EvaluationConfig)),
         "registry_config": list_settings(config.narrow(RegistryConfig)),
+        "gate_rules": dict(gate_rules or {}),
         **digests,
     }
 

@@ -15,6 +15,7 @@ from pipelines.local_run import LocalRun, Outcome
 from pipelines.task_log import Status
 from ur4rec.data.sequences import USER_MAP
 from ur4rec.registry.register import Registration
+from ur4rec.registry.retrain import RetrainOutcome
 from ur4rec.storage.export import LOGS, REPORT
 
 
@@ -28,11 +29,13 @@ def show_next_steps(console: Console, run: LocalRun, outcome: Outcome, tracking_
         tracking_uri: MLflow's address without credentials.
     """
     registration = Registration.model_validate_json(outcome.outputs["registration"].read_bytes())
+    promotion = RetrainOutcome.model_validate_json(outcome.outputs["promotion"].read_bytes())
     is_new = _is_registered_now(outcome)
     for name, text in (
         ("report", str(run.output_dir / REPORT)),
         ("outputs", str(run.output_dir)),
         ("model", describe_version(registration, is_new)),
+        ("gate", promotion.notice),
         ("experiments", _browse(tracking_uri)),
         ("curves", f"{name_program('tensorboard')} --logdir {shlex.quote(str(run.output_dir / LOGS))}"),
         ("try it", recommend_command(registration, is_new, _find_user(outcome.outputs["sequences"]))),

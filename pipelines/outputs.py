@@ -22,6 +22,8 @@ OUTPUTS = {
     "results": ("evaluate", "results"),
     "report": ("evaluate", "report"),
     "registration": ("register-model", "registration"),
+    "decision": ("gate-model", "decision"),
+    "promotion": ("promote-model", "promotion"),
 }
 """Name → task and the name of its output."""
 

@@ -12,6 +12,7 @@ from pipelines.compilation import PIPELINE_FILE, is_current
 from pipelines.containers import Runner, plan_containers
 from pipelines.local_run import LocalRun
 from ur4rec.commands.console import read_config, show
+from ur4rec.registry.gate.rules import load_rules
 from ur4rec.registry.tracking import resolve_tracking_uri
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class RunOptions:
     caching: bool
     runner: Runner = Runner.PROCESS
     state: str | None = None
+    gate_rules: Path | None = None
 
 
 def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
@@ -62,9 +64,11 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
     containers = None
     if options.runner is Runner.DOCKER:
         containers = plan_containers(config, inputs, tracking, root)
+    state = options.state or str(root / STATE)
+    rules = load_rules(options.gate_rules).model_dump(mode="json", exclude_none=True)
     run = LocalRun(
         pipeline=PIPELINE_FILE,
-        arguments=build_arguments(config, inputs, options.device, tracking, options.state or str(root / STATE)),
+        arguments=build_arguments(config, inputs, options.device, tracking, state, rules),
         environment=tracking.environment,
         pipeline_root=root,
         output_dir=options.output_dir,

@@ -18,12 +18,15 @@ from pipelines.task_log import Status, Task
 from ur4rec.data.summary import exclusion_table
 from ur4rec.evaluation.history import HISTORY, read_history
 from ur4rec.evaluation.results import HEADLINE_METRICS, Results, load_results
+from ur4rec.registry.gate.summary import format_number
+from ur4rec.registry.gate.verdict import load_verdict
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.storage.export import copy_atomic, export_outputs
 from ur4rec.storage.task_metrics import PEAK_MEMORY
 from ur4rec.training.stage_names import STAGES
 
-REGISTRATION = "registration.json"
+FILES = {"registration": "registration.json", "decision": "verdict.json", "promotion": "promotion.json"}
+"""Output of the pipeline → name of its copy."""
 METRICS = "metrics"
 """Name of the metrics output of every component; `kfp.local` keeps the outputs of a task side by side."""
 UNLIMITED = 10_000
@@ -34,7 +37,7 @@ def export_run(outcome: Outcome, output_dir: Path) -> list[Path]:
     outputs = outcome.outputs
     memories = [outputs[f"{stage}_memories"] for stage in STAGES]
     files = export_outputs(outputs[STAGES[-1]], memories, outputs["results"], outputs["report"], output_dir)
-    return [*files, copy_atomic(outputs["registration"], output_dir / REGISTRATION)]
+    return [*files, *(copy_atomic(outputs[output], output_dir / name) for output, name in FILES.items())]
 
 
 def show_success(console: Console, run: LocalRun, outcome: Outcome, tracking_uri: str, seconds: float) -> None:
@@ -52,6 +55,7 @@ def show_success(console: Console, run: LocalRun, outcome: Outcome, tracking_uri
     _show_tasks(console, outcome)
     _show_stages(console, outcome.outputs[STAGES[-1]] / HISTORY)
     show_test(console, results)
+    _show_verdict(console, outcome.outputs["decision"])
     _show_end(console, outcome, seconds)
     show_next_steps(console, run, outcome, tracking_uri)
 
@@ -113,6 +117,14 @@ def _list_headline(results: Results, system: str, num_intervals: int) -> Iterabl
 
 def _shorten(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")  # three columns of intervals fit on a terminal of 80
+
+
+def _show_verdict(console: Console, decision: Path) -> None:
+    verdict = load_verdict(decision)
+    numbers = [(each, format_number(each.value), format_number(each.threshold)) for each in verdict.outcomes]
+    rows = [(each.rule, each.outcome, value, threshold) for each, value, threshold in numbers]
+    title = f"gate: {verdict.verdict}, version {verdict.challenger} against champion {verdict.champion}"
+    _show_table(console, title, ("rule", "outcome", "value", "threshold"), rows)
 
 
 def _show_end(console: Console, outcome: Outcome, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""From interactions to a registered model."""
+"""From interactions to a registered model that was judged."""
 
 from typing import Any
 
@@ -8,12 +8,14 @@ from components.ask_texts import ask_texts
 from components.encode_text import encode_text
 from components.end_to_end import end_to_end
 from components.evaluate import evaluate
+from components.gate_model import gate_model
 from components.generate_text import generate_text
 from components.joint_finetune import joint_finetune
 from components.plan_text_shards import plan_text_shards
 from components.preprocess_sequences import preprocess_sequences
 from components.pretrain_retriever import pretrain_retriever
 from components.pretrain_sasrec import pretrain_sasrec
+from components.promote_model import promote_model
 from components.register_model import register_model
 from components.report_run import report_run
 from components.resolve_inputs import resolve_inputs
@@ -44,13 +46,15 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
         training_config: dict[str, Any] = {},  # noqa: B006
         evaluation_config: dict[str, Any] = {},  # noqa: B006
         registry_config: dict[str, Any] = {},  # noqa: B006
+        gate_rules: dict[str, Any] = {},  # noqa: B006
         data_code: str = "",
         text_code: str = "",
         training_code: str = "",
         evaluation_code: str = "",
         registry_code: str = "",
+        gate_code: str = "",
     ) -> None:
-        """Trains, evaluates and registers UR4Rec V2 MoE.
+        """Trains, evaluates, registers and judges UR4Rec V2 MoE; what passed the gate may become the champion.
 
         Args:
             interactions: Folder or file of interactions.
@@ -68,11 +72,13 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             training_config: The same of StageConfig.
             evaluation_config: The same of EvaluationConfig.
             registry_config: The same of RegistryConfig.
+            gate_rules: The same of GateRules.
             data_code: Digest of the code of preprocess_sequences.
             text_code: The same of generate_text and encode_text.
             training_code: The same of the four stages.
             evaluation_code: The same of evaluate.
             registry_code: The same of register_model.
+            gate_code: The same of gate_model and promote_model.
         """
         with dsl.ExitHandler(size(report_run(), "bookkeeping", "Report the run", caching=False)):
             resolved = resolve_inputs(
@@ -205,5 +211,24 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                 report=evaluated.outputs["report"],
             )
             give_registry_keys(size(registered, "registration", "Register model"))
+
+            judged = gate_model(
+                code_digest=gate_code,
+                config=registry_config,
+                rules=gate_rules,
+                tracking_uri=tracking_uri,
+                sequences=sequences,
+                registration=registered.outputs["registration"],
+            )
+            give_registry_keys(size(judged, "evaluation", "Judge model", caching=False))
+
+            concluded = promote_model(
+                code_digest=gate_code,
+                config=registry_config,
+                tracking_uri=tracking_uri,
+                registration=registered.outputs["registration"],
+                decision=judged.outputs["decision"],
+            )
+            give_registry_keys(size(concluded, "registration", "Promote model", caching=False))
 
     return training

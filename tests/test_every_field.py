@@ -35,7 +35,9 @@ from ur4rec.models.config import Part
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_version
 from ur4rec.registry.gate.rules import load_rules
+from ur4rec.registry.gate.verdict import Verdict, load_verdict, write_verdict
 from ur4rec.registry.register import register_model
+from ur4rec.registry.retrain import conclude_retrain
 from ur4rec.registry.tracking import open_mlflow, prepare_mlflow
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.config import EncodeConfig, TextConfig
@@ -384,6 +386,38 @@ def see_opponents(world: World, config: Config) -> Any:
     return verdict.champion, verdict.anchor
 
 
+def see_promotion(world: World, config: Config) -> Any:
+    """What becomes of a model that passed the gate."""
+    names = config.narrow(RegistryConfig)
+    own = config.model_copy(update={"registered_model_name": f"model-{names.digest()[:12]}"})
+    see_registration(world, own)
+    decision, output, summary = (world.folder / name for name in ("verdict.json", "promotion.json", "promotion.md"))
+    write_verdict(
+        Verdict(
+            verdict="passed",
+            model_name=own.registered_model_name,
+            challenger="1",
+            champion="none",
+            anchor="none",
+            decided_at="",
+            test_digest="",
+            population="later",
+            num_users=9,
+            rules_digest="",
+            rules={},
+            outcomes=[],
+            notes=[],
+        ),
+        decision,
+    )
+    uri = f"sqlite:///{world.folder}/mlflow.db"
+    with open_mlflow(uri) as client:
+        for tag, value in load_verdict(decision).tags().items():
+            client.set_model_version_tag(own.registered_model_name, "1", tag, value)
+    registration = world.folder / "registration.json"
+    return conclude_retrain(registration, decision, names, output, summary, uri).ending
+
+
 @dataclass(frozen=True)
 class Change:
     """Another value of a field, where it is seen, and what must be set for it to be read."""
@@ -496,7 +530,12 @@ CHANGES = {
     # gate_model
     "champion_alias": Change("another", see_opponents),
     "anchor_alias": Change("another", see_opponents),
+    # promote_model
+    "promote_automatically": Change(True, see_promotion),
 }
+
+
+OF_REGISTRY = {see_registration, see_opponents, see_promotion}
 
 
 @pytest.fixture(scope="module")
@@ -509,7 +548,7 @@ def test_no_field_is_left_out():
 
 
 def marks(name: str) -> list[pytest.MarkDecorator]:
-    return OF_MLFLOW if CHANGES[name].see in (see_registration, see_opponents) else []
+    return OF_MLFLOW if CHANGES[name].see in OF_REGISTRY else []
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in CHANGES])
@@ -524,5 +563,5 @@ def test_a_change_is_seen(world, name):
 def test_nothing_is_seen_without_a_change(world, tmp_path):
     """Otherwise the test above would show nothing."""
     again = World(tmp_path)
-    for see in {change.see for change in CHANGES.values()} - {see_registration}:
+    for see in {change.see for change in CHANGES.values()} - OF_REGISTRY:
         assert str(see(again, again.base)).replace(str(tmp_path), str(world.folder)) == str(see(world, world.base))

@@ -20,6 +20,7 @@ from components.joint_finetune import joint_finetune
 from components.preprocess_sequences import preprocess_sequences
 from components.pretrain_retriever import pretrain_retriever
 from components.pretrain_sasrec import pretrain_sasrec
+from components.promote_model import promote_model
 from components.register_model import register_model
 
 NUM_USERS, NUM_ITEMS, LENGTH = 24, 15, 12
@@ -152,4 +153,12 @@ def _evaluate_and_register(call: Callable[..., None], made: Artifacts, tracking_
         tracking_uri=tracking_uri,
         sequences=made["preprocess-sequences.sequences"],
         registration=made["register-model.registration"],
+    )
+    call(
+        promote_model,
+        {"promotion": dsl.Artifact, "summary": dsl.Markdown},
+        config={"registered_model_name": "overruled by the registration", "promote_automatically": True},
+        tracking_uri=tracking_uri,
+        registration=made["register-model.registration"],
+        decision=made["gate-model.decision"],
     )

@@ -18,6 +18,7 @@ from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.results import load_results
 from ur4rec.registry.gate.verdict import load_verdict
 from ur4rec.registry.register import Registration
+from ur4rec.registry.retrain import RetrainOutcome
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.embeddings import load_embeddings
 from ur4rec.training.stage_names import STAGES
@@ -102,9 +103,16 @@ def test_the_verdict_is_a_word_that_a_condition_can_read() -> None:
     assert outputs["verdict"].type == "String"
 
 
+def test_promote_model_promotes_the_first_model_that_passes(artifacts: Artifacts) -> None:
+    outcome = RetrainOutcome.model_validate_json(Path(artifacts["promote-model.promotion"].path).read_bytes())
+    assert (outcome.ending, outcome.name, outcome.champion) == ("promoted", "toy", "1")
+    assert outcome.notice in Path(artifacts["promote-model.summary"].path).read_text()
+    assert read_metrics(artifacts, "promote-model")["promoted"] == 1
+
+
 def test_metrics_are_the_same_in_the_interface_and_the_file(artifacts: Artifacts) -> None:
     tasks = [name.removesuffix(".metrics") for name in artifacts if name.endswith(".metrics")]
-    assert len(tasks) == 10
+    assert len(tasks) == 11
     for task in tasks:
         metrics = read_metrics(artifacts, task)
         assert artifacts[f"{task}.metrics"].metadata == metrics

@@ -138,7 +138,7 @@ def test_digests_are_computed_without_importing_the_tasks(tmp_path: Path) -> Non
         "print(len({code_digest(*modules) for modules in CODE.values()}), 'torch' in sys.modules)\n"
     )
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert process.stdout.split() == ["5", "False"]
+    assert process.stdout.split() == ["6", "False"]
 
 
 @pytest.mark.emulator

@@ -47,6 +47,8 @@ def test_reads_the_tasks_each_after_those_it_waits_for() -> None:
         "end-to-end",
         "evaluate",
         "register-model",
+        "gate-model",
+        "promote-model",
         "report-run",
     ]
     assert tasks[1].title == "Preprocess sequences"

@@ -20,19 +20,21 @@ TOP: dict[str, dict[str, Any]] = SPEC["components"][f"comp-{HANDLER}"]["dag"]["t
 IN_LOOP: dict[str, dict[str, Any]] = SPEC["components"][f"comp-{LOOP}"]["dag"]["tasks"]
 TASKS = {name: task for name, task in TOP.items() if name != LOOP} | IN_LOOP | {REPORT: ROOT[REPORT]}
 EXECUTORS = {name: executor["container"] for name, executor in SPEC["deploymentSpec"]["executors"].items()}
+JUDGING = {"gate-model", "promote-model"}
 GROUPS = {
     "data": {"preprocess-sequences"},
     "text": {"plan-text-shards", "ask-texts", "generate-text", "encode-text"},
     "training": {"pretrain-sasrec", "pretrain-retriever", "joint-finetune", "end-to-end"},
     "evaluation": {"evaluate"},
     "registry": {"register-model"},
+    "gate": JUDGING,
 }
 TASKS_OF = {f"{group}_code": tasks for group, tasks in GROUPS.items()}
 
 
 ASKING = {"preprocess-sequences", "plan-text-shards", "ask-texts", "generate-text"}
 NO_TORCH = ASKING | {RESOLVE, REPORT}
-UNCACHED = {RESOLVE, REPORT}
+UNCACHED = {RESOLVE, REPORT, *JUDGING}
 SECRETS_OF = {"ask-texts", "generate-text"}
 
 
@@ -55,8 +57,10 @@ def test_sasrec_runs_beside_the_texts() -> None:
     assert find_ancestors("pretrain-retriever") == ASKING | {"encode-text", "pretrain-sasrec"}
 
 
-def test_the_chain_ends_with_the_registration() -> None:
-    assert find_ancestors("register-model") == set(TASKS) - {"register-model", RESOLVE, REPORT}
+def test_the_chain_ends_with_the_registration_the_gate_and_the_promotion() -> None:
+    assert find_ancestors("register-model") == set(TASKS) - {"register-model", RESOLVE, REPORT, *JUDGING}
+    assert find_ancestors("gate-model") == find_ancestors("register-model") | {"register-model"}
+    assert find_ancestors("promote-model") == find_ancestors("gate-model") | {"gate-model"}
 
 
 def test_the_data_and_the_texts_are_keyed_by_what_was_resolved() -> None:
@@ -94,12 +98,14 @@ def test_every_task_is_cached_sized_retried_and_named(task: str) -> None:
 def test_a_component_is_one_call_without_a_decision(task: str) -> None:
     source = EXECUTORS[f"exec-{task}"]["command"][3]
     assert not re.search(r"^\s+(if|for|while|try|with)\b", source, re.MULTILINE)
-    assert len(re.findall(r"^    from ur4rec", source, re.MULTILINE)) in (1, 2, 3)
+    assert len(re.findall(r"^    from ur4rec", source, re.MULTILINE)) in (1, 2, 3, 4)
 
 
 @pytest.mark.parametrize(("parameter", "tasks"), TASKS_OF.items())
 def test_a_digest_of_code_reaches_its_own_tasks_only(parameter: str, tasks: set[str]) -> None:
-    assert {task for task in set(TASKS) - UNCACHED if find_parameter(task, "code_digest") == parameter} == tasks
+    assert {
+        task for task in set(TASKS) - {RESOLVE, REPORT} if find_parameter(task, "code_digest") == parameter
+    } == tasks
 
 
 def test_every_digest_of_code_is_filled_in() -> None:
@@ -122,6 +128,9 @@ def test_the_configuration_of_a_task_is_its_own_group() -> None:
     for group in ("data", "training", "evaluation", "registry"):
         for task in GROUPS[group]:
             assert find_parameter(task, "config") == f"{group}_config"
+    for task in JUDGING:
+        assert find_parameter(task, "config") == "registry_config"
+    assert find_parameter("gate-model", "rules") == "gate_rules"
     for task in GROUPS["text"] - {"encode-text"}:
         assert find_parameter(task, "config") == "text_config"
     assert find_parameter("encode-text", "config") == "encode_config"
@@ -136,7 +145,7 @@ def test_the_file_holds_no_digest_and_names_secrets_without_their_values() -> No
     named = {
         name.removeprefix("exec-"): rest["secretAsEnv"] for name, rest in executors.items() if "secretAsEnv" in rest
     }
-    assert set(named) == {*SECRETS_OF, "register-model"}
+    assert set(named) == {*SECRETS_OF, "register-model", *JUDGING}
     for task, secrets in named.items():
         (secret,) = secrets
         assert secret["optional"]

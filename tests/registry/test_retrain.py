@@ -1,0 +1,129 @@
+"""What the end of a retrain does with a registered model, by verdict and configuration."""
+
+import json
+
+import pytest
+from toy_versions import add, client, history, model_id
+
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.gate.verdict import RuleOutcome, Verdict, write_verdict
+from ur4rec.registry.promotion import roll_back
+from ur4rec.registry.register import Registration
+from ur4rec.registry.retrain import Ending, conclude_retrain
+from ur4rec.registry.tracking import RegistryError
+
+__all__ = ["add", "client", "history", "model_id"]
+AUTOMATIC = RegistryConfig(promote_automatically=True)
+
+
+@pytest.fixture
+def conclude(tracking_uri, tmp_path):
+    """Ends a retrain that registered a version; `verdict` is what the gate said of it."""
+
+    def conclude(version, verdict="passed", champion="none", config=AUTOMATIC, judged=None):
+        registration = Registration(
+            name="ur4rec",
+            version=version,
+            alias="challenger",
+            run_id="r",
+            model_uri=f"models:/ur4rec/{version}",
+            tracking_uri=tracking_uri,
+        )
+        (tmp_path / "registration.json").write_text(registration.model_dump_json())
+        write_verdict(make_verdict(judged or version, verdict, champion), tmp_path / "verdict.json")
+        return conclude_retrain(
+            tmp_path / "registration.json",
+            tmp_path / "verdict.json",
+            config,
+            tmp_path / "outcome.json",
+            tmp_path / "summary.md",
+            tracking_uri,
+        )
+
+    return conclude
+
+
+def make_verdict(version, verdict, champion):
+    outcomes = [RuleOutcome(rule="floor", outcome=verdict), RuleOutcome(rule="slices", outcome="passed")]
+    return Verdict(
+        verdict=verdict,
+        model_name="ur4rec",
+        challenger=version,
+        champion=champion,
+        anchor="none",
+        decided_at="2026-01-31T10:00:00+00:00",
+        test_digest="d",
+        population="later",
+        num_users=9,
+        rules_digest="r",
+        rules={},
+        outcomes=outcomes,
+        notes=[],
+    )
+
+
+def test_the_first_model_and_a_better_one_are_promoted_where_the_configuration_says_so(
+    conclude, add, history, tmp_path, capsys
+):
+    first = conclude(add())
+    assert (first.ending, first.champion) == (Ending.PROMOTED, "1")
+    assert first.notice == "ur4rec version 1 passed the gate and is now the champion, after none"
+    assert capsys.readouterr().out == f"notice {first.notice}\n"
+    assert json.loads((tmp_path / "outcome.json").read_text())["ending"] == "promoted"
+    assert (tmp_path / "summary.md").read_text() == f"# ur4rec version 1: promoted\n\n{first.notice}\n"
+    assert conclude(add("passed", "1"), champion="1").champion == "2"
+    assert history().champions == ["1", "2"]
+    assert "promote_automatically" in history().moves[2].reason
+
+
+def test_without_leave_it_waits_and_the_notice_names_the_command(conclude, add, history):
+    waiting = conclude(add(), config=RegistryConfig())
+    assert (waiting.ending, waiting.champion) == (Ending.WAITS, "none")
+    assert "waits as challenger; `ur4rec registry promote 1` makes it the champion" in waiting.notice
+    assert history().number == 0
+
+
+def test_what_failed_stays_the_challenger(conclude, add, history):
+    failed = conclude(add("failed"), "failed")
+    assert failed.ending is Ending.FAILED
+    assert failed.notice == "ur4rec version 1 failed the gate (floor): it stays challenger"
+    assert failed.numbers() == {"version": 1.0, "promoted": 0.0}
+    assert history().number == 0
+
+
+def test_a_retried_task_finds_its_work_done_and_does_not_undo_a_rollback(conclude, add, history, tracking_uri):
+    conclude(add())
+    version = add("passed", "1")
+    conclude(version, champion="1")
+    assert conclude(version, champion="1").ending is Ending.CHAMPION
+    roll_back(AUTOMATIC, tracking_uri=tracking_uri, patience_s=0)
+    again = conclude(version, champion="1")
+    assert again.ending is Ending.REFUSED
+    assert "version 2 has been rolled back" in again.notice
+    assert history().champion == "1"
+
+
+def test_an_older_model_does_not_replace_a_newer_one(conclude, add, history):
+    old, new = add("passed", "2"), add()
+    conclude(new)
+    kept = conclude(old, champion="2")
+    assert kept.ending is Ending.REFUSED
+    assert kept.notice == "ur4rec version 1 passed the gate, but the champion is version 2, which is newer"
+    assert history().champion == "2"
+
+
+def test_a_champion_that_changed_since_the_gate_is_not_replaced(conclude, add, history, client):
+    conclude(add())
+    version = add("passed", "1")
+    add()
+    client.set_registered_model_alias("ur4rec", "champion", "3")
+    client.delete_model_version("ur4rec", "3")
+    overtaken = conclude(version, champion="1")
+    assert overtaken.ending is Ending.REFUSED
+    assert "passed the gate against champion 1, which is now none" in overtaken.notice
+
+
+def test_a_verdict_on_another_version_is_an_error(conclude, add):
+    add()
+    with pytest.raises(RegistryError, match="is on ur4rec version 7, expected ur4rec version 1; run the gate again"):
+        conclude("1", judged="7")
