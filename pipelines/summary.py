@@ -122,7 +122,7 @@ def _shorten(value: float) -> str:
 def _show_verdict(console: Console, decision: Path) -> None:
     verdict = load_verdict(decision)
     numbers = [(each, format_number(each.value), format_number(each.threshold)) for each in verdict.outcomes]
-    rows = [(each.rule, each.outcome, value, threshold) for each, value, threshold in numbers]
+    rows = [(each.rule, each.outcome.partition(":")[0], *pair) for each, *pair in numbers]
     title = f"gate: {verdict.verdict}, version {verdict.challenger} against champion {verdict.champion}"
     _show_table(console, title, ("rule", "outcome", "value", "threshold"), rows)
 
