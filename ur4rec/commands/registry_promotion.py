@@ -116,7 +116,7 @@ def list_versions(tracking_uri: TrackingOption = None, config: ConfigOption = No
     from ur4rec.registry.version_table import list_versions
 
     names = _read_names(config, settings)
-    columns = ("version", "aliases", "registered at", "data", "ndcg@10", "gate", "champion since")
+    columns = ("version", "aliases", "registered at", "data", "ndcg@10", "gate", "last promoted")
     rows = [
         (
             each.version,
@@ -125,7 +125,7 @@ def list_versions(tracking_uri: TrackingOption = None, config: ConfigOption = No
             each.dataset,
             each.headline,
             each.verdict,
-            each.champion_since,
+            each.promoted_at,
         )
         for each in list_versions(names, tracking_uri)
     ]

@@ -37,8 +37,8 @@ class VersionRow:
     headline: float | None
     """NDCG@10 on its own test targets."""
     verdict: str
-    champion_since: str
-    """Empty unless it has been champion."""
+    promoted_at: str
+    """When it last became champion; empty: never."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def _describe_row(version: ModelVersion, aliases: Mapping[str, object]) -> Versi
         dataset=f"{tags.get(TAG_DATASET, '')} {digest}".strip(),
         headline=None if headline is None else float(headline),
         verdict=tags.get(TAG_VERDICT, ""),
-        champion_since=tags.get(TAG_AT, ""),
+        promoted_at=tags.get(TAG_AT, ""),
     )
 
 
