@@ -34,27 +34,29 @@ def register(trained, folder, uri):
 @pytest.mark.parametrize("after", ["PUT /api/2.0/mlflow-artifacts", CREATE_VERSION])
 def test_a_stopped_server_ends_the_task_and_its_retry_registers_one_version(place, trained, tmp_path, after):
     """Stopped while files are uploaded, or when the version is made and nobody has heard of it."""
-    with running_server(*place) as server:
-        process = server.process
+    proxy = Proxy(f"127.0.0.1:{place[2]}")
+    with running_proxy(proxy) as address:
+        with running_server(*place) as server:
 
-        def stop(number: int, path: str) -> None:
-            if path.startswith(after):
-                process.terminate()
-                process.wait()
-                raise CutOff
+            def stop(number: int, path: str) -> None:
+                if path.startswith(after):
+                    server.process.terminate()
+                    server.process.wait()
+                    raise CutOff
 
-        proxy = Proxy(server.host, after=stop)
-        with running_proxy(proxy) as front, pytest.raises(RegistryError) as failure:
-            register(trained, tmp_path, front)
-    assert str(failure.value).startswith(f"MLflow at {front}: ")
-    assert "check MLFLOW_TRACKING_URI and that `mlflow server` is up" in str(failure.value)
-    assert not (tmp_path / "registration.json").exists()
-    tried = [path for path in proxy.paths if path.startswith(after)]
-    assert len(proxy.paths) - proxy.paths.index(tried[0]) > 3, "it was tried again before it failed"
+            proxy.after = stop
+            with pytest.raises(RegistryError) as failure:
+                register(trained, tmp_path, address)
+        assert str(failure.value).startswith(f"MLflow at {address}: ")
+        assert "check MLFLOW_TRACKING_URI and that `mlflow server` is up" in str(failure.value)
+        assert not (tmp_path / "registration.json").exists()
+        first = next(number for number, path in enumerate(proxy.paths) if path.startswith(after))
+        assert len(proxy.paths) - first > 3, "it was tried again before it failed"
 
-    with running_server(*place) as server:
-        assert register(trained, tmp_path, server.address).version == "1"
-        assert versions(server.address) == ["1"]
+        proxy.after = lambda number, path: None
+        with running_server(*place):
+            assert register(trained, tmp_path, address).version == "1"
+            assert versions(address) == ["1"]
 
 
 def test_a_lost_answer_to_the_last_request_leaves_one_version(place, trained, tmp_path):
