@@ -64,11 +64,11 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
     containers = None
     if options.runner is Runner.DOCKER:
         containers = plan_containers(config, inputs, tracking, root)
-    state = options.state or str(root / STATE)
+    arguments = build_arguments(config, inputs, options.device, tracking, options.state or str(root / STATE))
     rules = load_rules(options.gate_rules).model_dump(mode="json", exclude_none=True)
     run = LocalRun(
         pipeline=PIPELINE_FILE,
-        arguments=build_arguments(config, inputs, options.device, tracking, state, rules),
+        arguments=arguments | {"gate_rules": rules},
         environment=tracking.environment,
         pipeline_root=root,
         output_dir=options.output_dir,
