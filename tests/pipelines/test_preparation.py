@@ -8,6 +8,7 @@ import torch
 
 from pipelines.arguments import StagesError
 from pipelines.preparation import RunOptions, prepare
+from ur4rec.registry.gate.rules import load_rules
 from ur4rec.training.checkpoints import CheckpointError
 
 
@@ -71,3 +72,11 @@ def test_a_stale_pipeline_is_said_and_still_runs(
     monkeypatch.setattr("pipelines.preparation.is_current", lambda path: False)
     prepare(make_options(folder, "2024.csv"))
     assert "is older than its sources" in capsys.readouterr().out
+
+
+def test_the_rules_of_the_gate_are_arguments_and_can_be_changed(folder: Path) -> None:
+    (folder / "rules.yaml").write_text("min_users: 7\n")
+    shipped, _ = prepare(make_options(folder, "2024.csv"))
+    own, _ = prepare(replace(make_options(folder, "2024.csv"), gate_rules=folder / "rules.yaml"))
+    assert own.arguments["gate_rules"] == shipped.arguments["gate_rules"] | {"min_users": 7}
+    assert load_rules(overrides=shipped.arguments["gate_rules"]) == load_rules()
