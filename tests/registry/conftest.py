@@ -2,16 +2,15 @@
 
 import csv
 import random
-import shutil
 import socket
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from clean_registry import clean_environment, copy_database
 
 from ur4rec.config import Config, load_config
 from ur4rec.data.config import DataConfig
@@ -128,23 +127,6 @@ def empty_database(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("empty") / "mlflow.db"
     with open_mlflow(f"sqlite:///{path}"):
         return path
-
-
-@contextmanager
-def clean_environment(folder: Path) -> Iterator[None]:
-    """No MLflow settings of the machine, pickle refused, `folder` as working directory."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_REGISTRY_URI", "KFP_RUN_ID"):
-            patch.delenv(name, raising=False)
-        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        patch.chdir(folder)
-        yield
-
-
-def copy_database(empty_database: Path, folder: Path) -> str:
-    (folder / "mlflow").mkdir()
-    shutil.copyfile(empty_database, folder / "mlflow/mlflow.db")
-    return f"sqlite:///{folder}/mlflow/mlflow.db"
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The MLflow server goes away in the middle of a registration."""
 
 import pytest
-from conftest import clean_environment, copy_database
+from clean_registry import clean_environment, copy_database
 from registry_servers import CutOff, Proxy, find_free_port, running_proxy, running_server
 
 from ur4rec.registry.config import RegistryConfig

@@ -5,7 +5,7 @@ import json
 import mlflow
 import pandas as pd
 import pytest
-from conftest import clean_environment, copy_database
+from clean_registry import clean_environment, copy_database
 from emulators import create_bucket, environment_of, running_gcs_emulator
 from postgres import running_postgres
 from registry_servers import find_free_port, running_server

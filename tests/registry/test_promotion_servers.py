@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from multiprocessing.context import ForkServerProcess
 
 import pytest
-from conftest import clean_environment, copy_database
+from clean_registry import clean_environment, copy_database
 from promoters import BUSY_MACHINE_S, CONTEXT, compete, promote_version, roll_back_once, start
 from registry_servers import CutOff, Proxy, find_free_port, running_proxy, running_server
 

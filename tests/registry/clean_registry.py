@@ -1,0 +1,25 @@
+"""Surroundings in which a test's MLflow is its own."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def clean_environment(folder: Path) -> Iterator[None]:
+    """No MLflow settings of the machine, pickle refused, `folder` as working directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_REGISTRY_URI", "KFP_RUN_ID"):
+            patch.delenv(name, raising=False)
+        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        patch.chdir(folder)
+        yield
+
+
+def copy_database(empty_database: Path, folder: Path) -> str:
+    (folder / "mlflow").mkdir()
+    shutil.copyfile(empty_database, folder / "mlflow/mlflow.db")
+    return f"sqlite:///{folder}/mlflow/mlflow.db"
