@@ -51,6 +51,17 @@ def test_the_life_of_three_versions(ask, client, add):
     assert output.startswith("Refused: ur4rec: there is no champion 1 step(s) back; the way back is 1")
 
 
+def test_the_anchor_is_the_champion_or_the_version_named(ask, client, add):
+    client.set_registered_model_alias("ur4rec", "champion", add())
+    add()
+    assert ask("anchor") == (0, "ur4rec: version 1 is now the anchor, after none")
+    assert ask("anchor", "2") == (0, "ur4rec: version 2 is now the anchor, after 1")
+    assert str(client.get_model_version_by_alias("ur4rec", "anchor").version) == "2"
+    code, output = ask("anchor", "7")
+    assert code == 2
+    assert "7" in output
+
+
 def test_what_an_interrupted_command_left_is_shown_and_settled(ask, client, add, history, monkeypatch):
     monkeypatch.setattr("ur4rec.registry.promotion_mover.POLL_S", 0.0)
     monkeypatch.setattr("ur4rec.registry.promotion.PATIENCE_S", 0.0)

@@ -4,6 +4,7 @@ import mlflow
 import pytest
 
 from ur4rec.registry.tracking import (
+    TRACKING_URI,
     RegistryError,
     ensure_experiment,
     open_mlflow,
@@ -62,6 +63,12 @@ def test_the_global_address_is_put_back(tracking_uri, monkeypatch, before):
         assert client.tracking_uri == mlflow.get_tracking_uri() == tracking_uri
     assert os.environ.get("MLFLOW_TRACKING_URI") == before
     assert mlflow.get_tracking_uri() != tracking_uri
+
+
+def test_one_block_inside_another_leaves_no_address(tracking_uri):
+    with open_mlflow(tracking_uri), open_mlflow(tracking_uri):
+        assert os.environ[TRACKING_URI] == tracking_uri
+    assert TRACKING_URI not in os.environ
 
 
 def test_telemetry_is_off_unless_the_user_says_otherwise(monkeypatch):

@@ -1,4 +1,4 @@
-"""`ur4rec registry`: promote, rollback, history, list, show, compare."""
+"""`ur4rec registry`: promote, rollback, anchor, history, list, show, compare."""
 
 from __future__ import annotations
 
@@ -86,6 +86,30 @@ def rollback(
     with _refusals():
         promotion = roll_back(names, steps=steps, reason=reason, dry_run=dry_run, tracking_uri=tracking_uri)
     _show_promotion(promotion, dry_run)
+
+
+def anchor(
+    version: Annotated[
+        str | None, typer.Argument(help="Number or alias; else the champion.", show_default=False)
+    ] = None,
+    tracking_uri: TrackingOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Make a version the anchor: the gate lets no later champion fall behind it, however small each loss.
+
+    For example:
+
+        ur4rec registry anchor
+
+        ur4rec registry anchor 3
+    """
+    from ur4rec.registry.anchor import set_anchor
+
+    names = _read_names(config, settings)
+    with _refusals():
+        now, before = set_anchor(names, version or names.champion_alias, tracking_uri)
+    show(f"{names.registered_model_name}: version {now} is now the anchor, after {before or 'none'}")
 
 
 def history(tracking_uri: TrackingOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:

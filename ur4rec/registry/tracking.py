@@ -70,6 +70,7 @@ def open_mlflow(tracking_uri: str | None = None, read_only: bool = False) -> Ite
         raise RegistryError(_explain(uri, str(error))) from None
     finally:
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None resets it, "" would not
+        os.environ.pop(TRACKING_URI, None)  # MLflow leaves it where one block was inside another
         if before is not None:
             os.environ[TRACKING_URI] = before
 
