@@ -1,8 +1,22 @@
 """Shape annotations of the model code are checked while the tests run; the emulator is there for all."""
 
+import sys
+
+import pytest
 from emulators import bucket, gcs_emulator
 from jaxtyping import install_import_hook
 
 __all__ = ["bucket", "gcs_emulator"]
 
 install_import_hook("ur4rec.models", "beartype.beartype")
+COLLECTED_PATH = pytest.StashKey[list[str]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    session.config.stash[COLLECTED_PATH] = list(sys.path)
+
+
+@pytest.fixture(autouse=True)
+def _import_path(request: pytest.FixtureRequest) -> None:
+    """MLflow puts the sources of a loaded model first for good; processes that a later test starts would find them."""
+    sys.path[:] = request.config.stash[COLLECTED_PATH]
