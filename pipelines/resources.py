@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
 from kfp import dsl, kubernetes
 from pydantic import Field
 
+from ur4rec.config_files import read_settings
 from ur4rec.config_section import ConfigError, ConfigSection
 from ur4rec.registry.links import PIPELINE_RUN
 
@@ -104,26 +104,20 @@ def load_profile(name_or_path: str | None = None) -> Profile:
     """
     if name_or_path is None:
         return Profile()
-    values = _read(name_or_path)
+    values = read_settings(_locate(name_or_path))
     defaults = Profile()
     for kind in set(KINDS) & set(values):
         values[kind] = _complete(getattr(defaults, kind), values[kind], f"{name_or_path}: {kind}")
     return Profile.parse(values, name_or_path)
 
 
-def _read(name_or_path: str) -> dict[str, Any]:
+def _locate(name_or_path: str) -> Path:
     shipped = PROFILES / f"{name_or_path}.yaml"
     path = shipped if shipped.is_file() else Path(name_or_path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        names = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
-        raise ConfigError(f"{name_or_path}: no such file; expected a YAML file or one of the shipped {names}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
-    if not isinstance(values, dict | None):
-        raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
-    return values or {}
+    if path.exists():
+        return path
+    names = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
+    raise ConfigError(f"{name_or_path}: no such file; expected a YAML file or one of the shipped {names}")
 
 
 def _complete(default: Resources, values: object, source: str) -> Resources:

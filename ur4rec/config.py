@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ur4rec.config_files import parse_setting, read_settings
 from ur4rec.config_section import ConfigError
 from ur4rec.data.config import DataConfig
 from ur4rec.evaluation.config import EvaluationConfig
@@ -33,7 +32,7 @@ def load_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
     Raises:
         ConfigError: The file cannot be read, or a key or value is wrong; names the file and the key.
     """
-    values = {} if path is None else _read_yaml(_locate(Path(path)))
+    values = {} if path is None else read_settings(_locate(Path(path)))
     config = Config.parse(values, str(path))
     if not overrides:
         return config
@@ -51,7 +50,7 @@ def override_values(values: Mapping[str, Any], overrides: Mapping[str, Any], sou
     Raises:
         ConfigError: A key or value is wrong.
     """
-    return Config.parse({**values, **{key: _parse(key, value) for key, value in overrides.items()}}, source)
+    return Config.parse({**values, **{key: parse_setting(key, value) for key, value in overrides.items()}}, source)
 
 
 def _locate(path: Path) -> Path:
@@ -62,20 +61,3 @@ def _locate(path: Path) -> Path:
         return shipped
     names = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
     raise ConfigError(f"{path}: no such file; expected a YAML file or one of the shipped {names}")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
-    if not isinstance(values, dict | None):
-        raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
-    return values or {}
-
-
-def _parse(key: str, value: Any) -> Any:
-    try:
-        return yaml.safe_load(value) if isinstance(value, str) else value
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{key}: {value!r} cannot be read as YAML: {error}") from None

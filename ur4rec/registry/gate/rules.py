@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, model_validator
 
-from ur4rec.config_section import ConfigError, ConfigSection
+from ur4rec.config_files import parse_setting, read_settings
+from ur4rec.config_section import ConfigSection
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "registry" / "gate.yaml"
 
@@ -73,27 +73,14 @@ def load_rules(
     Raises:
         ConfigError: The file cannot be read, or a key is unknown or its value wrong; names the nearest known key.
     """
-    values = _read(SHIPPED)
+    values = read_settings(SHIPPED)
     if path is not None:
-        values |= _read(Path(path))
+        values |= read_settings(Path(path))
         GateRules.parse(values, str(path))
     return GateRules.parse(values | {key: _parse(key, value) for key, value in (overrides or {}).items()}, source)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
-    if not isinstance(values, dict | None):
-        raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
-    return values or {}
 
 
 def _parse(key: str, value: Any) -> Any:
     if key == "test_digest" and value != "null":
         return value  # hexadecimal, which YAML may take for a number
-    try:
-        return yaml.safe_load(value) if isinstance(value, str) else value
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{key}: {value!r} cannot be read as YAML: {error}") from None
+    return parse_setting(key, value)
