@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from ur4rec.registry.config import RegistryConfig
-from ur4rec.registry.gate.contenders import find_version_by_alias
 from ur4rec.registry.promotion import check_files
 from ur4rec.registry.tracking import open_mlflow
-from ur4rec.registry.versions import get_version
+from ur4rec.registry.versions import find_version_by_alias, get_version
 
 
 def set_anchor(config: RegistryConfig, wanted: str, tracking_uri: str | None = None) -> tuple[str, str | None]:

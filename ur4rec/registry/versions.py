@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 HEADLINE = "ndcg@10"
 TAG_INPUTS = "ur4rec.inputs_digest"
 TAG_MODEL = "ur4rec.model_id"
+NO_ALIAS = "INVALID_PARAMETER_VALUE"
+"""What MLflow answers where a model has no such alias."""
 NEEDED = {"MLmodel": None, f"{BUNDLE_PATH}/manifest.json": BUNDLE_PATH}
 """Files without which a version cannot be served → the folder to look in."""
 
@@ -41,6 +43,18 @@ def get_version(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
     if wanted.isdecimal():
         return client.get_model_version(name, wanted)
     return client.get_model_version_by_alias(name, wanted)
+
+
+def find_version_by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version an alias points at; None where the model has no such alias."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code != NO_ALIAS:
+            raise
+        return None
 
 
 def has_files(client: MlflowClient, version: ModelVersion) -> bool:

@@ -14,6 +14,7 @@ import ur4rec
 from ur4rec.registry.loading import fetch_bundle
 from ur4rec.registry.recommender import Recommender
 from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.versions import get_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,7 +75,7 @@ def _find_version(client: MlflowClient, model: str) -> tuple[str | None, str | N
     if named is None:
         return None, None, None
     name, alias, number = named.groups()
-    version = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
+    version = get_version(client, name, alias or number)
     return name, str(version.version), version.run_id or None
 
 

@@ -20,20 +20,7 @@ if TYPE_CHECKING:
 FOLDER = "gate"
 """Of the run's artifacts."""
 VERDICT, SUMMARY = "verdict.json", "summary.md"
-NO_ALIAS = "INVALID_PARAMETER_VALUE"
 GONE = "RESOURCE_DOES_NOT_EXIST"
-
-
-def find_version_by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version an alias points at; None where the model has no such alias."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code != NO_ALIAS:
-            raise
-        return None
 
 
 def fetch_contender(client: MlflowClient, version: ModelVersion, scratch: Path) -> Contender:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.comparison import Findings, compare
-from ur4rec.registry.gate.contenders import fetch_contender, find_version_by_alias, record_verdict
+from ur4rec.registry.gate.contenders import fetch_contender, record_verdict
 from ur4rec.registry.gate.judge import skip
 from ur4rec.registry.gate.rules import GateRules
 from ur4rec.registry.gate.sides import Contender
@@ -18,6 +18,7 @@ from ur4rec.registry.gate.summary import render_markdown
 from ur4rec.registry.gate.verdict import NOBODY, Verdict, decide, write_verdict
 from ur4rec.registry.register import load_registration
 from ur4rec.registry.tracking import RegistryError, open_mlflow
+from ur4rec.registry.versions import find_version_by_alias
 from ur4rec.storage.artifacts import write_text_atomic
 
 if TYPE_CHECKING:

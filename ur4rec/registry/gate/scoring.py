@@ -92,11 +92,6 @@ class CatalogueScorer:
         self._mapped = _map_items(histories, self._item_of)
         self._scorer = ModelScorer(model, _map_users(self._mapped, self._user_of, len(bundle.user_index)))
 
-    @property
-    def known_items_share(self) -> float:
-        """Of the data's catalogue."""
-        return float((self._item_of[1:] > 0).mean())
-
     def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
         """Scores of the data's catalogue for users of the data; column 0 is padding."""
         scores = torch.empty(len(users), len(self._bundle.item_ids), device=self._scorer.device)
