@@ -12,8 +12,8 @@ from rich.console import Console
 from pipelines.cluster import run_commands, schedule_commands
 from pipelines.compilation import PIPELINE_FILE, check_compiled, compile_pipeline
 from pipelines.containers import Runner
-from pipelines.image_names import ImageNames, parse_digests
-from pipelines.options import ImageDigestOption, ImageRepositoryOption, ImageTagOption, ProfileOption
+from pipelines.image_names import read_images
+from pipelines.options import DEFAULT_CONFIG, ImageDigestOption, ImageRepositoryOption, ImageTagOption, ProfileOption
 from ur4rec.commands.console import INTERRUPTED, DeviceOption, ErrorGroup, SetOption, show
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def compile_command(
 
         python -m pipelines compile -o mine.yaml --image-repository registry.example/team/ur4rec --profile gpu
     """
-    images = ImageNames(image_repository, image_tag, parse_digests(image_digest or []))
+    images = read_images(image_repository, image_tag, image_digest)
     if check:
         check_compiled(output, images, profile)
         return
@@ -65,7 +65,7 @@ def run(
     config: Annotated[
         str,
         typer.Option("--config", "-c", help="YAML file of settings, or a shipped one: toy, ur4rec_moe_100k."),
-    ] = "ur4rec_moe_100k",
+    ] = DEFAULT_CONFIG,
     data: Annotated[
         str | None,
         typer.Option(help="ml-100k, ml-1m, a CSV or Parquet file, a folder, or gs://.", show_default="ml-100k"),

@@ -61,6 +61,15 @@ class ImageNames:
         return f"{name}@{digest}" if digest else name
 
 
+def read_images(repository: str | None, tag: str | None, digests: Iterable[str] | None) -> ImageNames:
+    """Names as the options of a command give them.
+
+    Raises:
+        ImageNameError: An option is of another form.
+    """
+    return ImageNames(repository, tag, parse_digests(digests or ()))
+
+
 def parse_digests(options: Iterable[str]) -> dict[str, str]:
     """Target → digest.
 

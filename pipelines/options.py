@@ -1,10 +1,14 @@
-"""Options that several commands have."""
+"""Options that several commands have, and their defaults."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
+
+DEFAULT_CONFIG = "ur4rec_moe_100k"
+EXPERIMENT = "ur4rec"
+PIPELINE = "ur4rec-training"
 
 EndpointOption = Annotated[
     str | None,

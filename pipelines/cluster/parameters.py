@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pipelines.arguments import Inputs, Tracking, build_arguments
 from pipelines.preparation import read_run_config
-from ur4rec.commands.console import split_settings
-from ur4rec.registry.tracking import public_uri
+from ur4rec.commands.console import OptionError, split_settings
+from ur4rec.registry.tracking import TRACKING_URI, public_uri
 from ur4rec.storage.inputs import is_cloud
 
 if TYPE_CHECKING:
@@ -32,6 +33,24 @@ class ClusterInputs:
     items: str = ""
     device: str = "auto"
     state: str = ""
+
+
+def require_inputs(
+    data: str | None, tracking_uri: str | None, items: str | None, device: str | None, state: str | None
+) -> ClusterInputs:
+    """The inputs as the options of a command give them; neither data nor MLflow have a default that pods could reach.
+
+    Raises:
+        OptionError: One of the two is not named.
+    """
+    if not data:
+        raise OptionError("--data: missing; expected gs://bucket/…, which pods can read")
+    uri = tracking_uri or os.environ.get(TRACKING_URI)
+    if not uri:
+        raise OptionError(
+            f"--tracking-uri: missing; expected MLflow's address as pods see it, here or in {TRACKING_URI}"
+        )
+    return ClusterInputs(data=data, tracking_uri=uri, items=items or "", device=device or "auto", state=state or "")
 
 
 def read_cluster_config(config: str, settings: tuple[str, ...], data: str) -> Config:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from pipelines.options import (
+    DEFAULT_CONFIG,
+    EXPERIMENT,
+    PIPELINE,
     CloudDataOption,
     CloudItemsOption,
     CloudStateOption,
@@ -34,11 +36,7 @@ if TYPE_CHECKING:
     from pipelines.cluster.connection import Cluster
     from pipelines.cluster.run_status import RunStatus
 
-DEFAULT_CONFIG = "ur4rec_moe_100k"
-EXPERIMENT = "ur4rec"
-PIPELINE = "ur4rec-training"
 FAILED = 1
-TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 WaitOption = Annotated[bool, typer.Option("--wait", "-w", help="Follow the run to its end; 1 unless it succeeds.")]
 
@@ -77,20 +75,14 @@ def submit(
     """
     from pipelines.cluster.connection import connect
     from pipelines.cluster.package import compile_package
-    from pipelines.cluster.parameters import ClusterInputs, build_parameters, read_cluster_config
+    from pipelines.cluster.parameters import build_parameters, read_cluster_config, require_inputs
     from pipelines.cluster.submission import Placement, Submission, stamp_now, submit
-    from pipelines.image_names import ImageNames, parse_digests
+    from pipelines.image_names import read_images
 
-    inputs = ClusterInputs(
-        data=require_data(data),
-        tracking_uri=require_tracking(tracking_uri),
-        items=items or "",
-        device=device or "auto",
-        state=state or "",
-    )
+    inputs = require_inputs(data, tracking_uri, items, device, state)
     read = read_cluster_config(config or DEFAULT_CONFIG, tuple(settings or ()), inputs.data)
     submission = Submission(
-        package=compile_package(ImageNames(image_repository, image_tag, parse_digests(image_digest or [])), profile),
+        package=compile_package(read_images(image_repository, image_tag, image_digest), profile),
         parameters=build_parameters(read, inputs, scheduled=False),
         placement=Placement(experiment, pipeline, pipeline_root, service_account),
         name=name or f"{pipeline} {stamp_now()}",
@@ -162,31 +154,6 @@ def logs(
         names = ", ".join(one.name for one in found.tasks)
         raise OptionError(f"--task {task}: the run has no such task; it has {names}")
     show_logs(found, wanted, cluster)
-
-
-def require_data(data: str | None) -> str:
-    """The data, which no default can stand for: pods do not see this machine.
-
-    Raises:
-        OptionError: None are named.
-    """
-    if not data:
-        raise OptionError("--data: missing; expected gs://bucket/…, which pods can read")
-    return data
-
-
-def require_tracking(tracking_uri: str | None) -> str:
-    """MLflow's address.
-
-    Raises:
-        OptionError: None is named.
-    """
-    uri = tracking_uri or os.environ.get(TRACKING_URI)
-    if not uri:
-        raise OptionError(
-            f"--tracking-uri: missing; expected MLflow's address as pods see it, here or in {TRACKING_URI}"
-        )
-    return uri
 
 
 def _follow(cluster: Cluster, run_id: str) -> int:

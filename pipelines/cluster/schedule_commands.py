@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cluster.run_commands import DEFAULT_CONFIG, EXPERIMENT, PIPELINE, require_data, require_tracking
 from pipelines.options import (
+    DEFAULT_CONFIG,
+    EXPERIMENT,
+    PIPELINE,
     CloudDataOption,
     CloudItemsOption,
     CloudStateOption,
@@ -80,25 +82,19 @@ def create(
     """
     from pipelines.cluster.connection import connect
     from pipelines.cluster.package import compile_package
-    from pipelines.cluster.parameters import ClusterInputs, build_parameters, read_cluster_config
+    from pipelines.cluster.parameters import build_parameters, read_cluster_config, require_inputs
     from pipelines.cluster.schedules import Plan, check_free, create_schedule
     from pipelines.cluster.submission import ensure_experiment
     from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
     from pipelines.cluster.versions import ensure_version
-    from pipelines.image_names import ImageNames, parse_digests
+    from pipelines.image_names import read_images
 
     trigger, zone = read_trigger(cron, every), read_zone(time_zone)
     check_concurrency(max_concurrency)
-    inputs = ClusterInputs(
-        data=require_data(data),
-        tracking_uri=require_tracking(tracking_uri),
-        items=items or "",
-        device=device or "auto",
-        state=state or "",
-    )
+    inputs = require_inputs(data, tracking_uri, items, device, state)
     read = read_cluster_config(config or DEFAULT_CONFIG, tuple(settings or ()), inputs.data)
     parameters = build_parameters(read, inputs, scheduled=True)
-    package = compile_package(ImageNames(image_repository, image_tag, parse_digests(image_digest or [])), profile)
+    package = compile_package(read_images(image_repository, image_tag, image_digest), profile)
     package.check(parameters)
     cluster = connect(endpoint, namespace)
     check_free(cluster, name)
@@ -235,7 +231,7 @@ def update(
     from pipelines.cluster.schedule_changes import Changes, Compilation, plan_changes
     from pipelines.cluster.schedule_update import exchange_schedule
     from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
-    from pipelines.image_names import ImageNames, parse_digests
+    from pipelines.image_names import read_images
 
     zone = read_zone(time_zone)
     changes = Changes(
@@ -246,7 +242,7 @@ def update(
         config=config,
         settings=tuple(settings or ()),
         inputs={"data": data, "items": items, "state": state, "device": device, "tracking_uri": tracking_uri},
-        compilation=Compilation(ImageNames(image_repository, image_tag, parse_digests(image_digest or [])), profile),
+        compilation=Compilation(read_images(image_repository, image_tag, image_digest), profile),
     )
     cluster, found = _find(schedule, endpoint, namespace)
     plan = plan_changes(cluster, found, changes)
