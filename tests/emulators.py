@@ -20,7 +20,7 @@ START_LIMIT_S = 20.0
 @contextmanager
 def running_gcs_emulator() -> Iterator[str]:
     """Yields the address of an empty emulator."""
-    address = f"http://127.0.0.1:{_find_free_port()}"
+    address = f"http://127.0.0.1:{find_free_port()}"
     host, port = address.removeprefix("http://").split(":")
     options = ("-backend", "memory", "-scheme", "http", "-host", host, "-port", port, "-external-url", address)
     process = subprocess.Popen(
@@ -77,7 +77,8 @@ def _find_binary() -> Path:
     return next(Path(wrapper.__file__).parent.rglob("fake-gcs-server-*"))
 
 
-def _find_free_port() -> int:
+def find_free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -35,7 +35,7 @@ def rendered(request: pytest.FixtureRequest) -> list[Manifest]:
     try:
         command = [str(wheel.kubectl_path()), "kustomize", str(DEPLOY / "overlays" / request.param)]
     except FileNotFoundError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"no kubectl for this machine: {error}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))

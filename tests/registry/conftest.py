@@ -2,7 +2,6 @@
 
 import csv
 import random
-import socket
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clean_registry import clean_environment, copy_database
+from emulators import find_free_port
 
 from ur4rec.config import Config, load_config
 from ur4rec.data.config import DataConfig
@@ -103,11 +103,7 @@ def train(folder: Path, **overrides: object) -> Trained:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    return find_free_port()
 
 
 @pytest.fixture(scope="session")

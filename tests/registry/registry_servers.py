@@ -1,7 +1,6 @@
 """Real MLflow servers, and a proxy before one that counts requests and cuts them off."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -46,13 +45,6 @@ def running_server(store: str, artifacts: str, port: int, log: Path) -> "Iterato
             yield RunningServer(f"http://127.0.0.1:{port}", process)
         finally:
             process.terminate()
-
-
-def find_free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until_up(url: str, process: "subprocess.Popen[bytes]") -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 from clean_registry import clean_environment, copy_database
-from registry_servers import CutOff, Proxy, find_free_port, running_proxy, running_server
+from emulators import find_free_port
+from registry_servers import CutOff, Proxy, running_proxy, running_server
 
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.register import register_model

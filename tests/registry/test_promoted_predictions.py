@@ -6,9 +6,9 @@ import mlflow
 import pandas as pd
 import pytest
 from clean_registry import clean_environment, copy_database
-from emulators import create_bucket, environment_of, running_gcs_emulator
+from emulators import create_bucket, environment_of, find_free_port, running_gcs_emulator
 from postgres import running_postgres
-from registry_servers import find_free_port, running_server
+from registry_servers import running_server
 
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import PASSED, TAG_CHAMPION, TAG_VERDICT

@@ -8,8 +8,9 @@ from multiprocessing.context import ForkServerProcess
 
 import pytest
 from clean_registry import clean_environment, copy_database
+from emulators import find_free_port
 from promoters import BUSY_MACHINE_S, CONTEXT, compete, promote_version, roll_back_once, start
-from registry_servers import CutOff, Proxy, find_free_port, running_proxy, running_server
+from registry_servers import CutOff, Proxy, running_proxy, running_server
 
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import TAG_CHAMPION, TAG_VERDICT

@@ -1,14 +1,9 @@
 """One registration against a real MLflow server, with credentials in its address."""
 
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-
 import mlflow
 import pandas as pd
 import pytest
+from registry_servers import running_server
 
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.register import register_model
@@ -18,39 +13,9 @@ PASSWORD = "pa55-w0rd"
 
 
 @pytest.fixture
-def server(tracking_uri, tmp_path, free_port, monkeypatch):
-    # Its background jobs are several processes more, of no use here.
-    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(free_port),
-        "--workers",
-        "1",
-    ]
-    command += ["--backend-store-uri", tracking_uri, "--artifacts-destination", str(tmp_path / "store")]
-    with (tmp_path / "server.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            wait_until_up(f"http://127.0.0.1:{free_port}/health", process)
-            yield f"127.0.0.1:{free_port}"
-        finally:
-            process.terminate()
-
-
-def wait_until_up(url, process):
-    for _ in range(600):
-        assert process.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except urllib.error.URLError:
-            time.sleep(0.1)
-    pytest.fail("the server does not answer")
+def server(tracking_uri, tmp_path, free_port):
+    with running_server(tracking_uri, str(tmp_path / "store"), free_port, tmp_path / "server.log") as started:
+        yield started.host
 
 
 @pytest.mark.server

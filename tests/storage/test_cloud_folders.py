@@ -1,18 +1,17 @@
 """Publishing and fetching below `gs://`: several publishers at once, killed ones, readers in between."""
 
-import gc
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
-from fault_proxy import Fault, Proxy, Request, fault_proxy, first
+from fault_proxy import Fault, Proxy, Request, first
 
 from ur4rec.storage import cloud_folders
 from ur4rec.storage.artifacts import ArtifactError
@@ -23,14 +22,6 @@ pytestmark = pytest.mark.emulator
 
 NUM_PUBLISHERS = 8
 Files = dict[str, bytes]
-
-
-@pytest.fixture
-def proxy(bucket: str, gcs_emulator: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with fault_proxy(gcs_emulator) as proxy:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
-        yield proxy
-        gc.collect()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Transfers through a proxy that harms them: each ends with the right bytes, or with one line and nothing left."""
 
-import gc
 import random
 import threading
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from fault_proxy import Fault, Proxy, Request, fault_proxy, first
+from fault_proxy import Fault, Proxy, Request, first
 
 from ur4rec.storage.folders import digest_folder, fetch_folder, publish_folder
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix
@@ -20,14 +19,6 @@ pytestmark = [
 ]
 
 HARM = [fault for fault in Fault if fault is not Fault.NONE]
-
-
-@pytest.fixture
-def proxy(bucket: str, gcs_emulator: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with fault_proxy(gcs_emulator) as proxy:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
-        yield proxy
-        gc.collect()
 
 
 @pytest.fixture

@@ -1,18 +1,13 @@
 """The gate on versions of a real registry: a sqlite file, and a server process."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import mlflow
 import pytest
 from chain_models import TOLERANT, make_rules, write_chain_model
+from registry_servers import running_server
 from typer.testing import CliRunner
 
 from ur4rec.cli import app
@@ -25,8 +20,6 @@ from ur4rec.registry.run_log import open_run
 from ur4rec.registry.tracking import RegistryError, open_mlflow
 from ur4rec.registry.versions import create_version
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
-
-SERVER_START_LIMIT_S = 180
 
 
 def register_chain(uri, ring, folder, known):
@@ -188,37 +181,10 @@ def test_the_command_names_a_wrong_rule(ring, uri):
 
 
 @pytest.fixture
-def server(tracking_uri, tmp_path, free_port, monkeypatch):
+def server(tracking_uri, tmp_path, free_port):
     """A real server with its own store; yields its address."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(free_port)]
-    command += [
-        "--workers",
-        "1",
-        "--backend-store-uri",
-        tracking_uri,
-        "--artifacts-destination",
-        str(tmp_path / "store"),
-    ]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    log = (tmp_path / "server.log").open("w")
-    with log, subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process:
-        try:
-            wait_until_up(f"http://127.0.0.1:{free_port}/health", process)
-            yield f"http://127.0.0.1:{free_port}"
-        finally:
-            process.terminate()
-
-
-def wait_until_up(url, process):
-    deadline = time.monotonic() + SERVER_START_LIMIT_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    pytest.fail("the server does not answer")
+    with running_server(tracking_uri, str(tmp_path / "store"), free_port, tmp_path / "server.log") as started:
+        yield started.address
 
 
 @pytest.mark.server
