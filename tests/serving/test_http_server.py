@@ -9,6 +9,8 @@ import httpx
 import pytest
 from toy_server import COMMAND, start_server
 
+from ur4rec.serving.server import _listen
+
 pytestmark = pytest.mark.server
 
 
@@ -48,3 +50,10 @@ def fail(*arguments: str) -> str:
     assert (outcome.returncode, outcome.stdout) == (2, "")
     assert outcome.stderr.count("\n") == 1
     return outcome.stderr
+
+
+def test_an_answer_is_sent_at_once_on_every_connection():
+    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
