@@ -104,7 +104,7 @@ class Run:
         columns = np.array([astuple(point) for point in self.curve], dtype=np.float64)
         numbers = np.array([self.preparation_s, self.users_per_s, self.peak_memory_mb])
         arrays: dict[str, Any] = {"curve": columns, "numbers": numbers, "versions": np.array(json.dumps(self.versions))}
-        np.savez(path, **arrays, **self.scores)
+        np.savez(path, allow_pickle=False, **arrays, **self.scores)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -11,10 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.peer_exchange import METRIC, Point, Recorder, Split
+from benchmarks.peer_exchange import METRIC, Recorder, Split
 from ur4rec.config import load_config
 from ur4rec.data.sequences import Histories
-from ur4rec.training.checkpoints import HISTORY, load_model
+from ur4rec.training.checkpoints import load_model
 from ur4rec.training.config import StageConfig
 from ur4rec.training.loop import Trainer
 from ur4rec.training.scoring import ModelScorer
@@ -29,23 +29,15 @@ def observe(recorder: Recorder, counted: tuple[str, ...]) -> None:
     validate = Trainer.validate
     epochs = 0
 
-    def observed(trainer: Trainer) -> dict[str, float]:
+    def observed(trainer: Trainer, scorer: ModelScorer) -> dict[str, float]:
         nonlocal epochs
         began = time.perf_counter()
-        metrics = validate(trainer)
+        metrics = validate(trainer, scorer)
         epochs += trainer.step > 0  # the first validation of a stage comes before its first step
         recorder.observe(epochs, metrics[METRIC], time.perf_counter() - began, trainer.plan.name in counted)
         return metrics
 
     Trainer.validate = observed  # type: ignore[method-assign, assignment]
-
-
-def use_stage_clock(curve: list[Point], checkpoint: Path, began: float) -> None:
-    """Takes the seconds that the stage itself noted, where it does, for its part of the curve."""
-    series = json.loads((checkpoint / HISTORY).read_text(encoding="utf-8"))["stages"][-1]["series"]
-    for point, entry in zip(curve, series, strict=True):
-        assert abs(point.ndcg - entry[METRIC]) < 1e-9, "the observer saw another validation than the history"
-        point.wall_s = began + entry.get("seconds", point.wall_s - began)
 
 
 def main() -> None:
@@ -60,7 +52,6 @@ def main() -> None:
     recorder.start()
     checkpoint = memories = None
     for stage in stages:
-        began, seen = time.perf_counter() - recorder.wall, len(recorder.curve)
         folder = Path(stage)
         run_stage(
             stage,
@@ -74,7 +65,6 @@ def main() -> None:
             device="cpu",
         )
         checkpoint, memories = folder / "checkpoint", folder / "memories"
-        use_stage_clock(recorder.curve[seen:], checkpoint, began)
     assert checkpoint is not None
     model = load_model(checkpoint)
 

@@ -8,6 +8,7 @@ from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.training.config import TrainingConfig
 from ur4rec.training.loop import Trainer
 from ur4rec.training.randomness import deterministic
+from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import PLANS
 
 NUM_USERS, NUM_ITEMS, LENGTH = 24, 20, 12
@@ -83,7 +84,8 @@ def test_a_stage_never_ends_worse_than_it_began(data, stage):
     model = make()
     record = train(model, data, stage, sasrec_lr=5.0, retriever_lr=5.0)
     assert record.validation["ndcg@10"] >= record.series[0]["ndcg@10"]
-    again = Trainer(model, *data, PLANS[stage], TrainingConfig()).validate()
+    trainer = Trainer(model, *data, PLANS[stage], TrainingConfig())
+    again = trainer.validate(ModelScorer(model, trainer.histories, PLANS[stage].part.value))
     assert again == record.validation
 
 

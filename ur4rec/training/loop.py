@@ -119,7 +119,7 @@ class Trainer:
             entry = self._train_epoch() if epoch else {}
             self.optimizer.zero_grad(set_to_none=True)
             scorer = ModelScorer(self.average, self.histories, self.plan.part.value)
-            metrics = self._rank(scorer)
+            metrics = self.validate(scorer)
             if not self.best or metrics[SELECTION_METRIC] > self.record.validation[SELECTION_METRIC]:
                 self.record.best_epoch, self.record.validation = epoch, metrics
                 self.best = {name: value.detach().clone() for name, value in self.averaged.items()}
@@ -132,9 +132,10 @@ class Trainer:
                 value.copy_(self.best[name])
         return self.record
 
-    def validate(self) -> dict[str, float]:
-        """Metrics of the averaged weights over the validation targets, whole catalogue, seen items excluded."""
-        return self._rank(ModelScorer(self.average, self.histories, self.plan.part.value))
+    def validate(self, scorer: ModelScorer) -> dict[str, float]:
+        """Metrics over the validation targets: whole catalogue, seen items excluded."""
+        batch_size = min(max(1, SCORES_AT_ONCE // self.model.num_items), USERS_AT_ONCE)
+        return metrics_from_ranks(rank_users(scorer, self.targets, self.histories, batch_size))
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later `load_state_dict` needs to go on as if nothing had happened: tensors and plain values."""
@@ -168,10 +169,6 @@ class Trainer:
     def _is_over(self) -> bool:
         epoch = len(self.record.series) - 1
         return epoch >= self.config.epochs_per_stage or epoch - self.record.best_epoch >= self.config.patience
-
-    def _rank(self, scorer: ModelScorer) -> dict[str, float]:
-        batch_size = min(max(1, SCORES_AT_ONCE // self.model.num_items), USERS_AT_ONCE)
-        return metrics_from_ranks(rank_users(scorer, self.targets, self.histories, batch_size))
 
     def _train_epoch(self) -> dict[str, float]:
         self.model.train()
