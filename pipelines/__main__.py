@@ -13,7 +13,14 @@ from pipelines.cluster import run_commands, schedule_commands
 from pipelines.compilation import PIPELINE_FILE, check_compiled, compile_pipeline
 from pipelines.containers import Runner
 from pipelines.image_names import read_images
-from pipelines.options import DEFAULT_CONFIG, ImageDigestOption, ImageRepositoryOption, ImageTagOption, ProfileOption
+from pipelines.options import (
+    DEFAULT_CONFIG,
+    GateRulesOption,
+    ImageDigestOption,
+    ImageRepositoryOption,
+    ImageTagOption,
+    ProfileOption,
+)
 from ur4rec.commands.console import INTERRUPTED, DeviceOption, ErrorGroup, SetOption, show
 
 if TYPE_CHECKING:
@@ -96,10 +103,7 @@ def run(
             show_default="in PIPELINE_ROOT",
         ),
     ] = None,
-    gate_rules: Annotated[
-        Path | None,
-        typer.Option(help="YAML file of the gate's rules that differ from the shipped ones.", dir_okay=False),
-    ] = None,
+    gate_rules: GateRulesOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every task, whatever ran before.")] = False,
     settings: SetOption = None,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from ur4rec.data.sources import DATASETS, fetch
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.input_digests import InputDigests, resolve_inputs
 from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.gate.rules import load_rules
 from ur4rec.registry.tracking import ENVIRONMENT, TRACKING_URI, public_uri
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.storage.inputs import is_cloud
@@ -122,7 +124,13 @@ def check_system(config: Config) -> None:
 
 
 def build_arguments(
-    config: Config, inputs: Inputs, device: str, tracking: Tracking, state: str = "", scheduled: bool = False
+    config: Config,
+    inputs: Inputs,
+    device: str,
+    tracking: Tracking,
+    state: str = "",
+    scheduled: bool = False,
+    gate_rules: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Every parameter of the pipeline; equal arguments mean equal results, as far as the registry does not change.
 
@@ -133,6 +141,7 @@ def build_arguments(
         tracking: Where MLflow is.
         state: Where unfinished stages keep their state.
         scheduled: The run finds out by itself what the data and texts are, each time anew: their digests stay empty.
+        gate_rules: As `read_gate_rules` gives them; None: those that are shipped with the code that runs.
 
     Raises:
         DataError: An input file is missing.
@@ -164,9 +173,18 @@ def build_arguments(
         "training_config": list_settings(config.narrow(StageConfig)),
         "evaluation_config": list_settings(config.narrow(EvaluationConfig)),
         "registry_config": list_settings(config.narrow(RegistryConfig)),
-        "gate_rules": {},  # those that are shipped
+        "gate_rules": dict(gate_rules or {}),
         **digests,
     }
+
+
+def read_gate_rules(path: Path | None) -> dict[str, Any]:
+    """All rules of the gate as a parameter: the shipped ones, changed by a file.
+
+    Raises:
+        ConfigError: The file cannot be read, or a rule in it is unknown or wrong.
+    """
+    return load_rules(path).model_dump(mode="json", exclude_none=True)
 
 
 def list_settings(section: ConfigSection) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,11 @@ EndpointOption = Annotated[
 NamespaceOption = Annotated[
     str | None,
     typer.Option("--namespace", "-n", help="Yours, where users share it; else KF_PIPELINES_NAMESPACE."),
+]
+
+GateRulesOption = Annotated[
+    Path | None,
+    typer.Option(help="YAML file of the gate's rules that differ from the shipped ones.", dir_okay=False),
 ]
 
 ImageRepositoryOption = Annotated[

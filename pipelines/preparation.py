@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.arguments import Inputs, Tracking, build_arguments, check_system, locate_data, locate_items
+from pipelines.arguments import (
+    Inputs,
+    Tracking,
+    build_arguments,
+    check_system,
+    locate_data,
+    locate_items,
+    read_gate_rules,
+)
 from pipelines.compilation import PIPELINE_FILE, is_current
 from pipelines.containers import Runner, plan_containers
 from pipelines.local_run import LocalRun
 from ur4rec.commands.console import read_config, show
-from ur4rec.registry.gate.rules import load_rules
 from ur4rec.registry.tracking import resolve_tracking_uri
 
 if TYPE_CHECKING:
@@ -64,11 +71,10 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
     containers = None
     if options.runner is Runner.DOCKER:
         containers = plan_containers(config, inputs, tracking, root)
-    arguments = build_arguments(config, inputs, options.device, tracking, options.state or str(root / STATE))
-    rules = load_rules(options.gate_rules).model_dump(mode="json", exclude_none=True)
+    state, rules = options.state or str(root / STATE), read_gate_rules(options.gate_rules)
     run = LocalRun(
         pipeline=PIPELINE_FILE,
-        arguments=arguments | {"gate_rules": rules},
+        arguments=build_arguments(config, inputs, options.device, tracking, state, gate_rules=rules),
         environment=tracking.environment,
         pipeline_root=root,
         output_dir=options.output_dir,

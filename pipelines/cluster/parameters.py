@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pipelines.arguments import Inputs, Tracking, build_arguments
+from pipelines.arguments import Inputs, Tracking, build_arguments, read_gate_rules
 from pipelines.preparation import read_run_config
 from ur4rec.commands.console import OptionError, split_settings
 from ur4rec.registry.tracking import TRACKING_URI, public_uri
@@ -33,15 +34,22 @@ class ClusterInputs:
     items: str = ""
     device: str = "auto"
     state: str = ""
+    gate_rules: Mapping[str, Any] = field(default_factory=dict)
 
 
 def require_inputs(
-    data: str | None, tracking_uri: str | None, items: str | None, device: str | None, state: str | None
+    data: str | None,
+    tracking_uri: str | None,
+    items: str | None,
+    device: str | None,
+    state: str | None,
+    gate_rules: Path | None,
 ) -> ClusterInputs:
     """The inputs as the options of a command give them; neither data nor MLflow have a default that pods could reach.
 
     Raises:
         OptionError: One of the two is not named.
+        ConfigError: The rules of the gate cannot be used.
     """
     if not data:
         raise OptionError("--data: missing; expected gs://bucket/…, which pods can read")
@@ -50,7 +58,14 @@ def require_inputs(
         raise OptionError(
             f"--tracking-uri: missing; expected MLflow's address as pods see it, here or in {TRACKING_URI}"
         )
-    return ClusterInputs(data=data, tracking_uri=uri, items=items or "", device=device or "auto", state=state or "")
+    return ClusterInputs(
+        data=data,
+        tracking_uri=uri,
+        items=items or "",
+        device=device or "auto",
+        state=state or "",
+        gate_rules=read_gate_rules(gate_rules),
+    )
 
 
 def read_cluster_config(config: str, settings: tuple[str, ...], data: str) -> Config:
@@ -96,6 +111,7 @@ def build_parameters(config: Config, inputs: ClusterInputs, scheduled: bool) -> 
         Tracking(inputs.tracking_uri),
         inputs.state,
         scheduled=scheduled,
+        gate_rules=inputs.gate_rules,
     )
 
 
@@ -145,4 +161,5 @@ def describe_inputs(parameters: Mapping[str, Any]) -> ClusterInputs:
         items=str(parameters.get("items", "")),
         device=str(parameters.get("device", "auto")),
         state=str(parameters.get("state", "")),
+        gate_rules=parameters.get("gate_rules") or {},
     )

@@ -20,6 +20,7 @@ from pipelines.options import (
     ClusterTrackingOption,
     EndpointOption,
     ExperimentOption,
+    GateRulesOption,
     ImageDigestOption,
     ImageRepositoryOption,
     ImageTagOption,
@@ -49,6 +50,7 @@ def submit(
     tracking_uri: ClusterTrackingOption = None,
     state: CloudStateOption = None,
     device: ClusterDeviceOption = "auto",
+    gate_rules: GateRulesOption = None,
     experiment: ExperimentOption = EXPERIMENT,
     pipeline: PipelineOption = PIPELINE,
     name: Annotated[str | None, typer.Option(help="Of the run.", show_default="pipeline and time")] = None,
@@ -79,7 +81,7 @@ def submit(
     from pipelines.cluster.submission import Placement, Submission, stamp_now, submit
     from pipelines.image_names import read_images
 
-    inputs = require_inputs(data, tracking_uri, items, device, state)
+    inputs = require_inputs(data, tracking_uri, items, device, state, gate_rules)
     read = read_cluster_config(config or DEFAULT_CONFIG, tuple(settings or ()), inputs.data)
     submission = Submission(
         package=compile_package(read_images(image_repository, image_tag, image_digest), profile),

@@ -43,7 +43,7 @@ class Changes:
     follows_latest: bool | None
     config: str | None
     settings: tuple[str, ...]
-    inputs: Mapping[str, str | None]
+    inputs: Mapping[str, Any]
     """By the names of `ClusterInputs`."""
     compilation: Compilation
 

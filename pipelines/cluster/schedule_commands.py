@@ -20,6 +20,7 @@ from pipelines.options import (
     EndpointOption,
     EveryOption,
     ExperimentOption,
+    GateRulesOption,
     ImageDigestOption,
     ImageRepositoryOption,
     ImageTagOption,
@@ -62,6 +63,7 @@ def create(
     tracking_uri: ClusterTrackingOption = None,
     state: CloudStateOption = None,
     device: ClusterDeviceOption = "auto",
+    gate_rules: GateRulesOption = None,
     experiment: ExperimentOption = EXPERIMENT,
     pipeline: PipelineOption = PIPELINE,
     pipeline_root: PipelineRootOption = None,
@@ -91,7 +93,7 @@ def create(
 
     trigger, zone = read_trigger(cron, every), read_zone(time_zone)
     check_concurrency(max_concurrency)
-    inputs = require_inputs(data, tracking_uri, items, device, state)
+    inputs = require_inputs(data, tracking_uri, items, device, state, gate_rules)
     read = read_cluster_config(config or DEFAULT_CONFIG, tuple(settings or ()), inputs.data)
     parameters = build_parameters(read, inputs, scheduled=True)
     package = compile_package(read_images(image_repository, image_tag, image_digest), profile)
@@ -211,6 +213,7 @@ def update(
     tracking_uri: ClusterTrackingOption = None,
     state: CloudStateOption = None,
     device: ClusterDeviceOption = None,
+    gate_rules: GateRulesOption = None,
     image_repository: ImageRepositoryOption = None,
     image_tag: ImageTagOption = None,
     image_digest: ImageDigestOption = None,
@@ -220,14 +223,15 @@ def update(
 ) -> None:
     """Change a schedule; what is not named stays. It gets another id, and no tick is lost.
 
-    Options about data, settings, images and the profile compile the pipeline anew: give those about images and the
-    profile again. The others leave the version and the parameters as they are.
+    Options about data, settings, the gate, images and the profile compile the pipeline anew: give those about images
+    and the profile again. The others leave the version and the parameters as they are.
 
     Examples:
         python -m pipelines schedule update nightly --cron '0 30 4 * * *'
 
         python -m pipelines schedule update nightly --set epochs_per_stage=20 --this-version
     """
+    from pipelines.arguments import read_gate_rules
     from pipelines.cluster.schedule_changes import Changes, Compilation, plan_changes
     from pipelines.cluster.schedule_update import exchange_schedule
     from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
@@ -241,7 +245,14 @@ def update(
         follows_latest=latest_version,
         config=config,
         settings=tuple(settings or ()),
-        inputs={"data": data, "items": items, "state": state, "device": device, "tracking_uri": tracking_uri},
+        inputs={
+            "data": data,
+            "items": items,
+            "state": state,
+            "device": device,
+            "tracking_uri": tracking_uri,
+            "gate_rules": None if gate_rules is None else read_gate_rules(gate_rules),
+        },
         compilation=Compilation(read_images(image_repository, image_tag, image_digest), profile),
     )
     cluster, found = _find(schedule, endpoint, namespace)

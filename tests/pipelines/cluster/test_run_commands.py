@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines.__main__ import app
 from pipelines.cluster import following
+from ur4rec.registry.gate.rules import load_rules
 from ur4rec.storage import inputs as storage_inputs
 
 pytestmark = pytest.mark.server
@@ -94,6 +95,40 @@ def test_the_data_are_fixed_to_their_generations_at_submission(kfp_server: KfpSe
     digests = [run["runtime_config"]["parameters"]["data_digest"] for run in kfp_server.runs.values()]
     assert all(digests)
     assert len(set(digests)) == 2
+
+
+def test_the_rules_of_the_gate_travel_with_the_run(
+    kfp_server: KfpServer, objects: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rules.yaml").write_text("min_users: 7\nmargin_by_users: {0: 0.5}\ntest_digest: '0012'\n")
+    submit("--gate-rules", "rules.yaml")
+    own = only_run(kfp_server)["runtime_config"]["parameters"]["gate_rules"]  # type: ignore[index]
+    as_tasks_get_it = json.loads(json.dumps(own), parse_int=float)
+    changed = {"min_users": 7, "margin_by_users": {0: 0.5}, "test_digest": "0012"}
+    assert load_rules(overrides=as_tasks_get_it) == load_rules(overrides=changed) != load_rules()
+    kfp_server.runs.clear()
+    submit()
+    shipped = only_run(kfp_server)["runtime_config"]["parameters"]["gate_rules"]  # type: ignore[index]
+    assert load_rules(overrides=shipped) == load_rules()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("min_user: 7\n", "rules.yaml: unknown key 'min_user', did you mean 'min_users'?"),
+        ("min_users: few\n", "rules.yaml: min_users: "),
+        (None, "rules.yaml: cannot be read as YAML"),
+    ],
+)
+def test_wrong_rules_of_the_gate_are_refused_before_any_server_is_asked(
+    kfp_server: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content:
+        Path("rules.yaml").write_text(content)
+    assert message in submit("--gate-rules", "rules.yaml", expected=2).output
+    assert not kfp_server.requests
 
 
 @pytest.mark.emulator

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import kfp
@@ -173,6 +174,25 @@ def test_an_update_of_settings_keeps_the_others(kfp_server: KfpServer) -> None:
     assert after["training_config"]["epochs_per_stage"] == 5
     assert after["training_config"]["seed"] == 7
     assert after["data_digest"] == ""
+
+
+def test_the_rules_of_the_gate_are_those_of_the_schedule_until_others_are_given(
+    kfp_server: KfpServer, tmp_path: Path
+) -> None:
+    (tmp_path / "rules.yaml").write_text("min_users: 7\n")
+    (tmp_path / "others.yaml").write_text("min_users: 9\n")
+    create("--gate-rules", str(tmp_path / "rules.yaml"))
+    invoke("update", "nightly", "--set", "epochs_per_stage=5")
+    before = parameters_of(only(kfp_server))
+    assert before["gate_rules"]["min_users"] == 7
+    invoke("update", "nightly", "--gate-rules", str(tmp_path / "others.yaml"))
+    after = parameters_of(only(kfp_server))
+    assert after == before | {"gate_rules": before["gate_rules"] | {"min_users": 9}}
+    (tmp_path / "others.yaml").write_text("min_user: 9\n")
+    assert "unknown key 'min_user'" in invoke(
+        "update", "nightly", "--gate-rules", str(tmp_path / "others.yaml"), expected=2
+    )
+    assert parameters_of(only(kfp_server)) == after
 
 
 def test_a_schedule_may_follow_the_latest_version(kfp_server: KfpServer) -> None:
