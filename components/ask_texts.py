@@ -27,6 +27,7 @@ def ask_texts(
         Path(sequences.path),
         TextConfig.parse(config, "text_config"),
         shard,
-        item_text=Path(item_text) if item_text else None,
-        user_text=Path(user_text) if user_text else None,
+        item_text=item_text,
+        user_text=user_text,
+        text_digest=text_digest,
     )

@@ -30,8 +30,9 @@ def generate_text(
         Path(sequences.path),
         Path(texts.path),
         TextConfig.parse(config, "text_config"),
-        item_text=Path(item_text) if item_text else None,
-        user_text=Path(user_text) if user_text else None,
+        item_text=item_text,
+        user_text=user_text,
         asked=asked,
+        text_digest=text_digest,
     )
     log_metrics(metrics, {name: manifest.details[name]["total"] for name in ("items", "users", "snapshots")})

@@ -80,12 +80,8 @@ def run(
     items: Annotated[
         str | None, typer.Option(help="Item table: item_id, title, genres, description; a file or gs://.")
     ] = None,
-    item_text: Annotated[
-        Path | None, typer.Option(help="Item texts that exist already.", exists=True, dir_okay=False)
-    ] = None,
-    user_text: Annotated[
-        Path | None, typer.Option(help="User texts that exist already.", exists=True, dir_okay=False)
-    ] = None,
+    item_text: Annotated[str | None, typer.Option(help="Item texts that exist already; a file or gs://.")] = None,
+    user_text: Annotated[str | None, typer.Option(help="User texts that exist already; a file or gs://.")] = None,
     output_dir: Annotated[
         Path, typer.Option("--output-dir", "-o", help="Gets the trained files, results and report.", file_okay=False)
     ] = Path("outputs/ur4rec_moe"),

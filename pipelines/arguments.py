@@ -45,13 +45,12 @@ class StagesError(ValueError):
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files that a run reads."""
+    """The files that a run reads: paths, or `gs://…`."""
 
     interactions: str
-    """A path, or `gs://…`."""
     items: str | None = None
-    item_text: Path | None = None
-    user_text: Path | None = None
+    item_text: str | None = None
+    user_text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,17 +93,22 @@ def locate_data(data: str) -> str:
     return str(Path(data).absolute())
 
 
-def locate_items(items: str) -> str:
-    """A file of items: a path or `gs://…`.
+def locate_file(option: str, location: str | None, kind: str) -> str | None:
+    """A file: a path or `gs://…`; None where none is named.
+
+    Args:
+        option: That names it.
+        location: As it is named.
+        kind: Which files will do.
 
     Raises:
         DataNotFoundError: There is no such file.
     """
-    if is_cloud(items):
-        return items
-    if not Path(items).is_file():
-        raise DataNotFoundError(f"--items {items}: no such file; expected a CSV or Parquet file, or gs://…")
-    return str(Path(items).absolute())
+    if location is None or is_cloud(location):
+        return location
+    if not Path(location).is_file():
+        raise DataNotFoundError(f"{option} {location}: no such file; expected {kind}, or gs://…")
+    return str(Path(location).absolute())
 
 
 def check_system(config: Config) -> None:
@@ -153,8 +157,8 @@ def build_arguments(
     read = {
         "interactions": str(inputs.interactions),
         "items": inputs.items or "",
-        "item_text": str(inputs.item_text or ""),
-        "user_text": str(inputs.user_text or ""),
+        "item_text": inputs.item_text or "",
+        "user_text": inputs.user_text or "",
     }
     text_config = config.narrow(TextConfig)
     resolved = InputDigests("", "") if scheduled else resolve_inputs(config=text_config, **read)

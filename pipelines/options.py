@@ -52,6 +52,10 @@ CloudDataOption = Annotated[
     str | None, typer.Option(help="Interactions: gs://bucket/… of a CSV or Parquet file, or of a folder.")
 ]
 CloudItemsOption = Annotated[str | None, typer.Option(help="Item table below gs://; else the one beside the data.")]
+CloudItemTextOption = Annotated[str | None, typer.Option(help="Item texts that exist already; gs:// of a JSON file.")]
+CloudUserTextOption = Annotated[
+    str | None, typer.Option(help="User texts that exist already; gs:// of a JSON or Parquet file.")
+]
 CloudStateOption = Annotated[str | None, typer.Option(help="gs://bucket/prefix of unfinished stages; else none.")]
 ClusterDeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default=False)]
 ClusterTrackingOption = Annotated[

@@ -13,7 +13,7 @@ from pipelines.arguments import (
     build_arguments,
     check_system,
     locate_data,
-    locate_items,
+    locate_file,
     read_gate_rules,
 )
 from pipelines.compilation import PIPELINE_FILE, is_current
@@ -38,8 +38,8 @@ class RunOptions:
     settings: tuple[str, ...]
     data: str | None
     items: str | None
-    item_text: Path | None
-    user_text: Path | None
+    item_text: str | None
+    user_text: str | None
     device: str
     output_dir: Path
     pipeline_root: Path
@@ -62,9 +62,9 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
     _check_device(options.device)
     inputs = Inputs(
         interactions=locate_data(options.data or DEFAULT_DATA),
-        items=None if options.items is None else locate_items(options.items),
-        item_text=_absolute(options.item_text),
-        user_text=_absolute(options.user_text),
+        items=locate_file("--items", options.items, "a CSV or Parquet file"),
+        item_text=locate_file("--item-text", options.item_text, "a JSON file"),
+        user_text=locate_file("--user-text", options.user_text, "a JSON or Parquet file"),
     )
     tracking = Tracking(resolve_tracking_uri(None))
     root = options.pipeline_root.absolute()
@@ -106,7 +106,3 @@ def _check_device(device: str) -> None:
     from ur4rec.training.checkpoints import resolve_device
 
     resolve_device(device)
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return path.absolute() if path else None

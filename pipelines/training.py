@@ -60,8 +60,8 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             interactions: Folder or file of interactions.
             items: Item table; empty: the one beside the interactions, if there is one.
             data_digest: Digest of both; empty: taken as the run begins, so that a schedule sees new contents.
-            item_text: Item texts that exist already; empty: none.
-            user_text: User texts that exist already; empty: none.
+            item_text: Item texts that exist already, a path or gs://…; empty: none.
+            user_text: The same of users.
             text_digest: Digest of both, and of the prompts; empty: the same.
             device: auto, cpu or cuda.
             state: Folder or gs://bucket/prefix that keeps the state of unfinished stages; empty: a retry begins anew.

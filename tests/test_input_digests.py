@@ -4,8 +4,9 @@ import pytest
 
 from ur4rec.data.errors import DataError
 from ur4rec.data.input_digest import digest_data
-from ur4rec.input_digests import digest_texts, resolve_inputs
+from ur4rec.input_digests import resolve_inputs
 from ur4rec.text.config import TextConfig
+from ur4rec.text.given_texts import digest_texts
 
 ROWS = "user_id,item_id,timestamp\na,x,1\n"
 ITEMS = "item_id,title\nx,A film\n"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
-from ur4rec.data.input_digest import digest_data, digest_versions, list_file_versions
+from ur4rec.data.input_digest import digest_data
 from ur4rec.text.config import TextConfig
+from ur4rec.text.given_texts import digest_texts
 
 
 class InputDigests(NamedTuple):
@@ -35,7 +35,7 @@ def resolve_inputs(
         interactions: A file or folder, or the `gs://…` of an object or a prefix.
         config: Says whether a language model is asked, and with which prompts.
         items: Item table; empty: the one beside the interactions, if there is one.
-        item_text: Item texts that exist already; empty: none.
+        item_text: Item texts that exist already, a file or the `gs://…` of an object; empty: none.
         user_text: The same of users.
         data_digest: Result of an earlier call.
         text_digest: The same.
@@ -49,18 +49,3 @@ def resolve_inputs(
         data_digest or digest_data(interactions, items),
         text_digest or digest_texts([text for text in (item_text, user_text) if text], config),
     )
-
-
-def digest_texts(locations: Iterable[str], config: TextConfig) -> str:
-    """What the texts follow from besides the data: imported texts, and the prompts of a language model.
-
-    Raises:
-        GcsError: An object is missing, or cloud storage cannot be read.
-        PromptError: A prompt cannot be used.
-    """
-    parts = [digest_versions(list_file_versions(location)) for location in locations]
-    if config.text_provider != "template":
-        from ur4rec.text.llm.questions import Questions
-
-        parts += Questions(config).versions
-    return " ".join(parts)

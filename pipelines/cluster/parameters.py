@@ -32,6 +32,8 @@ class ClusterInputs:
     data: str
     tracking_uri: str
     items: str = ""
+    item_text: str = ""
+    user_text: str = ""
     device: str = "auto"
     state: str = ""
     gate_rules: Mapping[str, Any] = field(default_factory=dict)
@@ -41,6 +43,8 @@ def require_inputs(
     data: str | None,
     tracking_uri: str | None,
     items: str | None,
+    item_text: str | None,
+    user_text: str | None,
     device: str | None,
     state: str | None,
     gate_rules: Path | None,
@@ -62,6 +66,8 @@ def require_inputs(
         data=data,
         tracking_uri=uri,
         items=items or "",
+        item_text=item_text or "",
+        user_text=user_text or "",
         device=device or "auto",
         state=state or "",
         gate_rules=read_gate_rules(gate_rules),
@@ -106,7 +112,7 @@ def build_parameters(config: Config, inputs: ClusterInputs, scheduled: bool) -> 
     check_locations(config, inputs)
     return build_arguments(
         config,
-        Inputs(interactions=inputs.data, items=inputs.items or None),
+        Inputs(inputs.data, inputs.items, inputs.item_text, inputs.user_text),
         inputs.device,
         Tracking(inputs.tracking_uri),
         inputs.state,
@@ -122,7 +128,14 @@ def check_locations(config: Config, inputs: ClusterInputs) -> None:
         LocationError: They cannot.
     """
     _expect_cloud("--data", inputs.data, "copy the data there: `gcloud storage cp`")
-    for name, location in (("--items", inputs.items), ("--state", inputs.state), ("text_cache", config.text_cache)):
+    optional = {
+        "--items": inputs.items,
+        "--item-text": inputs.item_text,
+        "--user-text": inputs.user_text,
+        "--state": inputs.state,
+        "text_cache": config.text_cache,
+    }
+    for name, location in optional.items():
         if location:
             _expect_cloud(name, location, "pods do not see this machine")
     for name in ("text_user_prompt", "text_item_prompt"):
@@ -159,6 +172,8 @@ def describe_inputs(parameters: Mapping[str, Any]) -> ClusterInputs:
         data=str(parameters.get("interactions", "")),
         tracking_uri=str(parameters.get("tracking_uri", "")),
         items=str(parameters.get("items", "")),
+        item_text=str(parameters.get("item_text", "")),
+        user_text=str(parameters.get("user_text", "")),
         device=str(parameters.get("device", "auto")),
         state=str(parameters.get("state", "")),
         gate_rules=parameters.get("gate_rules") or {},

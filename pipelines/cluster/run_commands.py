@@ -14,7 +14,9 @@ from pipelines.options import (
     PIPELINE,
     CloudDataOption,
     CloudItemsOption,
+    CloudItemTextOption,
     CloudStateOption,
+    CloudUserTextOption,
     ClusterConfigOption,
     ClusterDeviceOption,
     ClusterTrackingOption,
@@ -45,6 +47,8 @@ WaitOption = Annotated[bool, typer.Option("--wait", "-w", help="Follow the run t
 def submit(
     data: CloudDataOption = None,
     items: CloudItemsOption = None,
+    item_text: CloudItemTextOption = None,
+    user_text: CloudUserTextOption = None,
     config: ClusterConfigOption = DEFAULT_CONFIG,
     settings: SetOption = None,
     tracking_uri: ClusterTrackingOption = None,
@@ -81,7 +85,7 @@ def submit(
     from pipelines.cluster.submission import Placement, Submission, stamp_now, submit
     from pipelines.image_names import read_images
 
-    inputs = require_inputs(data, tracking_uri, items, device, state, gate_rules)
+    inputs = require_inputs(data, tracking_uri, items, item_text, user_text, device, state, gate_rules)
     read = read_cluster_config(config or DEFAULT_CONFIG, tuple(settings or ()), inputs.data)
     submission = Submission(
         package=compile_package(read_images(image_repository, image_tag, image_digest), profile),

@@ -12,7 +12,9 @@ from pipelines.options import (
     PIPELINE,
     CloudDataOption,
     CloudItemsOption,
+    CloudItemTextOption,
     CloudStateOption,
+    CloudUserTextOption,
     ClusterConfigOption,
     ClusterDeviceOption,
     ClusterTrackingOption,
@@ -58,6 +60,8 @@ def create(
     paused: Annotated[bool, typer.Option("--paused", help="Start none until `resume`.")] = False,
     data: CloudDataOption = None,
     items: CloudItemsOption = None,
+    item_text: CloudItemTextOption = None,
+    user_text: CloudUserTextOption = None,
     config: ClusterConfigOption = DEFAULT_CONFIG,
     settings: SetOption = None,
     tracking_uri: ClusterTrackingOption = None,
@@ -93,7 +97,7 @@ def create(
 
     trigger, zone = read_trigger(cron, every), read_zone(time_zone)
     check_concurrency(max_concurrency)
-    inputs = require_inputs(data, tracking_uri, items, device, state, gate_rules)
+    inputs = require_inputs(data, tracking_uri, items, item_text, user_text, device, state, gate_rules)
     read = read_cluster_config(config or DEFAULT_CONFIG, tuple(settings or ()), inputs.data)
     parameters = build_parameters(read, inputs, scheduled=True)
     package = compile_package(read_images(image_repository, image_tag, image_digest), profile)
@@ -208,6 +212,8 @@ def update(
     ] = None,
     data: CloudDataOption = None,
     items: CloudItemsOption = None,
+    item_text: CloudItemTextOption = None,
+    user_text: CloudUserTextOption = None,
     config: ClusterConfigOption = None,
     settings: SetOption = None,
     tracking_uri: ClusterTrackingOption = None,
@@ -248,6 +254,8 @@ def update(
         inputs={
             "data": data,
             "items": items,
+            "item_text": item_text,
+            "user_text": user_text,
             "state": state,
             "device": device,
             "tracking_uri": tracking_uri,

@@ -85,11 +85,11 @@ def test_the_contents_of_the_data_count_not_their_place(inputs: Inputs, tmp_path
 def test_texts_that_exist_are_digested(inputs: Inputs, tmp_path: Path) -> None:
     text = tmp_path / "items.json"
     text.write_text("{}")
-    before = build(Inputs(inputs.interactions, item_text=text))
+    before = build(Inputs(inputs.interactions, item_text=str(text)))
     assert before["item_text"] == str(text)
     assert build(inputs)["text_digest"] == ""
     text.write_text('{"x": "A film."}')
-    assert find_changes(before, build(Inputs(inputs.interactions, item_text=text))) == {"text_digest"}
+    assert find_changes(before, build(Inputs(inputs.interactions, item_text=str(text)))) == {"text_digest"}
 
 
 @pytest.mark.parametrize("value", [None, 1.5])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.arguments import StagesError
+from pipelines.arguments import DataNotFoundError, StagesError
 from pipelines.preparation import RunOptions, prepare
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.training.checkpoints import CheckpointError
@@ -80,3 +80,17 @@ def test_the_rules_of_the_gate_are_arguments_and_can_be_changed(folder: Path) ->
     own, _ = prepare(replace(make_options(folder, "2024.csv"), gate_rules=folder / "rules.yaml"))
     assert own.arguments["gate_rules"] == shipped.arguments["gate_rules"] | {"min_users": 7}
     assert load_rules(overrides=shipped.arguments["gate_rules"]) == load_rules()
+
+
+@pytest.mark.parametrize("option", ["items", "item_text", "user_text"])
+def test_files_of_items_and_texts_are_here_or_in_cloud_storage(
+    folder: Path, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ur4rec.data.input_digest.list_versions", lambda location: ["songs#1"])
+    (folder / "songs.json").write_text("{}")
+    for location, expected in (("songs.json", str(folder / "songs.json")), ("gs://b/songs", "gs://b/songs")):
+        run, _ = prepare(replace(make_options(folder, "2024.csv"), **{option: location}))
+        assert run.arguments[option] == expected
+    name = "--" + option.replace("_", "-")
+    with pytest.raises(DataNotFoundError, match=rf"{name} nowhere\.json: no such file; expected a \w+ .*, or gs://…"):
+        prepare(replace(make_options(folder, "2024.csv"), **{option: "nowhere.json"}))

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ur4rec.storage.artifacts import Manifest, read_artifact, write_artifact
+from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact
 from ur4rec.text.artifact import IMPORTED, LEAK_CHECK, SEQUENCES_DIGEST
 from ur4rec.text.config import TextConfig
-from ur4rec.text.leak_check import check_leaks, describe_leaks
-from ur4rec.text.plan import plan_texts
+from ur4rec.text.given_texts import open_given_texts
+from ur4rec.text.leak_check import LeakReport, check_leaks, describe_leaks
+from ur4rec.text.plan import TextPlan, plan_texts
 from ur4rec.text.progress import show_progress
 from ur4rec.text.providers import TemplateProvider, TextProvider
 
@@ -23,9 +24,10 @@ def generate_text(
     sequences: Path,
     output: Path,
     config: TextConfig,
-    item_text: Path | None = None,
-    user_text: Path | None = None,
+    item_text: str | Path | None = None,
+    user_text: str | Path | None = None,
     asked: Sequence[str] = (),
+    text_digest: str = "",
 ) -> Manifest:
     """Writes the texts of every item and user, and checks that those of users know nothing of what comes after.
 
@@ -36,12 +38,15 @@ def generate_text(
         sequences: Folder written by `preprocess_sequences`.
         output: Folder to write; an older one there is replaced.
         config: Provider and grid.
-        item_text: JSON file of item texts that exist already.
-        user_text: JSON file of user texts that exist already, or a parquet of them with `as_of`.
+        item_text: JSON file of item texts that exist already, here or below `gs://`.
+        user_text: JSON file of user texts that exist already, or a parquet of them with `as_of`; the same.
         asked: What the tasks that asked beforehand say of it; what they spent is taken off the budget.
+        text_digest: Taken earlier by `digest_texts`: the result is kept under it, so the texts that exist must be the
+            same still. Empty: not checked.
 
     Raises:
-        TextImportError: A file of texts cannot be used.
+        TextImportError: A file of texts cannot be used, or has changed meanwhile.
+        GcsError: Cloud storage has nothing there, or cannot be read.
         ArtifactError: The sequences are incomplete or altered.
         TextGenerationError: A language model cannot be used, or too many texts failed.
         BudgetError: The budget is spent; what is answered is kept.
@@ -49,20 +54,13 @@ def generate_text(
         LeakError: The texts of users name what the users did later; the folder is written all the
             same, for a look at it, but cannot be encoded.
     """
-    files = {name: Path(path) for name, path in (("item_text", item_text), ("user_text", user_text)) if path}
-    work = plan_texts(Path(sequences), config, files.get("item_text"), files.get("user_text"))
-    with (
-        write_artifact(output, PRODUCER, config, {"sequences": Path(sequences), **files}) as writer,
-        open_provider(config, find_budget_left(config, asked)) as provider,
-    ):
-        with show_progress(PRODUCER, work.num_texts) as advance:
-            counts = work.write(writer.folder, provider, advance)
-        writer.details |= {SEQUENCES_DIGEST: work.data.digest, "provider": f"{provider.name} {provider.version}"}
-        writer.details |= counts
-        judged = work.judge(str(output))
-        writer.details[LEAK_CHECK] = judged.verdict
-        if finished := provider.finish():
-            writer.details["language_model"] = finished
+    with open_given_texts(item_text, user_text, text_digest) as files:
+        work = plan_texts(Path(sequences), config, **files)
+        with (
+            write_artifact(output, PRODUCER, config, {"sequences": Path(sequences), **files}) as writer,
+            open_provider(config, find_budget_left(config, asked)) as provider,
+        ):
+            judged = _write(work, writer, provider, str(output))
     manifest = read_artifact(output)
     _report(manifest.details, config)
     print(f"{PRODUCER}: leak check: {judged.verdict}")
@@ -70,6 +68,18 @@ def generate_text(
         print(describe_leaks(check_leaks(Path(sequences), output)))
     judged.raise_for_leaks()
     return manifest
+
+
+def _write(work: TextPlan, writer: ArtifactWriter, provider: TextProvider, name: str) -> LeakReport:
+    with show_progress(PRODUCER, work.num_texts) as advance:
+        counts = work.write(writer.folder, provider, advance)
+    writer.details |= {SEQUENCES_DIGEST: work.data.digest, "provider": f"{provider.name} {provider.version}"}
+    writer.details |= counts
+    judged = work.judge(name)
+    writer.details[LEAK_CHECK] = judged.verdict
+    if finished := provider.finish():
+        writer.details["language_model"] = finished
+    return judged
 
 
 def find_budget_left(config: TextConfig, asked: Sequence[str]) -> float | None:

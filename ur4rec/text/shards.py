@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import open_provider
+from ur4rec.text.given_texts import open_given_texts
 from ur4rec.text.llm.budget import BudgetError
 from ur4rec.text.plan import plan_texts
 from ur4rec.text.progress import show_progress
@@ -29,7 +30,12 @@ def plan_shards(sequences: Path, config: TextConfig, max_shards: int) -> list[st
 
 
 def ask_shard(
-    sequences: Path, config: TextConfig, shard: str, item_text: Path | None = None, user_text: Path | None = None
+    sequences: Path,
+    config: TextConfig,
+    shard: str,
+    item_text: str | Path | None = None,
+    user_text: str | Path | None = None,
+    text_digest: str = "",
 ) -> str:
     """Asks for the texts of one shard and leaves the answers in the cache, where `generate_text` finds them.
 
@@ -42,18 +48,22 @@ def ask_shard(
         shard: One of those of `plan_shards`.
         item_text: As in `generate_text`.
         user_text: As in `generate_text`.
+        text_digest: As in `generate_text`.
 
     Returns:
         Calls, tokens, cost and failures, as JSON; empty for the template.
 
     Raises:
+        TextImportError: A file of texts cannot be used, or has changed meanwhile.
+        GcsError: Cloud storage has nothing there, or cannot be read.
         TextGenerationError: The language model cannot be used, or too many texts failed.
         CacheError: The cache of answers cannot be read or written.
     """
     if config.text_provider == "template":
         return "{}"  # costs nothing, so there is nothing to keep
     number, count = map(int, shard.split("/"))
-    plan = plan_texts(Path(sequences), config, item_text, user_text)
+    with open_given_texts(item_text, user_text, text_digest) as files:
+        plan = plan_texts(Path(sequences), config, **files)
     own = slice(number - 1, None, count)
     total = sum(len(range(num)[own]) for num in (plan.num_texts - len(plan.points), len(plan.points)))
     task = f"ask_texts {shard}"

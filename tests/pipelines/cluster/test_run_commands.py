@@ -131,6 +131,16 @@ def test_wrong_rules_of_the_gate_are_refused_before_any_server_is_asked(
     assert not kfp_server.requests
 
 
+def test_texts_that_exist_are_fixed_to_their_generations_too(kfp_server: KfpServer, objects: list[str]) -> None:
+    given = ("--item-text", "gs://bucket/items.json", "--user-text", "gs://bucket/users.parquet")
+    for generation in ("1", "2"):
+        objects[0] = f"items.json#{generation}"
+        submit(*given)
+    first, second = (run["runtime_config"]["parameters"] for run in kfp_server.runs.values())
+    assert [first["item_text"], first["user_text"]] == [given[1], given[3]]
+    assert first["text_digest"] != second["text_digest"] != ""
+
+
 @pytest.mark.emulator
 def test_generations_come_from_the_object_store(kfp_server: KfpServer, bucket: str) -> None:
     from google.cloud import storage
@@ -278,6 +288,8 @@ def test_logs_are_left_to_kubectl(kfp_server: KfpServer, objects: list[str], mon
         (("--data", "ml-100k"), "--data ml-100k: expected gs://bucket/…"),
         ((), "--data: missing; expected gs://bucket/…"),
         (("--data", "gs://b/p", "--items", "i.csv"), "--items i.csv: expected gs://"),
+        (("--data", "gs://b/p", "--item-text", "i.json"), "--item-text i.json: expected gs://"),
+        (("--data", "gs://b/p", "--user-text", "u.json"), "--user-text u.json: expected gs://"),
         (("--data", "gs://b/p", "--state", "/state"), "--state /state: expected gs://"),
         (("--data", "gs://b/p", "--set", "text_cache=~/cache"), "text_cache ~/cache: expected gs://"),
         (("--data", "gs://b/p", "--set", "text_user_prompt=mine.yaml"), "pods do not see this file"),

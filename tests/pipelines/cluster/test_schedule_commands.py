@@ -50,10 +50,12 @@ def parameters_of(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_schedule_leaves_the_state_of_the_data_to_its_runs(kfp_server: KfpServer) -> None:
-    output = create("--set", "text_provider=dashscope", "--state", "gs://bucket/state")
+    texts = ("--item-text", "gs://bucket/items.json")
+    output = create("--set", "text_provider=dashscope", "--state", "gs://bucket/state", *texts)
     schedule = only(kfp_server)
     assert parameters_of(schedule)["data_digest"] == parameters_of(schedule)["text_digest"] == ""
     assert parameters_of(schedule)["state"] == "gs://bucket/state"
+    assert parameters_of(schedule)["item_text"] == "gs://bucket/items.json"
     assert schedule["no_catchup"] is True
     assert schedule["max_concurrency"] == "1"
     assert schedule["mode"] == "ENABLE"
@@ -165,7 +167,7 @@ def test_an_update_of_the_time_leaves_version_and_parameters(kfp_server: KfpServ
 
 
 def test_an_update_of_settings_keeps_the_others(kfp_server: KfpServer) -> None:
-    create("--set", "seed=7", "--set", "epochs_per_stage=3")
+    create("--set", "seed=7", "--set", "epochs_per_stage=3", "--user-text", "gs://bucket/users.parquet")
     before = parameters_of(only(kfp_server))
     invoke("update", "nightly", "--set", "epochs_per_stage=5", "--state", "gs://bucket/state")
     after = parameters_of(only(kfp_server))
@@ -174,6 +176,7 @@ def test_an_update_of_settings_keeps_the_others(kfp_server: KfpServer) -> None:
     assert after["training_config"]["epochs_per_stage"] == 5
     assert after["training_config"]["seed"] == 7
     assert after["data_digest"] == ""
+    assert after["user_text"] == "gs://bucket/users.parquet"
 
 
 def test_the_rules_of_the_gate_are_those_of_the_schedule_until_others_are_given(
