@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, sha256_file
-from ur4rec.storage.checksums import FileDigest
+from ur4rec.storage.checksums import HASHERS, FileDigest, crc32c_of
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, ObjectReplacedError, StoredObject
 from ur4rec.storage.publication import (
     CONTENT,
@@ -28,7 +28,6 @@ from ur4rec.storage.publication import (
 from ur4rec.storage.transfer_progress import Advance, show_transfer
 from ur4rec.storage.transfers import CHUNK_BYTES, PARALLEL_LARGE_UPLOADS, PARALLEL_TRANSFERS, in_parallel
 
-HASHERS = 2
 MOST_READS = 5
 
 
@@ -129,7 +128,7 @@ def _upload(folder: Path, files: Mapping[str, FileDigest], location: GcsLocation
         def send(name: str) -> None:
             stored, expected = present.get(name), files[name]
             if not _is_whole(stored, expected):
-                prefix.replace(name, folder / name, stored.generation if stored else 0)
+                _send(prefix, folder / name, name, stored.generation if stored else 0, expected)
             advance(expected.size_bytes)
 
         large = {name for name, file in files.items() if file.size_bytes > CHUNK_BYTES}
@@ -138,13 +137,26 @@ def _upload(folder: Path, files: Mapping[str, FileDigest], location: GcsLocation
         _check_uploaded(folder, files, prefix)
 
 
+def _send(prefix: GcsPrefix, file: Path, name: str, generation: int, expected: FileDigest) -> None:
+    try:
+        prefix.replace(name, file, generation, expected.crc32c)
+    except GcsError:
+        if crc32c_of(file) != expected.crc32c:
+            raise _changed(file) from None
+        raise
+
+
 def _check_uploaded(folder: Path, files: Mapping[str, FileDigest], prefix: GcsPrefix) -> None:
     present = {stored.name: stored for stored in prefix.list_objects(deep=True)}
     for name, expected in files.items():
         if name not in present:
             raise PublishConflictError(f"{prefix.location}/{name}: removed by another publisher; publish again")
         if not _is_whole(present[name], expected):
-            raise ArtifactError(f"{folder / name}: changed while it was published; publish again when it is finished")
+            raise _changed(folder / name)
+
+
+def _changed(file: Path) -> ArtifactError:
+    return ArtifactError(f"{file}: changed while it was published; publish again when it is finished")
 
 
 def _is_whole(stored: StoredObject | None, expected: FileDigest) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, check_replaceable, read_artifact, replace_folder
-from ur4rec.storage.checksums import FileDigest, digest_file
+from ur4rec.storage.checksums import HASHERS, FileDigest, digest_file
 from ur4rec.storage.inputs import copy_location, is_cloud
 from ur4rec.storage.publication import check_file_name
 
@@ -103,9 +104,9 @@ def digest_folder(folder: Path) -> dict[str, FileDigest]:
     """
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: not a folder; expected one with files to publish")
-    if (folder / MANIFEST).is_file():
-        read_artifact(folder)
     files = _digest_files(folder)
+    if (folder / MANIFEST).is_file():
+        read_artifact(folder, {name: file.sha256 for name, file in files.items()})
     if not files:
         raise ArtifactError(f"{folder}: holds no file; expected some to publish")
     return files
@@ -116,7 +117,9 @@ def _digest_files(folder: Path) -> dict[str, FileDigest]:
     linked = [path for path in paths.values() if path.is_symlink() and path.is_dir()]
     if linked:
         raise ArtifactError(f"{linked[0]}: a link to a folder; put the folder itself there")
-    return {check_file_name(name): digest_file(path) for name, path in paths.items() if path.is_file()}
+    files = {check_file_name(name): path for name, path in paths.items() if path.is_file()}
+    with ThreadPoolExecutor(HASHERS) as hashers:
+        return dict(zip(files, hashers.map(digest_file, files.values()), strict=True))
 
 
 def _publish_here(folder: Path, files: Mapping[str, FileDigest], target: Path) -> bool:

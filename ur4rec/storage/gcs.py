@@ -148,19 +148,20 @@ class GcsPrefix:
         except ObjectReplacedError:
             raise ObjectExistsError(f"{self.location}/{name}: exists with other content") from None
 
-    def replace(self, name: str, content: bytes | Path, generation: int) -> StoredObject:
+    def replace(self, name: str, content: bytes | Path, generation: int, crc32c: str = "") -> StoredObject:
         """Creates an object in the place of one version of it; one that has the content already will do.
 
         Args:
             name: Of the object.
             content: Bytes, or a file with them.
             generation: The version to replace; 0: there must be none.
+            crc32c: Of the content, where the caller has taken it; other bytes count as damaged. Empty: taken here.
 
         Raises:
             ObjectReplacedError: Another version is there, with other content.
             GcsError: The bucket is missing, may not be written to or cannot be reached.
         """
-        blob, crc32c = self._bucket.blob(self._folder + name), crc32c_of(content)
+        blob, crc32c = self._bucket.blob(self._folder + name), crc32c or crc32c_of(content)
         with self._explaining("create"):
             try:
                 upload(blob, content, crc32c, generation, self._retry)

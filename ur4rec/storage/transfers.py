@@ -124,11 +124,12 @@ def in_parallel(
 
 
 def _send(blob: storage.Blob, content: bytes | Path, crc32c: str, generation: int, retry: Retry) -> None:
-    """The library's own comparison is off for files: it would delete whichever version is there."""
+    """The crc32c is not taken again; the library's comparison after a file would delete whichever version is there."""
     if isinstance(content, Path) and content.stat().st_size <= CHUNK_BYTES:
         content = content.read_bytes()
     if isinstance(content, bytes):
-        blob.upload_from_string(content, CONTENT_TYPE, if_generation_match=generation, checksum="crc32c", retry=retry)
+        blob.crc32c = crc32c  # sent along: the service compares
+        blob.upload_from_string(content, CONTENT_TYPE, if_generation_match=generation, checksum=None, retry=retry)
         return
     blob.chunk_size = UPLOAD_CHUNK_BYTES
     blob.upload_from_filename(
