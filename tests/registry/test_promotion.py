@@ -161,7 +161,11 @@ def test_a_claim_is_waited_for_as_long_as_it_is_another_one(client, add, history
             client.delete_registered_model(claims.pop().name)
         return now
 
-    settled, notes = Mover(client, CONFIG, patience_s=10.0, clock=clock).settle()
+    expected = [f"ur4rec: waiting for the {claim.move.describe()}, which is under way or" for claim in claims]
+    said: list[str] = []
+    settled, notes = Mover(client, CONFIG, patience_s=10.0, clock=clock, say=said.append).settle()
+    assert [line.partition(" was interrupted; ")[0] for line in said] == expected
+    assert {line.rpartition("; ")[2] for line in said} == {"for 10 s at most"}
     assert settled == history()
     assert len(notes) == 1
     assert find_claims(client, "ur4rec") == []

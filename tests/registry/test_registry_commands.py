@@ -1,11 +1,13 @@
 """`ur4rec registry`: what the commands print, and their exit codes."""
 
+from types import SimpleNamespace
+
 import pytest
 from toy_versions import add, client, history, model_id
 from typer.testing import CliRunner
 
 from ur4rec.cli import app
-from ur4rec.registry.promotion_claims import find_claims, place_claim
+from ur4rec.registry.promotion_claims import find_claims, place_claim, withdraw_claim
 from ur4rec.registry.promotion_history import MoveKind
 from ur4rec.registry.promotion_mover import plan_move
 
@@ -62,15 +64,21 @@ def test_the_anchor_is_the_champion_or_the_version_named(ask, client, add):
     assert "7" in output
 
 
-def test_what_an_interrupted_command_left_is_shown_and_settled(ask, client, add, history, monkeypatch):
-    monkeypatch.setattr("ur4rec.registry.promotion_mover.POLL_S", 0.0)
-    monkeypatch.setattr("ur4rec.registry.promotion.PATIENCE_S", 0.0)
+def test_a_move_under_way_is_shown_and_waited_for(ask, client, add, history, monkeypatch):
     add()
-    place_claim(client, "ur4rec", 1, plan_move(MoveKind.PROMOTION, "1", history(), ""))
+    claim = place_claim(client, "ur4rec", 1, plan_move(MoveKind.PROMOTION, "1", history(), ""))
     code, output = ask("history")
     assert code == 0
     assert "under way, or else: the promotion of version 1 by " in output
     assert find_claims(client, "ur4rec")
+    ending = SimpleNamespace(sleep=lambda seconds: withdraw_claim(client, claim))
+    monkeypatch.setattr("ur4rec.registry.promotion_mover.time", ending)
+    code, output = ask("promote", "1")
+    assert code == 0
+    waiting = (
+        f"ur4rec: waiting for the {claim.move.describe()}, which is under way or was interrupted; for 30 s at most"
+    )
+    assert output == f"{waiting} ur4rec: version 1 is now the champion, after none"
 
 
 def test_a_list_a_version_and_a_comparison(ask, client, add):

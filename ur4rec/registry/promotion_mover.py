@@ -59,6 +59,7 @@ class Mover:
         config: Names of registered model and aliases.
         patience_s: See `PATIENCE_S`.
         clock: Seconds that never go back.
+        say: Told, once for each move, for whose end this waits.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Mover:
         config: RegistryConfig,
         patience_s: float = PATIENCE_S,
         clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], None] = lambda line: print(line, flush=True),
     ) -> None:
         self._client = client
         self._name = config.registered_model_name
         self._alias = config.champion_alias
         self._patience_s = patience_s
         self._clock = clock
+        self._say = say
 
     def read(self) -> History:
         """The history as it is now."""
@@ -128,11 +131,19 @@ class Mover:
             moves = self.read().moves
             tokens = frozenset(claim.move.token for claim in claims if claim.number not in moves)
             if tokens != seen:
+                self._announce([claim for claim in claims if claim.move.token in tokens - seen])
                 began, seen = self._clock(), tokens
             if not tokens or self._clock() - began >= self._patience_s:
                 break
             time.sleep(POLL_S)
         return claims
+
+    def _announce(self, claims: list[Claim]) -> None:
+        for claim in claims if self._patience_s > 0 else ():
+            self._say(
+                f"{self._name}: waiting for the {claim.move.describe()}, which is under way or was interrupted; "
+                f"for {self._patience_s:g} s at most"
+            )
 
     def _settle(self, claim: Claim, history: History) -> None:
         if claim.number not in history.moves and has_moved(claim, history):
