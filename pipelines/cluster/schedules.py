@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from kfp_server_api import (
@@ -91,21 +92,18 @@ def list_schedules(cluster: Cluster, name: str | None = None) -> list[V2beta1Rec
     Raises:
         ClusterError: The server cannot be asked.
     """
-    found: list[V2beta1RecurringRun] = []
-    token = ""
-    while True:
+
+    def ask(token: str) -> Any:
         with cluster.asking("schedules"):
-            answer = cluster.client.recurring_runs.recurring_run_service_list_recurring_runs(
+            return cluster.client.recurring_runs.recurring_run_service_list_recurring_runs(
                 page_token=token,
                 page_size=PAGE_SIZE,
                 namespace=cluster.namespace,
                 filter=filter_by_name(name) if name else "",
                 _request_timeout=REQUEST_TIMEOUT_S,
             )
-        found += answer.recurring_runs or []
-        token = answer.next_page_token or ""
-        if not token:
-            return found
+
+    return [schedule for page in _read_pages(ask) for schedule in page.recurring_runs or []]
 
 
 def find_schedule(cluster: Cluster, name_or_id: str) -> V2beta1RecurringRun:
@@ -211,11 +209,10 @@ def list_runs(cluster: Cluster, schedule: V2beta1RecurringRun, wanted: int) -> l
     Raises:
         ClusterError: The server cannot be asked.
     """
-    found: list[V2beta1Run] = []
-    token = ""
-    while True:
+
+    def ask(token: str) -> Any:
         with cluster.asking(f"runs of schedule {schedule.display_name!r}"):
-            answer = cluster.client.runs.run_service_list_runs(
+            return cluster.client.runs.run_service_list_runs(
                 experiment_id=schedule.experiment_id,
                 namespace=cluster.namespace,
                 page_token=token,
@@ -223,15 +220,27 @@ def list_runs(cluster: Cluster, schedule: V2beta1RecurringRun, wanted: int) -> l
                 sort_by="created_at desc",
                 _request_timeout=REQUEST_TIMEOUT_S,
             )
-        found += [run for run in answer.runs or [] if run.recurring_run_id == schedule.recurring_run_id]
-        token = answer.next_page_token or ""
-        if not token or len(found) >= wanted:
-            return found[:wanted]
+
+    runs = (run for page in _read_pages(ask) for run in page.runs or [])
+    return list(islice((run for run in runs if run.recurring_run_id == schedule.recurring_run_id), wanted))
 
 
 def is_enabled(schedule: V2beta1RecurringRun) -> bool:
     """Whether ticks start runs; older servers tell the mode alone."""
     return bool(schedule.status == ENABLED if schedule.status else schedule.mode == RecurringRunMode.ENABLE)
+
+
+def _read_pages(ask: Callable[[str], Any]) -> Iterator[Any]:
+    """The server's answers; the next page is asked for once something of it is wanted.
+
+    Args:
+        ask: Gets a page by its token; that of the first is empty.
+    """
+    token: str | None = ""
+    while token is not None:
+        page = ask(token)
+        yield page
+        token = page.next_page_token or None
 
 
 def _get(cluster: Cluster, schedule_id: str) -> V2beta1RecurringRun:

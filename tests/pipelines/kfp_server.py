@@ -36,7 +36,14 @@ TEXT_TYPES: dict[str, tuple[type, ...]] = {
     "object": (object,),
     "datetime": (str,),
 }
-KINDS = {"STRING": str, "STRUCT": dict, "LIST": list, "BOOLEAN": bool, "NUMBER_DOUBLE": (int, float)}
+KINDS = {
+    "STRING": str,
+    "STRUCT": dict,
+    "LIST": list,
+    "BOOLEAN": bool,
+    "NUMBER_INTEGER": int,
+    "NUMBER_DOUBLE": (int, float),
+}
 ACTIVE = {"PENDING", "RUNNING"}
 LOOK_S = 30.0
 Json = dict[str, Any]
