@@ -138,6 +138,11 @@ def check_locations(config: Config, inputs: ClusterInputs) -> None:
     for name, location in optional.items():
         if location:
             _expect_cloud(name, location, "pods do not see this machine")
+    if config.text_provider != "template" and not config.text_cache:
+        raise LocationError(
+            f"text_provider {config.text_provider}: needs --set text_cache=gs://bucket/…, where tasks find what others "
+            "were answered; without it the same texts would be paid for again in every pod"
+        )
     for name in ("text_user_prompt", "text_item_prompt"):
         if str(getattr(config, name)).endswith((".yaml", ".yml")):
             raise LocationError(f"{name} {getattr(config, name)}: pods do not see this file; name a shipped prompt")

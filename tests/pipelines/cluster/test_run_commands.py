@@ -292,6 +292,7 @@ def test_logs_are_left_to_kubectl(kfp_server: KfpServer, objects: list[str], mon
         (("--data", "gs://b/p", "--user-text", "u.json"), "--user-text u.json: expected gs://"),
         (("--data", "gs://b/p", "--state", "/state"), "--state /state: expected gs://"),
         (("--data", "gs://b/p", "--set", "text_cache=~/cache"), "text_cache ~/cache: expected gs://"),
+        (("--data", "gs://b/p", "--set", "text_provider=dashscope"), "needs --set text_cache=gs://bucket/…"),
         (("--data", "gs://b/p", "--set", "text_user_prompt=mine.yaml"), "pods do not see this file"),
         (("--data", "gs://b/p", "--set", "text_prices=mine.yaml"), "text_prices mine.yaml: pods do not see this file"),
         (("--data", "gs://b/p", "--set", "epoch=1"), "unknown key 'epoch'"),
