@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -54,10 +54,17 @@ def create_bucket() -> str:
     from google.cloud import storage
 
     name = f"toy-{secrets.token_hex(6)}"
-    client = storage.Client(project="toy")
-    client.create_bucket(name)
-    client.close()
+    with closing(storage.Client(project="toy")) as client:
+        client.create_bucket(name)
     return name
+
+
+def put_object(bucket: str, name: str, content: bytes | str) -> None:
+    """Creates or replaces an object in the emulator that the environment names."""
+    from google.cloud import storage
+
+    with closing(storage.Client(project="toy")) as client:
+        client.bucket(bucket).blob(name).upload_from_string(content)
 
 
 @contextmanager

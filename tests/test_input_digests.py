@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from emulators import put_object
 
 from ur4rec.data.errors import DataError
 from ur4rec.data.input_digest import digest_data
@@ -51,14 +52,11 @@ def test_what_is_given_is_handed_on_and_the_rest_is_taken(data: Path) -> None:
 
 @pytest.mark.emulator
 def test_objects_by_name_and_generation_beside_files(bucket: str, data: Path) -> None:
-    from google.cloud import storage
-
-    blob = storage.Client(project="toy").bucket(bucket).blob("songs.csv")
-    blob.upload_from_string(ITEMS)
+    put_object(bucket, "songs.csv", ITEMS)
     location = f"gs://{bucket}/songs.csv"
     before = digest_data(str(data / "interactions.csv"), location), digest_texts([location], TEMPLATE)
     assert before == (digest_data(str(data / "interactions.csv"), location), digest_texts([location], TEMPLATE))
-    blob.upload_from_string(ITEMS)
+    put_object(bucket, "songs.csv", ITEMS)
     after = digest_data(str(data / "interactions.csv"), location), digest_texts([location], TEMPLATE)
     assert before[0] != after[0]
     assert before[1] != after[1]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from emulators import put_object
 
 from pipelines.arguments import (
     DataNotFoundError,
@@ -143,12 +144,11 @@ def test_digests_are_computed_without_importing_the_tasks(tmp_path: Path) -> Non
 
 @pytest.mark.emulator
 def test_another_generation_of_an_object_changes_the_data_and_nothing_else(bucket: str) -> None:
-    from google.cloud import storage
-
-    blob = storage.Client(project="toy").bucket(bucket).blob("data/interactions.csv")
     inputs = Inputs(locate_data(f"gs://{bucket}/data"))
-    blob.upload_from_string(ROWS)
+    put_object(bucket, "data/interactions.csv", ROWS)
     before = build(inputs)
     assert build(inputs) == before
-    blob.upload_from_string(ROWS)  # the same bytes again: another generation, so they are looked at again
+    put_object(
+        bucket, "data/interactions.csv", ROWS
+    )  # the same bytes: another generation
     assert find_changes(before, build(inputs)) == {"data_digest"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from emulators import put_object
 from kfp import compiler, dsl
 from rich.console import Console
 
@@ -169,12 +170,9 @@ def test_contents(
 @pytest.mark.emulator
 @pytest.mark.parametrize("is_scheduled", [False, True], ids=["once", "scheduled"])
 def test_another_generation_of_the_data(cache: Cache, bucket: str, is_scheduled: bool) -> None:
-    from google.cloud import storage
-
-    blob = storage.Client(project="toy").bucket(bucket).blob("data/interactions.csv")
     keys = []
     for _ in range(2):
-        blob.upload_from_string(ROWS)
+        put_object(bucket, "data/interactions.csv", ROWS)
         inputs = Inputs(f"gs://{bucket}/data")
         arguments = build_arguments(load_config(), inputs, "cpu", Tracking("http://one"), scheduled=is_scheduled)
         keys.append(cache.keys(arguments))

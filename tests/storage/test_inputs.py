@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from emulators import put_object
 from storage_artifacts import make_artifact
 
 from ur4rec.storage.artifacts import ArtifactError
@@ -14,21 +15,15 @@ from ur4rec.storage.transfers import CHUNK_BYTES
 pytestmark = pytest.mark.emulator
 
 
-def put(bucket: str, name: str, content: bytes) -> None:
-    from google.cloud import storage
-
-    storage.Client(project="toy").bucket(bucket).blob(name).upload_from_string(content)
-
-
 def test_a_path_is_itself(tmp_path: Path) -> None:
     with local_copy(str(tmp_path / "plays.csv")) as path:
         assert path == tmp_path / "plays.csv"
 
 
 def test_an_object_and_a_prefix_are_copied_and_the_copy_goes_away(bucket: str) -> None:
-    put(bucket, "data/plays.csv", b"1")
-    put(bucket, "data/songs.csv", b"2")
-    put(bucket, "data/deeper/other.csv", b"3")
+    put_object(bucket, "data/plays.csv", b"1")
+    put_object(bucket, "data/songs.csv", b"2")
+    put_object(bucket, "data/deeper/other.csv", b"3")
     with local_copy(f"gs://{bucket}/data/songs.csv") as path:
         assert (path.name, path.read_bytes(), len(list(path.parent.iterdir()))) == ("songs.csv", b"2", 1)
     with local_copy(f"gs://{bucket}/data/") as path:
@@ -37,10 +32,10 @@ def test_an_object_and_a_prefix_are_copied_and_the_copy_goes_away(bucket: str) -
 
 
 def test_other_contents_are_another_version(bucket: str) -> None:
-    put(bucket, "data/plays.csv", b"1")
+    put_object(bucket, "data/plays.csv", b"1")
     before = list_versions(f"gs://{bucket}/data")
     assert before == list_versions(f"gs://{bucket}/data/plays.csv") == list_versions(f"gs://{bucket}/data")
-    put(bucket, "data/plays.csv", b"2")
+    put_object(bucket, "data/plays.csv", b"2")
     assert list_versions(f"gs://{bucket}/data") != before
 
 
@@ -49,11 +44,11 @@ def test_a_published_folder_and_an_artifact_folder_come_whole_and_verified(bucke
     publish_folder(artifact, location)
     for path in artifact.rglob("*"):
         if path.is_file():
-            put(bucket, f"copied/{path.relative_to(artifact).as_posix()}", path.read_bytes())
+            put_object(bucket, f"copied/{path.relative_to(artifact).as_posix()}", path.read_bytes())
     for place in (location, f"gs://{bucket}/copied"):
         with local_copy(place) as folder:
             assert digest_folder(folder) == digest_folder(artifact)
-    put(bucket, "copied/logs/events", b"two")
+    put_object(bucket, "copied/logs/events", b"two")
     with (
         pytest.raises(ArtifactError, match="logs/events: sha256 differs from the manifest"),
         local_copy(f"gs://{bucket}/copied"),
@@ -71,8 +66,8 @@ def test_a_publication_is_another_version(bucket: str, tmp_path: Path) -> None:
 
 
 def test_fetching_takes_sub_folders_of_a_prefix_and_single_objects(bucket: str, tmp_path: Path) -> None:
-    put(bucket, "data/only/deeper/plays.csv", b"1")
-    put(bucket, "data/only/large.bin", b"7" * (CHUNK_BYTES + 1))
+    put_object(bucket, "data/only/deeper/plays.csv", b"1")
+    put_object(bucket, "data/only/large.bin", b"7" * (CHUNK_BYTES + 1))
     folder = fetch_folder(f"gs://{bucket}/data/", tmp_path / "a")
     assert {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*.*")} == {
         "only/deeper/plays.csv": 1,
@@ -83,8 +78,8 @@ def test_fetching_takes_sub_folders_of_a_prefix_and_single_objects(bucket: str, 
 
 
 def test_no_name_leads_out_of_the_folder(bucket: str, tmp_path: Path) -> None:
-    put(bucket, "data/plays.csv", b"1")
-    put(bucket, "data/../../evil", b"2")
+    put_object(bucket, "data/plays.csv", b"1")
+    put_object(bucket, "data/../../evil", b"2")
     with pytest.raises(GcsError, match=r"data: holds an object named '\.\./\.\./evil': not the path of a file below"):
         fetch_folder(f"gs://{bucket}/data", tmp_path / "a" / "b")
     assert list((tmp_path / "a").iterdir()) == []

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from emulators import put_object
 from kfp import dsl
 from llm.server import Behaviour, serve
 from llm.toy_texts import KEY, NUM_ITEMS, build_toy, make_config
@@ -46,11 +47,7 @@ def objects(files: tuple[Path, Path], bucket: str) -> tuple[str, str]:
 
 
 def upload(file: Path, bucket: str) -> str:
-    from google.cloud import storage
-
-    client = storage.Client(project="toy")
-    client.bucket(bucket).blob(f"texts/{file.name}").upload_from_filename(str(file))
-    client.close()
+    put_object(bucket, f"texts/{file.name}", file.read_bytes())
     return f"gs://{bucket}/texts/{file.name}"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from emulators import put_object
 from kfp_server import Frame, KfpServer
 from typer.testing import CliRunner, Result
 
@@ -143,9 +144,7 @@ def test_texts_that_exist_are_fixed_to_their_generations_too(kfp_server: KfpServ
 
 @pytest.mark.emulator
 def test_generations_come_from_the_object_store(kfp_server: KfpServer, bucket: str) -> None:
-    from google.cloud import storage
-
-    storage.Client(project="toy").bucket(bucket).blob("plays/interactions.csv").upload_from_string("user_id\n")
+    put_object(bucket, "plays/interactions.csv", "user_id\n")
     result = invoke("submit", "--config", "toy", "--data", f"gs://{bucket}/plays")
     assert result.exit_code == 0, result.output
     (versions,) = [storage_inputs.list_versions(f"gs://{bucket}/plays")]
