@@ -1,4 +1,4 @@
-"""Stage 1: sequences → SASRec."""
+"""Stage 1: sequences, and a registered model to start from where one is named → SASRec."""
 
 from typing import Any
 
@@ -13,6 +13,8 @@ def pretrain_sasrec(
     config: dict[str, Any],
     device: str,
     state: str,
+    warm_start: str,
+    tracking_uri: str,
     sequences: dsl.Input[dsl.Dataset],
     checkpoint: dsl.Output[dsl.Model],
     memories: dsl.Output[dsl.Artifact],
@@ -21,6 +23,7 @@ def pretrain_sasrec(
     """Thin wrapper around `ur4rec.training.stages.run_stage`."""
     from pathlib import Path
 
+    from ur4rec.registry.warm_start import open_warm_start
     from ur4rec.storage.task_metrics import log_metrics
     from ur4rec.training.config import StageConfig
     from ur4rec.training.stages import run_stage
@@ -34,5 +37,6 @@ def pretrain_sasrec(
         device=device,
         state=state or None,
         resume=True,
+        warm_start=open_warm_start(warm_start, tracking_uri or None),
     )
     log_metrics(metrics, {"epochs": summary.epochs, **summary.validation})

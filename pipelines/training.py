@@ -19,6 +19,7 @@ from components.promote_model import promote_model
 from components.register_model import register_model
 from components.report_run import report_run
 from components.resolve_inputs import resolve_inputs
+from components.resolve_warm_start import resolve_warm_start
 from pipelines.resources import Profile, Sizing, give_registry_keys, give_text_keys
 
 MAX_TEXT_SHARDS = 8
@@ -142,14 +143,19 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             size(encoded, "encoding", "Encode text")
             embeddings = encoded.outputs["embeddings"]
 
+            started = resolve_warm_start(config=registry_config, tracking_uri=tracking_uri)
+            give_registry_keys(size(started, "registration", "Resolve warm start", caching=False))
+
             sasrec = pretrain_sasrec(
                 code_digest=training_code,
                 config=training_config,
                 device=device,
                 state=state,
+                warm_start=started.outputs["warm_start"],
+                tracking_uri=started.outputs["tracking_uri"],
                 sequences=sequences,
             )
-            size(sasrec, "training", "Stage 1: pretrain SASRec")
+            give_registry_keys(size(sasrec, "training", "Stage 1: pretrain SASRec"))
 
             retriever = pretrain_retriever(
                 code_digest=training_code,

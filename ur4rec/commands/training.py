@@ -15,6 +15,7 @@ from ur4rec.commands.console import (
     OutputOption,
     SequencesArgument,
     SetOption,
+    TrackingOption,
     read_config,
     show,
     show_table,
@@ -25,6 +26,7 @@ from ur4rec.training.stage_names import Stage
 if TYPE_CHECKING:
     from ur4rec.config import Config
     from ur4rec.training.stages import StageSummary
+    from ur4rec.training.warm_start import WarmStart
 
 
 def train(
@@ -42,6 +44,14 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a run with the same inputs and settings was stopped.")
     ] = False,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from this model instead of from scratch: a bundle, models:/NAME@ALIAS; a path or gs://….",
+            parser=locations.model,
+        ),
+    ] = None,
+    tracking_uri: TrackingOption = None,
     device: DeviceOption = "auto",
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -56,6 +66,8 @@ def train(
 
         ur4rec train outputs/sequences outputs/text_embeddings -o outputs/ur4rec_moe --resume
 
+        ur4rec train outputs/sequences outputs/text_embeddings --warm-start models:/ur4rec@champion
+
         ur4rec train outputs/sequences --stage pretrain_sasrec -o outputs/one
 
         ur4rec train outputs/sequences outputs/text_embeddings --stage pretrain_retriever --previous outputs/one
@@ -63,19 +75,41 @@ def train(
     values = read_config(config, settings)
     if embeddings is None and stage is not Stage.PRETRAIN_SASREC:
         raise OptionError("EMBEDDINGS: missing; only `--stage pretrain_sasrec` runs without text embeddings")
+    is_first = stage in (None, Stage.PRETRAIN_SASREC)
+    start = read_warm_start(warm_start, values, tracking_uri) if is_first or warm_start else None
     if stage is not None:
-        _train_one(stage, sequences, embeddings, output, previous, values, device, resume)
+        _train_one(stage, sequences, embeddings, output, previous, values, device, resume, start)
     else:
         assert embeddings is not None
-        _train_all(sequences, embeddings, output, values, device, resume)
+        _train_all(sequences, embeddings, output, values, device, resume, start)
 
 
-def _train_all(sequences: Path, embeddings: Path, output: Path, config: Config, device: str, resume: bool) -> None:
+def read_warm_start(address: str | None, config: Config, tracking_uri: str | None = None) -> WarmStart | None:
+    """The model that training starts from: that of an option, else the one that the configuration names."""
+    if address is None and not config.warm_start:
+        return None
+    from ur4rec.registry.config import RegistryConfig
+    from ur4rec.registry.warm_start import open_warm_start, resolve_warm_start
+
+    if address is None:
+        address = resolve_warm_start(config.narrow(RegistryConfig), tracking_uri).warm_start
+    return open_warm_start(address, tracking_uri)
+
+
+def _train_all(
+    sequences: Path,
+    embeddings: Path,
+    output: Path,
+    config: Config,
+    device: str,
+    resume: bool,
+    warm_start: WarmStart | None,
+) -> None:
     from ur4rec.commands.evaluation import show_results
     from ur4rec.training.run import train_all
 
     with progress_bars():
-        run = train_all(sequences, embeddings, output, config, device, resume)
+        run = train_all(sequences, embeddings, output, config, device, resume, warm_start)
     show_stages(run.summaries)
     show_results(run.results)
     show(f"outputs: {output}")
@@ -91,6 +125,7 @@ def _train_one(
     config: Config,
     device: str,
     resume: bool,
+    warm_start: WarmStart | None,
 ) -> None:
     from ur4rec.training.config import StageConfig
     from ur4rec.training.run import STATE_FOLDER
@@ -111,6 +146,7 @@ def _train_one(
             device=device,
             state=output / STATE_FOLDER,
             resume=resume,
+            warm_start=warm_start,
         )
     show_stages({stage.value: summary})
     show(f"outputs: {output}")

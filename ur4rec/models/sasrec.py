@@ -169,6 +169,23 @@ class SASRec(nn.Module):
         if self.config.sasrec_item_factors:
             self.get_buffer("item_factors").copy_(factors[:, : self.config.sasrec_item_factors])
 
+    @torch.no_grad()
+    def start_with(
+        self, vectors: Float[Tensor, "N1 D"], factors: Float[Tensor, "N1 F"], projection: Float[Tensor, "D F"]
+    ) -> None:
+        """Begins with item vectors that are known: `item_vectors` then returns them.
+
+        Args:
+            vectors: Row 0 for padding.
+            factors: The fixed table.
+            projection: What the factors can say of the vectors, as a linear map; the embeddings hold the rest.
+        """
+        self.item_embedding.weight.copy_(vectors)
+        if self.config.sasrec_item_factors:
+            self.get_buffer("item_factors").copy_(factors)
+            self.factor_projection.weight.copy_(projection)
+            self.item_embedding.weight.sub_(self.factor_projection(factors))
+
     def forward(
         self,
         input_seq: Int[Tensor, "B L"],

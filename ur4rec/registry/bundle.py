@@ -16,9 +16,10 @@ import pandas as pd
 from ur4rec.columns import ITEM, ITEM_ID, TIMESTAMP_S, TITLE, USER
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.sequences import ITEM_MAP, ITEMS, USER_MAP, Histories, Sequences, load_sequences
+from ur4rec.data.training_extent import TrainingExtent
 from ur4rec.registry.served_model import write_served_model
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, Manifest, read_artifact, write_artifact
-from ur4rec.training.checkpoints import find_weights
+from ur4rec.training.checkpoints import Origin, find_weights, read_origin
 
 PRODUCER = "bundle"
 HISTORIES = "histories.npz"
@@ -54,6 +55,12 @@ class Bundle:
     """Item indices, most popular recently first, int64 `[N]`."""
 
     @property
+    def extent(self) -> TrainingExtent:
+        """What the model was trained on."""
+        cutoff_s = int(self.manifest.details["training_cutoff_s"])
+        return TrainingExtent(self.user_index, self.item_index, self.histories, self.training_lengths, cutoff_s)
+
+    @property
     def num_items(self) -> int:
         """Items in the catalogue, without padding."""
         return len(self.item_ids) - 1
@@ -84,7 +91,7 @@ def write_bundle(sequences: Path, checkpoint: Path, output: Path, config: Bundle
         loaded.items.to_parquet(writer.folder / ITEMS)
         _write_arrays(writer.folder, loaded, histories, config)
         write_served_model(Path(checkpoint), histories, writer.folder)
-        writer.details.update(_describe(loaded))
+        writer.details.update(_describe(loaded, read_origin(Path(checkpoint))))
     return read_artifact(output)
 
 
@@ -152,16 +159,22 @@ def _write_arrays(folder: Path, sequences: Sequences, histories: Histories, conf
     np.savez(folder / POPULARITY, recent=recent, total=total)
 
 
-def _describe(sequences: Sequences) -> dict[str, object]:
-    """Where training ended: later targets are fair game for a comparison of models."""
+def _describe(sequences: Sequences, origin: Origin | None) -> dict[str, object]:
+    """Where training ended: later targets are fair game for a comparison of models.
+
+    A model that was not trained from scratch has also seen what the model saw that it started from.
+    """
+    cutoff_s = int(sequences.train[:, TIMESTAMP_S].max())
+    inherited_s = cutoff_s if origin is None else origin.training_cutoff_s
     return {
         "dataset": sequences.name,
         "dataset_digest": sequences.digest,
         "num_users": sequences.num_users,
         "num_items": sequences.num_items,
         "num_interactions": sequences.num_interactions,
-        "training_cutoff_s": int(sequences.train[:, TIMESTAMP_S].max()),
+        "training_cutoff_s": max(cutoff_s, inherited_s),
         "selection_cutoff_s": int(max(part[:, TIMESTAMP_S].max() for part in (sequences.train, sequences.val))),
+        "warm_start": "" if origin is None else origin.name,
         "trained_items": int(np.unique(sequences.train[:, ITEM]).size),
     }
 

@@ -21,3 +21,5 @@ class RegistryConfig(ConfigSection):
     """Of the version that no later champion may fall behind."""
     promote_automatically: bool = False
     """Whether a retrain that passes the gate becomes the champion without a human."""
+    warm_start: str = Field("", pattern=rf"^$|{ALIAS}")
+    """Alias or number of the version that training starts from; empty: from scratch."""

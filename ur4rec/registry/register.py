@@ -19,9 +19,9 @@ from ur4rec.registry.model_card import CARD, fit_description, render_card
 from ur4rec.registry.model_package import describe_code, save_model_package
 from ur4rec.registry.run_log import find_preset_run, log_curves, log_files, log_params, log_test_metrics, open_run
 from ur4rec.registry.tracking import open_mlflow, public_uri
-from ur4rec.registry.versions import create_version, describe_version, find_version
+from ur4rec.registry.versions import TAG_WARM_START, create_version, describe_version, find_version
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_text_atomic
-from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG
+from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, read_origin
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -174,6 +174,8 @@ def _log_and_register(
         model_id = _log_model(client, inputs, config.registered_model_name, run)
         log_test_metrics(client, run_id, model_id, results)
         tags = describe_version(results, digest) | pipeline_tags()
+        if origin := read_origin(inputs.checkpoint):
+            tags[TAG_WARM_START] = origin.name
         name = config.registered_model_name
         return create_version(client, name, run_id, model_id, tags, fit_description(card))
 

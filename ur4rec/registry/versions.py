@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 HEADLINE = "ndcg@10"
 TAG_INPUTS = "ur4rec.inputs_digest"
 TAG_MODEL = "ur4rec.model_id"
+TAG_WARM_START = "ur4rec.warm_start"
+"""Version that the training of this one started from; none where it began from scratch."""
 NO_ALIAS = "INVALID_PARAMETER_VALUE"
 """What MLflow answers where a model has no such alias."""
 NEEDED = {"MLmodel": None, f"{BUNDLE_PATH}/manifest.json": BUNDLE_PATH}

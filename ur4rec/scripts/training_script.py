@@ -94,15 +94,16 @@ def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Con
         OptionError: A folder holds nothing that can be used.
     """
     from ur4rec.commands.evaluation import show_results
-    from ur4rec.commands.training import show_stages
+    from ur4rec.commands.training import read_warm_start, show_stages
     from ur4rec.training.run import train_all
 
     sequences = find_artifact(data_dir, SEQUENCES)
     if sequences is None:
         raise OptionError(f"--data_dir {data_dir}: holds no sequences; make them with `ur4rec data preprocess`")
     embeddings = _find_or_encode(sequences, llm_data_dir, output_dir, config, device)
+    warm_start = read_warm_start(None, config)
     with progress_bars():
-        outcome = train_all(sequences, embeddings, output_dir, config, device)
+        outcome = train_all(sequences, embeddings, output_dir, config, device, warm_start=warm_start)
     show_stages(outcome.summaries)
     show_results(outcome.results)
     show(f"outputs: {output_dir}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ from ur4rec.training.stage_names import STAGES
 
 MODEL_CONFIG = "model_config.json"
 HISTORY = "history.json"
+WARM_START = "warm_start"
+"""Key of the history, beside `stages`: the origin of a training that did not begin from scratch."""
 FINAL_MODEL = "final_model.pt"
 FINAL_MEMORIES = "final_memories.pt"
 
@@ -36,6 +39,27 @@ def write_model_config(folder: Path, model: UR4RecV2MoE) -> None:
     """Writes what `load_model` needs besides the weights."""
     content = {"num_items": model.num_items, "num_users": model.num_users, "config": model.config.to_dict()}
     (folder / MODEL_CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The model that a training started from."""
+
+    name: str
+    """`models:/NAME/VERSION`, or a folder."""
+    digest: str
+    """Of its contents."""
+    training_cutoff_s: int
+    """Last interaction that it, or whatever it had started from, was trained on."""
+    num_items: int
+    """Items whose vectors were carried over."""
+
+
+def read_origin(checkpoint: Path) -> Origin | None:
+    """What the first stage of a checkpoint started from; None: from scratch."""
+    path = checkpoint / HISTORY
+    told = json.loads(path.read_text(encoding="utf-8")).get(WARM_START) if path.is_file() else None
+    return None if told is None else Origin(**told)
 
 
 def find_weights(checkpoint: Path, stage: str | None = None) -> Path:

@@ -14,6 +14,7 @@ from ur4rec.storage.export import REPORT, RESULTS, export_outputs
 from ur4rec.training.config import StageConfig
 from ur4rec.training.stage_names import Stage
 from ur4rec.training.stages import StageSummary, run_stage, stages_of
+from ur4rec.training.warm_start import WarmStart
 
 STAGES_FOLDER = "stages"
 STATE_FOLDER = "resume"
@@ -31,7 +32,13 @@ class TrainingRun:
 
 
 def train_all(
-    sequences: Path, embeddings: Path, output_dir: Path, config: Config, device: str = "auto", resume: bool = False
+    sequences: Path,
+    embeddings: Path,
+    output_dir: Path,
+    config: Config,
+    device: str = "auto",
+    resume: bool = False,
+    warm_start: WarmStart | None = None,
 ) -> TrainingRun:
     """Trains the stages of the system, evaluates, and exports the files that a user of the old script knows.
 
@@ -42,6 +49,7 @@ def train_all(
         config: Everything the stages and the evaluation read.
         device: `auto`, `cpu` or `cuda`.
         resume: Whether to go on where an earlier run with the same inputs and settings was stopped.
+        warm_start: Trained model that the first stage begins with; None: from scratch.
 
     Returns:
         A summary of each stage, the results and the last stage's folders.
@@ -64,6 +72,7 @@ def train_all(
             device=device,
             state=output_dir / STATE_FOLDER,
             resume=resume,
+            warm_start=None if checkpoints else warm_start,
         )
         checkpoints.append(folder / "checkpoint")
         memories.append(folder / "memories")

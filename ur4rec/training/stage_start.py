@@ -17,9 +17,10 @@ from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.sasrec import EMBEDDING_STD
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.text.embeddings import TextEmbeddings
-from ur4rec.training.checkpoints import CheckpointError, best_file, load_state
+from ur4rec.training.checkpoints import CheckpointError, best_file, load_state, read_origin
 from ur4rec.training.cooccurrence import count_pairs, fit_table, item_factors
 from ur4rec.training.stage_names import Stage
+from ur4rec.training.warm_start import WarmStart, continue_sasrec, describe_cold_items
 
 SASREC = ("sasrec.", "fusion.sasrec_log_temperature")
 RETRIEVER = ("retriever.", "fusion.retriever_log_temperature")
@@ -41,6 +42,7 @@ def begin(
     seed: int,
     previous: Previous | None,
     text: TextEmbeddings | None = None,
+    warm_start: WarmStart | None = None,
 ) -> UR4RecV2MoE:
     """Builds the model of a stage.
 
@@ -51,6 +53,7 @@ def begin(
         seed: Of the item factors.
         previous: None for the system's first stage.
         text: Read by `pretrain_retriever`; None leaves the retriever without texts.
+        warm_start: Trained model that `pretrain_sasrec` begins with; None: from scratch.
 
     Raises:
         CheckpointError: The previous checkpoint holds other tensors than the configuration asks for; names one.
@@ -63,11 +66,13 @@ def begin(
     counts = count_pairs(data.histories("validation"), data.num_items, config.narrow(CooccurrenceConfig))
     _add_statistics(model, data, counts)
     if stage == Stage.PRETRAIN_SASREC:
-        _start_sasrec(model, counts, seed)
+        _start_sasrec(model, data, counts, seed, warm_start)
     elif stage == Stage.PRETRAIN_RETRIEVER:
         _start_retriever(model, counts, seed, previous)
         if text is not None:
             _add_text(model, text)
+        if previous is not None and read_origin(previous.checkpoint):
+            describe_cold_items(model)
     else:
         assert previous is not None
         _take(model, previous, (*SASREC, *RETRIEVER))
@@ -108,10 +113,16 @@ def _add_statistics(model: UR4RecV2MoE, data: Sequences, counts: csr_array) -> N
     model.retriever.encoder.get_buffer("is_trained").copy_(trained)
 
 
-def _start_sasrec(model: UR4RecV2MoE, counts: csr_array, seed: int) -> None:
+def _start_sasrec(
+    model: UR4RecV2MoE, data: Sequences, counts: csr_array, seed: int, warm_start: WarmStart | None
+) -> None:
     assert model.sasrec is not None
     width = max(model.config.sasrec_item_factors, model.config.sasrec_hidden_dim)
-    model.sasrec.start_from(torch.from_numpy(item_factors(counts, width, seed)))
+    factors = item_factors(counts, width, seed)
+    if warm_start is None:
+        model.sasrec.start_from(torch.from_numpy(factors))
+    else:
+        continue_sasrec(model, data, factors, warm_start)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +23,9 @@ from ur4rec.training.checkpoints import (
     FINAL_MEMORIES,
     FINAL_MODEL,
     HISTORY,
+    WARM_START,
     CheckpointError,
+    Origin,
     best_file,
     memories_file,
     resolve_device,
@@ -37,6 +40,7 @@ from ur4rec.training.stage_names import Stage
 from ur4rec.training.stage_start import RETRIEVER, SASREC, Previous, begin
 from ur4rec.training.stage_training import train_stage
 from ur4rec.training.text_controls import control_text
+from ur4rec.training.warm_start import WarmStart, WarmStartError, check_warm_start
 
 FUSION = ("fusion.gate", "fusion.log_weights")
 KEY = "key"
@@ -108,6 +112,7 @@ def run_stage(
     device: str = "auto",
     state: Path | str | None = None,
     resume: bool = False,
+    warm_start: WarmStart | None = None,
 ) -> StageSummary:
     """Trains one stage.
 
@@ -125,17 +130,20 @@ def run_stage(
         state: Folder or `gs://bucket/prefix` where the state of the unfinished stage is kept, epoch by epoch;
             None keeps nothing.
         resume: Whether to go on from that state, and to leave alone what is finished; the result is the same.
+        warm_start: Trained model that `pretrain_sasrec` begins with; None: from scratch.
 
     Raises:
+        WarmStartError: That model does not fit the configuration, or was trained on what it is to be measured by.
         CheckpointError: The system has no such stage, an input that the stage needs is missing, the previous
             checkpoint is of another shape, or the state is damaged.
         GcsError: The state cannot be read.
     """
     previous = _check(stage, config, embeddings, previous_checkpoint)
     data = load_sequences(sequences)
+    origin = _check_origin(stage, warm_start, data, sequences, config)
     given = {"embeddings": embeddings, "checkpoint": previous_checkpoint, "memories": previous_memories}
     inputs = {"sequences": sequences, **{name: path for name, path in given.items() if path is not None}}
-    key = _digest(stage, config, inputs, device)
+    key = _digest(stage, config, inputs, device, origin)
     if resume and (summary := _finished(checkpoint, memories, key)):
         return summary
     with open_resume_point(state, stage, key) as point:
@@ -144,10 +152,9 @@ def run_stage(
         started = time.perf_counter()
         with write_artifact(checkpoint, stage, config, inputs) as writer, deterministic(config.seed):
             text = _load_text(embeddings, config) if stage == Stage.PRETRAIN_RETRIEVER else None
-            model = begin(stage, data, config.narrow(ModelConfig), config.seed, previous, text).to(
-                resolve_device(device)
-            )
-            history = _copy_previous(previous_checkpoint, writer.folder)
+            shape = config.narrow(ModelConfig)
+            model = begin(stage, data, shape, config.seed, previous, text, warm_start).to(resolve_device(device))
+            history = _copy_previous(previous_checkpoint, writer.folder, origin)
             plan = plans_of(config)[stage]
             trainer = Trainer(model, data.histories("validation"), data.val, plan, config.narrow(TrainingConfig))
             prepared_s = time.perf_counter() - started
@@ -160,18 +167,20 @@ def run_stage(
             history["stages"].append(asdict(record))
             (writer.folder / HISTORY).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
             writer.details |= {"validation": record.validation, "epochs": record.epochs, KEY: key}
+            writer.details |= {name: value for name, value in history.items() if name == WARM_START}
         _write_memories(model, data, stage, memories, config, checkpoint)
         if point:
             point.clear()
     return StageSummary(stage, record.epochs, record.best_epoch, record.seconds, record.validation)
 
 
-def _digest(stage: str, config: StageConfig, inputs: Mapping[str, Path], device: str) -> str:
+def _digest(stage: str, config: StageConfig, inputs: Mapping[str, Path], device: str, origin: Origin | None) -> str:
     """Equal for equal results: of all that a stage reads, and of the code."""
     key = {
         "stage": stage,
         "config": config.to_dict(),
         "inputs": {name: read_artifact(path).content_digest for name, path in inputs.items()},
+        "warm_start": origin and origin.digest,
         "device": resolve_device(device).type,
         "code": code_digest(__name__),
     }
@@ -203,18 +212,35 @@ def _check(stage: str, config: ModelConfig, embeddings: Path | None, checkpoint:
     return None if checkpoint is None else Previous(checkpoint, stages[place - 1])
 
 
+def _check_origin(
+    stage: str, warm_start: WarmStart | None, data: Sequences, sequences: Path, config: ModelConfig
+) -> Origin | None:
+    if warm_start is None:
+        return None
+    if stage != Stage.PRETRAIN_SASREC:
+        raise WarmStartError(
+            f"stage {stage}: cannot start from {warm_start.name}, only {Stage.PRETRAIN_SASREC} can; "
+            "leave warm_start empty, or train a system with SASRec"
+        )
+    by_time = read_artifact(sequences).config.get("split") == "time"
+    check_warm_start(warm_start, data, config, by_time)
+    origin = warm_start.describe(data)
+    print(f"warm start: {origin.name}, {origin.num_items:,} of {data.num_items:,} items carried over", flush=True)
+    return origin
+
+
 def _load_text(embeddings: Path | None, config: StageConfig) -> TextEmbeddings | None:
     assert embeddings is not None
     return control_text(load_embeddings(embeddings), config.text_control, config.seed)
 
 
-def _copy_previous(previous: Path | None, folder: Path) -> dict[str, list[dict[str, object]]]:
+def _copy_previous(previous: Path | None, folder: Path, origin: Origin | None) -> dict[str, Any]:
     if previous is None:
-        return {"stages": []}
+        return ({} if origin is None else {WARM_START: asdict(origin)}) | {"stages": []}
     for path in previous.glob("*_best.pt"):
         shutil.copyfile(path, folder / path.name)
     shutil.copytree(previous / "logs", folder / "logs")
-    history: dict[str, list[dict[str, object]]] = json.loads((previous / HISTORY).read_text(encoding="utf-8"))
+    history: dict[str, Any] = json.loads((previous / HISTORY).read_text(encoding="utf-8"))
     return history
 
 

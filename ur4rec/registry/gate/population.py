@@ -1,7 +1,4 @@
-"""Which test targets are fair to all models: those that none of them saw in training.
-
-T targets, U users.
-"""
+"""Which test targets are fair to all models: those that none of them saw in training."""
 
 from __future__ import annotations
 
@@ -10,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
 
-from ur4rec.columns import ITEM, TIMESTAMP_S, USER
+from ur4rec.columns import TIMESTAMP_S
 from ur4rec.data.sequences import Sequences
+from ur4rec.data.training_extent import find_unseen
 from ur4rec.registry.bundle import Bundle
 from ur4rec.registry.gate.rules import GateRules
 
@@ -47,25 +44,6 @@ def choose_population(data: Sequences, bundles: Sequence[Bundle], rules: GateRul
     few = f"only {len(later):,} targets are later than all training (min_users: {rules.min_users:,})"
     if rules.few_later_users == "fail":
         return Population("later", later, True, False, f"{few}; few_later_users: fail")
-    unseen = np.flatnonzero(np.logical_and.reduce([find_unseen(data, bundle) for bundle in bundles]))
+    unseen = np.flatnonzero(np.logical_and.reduce([find_unseen(data, data.test, bundle.extent) for bundle in bundles]))
     note = f"{few}; few_later_users: {rules.few_later_users}, {len(unseen):,} targets that no training saw were ranked"
     return Population("unseen", unseen, len(unseen) < rules.min_users, rules.few_later_users == "unseen", note)
-
-
-def find_unseen(data: Sequences, bundle: Bundle) -> Bool[np.ndarray, "T"]:
-    """Whether each test target lies beyond what the bundle's training saw of its user.
-
-    The bundle counts how many of a user's interactions training saw. A target is beyond them when it is none of these
-    and no older than the last of them. A user that the bundle does not know has all targets unseen.
-    """
-    unseen = np.ones(len(data.test), dtype=bool)
-    for row, (user, item, timestamp) in enumerate(data.test[:, [USER, ITEM, TIMESTAMP_S]].tolist()):
-        known = bundle.user_index.get(data.user_ids[user], 0)
-        if not known:
-            continue
-        start = int(bundle.histories.offsets[known])
-        rows = slice(start, start + int(bundle.training_lengths[known]))
-        times = bundle.histories.timestamps[rows]
-        same = bundle.histories.items[rows] == bundle.item_index.get(data.item_ids[item], 0)
-        unseen[row] = not len(times) or (timestamp >= times[-1] and not (same & (times == timestamp)).any())
-    return unseen

@@ -1,0 +1,122 @@
+"""The model that a training starts from: found in the registry or in a folder, and verified."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ur4rec.registry.bundle import load_bundle
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.loading import fetch_bundle
+from ur4rec.registry.model_package import BUNDLE_PATH
+from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.versions import find_version_by_alias
+from ur4rec.storage.artifacts import MANIFEST, Manifest
+from ur4rec.training.checkpoints import load_model
+from ur4rec.training.warm_start import WarmStart, WarmStartError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+REGISTERED = "models:/"
+NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
+
+
+class ResolvedStart(NamedTuple):
+    """Equal ones mean equal weights to start from; both are empty where training begins from scratch."""
+
+    warm_start: str
+    """`models:/NAME/VERSION#DIGEST`."""
+    tracking_uri: str
+    """Where that is."""
+
+
+def resolve_warm_start(config: RegistryConfig, tracking_uri: str | None = None) -> ResolvedStart:
+    """The version that the configuration names, as it is now.
+
+    Args:
+        config: `warm_start` is an alias or a number. An alias that nothing has yet means: from scratch.
+        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+
+    Raises:
+        RegistryError: MLflow cannot be reached, there is no version of that number, or its files are gone.
+    """
+    name, wanted = config.registered_model_name, config.warm_start
+    if not wanted:
+        return ResolvedStart("", "")
+    with open_mlflow(tracking_uri) as client:
+        version = wanted if wanted.isdecimal() else _find(client, name, wanted)
+        if version is None:
+            print(f"warm start: no version of {name} is {wanted} yet, training begins from scratch", flush=True)
+            return ResolvedStart("", "")
+        address = f"{REGISTERED}{name}/{version}"
+        resolved = f"{address}#{_digest(address)}"
+    print(f"warm start: {wanted} is {address}", flush=True)
+    return ResolvedStart(resolved, tracking_uri or "")
+
+
+def open_warm_start(address: str, tracking_uri: str | None = None) -> WarmStart | None:
+    """Loads and verifies a model to start from; None where the address is empty.
+
+    Args:
+        address: A bundle, `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or what `resolve_warm_start` returned.
+        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+
+    Raises:
+        ArtifactError: It is not a bundle, is incomplete or was altered.
+        RegistryError: MLflow cannot be reached or there is no such model.
+        WarmStartError: It is of another release, or not what was resolved.
+    """
+    if not address:
+        return None
+    if not address.startswith(REGISTERED):
+        return _read(Path(address), address)
+    name, _, digest = address.partition("#")
+    name = _name_version(name, tracking_uri)
+    with fetch_bundle(name, tracking_uri) as bundle:
+        start = _read(bundle, name)
+    if digest and start.digest != digest:
+        raise WarmStartError(f"warm start from {name}: its files are not those that were resolved; run it again")
+    return start
+
+
+def _read(bundle: Path, name: str) -> WarmStart:
+    loaded = load_bundle(bundle)
+    try:
+        model = load_model(bundle)
+    except RuntimeError as error:  # torch's, of weights that this release has no place for
+        raise WarmStartError(
+            f"warm start from {name}: is of another release: {' '.join(str(error).split())}; train from scratch"
+        ) from None
+    return WarmStart(name, loaded.manifest.content_digest, model, loaded.extent)
+
+
+def _find(client: MlflowClient, name: str, alias: str) -> str | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = find_version_by_alias(client, name, alias)
+    except MlflowException as error:
+        if error.error_code != NOT_FOUND:  # of the registered model, before the first registration
+            raise
+        return None
+    return None if version is None else str(version.version)
+
+
+def _name_version(uri: str, tracking_uri: str | None) -> str:
+    """With the number in place of an alias, which may move."""
+    name, is_alias, alias = uri.removeprefix(REGISTERED).rstrip("/").partition("@")
+    if not is_alias:
+        return uri
+    with open_mlflow(tracking_uri, read_only=True) as client:
+        return f"{REGISTERED}{name}/{client.get_model_version_by_alias(name, alias).version}"
+
+
+def _digest(address: str) -> str:
+    """Of the bundle's contents; its manifest alone is read."""
+    import mlflow.artifacts
+
+    with tempfile.TemporaryDirectory(prefix="ur4rec-manifest-") as scratch:
+        path = mlflow.artifacts.download_artifacts(f"{address}/{BUNDLE_PATH}/{MANIFEST}", dst_path=scratch)
+        return Manifest.model_validate_json(Path(path).read_bytes()).content_digest
