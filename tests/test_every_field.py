@@ -39,6 +39,7 @@ from ur4rec.registry.gate.verdict import Verdict, load_verdict, write_verdict
 from ur4rec.registry.register import register_model
 from ur4rec.registry.retrain import conclude_retrain
 from ur4rec.registry.tracking import open_mlflow, prepare_mlflow
+from ur4rec.registry.warm_start import resolve_warm_start
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.encode import encode_text
@@ -418,6 +419,13 @@ def see_promotion(world: World, config: Config) -> Any:
     return conclude_retrain(registration, decision, names, output, summary, uri).ending
 
 
+def see_start(world: World, config: Config) -> Any:
+    """The version that training would start from."""
+    see_registration(world, world.base)
+    uri = f"sqlite:///{world.folder}/mlflow.db"
+    return resolve_warm_start(config.narrow(RegistryConfig), uri).warm_start.partition("#")[0]
+
+
 @dataclass(frozen=True)
 class Change:
     """Another value of a field, where it is seen, and what must be set for it to be read."""
@@ -532,10 +540,12 @@ CHANGES = {
     "anchor_alias": Change("another", see_opponents),
     # promote_model
     "promote_automatically": Change(True, see_promotion),
+    # resolve_warm_start
+    "warm_start": Change("challenger", see_start),
 }
 
 
-OF_REGISTRY = {see_registration, see_opponents, see_promotion}
+OF_REGISTRY = {see_registration, see_opponents, see_promotion, see_start}
 
 
 @pytest.fixture(scope="module")

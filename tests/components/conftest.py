@@ -107,7 +107,7 @@ def _prepare(call: Callable[..., None], made: Artifacts, interactions: Path) -> 
 def _train(call: Callable[..., None], made: Artifacts) -> None:
     outputs = {"checkpoint": dsl.Model, "memories": dsl.Artifact}
     shared = {"config": TRAINING, "device": "cpu", "state": "", "sequences": made["preprocess-sequences.sequences"]}
-    call(pretrain_sasrec, outputs, **shared)
+    call(pretrain_sasrec, outputs, **shared, warm_start="", tracking_uri="")
     before = "pretrain-sasrec"
     for stage in (pretrain_retriever, joint_finetune, end_to_end):
         call(

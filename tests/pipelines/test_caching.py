@@ -14,12 +14,14 @@ from rich.console import Console
 
 from components.preprocess_sequences import preprocess_sequences
 from components.resolve_inputs import resolve_inputs
+from components.resolve_warm_start import resolve_warm_start
 from pipelines.arguments import CODE, Inputs, Tracking, build_arguments
 from pipelines.compilation import PIPELINE_FILE, compile_pipeline
 from pipelines.image_names import ImageNames
 from pipelines.local_run import LocalRun, execute
 from pipelines.task_log import Status
 from ur4rec.config import load_config
+from ur4rec.registry.warm_start import ResolvedStart
 
 ROWS = "user_id,item_id,timestamp\n" + "".join(f"{user},{item},{item}\n" for user in "ab" for item in range(9))
 LATER = {"pretrain-retriever", "joint-finetune", "end-to-end", "evaluate", "register-model"}
@@ -27,6 +29,8 @@ FROM_ENCODING = {"encode-text", *LATER}
 FROM_TEXT = {"plan-text-shards", "ask-texts", "generate-text", *FROM_ENCODING}
 FROM_TRAINING = {"pretrain-sasrec", *LATER}
 EVERYTHING = {"preprocess-sequences", *FROM_TEXT, *FROM_TRAINING}
+RESOLVED = {"resolve-inputs": resolve_inputs, "resolve-warm-start": resolve_warm_start}
+"""Tasks that are not cached and whose results are parameters of others."""
 LANGUAGE_MODEL = {"text_provider": "dashscope"}
 
 Keys = dict[str, str]
@@ -68,7 +72,7 @@ class Cache:
                 continue
             executor = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
             keys[name] = _digest([executor["image"], executor["command"], executor["args"], values, sources])
-            results[name] = keys[name] if name != "resolve-inputs" else resolve_inputs.python_func(**values)._asdict()
+            results[name] = RESOLVED[name].python_func(**values)._asdict() if name in RESOLVED else keys[name]
 
     def _resolve(self, task: Values, given: Values, results: Values) -> dict[str, Any]:
         values = {}
@@ -216,6 +220,23 @@ def test_code_registry_and_machine(cache: Cache, folder: Path, parameter: str, e
     arguments = make_arguments(folder)
     assert find_changed(cache.keys(arguments), cache.keys(arguments | {parameter: "other"})) == expected
     assert {name for name in arguments if name.endswith("_code")} == set(CODE)
+
+
+def test_another_champion(cache: Cache, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training starts again where it starts from another version, also from another server, and only then."""
+    arguments = make_arguments(folder, is_scheduled=True, warm_start="champion")
+
+    def find_keys(version: str, tracking_uri: str = "") -> Keys:
+        resolved = ResolvedStart(version, tracking_uri)
+        monkeypatch.setattr("ur4rec.registry.warm_start.resolve_warm_start", lambda *given: resolved)
+        return cache.keys(arguments)
+
+    nobody, one = find_keys(""), find_keys("models:/ur4rec/1#1f", "http://one")
+    assert find_changed(nobody, one) == FROM_TRAINING
+    assert find_changed(one, find_keys("models:/ur4rec/1#1f", "http://one")) == set()
+    assert find_changed(one, find_keys("models:/ur4rec/2#2f", "http://one")) == FROM_TRAINING
+    assert find_changed(one, find_keys("models:/ur4rec/1#2f", "http://one")) == FROM_TRAINING
+    assert find_changed(nobody, find_keys("")) == set()
 
 
 @pytest.mark.parametrize(("image", "expected"), [("slim", EVERYTHING), ("train", FROM_ENCODING | FROM_TRAINING)])

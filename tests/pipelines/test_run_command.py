@@ -28,7 +28,7 @@ ELEVEN_FILES = {
     "results.json",
 }
 JUDGED = {"Judge model", "Promote model"}
-ALWAYS = {"Resolve inputs", "Report the run", *JUDGED}
+ALWAYS = {"Resolve inputs", "Resolve warm start", "Report the run", *JUDGED}
 TITLES = {
     *ALWAYS,
     "Preprocess sequences",
@@ -103,7 +103,7 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     for system, metrics in results.test.items():
         assert re.search(rf"{system} +{metrics['ndcg@10'].value:.4f} \[", first.stdout)
     for line in (
-        r"tasks: 15 run, 0 cached; \d+ s of wall time, largest process [\d,]+ MB",
+        r"tasks: 16 run, 0 cached; \d+ s of wall time, largest process [\d,]+ MB",
         r"report: +outputs/ur4rec_moe/report.html",
         r"model: +ur4rec version 1, alias challenger",
         rf"experiments: +\S*mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db",
@@ -114,7 +114,7 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     second = run_pipeline(folder, code)
     assert second.returncode == 0, second.stdout + second.stderr
     assert list_titles(second.stdout, "cached") == TITLES - ALWAYS
-    assert "tasks: 4 run, 11 cached" in second.stdout
+    assert "tasks: 5 run, 11 cached" in second.stdout
     assert "    run succeeded: " in (outputs / "logs" / "pipeline.log").read_text()
     assert "--model models:/ur4rec/1\n" in second.stdout
     assert load_results(outputs / "results.json") == results

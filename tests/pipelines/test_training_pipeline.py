@@ -14,7 +14,7 @@ from pipelines.resources import REGISTRY_KEYS, TEXT_KEYS
 
 SPEC, PLATFORM = yaml.safe_load_all(PIPELINE_FILE.read_text(encoding="utf-8"))
 ROOT: dict[str, dict[str, Any]] = SPEC["root"]["dag"]["tasks"]
-HANDLER, REPORT, RESOLVE = "exit-handler-1", "report-run", "resolve-inputs"
+HANDLER, REPORT, RESOLVE, START = "exit-handler-1", "report-run", "resolve-inputs", "resolve-warm-start"
 TOP: dict[str, dict[str, Any]] = SPEC["components"][f"comp-{HANDLER}"]["dag"]["tasks"]
 (LOOP,) = (name for name in TOP if name.startswith("for-loop"))
 IN_LOOP: dict[str, dict[str, Any]] = SPEC["components"][f"comp-{LOOP}"]["dag"]["tasks"]
@@ -34,14 +34,16 @@ TASKS_OF = {f"{group}_code": tasks for group, tasks in GROUPS.items()}
 
 ASKING = {"preprocess-sequences", "plan-text-shards", "ask-texts", "generate-text"}
 NO_TORCH = ASKING | {RESOLVE, REPORT}
-UNCACHED = {RESOLVE, REPORT, *JUDGING}
+UNCACHED = {RESOLVE, START, REPORT, *JUDGING}
+UNCODED = {RESOLVE, START, REPORT}
 SECRETS_OF = {"ask-texts", "generate-text"}
+ASK_REGISTRY = {START, "pretrain-sasrec", "register-model", *JUDGING}
 
 
 def find_ancestors(task: str) -> set[str]:
     """All tasks that come before, resolution apart; those of the loop wait for what the loop waits for."""
     waited = {*TASKS[task].get("dependentTasks", []), *(TOP[LOOP]["dependentTasks"] if task in IN_LOOP else ())}
-    waited -= {RESOLVE}
+    waited -= {RESOLVE, START}
     parents = (waited - {LOOP}) | (set(IN_LOOP) if LOOP in waited else set())
     return parents.union(*map(find_ancestors, parents))
 
@@ -58,7 +60,7 @@ def test_sasrec_runs_beside_the_texts() -> None:
 
 
 def test_the_chain_ends_with_the_registration_the_gate_and_the_promotion() -> None:
-    assert find_ancestors("register-model") == set(TASKS) - {"register-model", RESOLVE, REPORT, *JUDGING}
+    assert find_ancestors("register-model") == set(TASKS) - {"register-model", *UNCODED, *JUDGING}
     assert find_ancestors("gate-model") == find_ancestors("register-model") | {"register-model"}
     assert find_ancestors("promote-model") == find_ancestors("gate-model") | {"gate-model"}
 
@@ -68,6 +70,13 @@ def test_the_data_and_the_texts_are_keyed_by_what_was_resolved() -> None:
         source = TOP[task]["inputs"]["parameters"][f"{name}_digest"]["taskOutputParameter"]
         assert source == {"outputParameterKey": f"{name}_digest", "producerTask": RESOLVE}
     assert RESOLVE in TOP["preprocess-sequences"]["dependentTasks"]
+
+
+def test_the_first_stage_is_keyed_by_the_version_that_it_starts_from() -> None:
+    given = TOP["pretrain-sasrec"]["inputs"]["parameters"]
+    for name in ("warm_start", "tracking_uri"):
+        assert given[name]["taskOutputParameter"] == {"outputParameterKey": name, "producerTask": START}
+    assert not set(TOP[START]) & {"dependentTasks"}
 
 
 def test_whatever_happens_the_end_is_reported() -> None:
@@ -103,9 +112,7 @@ def test_a_component_is_one_call_without_a_decision(task: str) -> None:
 
 @pytest.mark.parametrize(("parameter", "tasks"), TASKS_OF.items())
 def test_a_digest_of_code_reaches_its_own_tasks_only(parameter: str, tasks: set[str]) -> None:
-    assert {
-        task for task in set(TASKS) - {RESOLVE, REPORT} if find_parameter(task, "code_digest") == parameter
-    } == tasks
+    assert {task for task in set(TASKS) - UNCODED if find_parameter(task, "code_digest") == parameter} == tasks
 
 
 def test_every_digest_of_code_is_filled_in() -> None:
@@ -128,7 +135,7 @@ def test_the_configuration_of_a_task_is_its_own_group() -> None:
     for group in ("data", "training", "evaluation", "registry"):
         for task in GROUPS[group]:
             assert find_parameter(task, "config") == f"{group}_config"
-    for task in JUDGING:
+    for task in JUDGING | {START}:
         assert find_parameter(task, "config") == "registry_config"
     assert find_parameter("gate-model", "rules") == "gate_rules"
     for task in GROUPS["text"] - {"encode-text"}:
@@ -145,7 +152,7 @@ def test_the_file_holds_no_digest_and_names_secrets_without_their_values() -> No
     named = {
         name.removeprefix("exec-"): rest["secretAsEnv"] for name, rest in executors.items() if "secretAsEnv" in rest
     }
-    assert set(named) == {*SECRETS_OF, "register-model", *JUDGING}
+    assert set(named) == SECRETS_OF | ASK_REGISTRY
     for task, secrets in named.items():
         (secret,) = secrets
         assert secret["optional"]

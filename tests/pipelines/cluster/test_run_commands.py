@@ -277,7 +277,7 @@ def test_logs_are_left_to_kubectl(kfp_server: KfpServer, objects: list[str], mon
     assert "Preprocess" not in result.output
     unknown = invoke("logs", run_id, "--task", "evaluation")
     assert unknown.exit_code == 2
-    assert "the run has no such task; it has resolve-inputs, preprocess-sequences" in unknown.output
+    assert "the run has no such task; it has resolve-inputs, resolve-warm-start, preprocess-sequences" in unknown.output
 
 
 @pytest.mark.parametrize(
