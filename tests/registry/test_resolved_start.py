@@ -123,6 +123,8 @@ def start_of_training(
 
 
 @pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_scheduled_run_starts_from_the_champion_of_the_day(tracking_uri, trained, tmp_path, free_port):
     """For real: the same arguments every time, a server of MLflow, and a model that was registered in between."""
     compiler.Compiler().compile(start_of_training, str(tmp_path / "start.yaml"))
