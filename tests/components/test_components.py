@@ -11,6 +11,7 @@ from components.image import SLIM, TRAIN
 from components.preprocess_sequences import preprocess_sequences
 from components.report_run import report_run
 from components.resolve_inputs import resolve_inputs
+from components.resolve_warm_start import resolve_warm_start
 from ur4rec import __version__
 from ur4rec.config_section import ConfigError
 from ur4rec.data.input_digest import digest_data
@@ -73,6 +74,10 @@ def test_evaluate_reports_every_task_before_it(artifacts: Artifacts) -> None:
     assert {"preprocess_sequences", "generate_text", "encode_text", *STAGES} <= set(results.timings_s)
     assert read_metrics(artifacts, "evaluate")["ndcg@10"] == results.test["UR4RecV2MoE"]["ndcg@10"].value
     assert Path(artifacts["evaluate.report"].path).read_text().lstrip().lower().startswith("<!doctype html")
+
+
+def test_resolve_warm_start_asks_nobody_where_it_is_switched_off() -> None:
+    assert resolve_warm_start.python_func(config={}, tracking_uri="http://127.0.0.1:1") == ("", "")
 
 
 def test_register_model_makes_a_version(artifacts: Artifacts) -> None:
