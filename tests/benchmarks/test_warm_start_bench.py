@@ -1,5 +1,7 @@
 """The table of the warm start, from runs that are written down here."""
 
+import io
+
 from rich.console import Console
 
 from benchmarks.warm_start import SCRATCH, UNTRAINED, WARM, Run, show
@@ -12,7 +14,7 @@ def test_the_epochs_that_the_champion_saves_are_counted_and_differences_are_pair
         Run(UNTRAINED, 1, 0, 0, 0.0, [0.2], [0.1, 0.3]),
     ]
     assert [run.epochs_to(0.3) for run in runs] == [2, 1, None]
-    console = Console(width=140, record=True, quiet=True)
+    console = Console(width=140, file=io.StringIO(), record=True)
     console.print(show(runs))
     rows = [line.split("│")[1:-1] for line in console.export_text().splitlines() if line.startswith("│")]
     cells = [[cell.strip() for cell in row] for row in rows]

@@ -11,6 +11,7 @@ from pipelines.resources import GCS_KEY_FOLDER, KINDS, PROFILES, Profile, load_p
 from ur4rec.config_section import ConfigError
 
 TRAINING = ("pretrain-sasrec", "pretrain-retriever", "joint-finetune", "end-to-end")
+ASK_REGISTRY = ("resolve-warm-start", "pretrain-sasrec", "register-model", "gate-model", "promote-model")
 
 
 def compile_with(profile: Path | str, folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -26,7 +27,7 @@ def compile_with(profile: Path | str, folder: Path) -> tuple[dict[str, Any], dic
 @pytest.mark.parametrize("name", ["cpu-small", "gpu", "toy"])
 def test_every_shipped_profile_compiles_and_every_task_keeps_its_limits(name: str, tmp_path: Path) -> None:
     containers, kubernetes, tasks = compile_with(name, tmp_path)
-    assert len(containers) == 15
+    assert len(containers) == 16
     for executor, container in containers.items():
         quantities = {f"resource{part}{what}" for part in ("Cpu", "Memory") for what in ("Request", "Limit")}
         assert quantities <= set(container["resources"])
@@ -81,7 +82,7 @@ def test_secrets_reach_the_tasks_that_need_them_and_no_value_is_compiled(tmp_pat
     }
     assert secrets == {
         **dict.fromkeys(("ask-texts", "generate-text"), "ur4rec-text"),
-        **dict.fromkeys(("register-model", "gate-model", "promote-model"), "ur4rec-mlflow"),
+        **dict.fromkeys(ASK_REGISTRY, "ur4rec-mlflow"),
     }
 
 
