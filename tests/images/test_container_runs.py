@@ -68,10 +68,10 @@ def test_movielens_from_cloud_storage_to_a_registered_model(client, registry, bu
         assert counts["wrong_key"] == 0
         again = run_pipeline(tmp_path, address, data, cache, asked)
         assert server.counts()["calls"] == counts["calls"]
-    assert "tasks: 15 run, 0 cached" in done.stdout
+    assert "tasks: 16 run, 0 cached" in done.stdout
     assert "model:       ur4rec version 1, alias challenger" in done.stdout
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "tasks: 4 run, 11 cached" in again.stdout
+    assert "tasks: 5 run, 11 cached" in again.stdout
     outputs = tmp_path / "outputs/ur4rec_moe"
     assert load_results(outputs / "results.json").dataset.num_users == 943
     stored = [blob.name for blob in open_bucket(artifacts).list_blobs(prefix="mlflow/")]
