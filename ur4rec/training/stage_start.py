@@ -70,7 +70,7 @@ def begin(
     elif stage == Stage.PRETRAIN_RETRIEVER:
         _start_retriever(model, counts, seed, previous)
         if text is not None:
-            _add_text(model, text)
+            add_text(model, text)
         if previous is not None and read_origin(previous.checkpoint):
             describe_cold_items(model)
     else:
@@ -97,7 +97,8 @@ def _take(model: UR4RecV2MoE, previous: Previous, prefixes: tuple[str, ...] = ("
         )
 
 
-def _add_text(model: UR4RecV2MoE, text: TextEmbeddings) -> None:
+def add_text(model: UR4RecV2MoE, text: TextEmbeddings) -> None:
+    """Gives the retriever its texts."""
     arrays = text.item_descriptions, text.sentences, text.offsets, text.snapshots
     tensors = [torch.from_numpy(array.copy()) for array in arrays]
     model.retriever.encoder.text.fill(tensors[0], tensors[1], tensors[2], tensors[3], model.num_users)
