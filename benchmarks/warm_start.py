@@ -1,7 +1,8 @@
 """Stage 1 from scratch against stage 1 from a champion: `python -m benchmarks.warm_start DATA`.
 
 The champion is trained on the data as they were: every user's last interactions dropped. Both trainings then get the
-data of today. The champion untrained is how well it does on them with new items, but without another step.
+data of today. Two controls: the champion untrained is how well it does on them without another step; the model from
+scratch, trained a second time on the same data, has been trained for as long as what started from the champion.
 
 S seeds, T targets.
 """
@@ -44,7 +45,8 @@ from ur4rec.training.warm_start import WarmStart
 
 FOLDER = Path("outputs/bench/warm_start")
 STAGE = Stage.PRETRAIN_SASREC.value
-SCRATCH, WARM, UNTRAINED = "from scratch", "from the champion", "champion, untrained"
+SCRATCH, TWICE, WARM, UNTRAINED = "from scratch", "from scratch, twice", "from the champion", "champion, untrained"
+SYSTEMS = (SCRATCH, TWICE, WARM, UNTRAINED)
 SAMPLES = 10_000
 
 
@@ -91,17 +93,30 @@ def rank_tests(model: UR4RecV2MoE, sequences: Path) -> list[float]:
     return [float(value) for value in per_user_metrics(ranks)["ndcg@10"]]
 
 
+def open_champion(sequences: Path, folder: Path) -> WarmStart:
+    """What `train` left in a folder, to start from."""
+    write_bundle(sequences, folder / "checkpoint", folder / "bundle")
+    start = open_warm_start(str(folder / "bundle"))
+    assert start is not None
+    return start
+
+
 def compare(older: Path, newer: Path, output: Path, seed: int) -> list[Run]:
-    """Both trainings with one seed; their champion has another."""
+    """All trainings with one seed; the champion and the second training have another."""
     base = load_config(SHIPPED, {"seed": seed}).narrow(StageConfig)
-    champion = output / f"champion_{seed}"
-    train(older, champion, base.model_copy(update={"seed": seed + 1000}))
-    write_bundle(older, champion / "checkpoint", champion / "bundle")
-    start = open_warm_start(str(champion / "bundle"))
+    other = base.model_copy(update={"seed": seed + 1000})
+    champion, scratch = output / f"champion_{seed}", output / f"from_scratch_{seed}"
+    train(older, champion, other)
+    start = None
     runs = []
-    for system, given in ((SCRATCH, None), (WARM, start)):
-        folder = output / f"{system.replace(' ', '_')}_{seed}"
-        cpu_s = train(newer, folder, base, given)
+    for system, config, given in (
+        (SCRATCH, base, None),
+        (TWICE, other, (newer, scratch)),
+        (WARM, base, (older, champion)),
+    ):
+        folder = output / f"{system.replace(',', '').replace(' ', '_')}_{seed}"
+        start = open_champion(*given) if given else None
+        cpu_s = train(newer, folder, config, start)
         record = json.loads((folder / "checkpoint" / HISTORY).read_text())["stages"][-1]
         curve = [entry["ndcg@10"] for entry in record["series"]]
         test = rank_tests(load_model(folder / "checkpoint"), newer)
@@ -119,7 +134,7 @@ def show(runs: list[Run]) -> Table:
     table = Table(title=f"stage 1, seeds {', '.join(map(str, seeds))}; means")
     for head in ("", "validation", "test", "test minus from scratch", "epochs", "CPU s", "epochs to scratch's best"):
         table.add_column(head)
-    tests = {system: _mean([by_key[system, seed].test for seed in seeds]) for system in (SCRATCH, WARM, UNTRAINED)}
+    tests = {system: _mean([by_key[system, seed].test for seed in seeds]) for system in SYSTEMS}
     for system, test in tests.items():
         of = [by_key[system, seed] for seed in seeds]
         gain = paired_difference(test, tests[SCRATCH], SAMPLES)
@@ -130,9 +145,13 @@ def show(runs: list[Run]) -> Table:
             f"{gain.value:+.4f} [{gain.ci95[0]:+.4f}, {gain.ci95[1]:+.4f}]",
             f"{np.mean([run.epochs for run in of]):.0f}",
             f"{np.mean([run.cpu_s for run in of]):.0f}",
-            ", ".join(str(run.epochs_to(goals[run.seed]) or "–") for run in of),
+            ", ".join(_name(run.epochs_to(goals[run.seed])) for run in of),
         )
     return table
+
+
+def _name(epoch: int | None) -> str:
+    return "–" if epoch is None else str(epoch)
 
 
 def _mean(values: list[list[float]]) -> Float64[np.ndarray, "T"]:
