@@ -148,7 +148,5 @@ def test_another_generation_of_an_object_changes_the_data_and_nothing_else(bucke
     put_object(bucket, "data/interactions.csv", ROWS)
     before = build(inputs)
     assert build(inputs) == before
-    put_object(
-        bucket, "data/interactions.csv", ROWS
-    )  # the same bytes: another generation
+    put_object(bucket, "data/interactions.csv", ROWS)  # the same bytes: another generation
     assert find_changes(before, build(inputs)) == {"data_digest"}
