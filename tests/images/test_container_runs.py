@@ -98,6 +98,8 @@ def one_stage(interactions: str, state: str, config: dict) -> None:
         config=config,
         device="cpu",
         state=state,
+        warm_start="",
+        tracking_uri="",
         sequences=preprocessed.outputs["sequences"],
     ).set_retry(2, backoff_duration="1s")
 
