@@ -35,7 +35,10 @@ def test_the_life_of_three_versions(ask, client, add):
     code, output = ask("promote", "2")
     assert code == 1
     assert output.startswith("Refused: version 2 did not pass the gate (failed)")
-    assert ask("promote", "2", "--force")[0] == 1
+    assert ask("promote", "2", "--force") == (
+        2,
+        'Error: --force needs a reason for the history, such as --reason "agreed with Ann"',
+    )
     assert ask("promote", "2", "--force", "--reason", "agreed")[0] == 0
     client.set_registered_model_alias("ur4rec", "champion", add("passed", "2"))
     code, output = ask("history")

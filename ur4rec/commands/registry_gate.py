@@ -27,13 +27,17 @@ REFUSED = 1
 def gate(
     sequences: SequencesArgument,
     version: Annotated[
-        str | None, typer.Option("--version", "-v", help="Number or alias of the version to judge; else the challenger.")
+        str | None,
+        typer.Option("--version", "-v", help="Number or alias of the version to judge; else the challenger."),
     ] = None,
     rules: Annotated[
         Path | None, typer.Option(help="YAML file of the rules that differ from the shipped ones.", dir_okay=False)
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", "-s", help="Override one rule, or one setting of --config; may be repeated.", metavar="KEY=VALUE")
+        list[str] | None,
+        typer.Option(
+            "--set", "-s", help="Override one rule, or one setting of --config; may be repeated.", metavar="KEY=VALUE"
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File that gets the verdict as JSON.", dir_okay=False)

@@ -10,7 +10,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ur4rec.commands.console import ConfigOption, SetOption, TrackingOption, read_config, show, show_table
+from ur4rec.commands.console import (
+    ConfigOption,
+    OptionError,
+    SetOption,
+    TrackingOption,
+    read_config,
+    show,
+    show_table,
+)
 
 if TYPE_CHECKING:
     from ur4rec.registry.config import RegistryConfig
@@ -48,6 +56,8 @@ def promote(
 
         ur4rec registry promote 7 --force --reason "the catalogue changed, agreed with Ann"
     """
+    if force and not reason.strip():
+        raise OptionError('--force needs a reason for the history, such as --reason "agreed with Ann"')
     from ur4rec.registry.promotion import Permission, promote
 
     names = _read_names(config, settings)
