@@ -109,6 +109,17 @@ def test_a_list_a_version_and_a_comparison(ask, client, add):
     assert "measured on different data" in output
 
 
+def test_a_list_breaks_no_word_on_a_narrow_terminal(client, add, tracking_uri):
+    tags = {"ur4rec.dataset": "ml-100k", "ur4rec.dataset_digest": "42173cace1ec", "ur4rec.gate_verdict": "passed"}
+    promoted = {"ur4rec.promoted_at": "2026-01-31 10:00:00 UTC", "ur4rec.test_ndcg_at_10": "0.210000"}
+    client.create_model_version("ur4rec", "models", tags=tags | promoted)
+    for alias in ("challenger", "champion"):
+        client.set_registered_model_alias("ur4rec", alias, "1")
+    output = runner.invoke(app, ["registry", "list", "--tracking-uri", tracking_uri], env={"COLUMNS": "80"}).output
+    words = {"challenger", "champion", "registered", "ml-100k", "42173cac", "0.2100", "passed", "2026-01-31", "10:00"}
+    assert words <= set(output.split())
+
+
 @pytest.mark.parametrize(
     "words", [("promote", "9"), ("show", "nobody"), ("compare", "1", "9"), ("rollback", "--steps", "0")]
 )

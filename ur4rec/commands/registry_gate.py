@@ -28,7 +28,7 @@ def gate(
     sequences: SequencesArgument,
     version: Annotated[
         str | None,
-        typer.Option("--version", "-v", help="Number or alias of the version to judge; else the challenger."),
+        typer.Option("--version", "-v", help="Number or alias of what is judged; else the challenger."),
     ] = None,
     rules: Annotated[
         Path | None, typer.Option(help="YAML file of the rules that differ from the shipped ones.", dir_okay=False)
@@ -91,10 +91,10 @@ def _split(settings: list[str]) -> tuple[list[str], list[str]]:
 def _show(verdict: Verdict) -> None:
     from ur4rec.registry.gate.summary import format_number
 
-    rows = [
-        (each.rule, each.outcome, format_number(each.value), format_number(each.threshold), each.detail)
-        for each in verdict.outcomes
-    ]
+    rows = []
+    for each in verdict.outcomes:
+        outcome, _, why = each.outcome.partition(": ")
+        rows.append((each.rule, outcome, format_number(each.value), format_number(each.threshold), each.detail or why))
     title = f"{verdict.model_name} version {verdict.challenger} against champion {verdict.champion}"
     show_table(title, ("rule", "outcome", "value", "threshold", "what"), rows)
     for note in verdict.notes:
