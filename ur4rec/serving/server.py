@@ -76,7 +76,8 @@ def _listen(host: str, port: int) -> socket.socket:
         family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror  # below 0: of the resolver
+        number = error.errno or 0  # below 0: of the resolver
+        reason = os.strerror(number) if number > 0 else error.strerror
         raise ServeError(f"{host}:{port}: {reason}; choose another --host or --port") from None
     # Connections inherit it. Without, the body of an answer can wait 40 ms until its headers are acknowledged:
     # asyncio does as much only for sockets that name their protocol, and `create_server` names none.
