@@ -5,7 +5,7 @@ import errno
 import pytest
 import typer
 
-from ur4rec.commands.console import report_errors
+from ur4rec.commands.console import report_errors, show_table
 
 
 class TypedError(ValueError):
@@ -37,3 +37,12 @@ def test_everything_else_passes(capsys, error):
     with pytest.raises(type(error)), report_errors():
         raise error
     assert capsys.readouterr().err == ""
+
+
+def test_the_name_of_a_row_is_not_broken(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    show_table("rules", ("rule", "what"), [("slice_long_tail_items", "a sentence that is too long for one line " * 2)])
+    show_table("files", ("file",), [("x" * 70,)])
+    printed = capsys.readouterr().out
+    assert "slice_long_tail_items" in printed
+    assert printed.count("x") == 70

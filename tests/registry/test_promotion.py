@@ -21,16 +21,26 @@ def try_promotion(tracking_uri, version, permission=UNFORCED, **options):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "champion", "message"),
+    ("verdict", "champion", "message", "recorded"),
     [
-        (None, "none", "version 1 has not been through the gate; run `ur4rec registry gate SEQUENCES --version 1`"),
-        ("failed", "none", r"version 1 did not pass the gate \(failed\); to promote it all the same: `ur4rec registry"),
-        ("nan", "none", r"did not pass the gate \(nan\)"),
-        ("passed", "4", "passed the gate against champion 4, which is now none; run `ur4rec registry gate"),
+        (None, "none", "version 1 has not been through the gate; run `ur4rec registry gate SEQUENCES --version 1`", ""),
+        (
+            "failed",
+            "none",
+            r"version 1 did not pass the gate \(failed\); to promote it all the same: `ur4rec registry",
+            "failed",
+        ),
+        ("nan", "none", r"did not pass the gate \(nan\)", "nan"),
+        (
+            "passed",
+            "4",
+            "passed the gate against champion 4, which is now none; run `ur4rec registry gate",
+            "passed against 4",
+        ),
     ],
 )
 def test_without_a_passed_gate_against_todays_champion_nothing_moves(
-    tracking_uri, add, history, verdict, champion, message
+    tracking_uri, add, history, verdict, champion, message, recorded
 ):
     version = add(verdict, champion)
     with pytest.raises(PromotionRefused, match=message):
@@ -39,7 +49,7 @@ def test_without_a_passed_gate_against_todays_champion_nothing_moves(
         try_promotion(tracking_uri, version, Permission(force=True, reason=" "))
     assert history() == History({}, "")
     assert try_promotion(tracking_uri, version, FORCED).moved
-    assert history().moves[1].reason == "a test"
+    assert (history().moves[1].reason, history().moves[1].verdict) == ("a test", recorded)
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(tracking_uri, client, add, history):
@@ -100,7 +110,7 @@ def test_an_unknown_version_or_alias_is_an_error(tracking_uri, add):
     add()
     with pytest.raises(RegistryError, match=r"9.*not found"):
         try_promotion(tracking_uri, "9")
-    with pytest.raises(RegistryError, match=r"nobody.*not found.*correct its name or alias"):
+    with pytest.raises(RegistryError, match=r"nobody.*not found.*`ur4rec registry list`"):
         try_promotion(tracking_uri, "nobody")
 
 

@@ -35,7 +35,10 @@ def test_the_life_of_three_versions(ask, client, add):
     code, output = ask("promote", "2")
     assert code == 1
     assert output.startswith("Refused: version 2 did not pass the gate (failed)")
-    assert ask("promote", "2", "--force")[0] == 1
+    assert ask("promote", "2", "--force") == (
+        2,
+        'Error: --force needs a reason for the history, such as --reason "agreed with Ann"',
+    )
     assert ask("promote", "2", "--force", "--reason", "agreed")[0] == 0
     client.set_registered_model_alias("ur4rec", "champion", add("passed", "2"))
     code, output = ask("history")
@@ -104,6 +107,17 @@ def test_a_list_a_version_and_a_comparison(ask, client, add):
     assert "sasrec_lr │ 0.1 │ 0.2" in output
     assert "note" not in output
     assert "measured on different data" in output
+
+
+def test_a_list_breaks_no_word_on_a_narrow_terminal(client, add, tracking_uri):
+    tags = {"ur4rec.dataset": "ml-100k", "ur4rec.dataset_digest": "42173cace1ec", "ur4rec.gate_verdict": "passed"}
+    promoted = {"ur4rec.promoted_at": "2026-01-31 10:00:00 UTC", "ur4rec.test_ndcg_at_10": "0.210000"}
+    client.create_model_version("ur4rec", "models", tags=tags | promoted)
+    for alias in ("challenger", "champion"):
+        client.set_registered_model_alias("ur4rec", alias, "1")
+    output = runner.invoke(app, ["registry", "list", "--tracking-uri", tracking_uri], env={"COLUMNS": "80"}).output
+    words = {"challenger", "champion", "registered", "ml-100k", "42173cac", "0.2100", "passed", "2026-01-31", "10:00"}
+    assert words <= set(output.split())
 
 
 @pytest.mark.parametrize(

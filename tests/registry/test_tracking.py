@@ -88,17 +88,47 @@ def test_a_server_that_is_not_there_is_named_without_its_password(tracking_uri, 
         ensure_experiment(client, "ur4rec")
     message = str(caught.value)
     assert message.startswith(f"MLflow at http://127.0.0.1:{free_port}: ")
-    assert message.endswith("that `mlflow server` is up, or unset it to use a local mlflow.db")
+    assert message.endswith(
+        "no usable answer: Failed to establish a new connection: [Errno 111] Connection refused; check "
+        "MLFLOW_TRACKING_URI and that `mlflow server` is up, or unset it to use a local mlflow.db"
+    )
     assert "s3cret" not in message
 
 
 def test_a_file_that_is_no_database_is_named(tracking_uri, tmp_path):
     (tmp_path / "broken.db").write_text("not a database, but long enough to be read as a header of one")
     with (
-        pytest.raises(RegistryError, match=r"broken\.db: .*not a database"),
+        pytest.raises(RegistryError, match=r"broken\.db: .*not a database; check the address"),
         open_mlflow(f"sqlite:///{tmp_path}/broken.db"),
     ):
         pass
+
+
+def test_a_reader_leaves_an_empty_file_empty(tracking_uri, tmp_path):
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    with (
+        pytest.raises(RegistryError, match=r"empty\.db: is empty; register a model first"),
+        open_mlflow(f"sqlite:///{empty}", read_only=True),
+    ):
+        pass
+    assert empty.stat().st_size == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "ask", "message"),
+    [
+        (None, lambda client: client.get_model_version_by_alias("toy", "next"), "alias next not found; `ur4rec regis"),
+        (None, lambda client: client.get_model_version("toy", "9"), "not found; `ur4rec registry list` shows"),
+        (None, lambda _: mlflow.artifacts.download_artifacts("models:/toy/artifacts"), "; write models:/NAME@ALIAS or"),
+        ("mlflow.db", lambda client: client.search_registered_models(), "; a sqlite file is named sqlite:///PATH"),
+    ],
+)
+def test_what_can_be_put_right_is_said(tracking_uri, address, ask, message):
+    with open_mlflow(tracking_uri) as client:
+        client.create_registered_model("toy")
+    with pytest.raises(RegistryError, match=message), open_mlflow(address or tracking_uri) as client:
+        ask(client)
 
 
 def test_an_experiment_is_made_once(tracking_uri):

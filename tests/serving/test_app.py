@@ -111,6 +111,11 @@ def test_a_refusal_names_the_field(client, call, fields):
     assert refuse(client, **call) == fields
 
 
+def test_a_stranger_has_no_interactions_to_score_as_of(client):
+    answer = client.post("/recommend", json={"requests": [{"user_id": "stranger", "seq_end": 1}]}).json()
+    assert answer["error"] == "requests.0.seq_end: user 'stranger' has no interactions here, so expected none, got 1"
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"nonsense", b"[]", b"\xff\xfe", b'{"requests": [{"user_id": "\xff"}]}', b"[" * 100_000, b"null"],

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 USER_ERROR = 2
 INTERRUPTED = 130
+LONGEST_NAME = 32
+"""Characters of the first column of a table that are never broken."""
 REGISTERED = "models:/"
 DEFAULT_MODEL = f"{REGISTERED}ur4rec@challenger"
 
@@ -137,12 +139,13 @@ def show(message: str) -> None:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints a table; numbers are right-aligned, fractions have four digits."""
+    """Prints a table; numbers are right-aligned, fractions have four digits, a name in front stays on one line."""
     rows = [list(row) for row in rows]
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
         numeric = all(isinstance(row[number], int | float) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        short = number == 0 and all(len(str(row[number])) <= LONGEST_NAME for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=short)
     for row in rows:
         table.add_row(*(escape(_format(value)) for value in row))
     Console().print(table)

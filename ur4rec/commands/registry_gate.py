@@ -10,12 +10,12 @@ import typer
 from ur4rec.commands.console import (
     ConfigOption,
     DeviceOption,
-    OptionError,
     SequencesArgument,
     TrackingOption,
     read_config,
     show,
     show_table,
+    split_settings,
 )
 
 if TYPE_CHECKING:
@@ -27,13 +27,17 @@ REFUSED = 1
 def gate(
     sequences: SequencesArgument,
     version: Annotated[
-        str | None, typer.Option("--version", "-v", help="Version to judge; else that of the challenger's alias.")
+        str | None,
+        typer.Option("--version", "-v", help="Number or alias of what is judged; else the challenger."),
     ] = None,
     rules: Annotated[
         Path | None, typer.Option(help="YAML file of the rules that differ from the shipped ones.", dir_okay=False)
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", "-s", help="Override one rule; may be repeated.", metavar="KEY=VALUE")
+        list[str] | None,
+        typer.Option(
+            "--set", "-s", help="Override one rule, or one setting of --config; may be repeated.", metavar="KEY=VALUE"
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File that gets the verdict as JSON.", dir_okay=False)
@@ -60,11 +64,12 @@ def gate(
     from ur4rec.registry.gate.rules import load_rules
     from ur4rec.registry.gate.verdict import write_verdict
 
+    names, judged_by = _split(settings or [])
     verdict = gate_version(
         sequences,
         version,
-        read_config(config, None).narrow(RegistryConfig),
-        load_rules(rules, _split(settings or [])),
+        read_config(config, names).narrow(RegistryConfig),
+        load_rules(rules, split_settings(judged_by), "rules"),
         tracking_uri,
         device,
     )
@@ -75,23 +80,21 @@ def gate(
         raise typer.Exit(REFUSED)
 
 
-def _split(settings: list[str]) -> dict[str, str]:
-    overrides = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key.strip():
-            raise OptionError(f"--set {setting}: expected KEY=VALUE, for example --set min_users=100")
-        overrides[key.strip()] = value
-    return overrides
+def _split(settings: list[str]) -> tuple[list[str], list[str]]:
+    """Overrides of the registry's names, and all others, which are rules."""
+    from ur4rec.registry.config import RegistryConfig
+
+    names = [each for each in settings if each.partition("=")[0].strip() in RegistryConfig.model_fields]
+    return names, [each for each in settings if each not in names]
 
 
 def _show(verdict: Verdict) -> None:
     from ur4rec.registry.gate.summary import format_number
 
-    rows = [
-        (each.rule, each.outcome, format_number(each.value), format_number(each.threshold), each.detail)
-        for each in verdict.outcomes
-    ]
+    rows = []
+    for each in verdict.outcomes:
+        outcome, _, why = each.outcome.partition(": ")
+        rows.append((each.rule, outcome, format_number(each.value), format_number(each.threshold), each.detail or why))
     title = f"{verdict.model_name} version {verdict.challenger} against champion {verdict.champion}"
     show_table(title, ("rule", "outcome", "value", "threshold", "what"), rows)
     for note in verdict.notes:

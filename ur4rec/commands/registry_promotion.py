@@ -10,7 +10,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ur4rec.commands.console import ConfigOption, SetOption, TrackingOption, read_config, show, show_table
+from ur4rec.commands.console import (
+    ConfigOption,
+    OptionError,
+    SetOption,
+    TrackingOption,
+    read_config,
+    show,
+    show_table,
+)
 
 if TYPE_CHECKING:
     from ur4rec.registry.config import RegistryConfig
@@ -18,6 +26,8 @@ if TYPE_CHECKING:
     from ur4rec.registry.promotion_history import HistoryEntry
 
 REFUSED = 1
+MINUTES = len("2026-01-31 10:00")
+"""What a list shows of a time."""
 VersionArgument = Annotated[str, typer.Argument(help="Number or alias.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")]
 ReasonOption = Annotated[str, typer.Option(help="Why, for the history.", show_default=False)]
@@ -48,6 +58,8 @@ def promote(
 
         ur4rec registry promote 7 --force --reason "the catalogue changed, agreed with Ann"
     """
+    if force and not reason.strip():
+        raise OptionError('--force needs a reason for the history, such as --reason "agreed with Ann"')
     from ur4rec.registry.promotion import Permission, promote
 
     names = _read_names(config, settings)
@@ -140,16 +152,16 @@ def list_versions(tracking_uri: TrackingOption = None, config: ConfigOption = No
     from ur4rec.registry.version_table import list_versions
 
     names = _read_names(config, settings)
-    columns = ("version", "aliases", "registered at", "data", "ndcg@10", "gate", "last promoted")
+    columns = ("version", "aliases", "registered (UTC)", "data", "ndcg@10", "gate", "promoted (UTC)")
     rows = [
         (
             each.version,
-            each.aliases,
-            each.registered_at,
-            each.dataset,
+            each.aliases.replace(", ", "\n"),
+            _stack(each.registered_at[:MINUTES]),
+            _stack(each.dataset),
             each.headline,
             each.verdict,
-            each.promoted_at,
+            _stack(each.promoted_at[:MINUTES]),
         )
         for each in list_versions(names, tracking_uri)
     ]
@@ -232,6 +244,12 @@ def _show_promotion(promotion: Promotion, dry_run: bool) -> None:
         return
     verb = "would become" if dry_run else "is now"
     show(f"{promotion.name}: version {promotion.version} {verb} the champion, after {promotion.previous or NOBODY}")
+
+
+def _stack(text: str) -> str:
+    """The last word below the others, so that a narrow terminal breaks neither."""
+    head, _, last = text.rpartition(" ")
+    return f"{head}\n{last}" if head else last
 
 
 def _describe_entry(entry: HistoryEntry) -> tuple[str, ...]:

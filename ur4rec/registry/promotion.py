@@ -75,13 +75,13 @@ def promote(
     with open_mlflow(tracking_uri, read_only=True) as client:
         mover = Mover(client, config, patience_s)
         version = get_version(client, config.registered_model_name, wanted)
-        number, verdict = str(version.version), version.tags.get(TAG_VERDICT, NO_VERSION)
+        number = str(version.version)
         history, notes = mover.settle(dry_run)
         if history.champion == number:
             return Promotion(name=version.name, version=number, previous=number, moved=False, notes=notes)
         check_permission(version, history, permission)
         check_files(client, version)
-        move = plan_move(MoveKind.PROMOTION, number, history, permission.reason, verdict)
+        move = plan_move(MoveKind.PROMOTION, number, history, permission.reason, _describe_verdict(version, history))
         if not dry_run:
             mover.carry_out(move, history)
     return Promotion(name=version.name, version=number, previous=move.previous, moved=True, notes=notes)
@@ -160,6 +160,13 @@ def check_files(client: MlflowClient, version: ModelVersion) -> None:
             f"version {version.version} could not be served: its files are gone or cannot be read ({version.source}); "
             "the champion stays"
         )
+
+
+def _describe_verdict(version: ModelVersion, history: History) -> str:
+    """The gate's word; with the champion it was given against where that is not today's, which makes it void."""
+    verdict, compared = version.tags.get(TAG_VERDICT, ""), version.tags.get(TAG_CHAMPION, NOBODY)
+    current = compared == (history.champion or NOBODY)
+    return verdict if current or not verdict else f"{verdict} against {compared}"
 
 
 def _find_earlier(name: str, history: History, steps: int) -> str:

@@ -110,5 +110,7 @@ def _resolve_history(request: Request, bundle: Bundle) -> Query:
 def _check_horizon(seq_end: int, most: int, user_id: str | None) -> int:
     if not 1 <= seq_end <= most:
         who = "a stranger" if user_id is None else f"user {user_id!r}"
+        if not most:
+            raise RecommendError(f"{who} has no interactions here, so expected none, got {seq_end}", "seq_end")
         raise RecommendError(f"expected 1 to the {most} interactions that {who} has here, got {seq_end}", "seq_end")
     return seq_end

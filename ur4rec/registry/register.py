@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ur4rec.evaluation.results import Results, explain_problems, load_results
+from ur4rec.evaluation.results import Results, explain_problems
 from ur4rec.registry.bundle import write_bundle
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.links import describe_links, link_run, pipeline_tags
 from ur4rec.registry.model_card import CARD, fit_description, render_card
 from ur4rec.registry.model_package import describe_code, save_model_package
+from ur4rec.registry.own_results import check_own_results
 from ur4rec.registry.run_log import find_preset_run, log_curves, log_files, log_params, log_test_metrics, open_run
 from ur4rec.registry.tracking import open_mlflow, public_uri
 from ur4rec.registry.versions import TAG_WARM_START, create_version, describe_version, find_version
@@ -78,12 +79,11 @@ class _Inputs:
         return hashlib.sha256(json.dumps([names, parts], sort_keys=True).encode()).hexdigest()
 
     def verify(self) -> Results:
-        """Reads the results once every folder is known to be whole."""
-        for folder in self.folders.values():
-            read_artifact(folder)
+        """Reads the results once every folder is known to be whole; they must be of this very model."""
+        manifests = {name: read_artifact(folder) for name, folder in self.folders.items()}
         if not self.report.is_file():
             raise ArtifactError(f"{self.report}: not found; run the evaluation first")
-        return load_results(self.results)
+        return check_own_results(self.results, manifests["sequences"], manifests["checkpoint"], self.checkpoint)
 
     def files(self) -> dict[str, Path]:
         """What the run shows beside the model."""
@@ -120,7 +120,7 @@ def register_model(
         card: A Markdown file to write: where the model is in MLflow, and its model card.
 
     Raises:
-        ArtifactError: An input is missing or altered.
+        ArtifactError: An input is missing or altered, or the results are those of another model.
         ResultsError: The results cannot be read.
         RegistryError: MLflow cannot be reached or refuses; says what to do.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 DEFAULT_DATABASE = "mlflow.db"
 ARTIFACTS_FOLDER = "mlartifacts"
 SQLITE = "sqlite:///"
+QUOTES = "\"'"
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -115,9 +117,10 @@ def _prepare_database(uri: str, read_only: bool) -> None:
     database = Path(uri.removeprefix(SQLITE).partition("?")[0])
     if not read_only:
         database.parent.mkdir(parents=True, exist_ok=True)
-    elif not database.is_file():
+    elif not database.is_file() or not database.stat().st_size:
+        problem = "is empty" if database.is_file() else "not found"
         raise RegistryError(
-            f"{database}: not found; register a model first (`ur4rec register`), "
+            f"{database}: {problem}; register a model first (`ur4rec register`), "
             f"or name MLflow's address with --tracking-uri or {TRACKING_URI}"
         )
 
@@ -143,10 +146,20 @@ def _artifact_location(client: MlflowClient) -> str | None:
 
 
 def _explain(uri: str, message: str) -> str:
-    clean = message.rstrip(".").replace(uri, public_uri(uri))
+    clean = _shorten(message).rstrip(".").replace(uri, public_uri(uri))
     for secret in _secrets(uri):
         clean = clean.replace(secret, "***")
     return f"MLflow at {public_uri(uri)}: {clean}; {_advise(message)}"
+
+
+def _shorten(message: str) -> str:
+    """Leaves out what only a developer of MLflow needs: statements, and the connection as its library prints it."""
+    _, caused, cause = message.partition("(Caused by ")
+    if not caused:
+        return message.partition("[SQL:")[0].strip()
+    cause = re.sub(r"\w+\(host='[^']*', port=\d+\): ", "", cause)
+    cause = re.sub(r"^\w+\(", "", cause).removesuffix("))")
+    return f"no usable answer: {cause.strip(QUOTES)}"
 
 
 def _advise(message: str) -> str:
@@ -154,6 +167,12 @@ def _advise(message: str) -> str:
         return "check MLFLOW_TRACKING_URI and that `mlflow server` is up, or unset it to use a local mlflow.db"
     if "error code 401" in message or "error code 403" in message:
         return "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    if "filesystem tracking backend" in message:
+        return "a sqlite file is named sqlite:///PATH, a server http://HOST:PORT"
+    if "Invalid Model Version stage" in message or "Logged model with ID" in message:
+        return "write models:/NAME@ALIAS or models:/NAME/NUMBER"
+    if "not found" in message and ("alias" in message or "Model Version" in message):
+        return "`ur4rec registry list` shows the versions and their aliases"
     if "not found" in message:
         return "register a model first, or correct its name or alias"
     return "check the address and what this user may do there"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TAG_HEADLINE = f"ur4rec.test_{metric_key(HEADLINE)}"
 TAG_DATASET = "ur4rec.dataset"
 TAG_DATASET_DIGEST = "ur4rec.dataset_digest"
-DIGEST_LENGTH = 12
+DIGEST_LENGTH = 8
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ur4rec.registry.loading import fetch_bundle
 from ur4rec.registry.recommender import Recommender
 from ur4rec.registry.tracking import open_mlflow
 from ur4rec.registry.versions import get_version
+from ur4rec.storage.artifacts import MANIFEST, ArtifactError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,6 +59,8 @@ def open_served(model: str, tracking_uri: str | None = None) -> Iterator[tuple[R
         ArtifactError: The folder is not a bundle, is incomplete or was altered.
     """
     if not model.startswith(REGISTERED):
+        if not (Path(model) / MANIFEST).is_file():
+            raise ArtifactError(f"{model}: bundle not found; expected models:/NAME@ALIAS or a bundle folder")
         recommender = Recommender.load(Path(model))
         yield recommender, _identify(recommender, model)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -75,7 +76,9 @@ def _listen(host: str, port: int) -> socket.socket:
         family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise ServeError(f"{host}:{port}: {error.strerror}; choose another --host or --port") from None
+        number = error.errno or 0  # below 0: of the resolver
+        reason = os.strerror(number) if number > 0 else error.strerror
+        raise ServeError(f"{host}:{port}: {reason}; choose another --host or --port") from None
     # Connections inherit it. Without, the body of an answer can wait 40 ms until its headers are acknowledged:
     # asyncio does as much only for sockets that name their protocol, and `create_server` names none.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -106,6 +106,13 @@ def test_a_missing_version_or_alias_is_named(ring, uri):
         gate(ring, uri, config=RegistryConfig(challenger_alias="next"))
     with pytest.raises(RegistryError, match=r"ur4rec.*9.*not found"):
         gate(ring, uri, "9")
+    with pytest.raises(RegistryError, match=r"alias next not found"):
+        gate(ring, uri, "next")
+
+
+def test_an_alias_names_the_version_to_judge(ring, uri):
+    set_alias(uri, "candidate", "2")
+    assert gate(ring, uri, "candidate").challenger == "2"
 
 
 def test_a_crash_while_the_verdict_is_stored_leaves_none(ring, uri, monkeypatch):
@@ -149,7 +156,15 @@ def test_the_command_ends_with_the_verdict(ring, uri, tmp_path, version, code, w
 def test_the_command_names_a_wrong_rule(ring, uri):
     result = CliRunner().invoke(app, ["registry", "gate", str(ring), "--tracking-uri", uri, "--set", "levl=0.2"])
     assert result.exit_code == 2
-    assert "unknown key 'levl', did you mean 'level'?" in " ".join(result.stderr.split())
+    assert "rules: unknown key 'levl', did you mean 'level'?" in " ".join(result.stderr.split())
+
+
+def test_the_command_takes_the_names_of_the_registry_among_the_rules(ring, uri):
+    options = ["--set", "registered_model_name=songs", "--set", "level=0.1"]
+    result = CliRunner().invoke(app, ["registry", "gate", str(ring), "--tracking-uri", uri, *options])
+    assert result.exit_code == 2
+    assert "songs" in result.stderr
+    assert "unknown key" not in result.stderr
 
 
 @pytest.fixture

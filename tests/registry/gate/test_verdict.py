@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from ur4rec.registry.gate.summary import render_markdown
+from ur4rec.registry.gate.summary import format_number, render_markdown
 from ur4rec.registry.gate.verdict import RuleOutcome, Verdict, VerdictError, decide, load_verdict, write_verdict
 
 OUTCOMES = [
@@ -96,3 +96,8 @@ def test_the_markdown_is_a_table_with_a_row_a_rule():
         "| anchor | skipped: no version has the anchor's alias |  |  |  |",
     ]
     assert "* a note" in text
+
+
+@pytest.mark.parametrize(("value", "text"), [(943.0, "943"), (2000.0, "2,000"), (0.25, "0.2500"), (None, "")])
+def test_whole_numbers_have_no_fraction(value, text):
+    assert format_number(value) == text

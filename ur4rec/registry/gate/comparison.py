@@ -102,7 +102,7 @@ def _judge_against_champion(
     data: Sequences, population: Population, side: Side, champion: Side | None, rules: GateRules
 ) -> list[RuleOutcome]:
     if champion is None:
-        reason = "there is no champion, a first model passes on the floor alone"
+        reason = "there is no champion to compare with"
     elif champion.problem and rules.champion_unscorable == "fail":
         return [_refuse(champion, "champion_unscorable: fail")]
     else:

@@ -18,7 +18,7 @@ from ur4rec.registry.gate.summary import render_markdown
 from ur4rec.registry.gate.verdict import NOBODY, Verdict, decide, write_verdict
 from ur4rec.registry.register import load_registration
 from ur4rec.registry.tracking import RegistryError, open_mlflow
-from ur4rec.registry.versions import find_version_by_alias
+from ur4rec.registry.versions import find_version_by_alias, get_version
 from ur4rec.storage.artifacts import write_text_atomic
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def gate_version(
 
     Args:
         sequences: Sequences artifact folder; its test targets are ranked.
-        version: Number of the version; None: the one with the challenger's alias.
+        version: Number or alias of the version; None: the one with the challenger's alias.
         config: Names of the registered model and the aliases.
         rules: What is judged by.
         tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
@@ -105,7 +105,7 @@ def gate_version(
 
 def _find_challenger(client: MlflowClient, config: RegistryConfig, version: str | None) -> ModelVersion:
     if version is not None:
-        return client.get_model_version(config.registered_model_name, version)
+        return get_version(client, config.registered_model_name, version)
     found = find_version_by_alias(client, config.registered_model_name, config.challenger_alias)
     if found is None:
         raise RegistryError(

@@ -29,8 +29,10 @@ def render_markdown(verdict: Verdict) -> str:
 
 
 def format_number(value: float | None) -> str:
-    """Four digits after the point, and nothing for no number."""
-    return "" if value is None else f"{value:,.4f}"
+    """Four digits after the point, none for a whole number, and nothing for no number."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.4f}"
 
 
 def _row(outcome: RuleOutcome) -> str:
