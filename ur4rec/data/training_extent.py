@@ -40,14 +40,19 @@ def find_unseen(data: Sequences, targets: Int64[np.ndarray, "T 3"], extent: Trai
         targets: Rows `user, item, timestamp_s`.
         extent: Of the training.
     """
+    users = find_indices(data.user_ids, extent.user_index)[targets[:, USER]]
+    items = find_indices(data.item_ids, extent.item_index)[targets[:, ITEM]]
+    lengths = np.where(users > 0, extent.lengths[users], 0)
+    rows = np.repeat(np.arange(len(targets)), lengths)
+    places = np.arange(len(rows)) - (np.cumsum(lengths) - lengths)[rows]
+    positions = extent.histories.offsets[users[rows]] + places
+    later_s = extent.histories.timestamps[positions] - targets[rows, TIMESTAMP_S]
+    is_target = (later_s == 0) & (extent.histories.items[positions] == items[rows])
     unseen = np.ones(len(targets), dtype=bool)
-    for row, (user, item, timestamp) in enumerate(targets[:, [USER, ITEM, TIMESTAMP_S]].tolist()):
-        known = extent.user_index.get(data.user_ids[user], 0)
-        if not known:
-            continue
-        start = int(extent.histories.offsets[known])
-        rows = slice(start, start + int(extent.lengths[known]))
-        times = extent.histories.timestamps[rows]
-        same = extent.histories.items[rows] == extent.item_index.get(data.item_ids[item], 0)
-        unseen[row] = not len(times) or (timestamp >= times[-1] and not (same & (times == timestamp)).any())
+    unseen[rows[(later_s > 0) | is_target]] = False
     return unseen
+
+
+def find_indices(ids: tuple[str, ...], index: Mapping[str, int]) -> Int64[np.ndarray, "N1"]:
+    """Index here → index there; 0 where there is none, as for padding."""
+    return np.array([0, *(index.get(original, 0) for original in ids[1:])])

@@ -104,7 +104,9 @@ def load_bundle(path: Path) -> Bundle:
     path = Path(path)
     manifest = read_artifact(path)
     if manifest.producer != PRODUCER:
-        raise ArtifactError(f"{path}: made by {manifest.producer!r}, expected a bundle; register the model and name models:/NAME@ALIAS")
+        raise ArtifactError(
+            f"{path}: made by {manifest.producer!r}, expected a bundle; register the model and name models:/NAME@ALIAS"
+        )
     with np.load(path / HISTORIES, allow_pickle=False) as arrays:
         histories = Histories(arrays["offsets"], arrays["items"], arrays["timestamps"])
         training_lengths = arrays["training_lengths"]

@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 
 from ur4rec.columns import TIMESTAMP_S
 from ur4rec.data.sequences import Sequences
-from ur4rec.data.training_extent import TrainingExtent, find_unseen
+from ur4rec.data.training_extent import TrainingExtent, find_indices, find_unseen
 from ur4rec.models.config import ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.training.checkpoints import Origin
@@ -46,7 +46,7 @@ class WarmStart:
     def match(self, data: Sequences) -> tuple[Int64[np.ndarray, "K"], Int64[np.ndarray, "K"]]:
         """Items that it was trained on and that the data have: their indices there, and in the model."""
         is_trained = self.model.retriever.encoder.get_buffer("is_trained").numpy()
-        theirs = np.array([0, *(self.extent.item_index.get(original, 0) for original in data.item_ids[1:])])
+        theirs = find_indices(data.item_ids, self.extent.item_index)
         here = np.flatnonzero((theirs > 0) & is_trained[theirs])
         return here, theirs[here]
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from ur4rec.data.sequences import Histories, Sequences
+from ur4rec.data.training_extent import find_indices
 from ur4rec.evaluation.ranking import Scorer, history_rows
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.registry.bundle import Bundle, load_bundle
@@ -85,8 +86,8 @@ class CatalogueScorer:
 
     def __init__(self, bundle: Bundle, model: UR4RecV2MoE, data: Sequences, histories: Histories) -> None:
         self._bundle = bundle
-        self._item_of = _look_up(data.item_ids, bundle.item_index)
-        self._user_of = _look_up(data.user_ids, bundle.user_index)
+        self._item_of = find_indices(data.item_ids, bundle.item_index)
+        self._user_of = find_indices(data.user_ids, bundle.user_index)
         if not self._item_of.any():
             raise UnscorableError(f"it knows none of the {data.num_items:,} items of the data: the catalogue is new")
         self._mapped = _map_items(histories, self._item_of)
@@ -135,10 +136,6 @@ class ListCounter:
         values, items = torch.topk(masked, self._k, dim=1)
         self.counts += np.bincount(items[values > float("-inf")].cpu().numpy(), minlength=len(self.counts))
         return scores
-
-
-def _look_up(ids: tuple[str, ...], index: dict[str, int]) -> Int64[np.ndarray, "N1"]:
-    return np.array([0, *(index.get(original, 0) for original in ids[1:])], dtype=np.int64)
 
 
 def _map_items(histories: Histories, item_of: np.ndarray) -> Histories:
