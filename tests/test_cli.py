@@ -343,7 +343,7 @@ def test_script_refuses_an_unknown_device(folder, tmp_path):
 
 @pytest.mark.parametrize("application", [app, script], ids=["ur4rec", "script"])
 def test_ctrl_c_is_one_line(folder, tmp_path, monkeypatch, application):
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ur4rec.training.run.train_all", interrupt)

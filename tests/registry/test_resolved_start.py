@@ -75,7 +75,7 @@ def test_before_the_first_registration_and_the_first_promotion_training_begins_f
 
 
 def test_a_number_that_does_not_exist_is_an_error(registered):
-    with pytest.raises(RegistryError, match="register a model first, or correct its name or alias"):
+    with pytest.raises(RegistryError, match="`ur4rec registry list` shows the versions"):
         resolve_warm_start(RegistryConfig(warm_start="7"), registered.tracking_uri)
 
 
