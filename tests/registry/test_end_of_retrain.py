@@ -3,12 +3,12 @@
 import json
 
 import pytest
+from toy_registration import make_registration
 from toy_versions import add, client, history, model_id
 
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import RuleOutcome, Verdict, write_verdict
 from ur4rec.registry.promotion import roll_back
-from ur4rec.registry.register import Registration
 from ur4rec.registry.retrain import Ending, conclude_retrain
 from ur4rec.registry.tracking import RegistryError
 
@@ -21,14 +21,7 @@ def conclude(tracking_uri, tmp_path):
     """Ends a retrain that registered a version; `verdict` is what the gate said of it."""
 
     def conclude(version, verdict="passed", champion="none", config=AUTOMATIC, judged=None):
-        registration = Registration(
-            name="ur4rec",
-            version=version,
-            alias="challenger",
-            run_id="r",
-            model_uri=f"models:/ur4rec/{version}",
-            tracking_uri=tracking_uri,
-        )
+        registration = make_registration(version, tracking_uri)
         (tmp_path / "registration.json").write_text(registration.model_dump_json())
         write_verdict(make_verdict(judged or version, verdict, champion), tmp_path / "verdict.json")
         return conclude_retrain(

@@ -15,6 +15,7 @@ from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
+from ur4rec.data.training_extent import find_unseen
 from ur4rec.models.config import ModelConfig
 from ur4rec.registry.bundle import load_bundle, write_bundle
 from ur4rec.registry.warm_start import open_warm_start
@@ -222,8 +223,10 @@ def check(start, sequences, by_time=False):
 
 
 def test_the_same_data_and_an_older_part_of_them_are_fair(world):
-    check(world.start, world.older)
-    check(world.start, world.newer)
+    for sequences in (world.older, world.newer):
+        check(world.start, sequences)
+        data = load_sequences(sequences)
+        assert find_unseen(data, np.concatenate([data.val, data.test]), world.start.extent).all()
 
 
 def test_a_champion_that_was_trained_on_a_target_is_refused(world):

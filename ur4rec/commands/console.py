@@ -15,6 +15,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from ur4rec.commands import locations
+from ur4rec.registry.tracking import REGISTERED
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -23,7 +24,6 @@ USER_ERROR = 2
 INTERRUPTED = 130
 LONGEST_NAME = 32
 """Characters of the first column of a table that are never broken."""
-REGISTERED = "models:/"
 DEFAULT_MODEL = f"{REGISTERED}ur4rec@challenger"
 
 

@@ -12,13 +12,13 @@ import typer
 from ur4rec.commands import locations
 from ur4rec.commands.console import (
     DEFAULT_MODEL,
-    REGISTERED,
     ModelOption,
     TrackingOption,
     TrainedSequencesOption,
     show,
     show_table,
 )
+from ur4rec.registry.tracking import REGISTERED
 
 memory_app = typer.Typer(help="Look into the memories of the users.", no_args_is_help=True)
 

@@ -11,7 +11,6 @@ import typer
 
 from ur4rec.commands.console import (
     DEFAULT_MODEL,
-    REGISTERED,
     ModelOption,
     OptionError,
     TrackingOption,
@@ -20,6 +19,7 @@ from ur4rec.commands.console import (
     show_table,
 )
 from ur4rec.commands.progress import count_users
+from ur4rec.registry.tracking import REGISTERED
 
 if TYPE_CHECKING:
     import pandas as pd

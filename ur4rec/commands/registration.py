@@ -9,7 +9,6 @@ import typer
 
 from ur4rec.commands import locations
 from ur4rec.commands.console import (
-    REGISTERED,
     ConfigOption,
     SequencesArgument,
     SetOption,
@@ -18,6 +17,7 @@ from ur4rec.commands.console import (
     show,
     show_table,
 )
+from ur4rec.registry.tracking import REGISTERED
 
 
 def register(

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ur4rec.commands.console import REGISTERED, TrackingOption, show
+from ur4rec.commands.console import TrackingOption, show
+from ur4rec.registry.tracking import REGISTERED
 
 
 def serve(

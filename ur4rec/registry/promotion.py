@@ -9,10 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import NOBODY, PASSED, TAG_CHAMPION, TAG_VERDICT
-from ur4rec.registry.promotion_claims import GONE
 from ur4rec.registry.promotion_history import NO_VERSION, History, MoveKind
 from ur4rec.registry.promotion_mover import PATIENCE_S, Mover, PromotionRefused, plan_move
-from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.tracking import GONE, open_mlflow
 from ur4rec.registry.versions import get_version, has_files
 
 if TYPE_CHECKING:

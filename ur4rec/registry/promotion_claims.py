@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from ur4rec.registry.promotion_history import History, Move
+from ur4rec.registry.tracking import GONE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 INFIX = ".promotion-"
 TAG_CLAIM = "ur4rec.promotion_claim"
-GONE = "RESOURCE_DOES_NOT_EXIST"
 NOT_OURS = (GONE, "PERMISSION_DENIED")
 
 

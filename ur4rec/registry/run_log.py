@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ur4rec.evaluation.results import Results
-from ur4rec.registry.tracking import TRACKING_URI, RegistryError, ensure_experiment, resolve_tracking_uri
+from ur4rec.registry.tracking import GONE, TRACKING_URI, RegistryError, ensure_experiment, resolve_tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -115,7 +115,7 @@ def _get_preset_run(client: MlflowClient, run_id: str) -> Run:
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code != GONE:
             raise
         run = None
     if run is None or run.info.lifecycle_stage != "active":

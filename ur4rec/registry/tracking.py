@@ -18,6 +18,10 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 DEFAULT_DATABASE = "mlflow.db"
 ARTIFACTS_FOLDER = "mlartifacts"
 SQLITE = "sqlite:///"
+REGISTERED = "models:/"
+"""How the address of a registered model begins."""
+GONE = "RESOURCE_DOES_NOT_EXIST"
+"""What MLflow answers where there is no such thing."""
 QUOTES = "\"'"
 
 ENVIRONMENT = {

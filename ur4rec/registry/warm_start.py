@@ -10,7 +10,7 @@ from ur4rec.registry.bundle import load_bundle
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.loading import fetch_bundle
 from ur4rec.registry.model_package import BUNDLE_PATH
-from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.tracking import GONE, REGISTERED, open_mlflow
 from ur4rec.registry.versions import find_version_by_alias
 from ur4rec.storage.artifacts import MANIFEST, Manifest
 from ur4rec.training.checkpoints import load_model
@@ -18,9 +18,6 @@ from ur4rec.training.warm_start import WarmStart, WarmStartError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-REGISTERED = "models:/"
-NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
 
 
 class ResolvedStart(NamedTuple):
@@ -98,7 +95,7 @@ def _find(client: MlflowClient, name: str, alias: str) -> str | None:
     try:
         version = find_version_by_alias(client, name, alias)
     except MlflowException as error:
-        if error.error_code != NOT_FOUND:  # of the registered model, before the first registration
+        if error.error_code != GONE:  # of the registered model, before the first registration
             raise
         return None
     return None if version is None else str(version.version)

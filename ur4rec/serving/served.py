@@ -13,14 +13,12 @@ from pydantic import BaseModel, ConfigDict
 import ur4rec
 from ur4rec.registry.loading import fetch_bundle
 from ur4rec.registry.recommender import Recommender
-from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.tracking import REGISTERED, open_mlflow
 from ur4rec.registry.versions import get_version
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-REGISTERED = "models:/"
 
 
 class Identity(BaseModel):

@@ -9,13 +9,13 @@ import pytest
 from chain_models import TOLERANT, make_rules
 from chain_versions import register_chain, set_alias, tags_of
 from registry_servers import running_server
+from toy_registration import make_registration
 from typer.testing import CliRunner
 
 from ur4rec.cli import app
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_registered, gate_version
 from ur4rec.registry.gate.verdict import load_verdict
-from ur4rec.registry.register import Registration
 from ur4rec.registry.tracking import RegistryError, open_mlflow
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
 
@@ -128,10 +128,7 @@ def test_a_crash_while_the_verdict_is_stored_leaves_none(ring, uri, monkeypatch)
 
 
 def test_a_registration_names_the_version(ring, uri, tmp_path):
-    registration = Registration(
-        name="ur4rec", version="2", alias="challenger", run_id="r", model_uri="models:/ur4rec/2", tracking_uri=uri
-    )
-    (tmp_path / "registration.json").write_text(registration.model_dump_json())
+    (tmp_path / "registration.json").write_text(make_registration("2", uri).model_dump_json())
     paths = tmp_path / "out/verdict.json", tmp_path / "out/summary.md"
     config = RegistryConfig(registered_model_name="another")
     verdict = gate_registered(ring, tmp_path / "registration.json", config, make_rules(), *paths, uri)

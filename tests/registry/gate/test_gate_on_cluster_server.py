@@ -7,12 +7,12 @@ from chain_models import make_rules
 from chain_versions import register_chain, set_alias, tags_of
 from clean_registry import clean_environment
 from registry_servers import running_cluster_server
+from toy_registration import make_registration
 
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_registered
 from ur4rec.registry.gate.verdict import load_verdict
 from ur4rec.registry.model_package import BUNDLE_PATH
-from ur4rec.registry.register import Registration
 from ur4rec.registry.tracking import open_mlflow
 from ur4rec.registry.versions import TAG_MODEL
 
@@ -38,14 +38,7 @@ def gate(server, ring, tmp_path):
     """Judges a version as the task does; its verdict is what the task's file holds."""
 
     def gate(version, **rules):
-        registration = Registration(
-            name="ur4rec",
-            version=version,
-            alias="challenger",
-            run_id="r",
-            model_uri=f"models:/ur4rec/{version}",
-            tracking_uri=server.address,
-        )
+        registration = make_registration(version, server.address)
         file, decision = tmp_path / "registration.json", tmp_path / "decision.json"
         file.write_text(registration.model_dump_json())
         paths = ring, file, RegistryConfig(), make_rules(**rules), decision, tmp_path / "summary.md"

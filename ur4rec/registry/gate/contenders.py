@@ -10,6 +10,7 @@ from ur4rec.registry.gate.sides import Contender
 from ur4rec.registry.gate.summary import render_markdown
 from ur4rec.registry.gate.verdict import TAG_VERDICT, Verdict, write_verdict
 from ur4rec.registry.model_package import BUNDLE_PATH
+from ur4rec.registry.tracking import GONE
 from ur4rec.registry.versions import TAG_MODEL
 from ur4rec.storage.artifacts import MANIFEST, write_text_atomic
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 FOLDER = "gate"
 """Of the run's artifacts."""
 VERDICT, SUMMARY = "verdict.json", "summary.md"
-GONE = "RESOURCE_DOES_NOT_EXIST"
 
 
 def fetch_contender(client: MlflowClient, version: ModelVersion, scratch: Path) -> Contender:
