@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from ur4rec.data.sequences import Histories
 from ur4rec.evaluation.metrics import metrics_from_ranks
 from ur4rec.evaluation.ranking import Scorer, history_rows, rank_users
-from ur4rec.storage.artifacts import peak_memory_mb
+from ur4rec.storage.artifacts import peak_memory_mb, replacing
 
 HORIZONS = ("validation", "test")
 METRIC = "ndcg@10"
@@ -104,7 +104,8 @@ class Run:
         columns = np.array([astuple(point) for point in self.curve], dtype=np.float64)
         numbers = np.array([self.preparation_s, self.users_per_s, self.peak_memory_mb])
         arrays: dict[str, Any] = {"curve": columns, "numbers": numbers, "versions": np.array(json.dumps(self.versions))}
-        np.savez(path, allow_pickle=False, **arrays, **self.scores)
+        with replacing(path) as new, new.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays, **self.scores)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -155,6 +156,19 @@ class Recorder:
         improved = counted and score > self.best
         self.best = max(self.best, score) if counted else self.best
         return improved
+
+    def state(self) -> dict[str, Any]:
+        """For `restore`: lists and numbers."""
+        clocks = [time.perf_counter() - self.wall, time.process_time() - self.cpu]
+        return {"curve": [list(astuple(point)) for point in self.curve], "clocks": clocks}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on with the curve and the clocks of an earlier process; the time between the two does not count."""
+        self.curve = [Point.parse(row) for row in state["curve"]]
+        self.best = max(point.ndcg for point in self.curve if point.counted)
+        self.validation_s = self.curve[-1].validation_s
+        wall, cpu = state["clocks"]
+        self.wall, self.cpu = time.perf_counter() - wall, time.process_time() - cpu
 
     def finish(self, make_scorer: Callable[[Histories], Scorer], packages: Sequence[str]) -> Run:
         """Scores both horizons with the best weights.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
@@ -94,7 +95,8 @@ def run_job(job: Job, split: Path, folder: Path, threads: int, resume: bool = Fa
         split: File of the split.
         folder: Gets `run.npz`, `log.txt`, `job.json` and whatever the system writes.
         threads: Of the process.
-        resume: Whether a finished run of the same job is taken as it is.
+        resume: Whether a finished run of the same job is taken as it is, and one that was cut short gets its folder
+            back; without it the folder is emptied.
 
     Raises:
         BenchmarkError: The process failed; shows the end of its log.
@@ -102,16 +104,17 @@ def run_job(job: Job, split: Path, folder: Path, threads: int, resume: bool = Fa
     result, note = folder / "run.npz", folder / "job.json"
     facts = {"module": job.module, "values": job.values, "threads": threads, "split": sha256_file(split)}
     identity = json.dumps(facts, indent=1)
-    if resume and note.is_file() and note.read_text(encoding="utf-8") == identity:
+    if not (resume and note.is_file() and note.read_text(encoding="utf-8") == identity):
+        shutil.rmtree(folder, ignore_errors=True)
+    elif result.is_file():
         return Run.load(result)
     folder.mkdir(parents=True, exist_ok=True)
-    note.unlink(missing_ok=True)
+    write_text_atomic(note, identity)
     command = [str(job.python), "-m", job.module, str(split), str(result), json.dumps(job.values | job.inputs)]
     code = _follow(job.name, command, folder, threads)
     if code:
         tail = "\n".join((folder / "log.txt").read_text(encoding="utf-8").splitlines()[-SHOWN_LINES:])
         raise BenchmarkError(f"{job.name}: exit code {code}; the end of {folder / 'log.txt'}:\n{tail}")
-    write_text_atomic(note, identity)
     return Run.load(result)
 
 
@@ -120,7 +123,7 @@ def _follow(name: str, command: list[str], folder: Path, threads: int) -> int:
     variables = dict.fromkeys(THREAD_VARIABLES, str(threads)) | KEEP_FREED_MEMORY
     variables |= {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     with (
-        (folder / "log.txt").open("w", encoding="utf-8") as log,
+        (folder / "log.txt").open("a", encoding="utf-8") as log,
         Console().status(name) as status,
         subprocess.Popen(
             command,

@@ -8,6 +8,7 @@ What is changed in RecBole at run time, and why:
   of a sequential model; its early stopping then follows our score too.
 * The best weights stay in memory. RecBole reads its checkpoint with `torch.load`, which since torch 2.6 refuses the
   configuration object that RecBole pickles into it.
+* A checkpoint of ours after every epoch, for the same reason; a training that was cut short goes on from it.
 * Nothing for numpy: RecBole itself restores `np.float` and its like, from names that numpy 2 no longer has; the
   environment holds numpy 1.26.
 
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
+from recbole.data.dataloader import TrainDataLoader
 from recbole.data.interaction import Interaction
 from recbole.model.sequential_recommender import SASRec
 from recbole.trainer import Trainer
@@ -33,7 +35,7 @@ from recbole.utils import init_seed
 from benchmarks.peer_exchange import METRIC, Recorder, Split, pad_histories, rename_items
 from ur4rec.data.sequences import Histories
 
-NAME = "split"
+NAME, CHECKPOINT = "split", Path("checkpoint.pt")
 PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas")
 
 
@@ -72,6 +74,34 @@ class OurTrainer(Trainer):
         if improved:
             self.best_state = {name: value.clone() for name, value in self.model.state_dict().items()}
         return score, {METRIC: score}
+
+    def save(self, train: TrainDataLoader, epoch: int) -> None:
+        """Keeps all that the next epoch depends on."""
+        state = {
+            "epoch": epoch,
+            "model": self.model.state_dict(),
+            "best": self.best_state,
+            "optimizer": self.optimizer.state_dict(),
+            "stopping": [self.best_valid_score, self.cur_step],
+            "random": [torch.get_rng_state(), train.generator.get_state()],
+            "recorder": self.recorder.state(),
+        }
+        torch.save(state, CHECKPOINT.with_suffix(".new"))
+        CHECKPOINT.with_suffix(".new").replace(CHECKPOINT)
+
+    def restore(self, train: TrainDataLoader) -> None:
+        """Goes on after the last epoch kept; call it when training begins."""
+        state = torch.load(CHECKPOINT, weights_only=True)
+        self.start_epoch = state["epoch"] + 1
+        self.model.load_state_dict(state["model"])
+        self.best_state = state["best"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best_valid_score, self.cur_step = state["stopping"]
+        if self.cur_step > self.stopping_step:  # it had ended
+            self.epochs = self.start_epoch
+        torch.set_rng_state(state["random"][0])
+        train.generator.set_state(state["random"][1])
+        self.recorder.restore(state["recorder"])
 
 
 def write_interactions(split: Split, folder: Path) -> None:
@@ -129,7 +159,11 @@ def main() -> None:
     tokens = dataset.field2id_token["item_id"][1:].astype(np.int64)
     trainer = OurTrainer(config, SASRec(config, train.dataset), recorder, tokens)
     recorder.start()
-    trainer.fit(train, validation, verbose=False, saved=False)
+    if CHECKPOINT.is_file():
+        trainer.restore(train)
+    trainer.fit(
+        train, validation, verbose=False, saved=False, callback_fn=lambda epoch, _score: trainer.save(train, epoch)
+    )
     trainer.model.load_state_dict(trainer.best_state)
     recorder.finish(trainer.scorer, PACKAGES).save(Path(run_path))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.peer_exchange import HORIZONS, Split
-from benchmarks.peer_jobs import OURS, BenchmarkError, System, list_our_jobs, list_peer_jobs, run_job
+from benchmarks.peer_jobs import OURS, BenchmarkError, Job, System, list_our_jobs, list_peer_jobs, run_job
 from benchmarks.peer_report import (
     Measured,
     build_report,
@@ -92,16 +93,17 @@ def main(
     systems: Annotated[list[System] | None, typer.Option(help="Only this one; may be repeated.")] = None,
     output: Annotated[Path, typer.Option(help="JSON file to write.")] = FOLDER / "peers.json",
     threads: Annotated[int, typer.Option(min=1, help="Of every system.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at once, each with its threads.")] = 1,
     seed: Annotated[int, typer.Option(help="Of every system.")] = 42,
     quick: Annotated[bool, typer.Option("--quick", help="One setting, two epochs: proves that it runs.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep finished trainings of the peers.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what is trained of the peers.")] = False,
 ) -> None:
     """Train every system and report what it took."""
     chosen = list(systems or System)
     with report_errors():
         _check_python(peers_python, chosen)
         machine, started = describe_machine(threads), _now()
-        dataset, measured, text = _run(data, chosen, peers_python.absolute(), threads, seed, quick, resume)
+        dataset, measured, text = _run(data, chosen, peers_python.absolute(), threads, jobs, seed, quick, resume)
         comparisons = compare_all(measured)
         Console().print(tabulate_quality(measured), tabulate_cost(measured), tabulate_comparisons(comparisons))
         report = {
@@ -110,6 +112,7 @@ def main(
             "quick": quick,
             "resumed": resume,
             "seeds": [seed],
+            "trainings_at_once": jobs,
             "machine": machine | {"load_at_end": round(os.getloadavg()[0], 2)},
             "text": text,
         }
@@ -119,7 +122,14 @@ def main(
 
 
 def _run(
-    source: Path | None, systems: list[System], python: Path, threads: int, seed: int, quick: bool, resume: bool
+    source: Path | None,
+    systems: list[System],
+    python: Path,
+    threads: int,
+    jobs: int,
+    seed: int,
+    quick: bool,
+    resume: bool,
 ) -> tuple[Sequences, list[Measured], dict[str, float]]:
     folder = FOLDER.resolve()
     sequences, split_file = folder / "sequences", folder / "split.npz"
@@ -131,10 +141,13 @@ def _run(
         text = dict(zip(text, measure(prepare_text, sequences), strict=True))
     ours = list_our_jobs(systems, sequences, sequences.with_name(EMBEDDINGS), seed, quick)
     peers = list(list_peer_jobs(systems, python, seed, quick))
-    measured = []
-    for job in [*ours, *peers]:
+
+    def run(job: Job) -> Measured:
         run = run_job(job, split_file, folder / job.name, threads, resume and job in peers)
-        measured.append(Measured(job, run, summarize(run, split)))
+        return Measured(job, run, summarize(run, split))
+
+    with ThreadPoolExecutor(jobs) as pool:
+        measured = list(pool.map(run, [*ours, *peers]))
     return dataset, measured, text
 
 

@@ -69,3 +69,20 @@ def test_a_recorder_notes_scores_clocks_and_the_best(tmp_path):
     assert loaded.curve == run.curve
     assert loaded.scores["test"].tolist() == [[0.0, -1.0, -2.0, -3.0, -4.0]] * 2
     assert (loaded.versions, loaded.users_per_s) == (run.versions, run.users_per_s)
+
+
+def test_a_recorder_goes_on_with_curve_and_clocks(monkeypatch):
+    times = iter(range(0, 1000, 10))
+    monkeypatch.setattr(peer_exchange.time, "perf_counter", lambda: float(next(times)))
+    first = Recorder(make_split(), "toy")
+    first.start()
+    first.observe(1, 0.5, 1.0)
+    state = first.state()
+    second = Recorder(make_split(), "toy")
+    second.start()
+    second.restore(state)
+    assert not second.observe(2, 0.4, 1.0)
+    assert second.observe(3, 0.6, 1.0)
+    assert [point.epoch for point in second.curve] == [1, 2, 3]
+    assert [point.wall_s for point in second.curve] == [10.0, 30.0, 40.0]
+    assert [point.validation_s for point in second.curve] == [1.0, 2.0, 3.0]

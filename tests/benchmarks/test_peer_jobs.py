@@ -39,7 +39,18 @@ def test_a_finished_run_is_kept_until_its_job_changes(place):
         assert run_job(job, place / "split.npz", folder, 1, resume).curve[0].ndcg == 0.5
     assert (folder / "runs.txt").read_text() == '{"rate": 1}'
     run_job(make_job(place, WRITES_A_RUN, rate=2), place / "split.npz", folder, 1, resume=True)
-    assert (folder / "runs.txt").read_text() == '{"rate": 1}{"rate": 2}'
+    assert (folder / "runs.txt").read_text() == '{"rate": 2}'
+
+
+def test_a_run_that_was_cut_short_gets_its_folder_back_if_asked(place):
+    folder = place / "job"
+    with pytest.raises(BenchmarkError):
+        run_job(make_job(place, "open('half', 'w'); raise SystemExit(1)"), place / "split.npz", folder, 1)
+    job = make_job(place, WRITES_A_RUN)
+    run_job(job, place / "split.npz", folder, 1, resume=True)
+    assert (folder / "half").is_file()
+    run_job(job, place / "split.npz", folder, 1)
+    assert not (folder / "half").exists()
 
 
 def test_a_failure_shows_the_end_of_the_log(place):
