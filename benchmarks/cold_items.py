@@ -31,7 +31,7 @@ from ur4rec.data.config import DataConfig
 from ur4rec.data.sequences import Histories, load_sequences
 from ur4rec.evaluation.bootstrap import paired_difference
 from ur4rec.evaluation.metrics import per_user_metrics
-from ur4rec.evaluation.ranking import history_rows, rank_users
+from ur4rec.evaluation.ranking import rank_users
 from ur4rec.experiments.stage_cache import StageInputs, obtain_stages, read_inputs
 from ur4rec.experiments.workers import Failure, run_all
 from ur4rec.storage.artifacts import read_artifact, write_artifact, write_text_atomic
@@ -91,7 +91,7 @@ def cold_candidates(
     targets: Int64[np.ndarray, "T 3"], cold: Int64[np.ndarray, "C"], touched: Histories
 ) -> Int64[np.ndarray, "T C1"]:
     """Each target, then the cold items that its user never touched; 0 elsewhere."""
-    rows, positions = history_rows(targets[:, USER], touched)
+    rows, positions = touched.find_rows(targets[:, USER])
     is_touched = np.zeros((len(targets), cold.max() + 1), dtype=bool)
     items = touched.items[positions]
     is_touched[rows[items <= cold.max()], items[items <= cold.max()]] = True

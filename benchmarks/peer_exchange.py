@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from ur4rec.data.sequences import Histories
 from ur4rec.evaluation.metrics import metrics_from_ranks
-from ur4rec.evaluation.ranking import Scorer, history_rows, rank_users
+from ur4rec.evaluation.ranking import Scorer, rank_users
 from ur4rec.storage.artifacts import peak_memory_mb, replacing
 
 HORIZONS = ("validation", "test")
@@ -216,7 +216,7 @@ def pad_histories(
     >>> pad_histories(histories, np.array([2, 1]), 2, left=False)[0].tolist()
     [[5, 0], [8, 9]]
     """
-    rows, positions = history_rows(users, histories, last=length)
+    rows, positions = histories.find_rows(users, last=length)
     lengths = np.bincount(rows, minlength=len(users))
     columns = np.arange(len(rows)) - (np.cumsum(lengths) - lengths)[rows]
     if left:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
-from ur4rec.data.sequences import Sequences, load_sequences
+from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.storage.artifacts import ArtifactError, write_artifact
 
 INTERACTIONS = """user_id,item_id,timestamp
@@ -111,3 +113,21 @@ def test_another_artifact_is_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(ArtifactError, match="written by 'generate_text'; expected a folder of 'preprocess_sequences'"):
         load_sequences(tmp_path / "texts")
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=5),
+    st.lists(st.integers(0, 4), max_size=6),
+    st.none() | st.integers(0, 4),
+)
+def test_rows_of_users_equal_slices(items: list[list[int]], picks: list[int], last: int | None) -> None:
+    offsets = np.cumsum([0, 0, *map(len, items)])
+    histories = Histories(offsets, np.concatenate(items).astype(np.int64), np.arange(offsets[-1]))
+    users = np.array([1 + pick % len(items) for pick in picks], dtype=np.int64)
+    rows, positions = histories.find_rows(users, last)
+    found = [histories.items[positions[rows == row]].tolist() for row in range(len(users))]
+    kept = [
+        items[user - 1] if last is None else items[user - 1][max(0, len(items[user - 1]) - last) :] for user in users
+    ]
+    assert found == kept
+    assert np.all(np.diff(rows) >= 0)

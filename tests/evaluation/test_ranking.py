@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ur4rec.data.sequences import Histories
-from ur4rec.evaluation.ranking import ScoreError, expected_ranks, history_rows, rank_users
+from ur4rec.evaluation.ranking import ScoreError, expected_ranks, rank_users
 
 SCORES = [9.0, 5.0, 4.0, 4.0, 4.0, 1.0]  # column 0 is padding
 
@@ -150,20 +150,3 @@ def test_another_shape_is_refused(shape):
 def test_too_few_columns_are_refused():
     with pytest.raises(ScoreError, match="user index 2 has seen item index 9"):
         rank_users(lambda _: torch.zeros(2, 6), make_targets((1, 1), (2, 1)), make_histories([3], [4, 9]), batch_size=8)
-
-
-@given(
-    st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=5),
-    st.lists(st.integers(0, 4), max_size=6),
-    st.none() | st.integers(0, 4),
-)
-def test_history_rows_equals_slicing(items, picks, last):
-    histories = make_histories(*items)
-    users = np.array([1 + pick % len(items) for pick in picks], dtype=np.int64)
-    rows, positions = history_rows(users, histories, last)
-    found = [histories.items[positions[rows == row]].tolist() for row in range(len(users))]
-    kept = [
-        items[user - 1] if last is None else items[user - 1][max(0, len(items[user - 1]) - last) :] for user in users
-    ]
-    assert found == kept
-    assert np.all(np.diff(rows) >= 0)

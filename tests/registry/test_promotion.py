@@ -64,7 +64,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(tracking_uri, client, add, h
     assert len(find_claims(client, "ur4rec")) == 1
     done = try_promotion(tracking_uri, version)
     assert done == planned
-    with pytest.raises(PromotionRefused, match="no champion 1 step"):
+    with pytest.raises(PromotionRefused, match="--steps 1 goes back to no champion"):
         roll_back(CONFIG, tracking_uri=tracking_uri, dry_run=True, patience_s=0)
     assert history().champion == version
 
@@ -102,7 +102,7 @@ def test_a_rollback_needs_the_files_and_can_go_past_a_deleted_version(tracking_u
     assert history().champion == "3"
     kept.rename(manifest)
     assert roll_back(CONFIG, steps=2, tracking_uri=tracking_uri, patience_s=0).version == "1"
-    with pytest.raises(PromotionRefused, match="no champion 1 step"):
+    with pytest.raises(PromotionRefused, match="--steps 1 goes back to no champion"):
         roll_back(CONFIG, tracking_uri=tracking_uri, patience_s=0)
 
 

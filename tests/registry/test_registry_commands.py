@@ -53,7 +53,7 @@ def test_the_life_of_three_versions(ask, client, add):
     assert "complaints" in ask("history")[1]
     code, output = ask("rollback")
     assert code == 1
-    assert output.startswith("Refused: ur4rec: there is no champion 1 step(s) back; the way back is 1")
+    assert output.startswith("Refused: ur4rec: --steps 1 goes back to no champion; the way back is 1")
 
 
 def test_the_anchor_is_the_champion_or_the_version_named(ask, client, add):

@@ -57,6 +57,29 @@ class Histories:
         """Users without the padding user."""
         return len(self.offsets) - 2
 
+    def find_rows(
+        self, users: Int64[np.ndarray, "B"], last: int | None = None
+    ) -> tuple[Int64[np.ndarray, "Rbatch"], Int64[np.ndarray, "Rbatch"]]:
+        """Where the interactions of a batch of users lie, in chronological order.
+
+        Args:
+            users: User indices.
+            last: Only this many of each user's newest interactions.
+
+        Returns:
+            Position of the user within the batch, and position of the interaction in `items` and `timestamps`.
+
+        >>> histories = Histories(np.array([0, 0, 2, 5]), np.array([7, 8, 4, 5, 6]), np.arange(5))
+        >>> [part.tolist() for part in histories.find_rows(np.array([2, 1]), last=2)]
+        [[0, 0, 1, 1], [3, 4, 0, 1]]
+        """
+        ends = self.offsets[users + 1]
+        lengths = ends - self.offsets[users]
+        if last is not None:
+            lengths = np.minimum(lengths, last)
+        rows = np.repeat(np.arange(len(users)), lengths)
+        return rows, np.arange(len(rows)) + np.repeat(ends - np.cumsum(lengths), lengths)
+
 
 @dataclass(frozen=True)
 class Sequences:

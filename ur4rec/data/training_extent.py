@@ -42,10 +42,9 @@ def find_unseen(data: Sequences, targets: Int64[np.ndarray, "T 3"], extent: Trai
     """
     users = find_indices(data.user_ids, extent.user_index)[targets[:, USER]]
     items = find_indices(data.item_ids, extent.item_index)[targets[:, ITEM]]
-    lengths = np.where(users > 0, extent.lengths[users], 0)
-    rows = np.repeat(np.arange(len(targets)), lengths)
-    places = np.arange(len(rows)) - (np.cumsum(lengths) - lengths)[rows]
-    positions = extent.histories.offsets[users[rows]] + places
+    rows, positions = extent.histories.find_rows(users)
+    trained = positions - extent.histories.offsets[users[rows]] < extent.lengths[users[rows]]
+    rows, positions = rows[trained], positions[trained]
     later_s = extent.histories.timestamps[positions] - targets[rows, TIMESTAMP_S]
     is_target = (later_s == 0) & (extent.histories.items[positions] == items[rows])
     unseen = np.ones(len(targets), dtype=bool)

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from ur4rec.data.sequences import Histories
-from ur4rec.evaluation.ranking import ScoreError, history_rows
+from ur4rec.evaluation.ranking import ScoreError
 
 EASE_L2 = 300.0
 RECENT_ITEMS = 30
@@ -63,7 +63,7 @@ class EASE:
 
     def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
         """Scores of the catalogue for each user."""
-        rows, positions = history_rows(users, self._histories)
+        rows, positions = self._histories.find_rows(users)
         query = _sparse_matrix(rows, self._histories.items[positions], (len(users), len(self._weights)))
         query.data[:] = 1.0
         return torch.from_numpy(query @ self._weights.numpy())
@@ -86,7 +86,7 @@ class RecencyEASE:
 
     def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
         """Scores of the catalogue for each user."""
-        rows, positions = history_rows(users, self._histories, self._recent_items)
+        rows, positions = self._histories.find_rows(users, self._recent_items)
         ages = self._histories.offsets[users + 1][rows] - 1 - positions
         weights = (self._decay**ages).astype(np.float32)  # an item consumed twice counts twice
         shape = len(users), len(self._weights)

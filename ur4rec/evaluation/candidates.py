@@ -19,7 +19,6 @@ from jaxtyping import Int64
 from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.evaluation.config import CandidateConfig
-from ur4rec.evaluation.ranking import history_rows
 from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact
 
 PRODUCER = "draw_candidates"
@@ -109,7 +108,7 @@ def _draw(
     users: np.ndarray, touched: Histories, num_items: int, count: int, generator: np.random.Generator
 ) -> Int64[np.ndarray, "B C"]:
     keys = generator.random((len(users), num_items + 1))
-    rows, positions = history_rows(users, touched)
+    rows, positions = touched.find_rows(users)
     keys[:, 0] = np.inf
     keys[rows, touched.items[positions]] = np.inf
     items = np.argpartition(keys, count - 1, axis=1)[:, :count]

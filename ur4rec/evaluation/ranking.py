@@ -104,33 +104,8 @@ def _rank_batch(
         return expected_ranks(scores, targets, excluded).cpu().numpy()
 
 
-def history_rows(
-    users: np.ndarray, histories: Histories, last: int | None = None
-) -> tuple[Int64[np.ndarray, "R"], Int64[np.ndarray, "R"]]:
-    """Where the interactions of a batch of users lie in `histories`, in chronological order.
-
-    Args:
-        users: User indices.
-        histories: Interactions of all users.
-        last: Only this many of each user's newest interactions.
-
-    Returns:
-        Position of the user within the batch, and position of the interaction in the arrays of `histories`.
-
-    >>> histories = Histories(np.array([0, 0, 2, 5]), np.array([7, 8, 4, 5, 6]), np.arange(5))
-    >>> [part.tolist() for part in history_rows(np.array([2, 1]), histories, last=2)]
-    [[0, 0, 1, 1], [3, 4, 0, 1]]
-    """
-    ends = histories.offsets[users + 1]
-    lengths = ends - histories.offsets[users]
-    if last is not None:
-        lengths = np.minimum(lengths, last)
-    rows = np.repeat(np.arange(len(users)), lengths)
-    return rows, np.arange(len(rows)) + np.repeat(ends - np.cumsum(lengths), lengths)
-
-
 def _seen_mask(users: np.ndarray, seen: Histories, num_columns: int) -> Bool[Tensor, "B N1"]:
-    rows, positions = history_rows(users, seen)
+    rows, positions = seen.find_rows(users)
     columns = seen.items[positions]
     if len(columns) and columns.max() >= num_columns:
         user = users[rows[columns.argmax()]]

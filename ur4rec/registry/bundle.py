@@ -102,6 +102,8 @@ def load_bundle(path: Path) -> Bundle:
         ArtifactError: The folder is not a bundle, is incomplete or was altered.
     """
     path = Path(path)
+    if not (path / MANIFEST).is_file():
+        raise ArtifactError(f"{path}: bundle not found; expected models:/NAME@ALIAS or a bundle folder")
     manifest = read_artifact(path)
     if manifest.producer != PRODUCER:
         raise ArtifactError(

@@ -175,7 +175,7 @@ def _find_earlier(name: str, history: History, steps: int) -> str:
         if number != NO_VERSION:
             return number
     chain = " → ".join(champion or NOBODY for champion in champions) or "empty"
-    raise PromotionRefused(f"{name}: there is no champion {steps} step(s) back; the way back is {chain}")
+    raise PromotionRefused(f"{name}: --steps {steps} goes back to no champion; the way back is {chain}")
 
 
 def _get_earlier(client: MlflowClient, name: str, number: str, steps: int) -> ModelVersion:

@@ -20,7 +20,7 @@ from ur4rec.registry.model_package import describe_code, save_model_package
 from ur4rec.registry.own_results import check_own_results
 from ur4rec.registry.run_log import find_preset_run, log_curves, log_files, log_params, log_test_metrics, open_run
 from ur4rec.registry.tracking import open_mlflow, public_uri
-from ur4rec.registry.versions import TAG_WARM_START, create_version, describe_version, find_version
+from ur4rec.registry.versions import TAG_WARM_START, create_version, describe_version, find_version, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_text_atomic
 from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, read_origin
 
@@ -142,7 +142,7 @@ def register_model(
         version=str(version.version),
         alias=alias,
         run_id=str(version.run_id),
-        model_uri=f"models:/{name}/{version.version}",
+        model_uri=pinned_address(version),
         tracking_uri=address,
     )
     _write(Path(output), registration.model_dump_json(indent=2) + "\n")

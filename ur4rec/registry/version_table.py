@@ -14,7 +14,7 @@ from ur4rec.registry.promotion_history import HistoryEntry, fetch_history
 from ur4rec.registry.promotion_mover import TAG_AT
 from ur4rec.registry.run_log import metric_key
 from ur4rec.registry.tracking import open_mlflow
-from ur4rec.registry.versions import HEADLINE, get_version, has_files
+from ur4rec.registry.versions import HEADLINE, get_version, has_files, pinned_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -104,7 +104,7 @@ def show_version(config: RegistryConfig, wanted: str, tracking_uri: str | None =
         aliases = client.get_registered_model(name).aliases
         files = "there" if has_files(client, version) else "gone or unreadable: it cannot be served"
     return [
-        ("model", f"models:/{name}/{version.version}"),
+        ("model", pinned_address(version)),
         ("aliases", _name_aliases(version, aliases)),
         ("registered at", _format_time(version)),
         ("status", str(version.status)),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ur4rec.evaluation.results import Results
 from ur4rec.registry.model_package import BUNDLE_PATH, describe_code
 from ur4rec.registry.run_log import metric_key
-from ur4rec.registry.tracking import RegistryError
+from ur4rec.registry.tracking import REGISTERED, RegistryError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,6 +46,24 @@ def get_version(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
     if wanted.isdecimal():
         return client.get_model_version(name, wanted)
     return client.get_model_version_by_alias(name, wanted)
+
+
+def find_version_at(client: MlflowClient, address: str) -> ModelVersion | None:
+    """The version that `models:/NAME@ALIAS` or `models:/NAME/NUMBER` names; None for what only MLflow itself can read.
+
+    Raises:
+        MlflowException: There is none.
+    """
+    named = re.fullmatch(rf"{REGISTERED}([^/@]+)(?:@([^/@]+)|/(\d+))/?", address)
+    if named is None:
+        return None
+    name, alias, number = named.groups()
+    return get_version(client, name, alias or number)
+
+
+def pinned_address(version: ModelVersion) -> str:
+    """`models:/NAME/NUMBER`, which always means the same, as an alias does not."""
+    return f"{REGISTERED}{version.name}/{version.version}"
 
 
 def find_version_by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:

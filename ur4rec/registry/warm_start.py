@@ -11,7 +11,7 @@ from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.loading import fetch_bundle
 from ur4rec.registry.model_package import BUNDLE_PATH
 from ur4rec.registry.tracking import GONE, REGISTERED, open_mlflow
-from ur4rec.registry.versions import find_version_by_alias
+from ur4rec.registry.versions import find_version_at, find_version_by_alias, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, Manifest
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.warm_start import WarmStart, WarmStartError
@@ -70,7 +70,9 @@ def open_warm_start(address: str, tracking_uri: str | None = None) -> WarmStart 
     if not address.startswith(REGISTERED):
         return _read(Path(address), address)
     name, _, digest = address.partition("#")
-    name = _name_version(name, tracking_uri)
+    with open_mlflow(tracking_uri, read_only=True) as client:
+        version = find_version_at(client, name)
+    name = name if version is None else pinned_address(version)
     with fetch_bundle(name, tracking_uri) as bundle:
         start = _read(bundle, name)
     if digest and start.digest != digest:
@@ -99,15 +101,6 @@ def _find(client: MlflowClient, name: str, alias: str) -> str | None:
             raise
         return None
     return None if version is None else str(version.version)
-
-
-def _name_version(uri: str, tracking_uri: str | None) -> str:
-    """With the number in place of an alias, which may move."""
-    name, is_alias, alias = uri.removeprefix(REGISTERED).rstrip("/").partition("@")
-    if not is_alias:
-        return uri
-    with open_mlflow(tracking_uri, read_only=True) as client:
-        return f"{REGISTERED}{name}/{client.get_model_version_by_alias(name, alias).version}"
 
 
 def _digest(address: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +13,10 @@ import ur4rec
 from ur4rec.registry.loading import fetch_bundle
 from ur4rec.registry.recommender import Recommender
 from ur4rec.registry.tracking import REGISTERED, open_mlflow
-from ur4rec.registry.versions import get_version
-from ur4rec.storage.artifacts import MANIFEST, ArtifactError
+from ur4rec.registry.versions import find_version_at, pinned_address
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 
 class Identity(BaseModel):
@@ -57,42 +55,23 @@ def open_served(model: str, tracking_uri: str | None = None) -> Iterator[tuple[R
         ArtifactError: The folder is not a bundle, is incomplete or was altered.
     """
     if not model.startswith(REGISTERED):
-        if not (Path(model) / MANIFEST).is_file():
-            raise ArtifactError(f"{model}: bundle not found; expected models:/NAME@ALIAS or a bundle folder")
         recommender = Recommender.load(Path(model))
         yield recommender, _identify(recommender, model)
         return
     with open_mlflow(tracking_uri, read_only=True) as client:
-        name, version, run_id = _find_version(client, model)
-    pinned = model if name is None else f"{REGISTERED}{name}/{version}"
-    with fetch_bundle(pinned, tracking_uri) as bundle:
+        version = find_version_at(client, model)
+    with fetch_bundle(model if version is None else pinned_address(version), tracking_uri) as bundle:
         recommender = Recommender.load(bundle)
-        yield recommender, _identify(recommender, model, name, version, run_id)
+        yield recommender, _identify(recommender, model, version)
 
 
-def _find_version(client: MlflowClient, model: str) -> tuple[str | None, str | None, str | None]:
-    """Name, version and run that an address names; nothing for one of another form, which MLflow then reads itself."""
-    named = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", model)
-    if named is None:
-        return None, None, None
-    name, alias, number = named.groups()
-    version = get_version(client, name, alias or number)
-    return name, str(version.version), version.run_id or None
-
-
-def _identify(
-    recommender: Recommender,
-    model: str,
-    name: str | None = None,
-    version: str | None = None,
-    run_id: str | None = None,
-) -> Identity:
+def _identify(recommender: Recommender, model: str, version: ModelVersion | None = None) -> Identity:
     bundle = recommender.bundle
     return Identity(
         model=model,
-        name=name,
-        version=version,
-        run_id=run_id,
+        name=version and version.name,
+        version=version and str(version.version),
+        run_id=version and (version.run_id or None),
         bundle_digest=bundle.manifest.content_digest,
         dataset=bundle.manifest.details["dataset"],
         dataset_digest=bundle.manifest.details["dataset_digest"],

@@ -11,7 +11,7 @@ from ur4rec.registry.gate.summary import render_markdown
 from ur4rec.registry.gate.verdict import TAG_VERDICT, Verdict, write_verdict
 from ur4rec.registry.model_package import BUNDLE_PATH
 from ur4rec.registry.tracking import GONE
-from ur4rec.registry.versions import TAG_MODEL
+from ur4rec.registry.versions import TAG_MODEL, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, write_text_atomic
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def fetch_contender(client: MlflowClient, version: ModelVersion, scratch: Path) 
         return Contender(number, problem="its artifacts are gone")
     target = scratch / number
     target.mkdir(exist_ok=True)
-    address = f"models:/{version.name}/{number}/{BUNDLE_PATH}"
+    address = f"{pinned_address(version)}/{BUNDLE_PATH}"
     return Contender(number, Path(mlflow.artifacts.download_artifacts(address, dst_path=str(target))))
 
 

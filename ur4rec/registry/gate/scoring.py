@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.data.training_extent import find_indices
-from ur4rec.evaluation.ranking import Scorer, history_rows
+from ur4rec.evaluation.ranking import Scorer
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.registry.bundle import Bundle, load_bundle
 from ur4rec.registry.recommender import Recommender
@@ -131,7 +131,7 @@ class ListCounter:
         scores = self._scorer(users)
         masked = scores.clone()
         masked[:, 0] = float("-inf")
-        rows, positions = history_rows(users, self._seen)
+        rows, positions = self._seen.find_rows(users)
         masked[torch.from_numpy(rows), torch.from_numpy(self._seen.items[positions])] = float("-inf")
         values, items = torch.topk(masked, self._k, dim=1)
         self.counts += np.bincount(items[values > float("-inf")].cpu().numpy(), minlength=len(self.counts))
@@ -151,6 +151,6 @@ def _map_users(histories: Histories, user_of: np.ndarray, num_users: int) -> His
     data_user[user_of] = np.arange(len(user_of))
     data_user[0] = 0
     lengths = histories.lengths[data_user]
-    _, positions = history_rows(data_user[1:], histories)
+    _, positions = histories.find_rows(data_user[1:])
     offsets = np.concatenate([[0, 0], np.cumsum(lengths[1:])])
     return Histories(offsets, histories.items[positions], histories.timestamps[positions])
