@@ -14,7 +14,7 @@ OVERLOADED = 429
 SERVER_FAILURE = 500
 
 NEXT_STEPS = {
-    400: "correct the request; an installation older than 2.4 does not know all that is sent",
+    400: "correct the request; an installation older than 2.14 does not know all that is sent",
     401: "set KF_PIPELINES_TOKEN, KF_PIPELINES_TOKEN_FILE or KF_PIPELINES_COOKIES to fresh credentials",
     403: "ask for the role kubeflow-edit in the namespace, or name another one with --namespace",
     404: "check the id or name, --namespace and --endpoint",
