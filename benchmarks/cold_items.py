@@ -32,6 +32,7 @@ from ur4rec.data.sequences import Histories, load_sequences
 from ur4rec.evaluation.bootstrap import paired_difference
 from ur4rec.evaluation.metrics import per_user_metrics
 from ur4rec.evaluation.ranking import rank_users
+from ur4rec.evaluation.results import HEADLINE_METRICS
 from ur4rec.experiments.stage_cache import StageInputs, obtain_stages, read_inputs
 from ur4rec.experiments.workers import Failure, run_all
 from ur4rec.storage.artifacts import read_artifact, write_artifact, write_text_atomic
@@ -43,7 +44,6 @@ FOLDER = Path("outputs/bench/cold_items")
 STAGE = "pretrain_retriever"
 SETTINGS = {"system": "UR4RecMoEMemory", "alignment_weight": 1.0, "epochs_per_stage": 20, "patience": 20}
 CONTROLS = (TextControl.NONE, TextControl.SHUFFLED, TextControl.RANDOM)
-METRICS = ("ndcg@10", "hit@10", "mrr")
 SAMPLES = 10_000
 
 
@@ -168,7 +168,7 @@ def summarize(output: Path, controls: Sequence[TextControl], seeds: int, folds: 
                 metric: np.mean(
                     [per_user_metrics(rank)[metric] for rank in gather(output, control, seeds, folds, among)], 0
                 )
-                for metric in METRICS
+                for metric in HEADLINE_METRICS
             }
             for control in controls
         }
@@ -187,7 +187,7 @@ def summarize(output: Path, controls: Sequence[TextControl], seeds: int, folds: 
 def show(rows: list[dict[str, Any]], chance: float) -> Table:
     """The table."""
     table = Table(title=f"cold items; hit@10 by chance among the cold: {chance:.3f}")
-    for head in ("text", "ranked among", "targets", *METRICS, "true text minus this, ndcg@10"):
+    for head in ("text", "ranked among", "targets", *HEADLINE_METRICS, "true text minus this, ndcg@10"):
         table.add_column(head)
     for row in rows:
         difference = row.get("true_minus_this", {}).get("ndcg@10")
@@ -196,7 +196,8 @@ def show(rows: list[dict[str, Any]], chance: float) -> Table:
             low, high = difference["ci95"]
             shown = f"{difference['value']:+.4f} [{low:+.4f}, {high:+.4f}]"
         name = "true" if row["text"] == "none" else row["text"]
-        table.add_row(name, row["among"], str(row["targets"]), *(f"{row[metric]:.4f}" for metric in METRICS), shown)
+        means = (f"{row[metric]:.4f}" for metric in HEADLINE_METRICS)
+        table.add_row(name, row["among"], str(row["targets"]), *means, shown)
     return table
 
 

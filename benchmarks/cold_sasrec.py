@@ -22,6 +22,7 @@ from ur4rec.config import SHIPPED, load_config
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.metrics import per_user_metrics
 from ur4rec.evaluation.ranking import rank_users
+from ur4rec.evaluation.results import HEADLINE_METRICS
 from ur4rec.text.embeddings import TextEmbeddings, load_embeddings
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.config import StageConfig, TextControl
@@ -34,7 +35,6 @@ from ur4rec.training.warm_start import describe_cold_items
 
 FOLDER = Path("outputs/bench/cold_sasrec")
 SETTINGS = {"seed": 1, "epochs_per_stage": 25}
-METRICS = ("ndcg@10", "hit@10", "mrr")
 Ranks = dict[tuple[str, str], list[np.ndarray]]
 
 
@@ -57,11 +57,11 @@ def rank_fold(
 def show(ranks: Ranks) -> Table:
     """The table."""
     table = Table(title="cold items by SASRec")
-    for head in ("text", "ranked among", "targets", *METRICS, "median rank"):
+    for head in ("text", "ranked among", "targets", *HEADLINE_METRICS, "median rank"):
         table.add_column(head)
     for (kind, among), parts in ranks.items():
         rank = np.concatenate(parts)
-        metrics = [f"{per_user_metrics(rank)[name].mean():.4f}" for name in METRICS]
+        metrics = [f"{per_user_metrics(rank)[name].mean():.4f}" for name in HEADLINE_METRICS]
         table.add_row(kind, among, str(len(rank)), *metrics, f"{np.median(rank):.0f}")
     return table
 

@@ -70,12 +70,11 @@ class Simulation:
     Args:
         population: Real users.
         rules: The gate's.
-        seed: Of everything drawn.
     """
 
-    def __init__(self, population: Population, rules: GateRules, seed: int = 0) -> None:
+    def __init__(self, population: Population, rules: GateRules) -> None:
         self._population, self._rules = population, rules
-        self._source = np.random.default_rng(seed)
+        self._source = np.random.default_rng(0)
 
     def draw(self, num_users: int) -> Draw:
         """Users with replacement, the seeds' values of each in random order."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.catalogue import generate_sequences
+from benchmarks.catalogue import SECONDS_BETWEEN, generate_sequences
 from ur4rec.columns import ITEM_ID, TITLE
 from ur4rec.data.sequences import ITEM_MAP, ITEMS, USER_MAP, Histories
 from ur4rec.models.config import ModelConfig
@@ -23,8 +23,6 @@ from ur4rec.registry.served_model import MEMORIES
 from ur4rec.storage.artifacts import write_artifact
 from ur4rec.training.checkpoints import FINAL_MODEL, write_model_config
 from ur4rec.training.scoring import ModelScorer
-
-SECONDS_BETWEEN = 3600
 
 
 def write_generated_bundle(folder: Path, num_users: int, num_items: int, length: int, config: ModelConfig) -> None:

@@ -37,6 +37,7 @@ from ur4rec.training.cooccurrence import count_pairs, fit_table
 from ur4rec.training.loop import SCORES_AT_ONCE, Trainer
 from ur4rec.training.randomness import deterministic
 from ur4rec.training.scoring import ModelScorer
+from ur4rec.training.stage_start import add_text
 from ur4rec.training.stages import PLANS
 
 MATRIX = 2048
@@ -135,9 +136,7 @@ class Workload:
         if model.cooccurrence is not None:
             shape = config.narrow(CooccurrenceConfig)
             model.cooccurrence.fill(fit_table(count_pairs(self.histories(), model.num_items, shape), shape))
-        arrays = self.text.item_descriptions, self.text.sentences, self.text.offsets, self.text.snapshots
-        items, sentences, offsets, snapshots = (torch.from_numpy(array.copy()) for array in arrays)
-        model.retriever.encoder.text.fill(items, sentences, offsets, snapshots, model.num_users)
+        add_text(model, self.text)
         return model
 
     def train(self, config: StageConfig, stage: str) -> Trainer:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from ur4rec.data.sequences import Histories
 from ur4rec.evaluation.metrics import metrics_from_ranks
@@ -224,17 +224,3 @@ def pad_histories(
     window = np.zeros((len(users), length), dtype=np.int64)
     window[rows, columns] = histories.items[positions]
     return window, lengths
-
-
-def rename_items(histories: Histories, names: Int64[np.ndarray, "N1"]) -> Histories:
-    """Histories in a system's own item numbers; an item it does not know (0 in `names`) is left out.
-
-    >>> histories = Histories(np.array([0, 0, 2, 3]), np.array([1, 2, 2]), np.array([10, 20, 30]))
-    >>> renamed = rename_items(histories, np.array([0, 5, 0]))
-    >>> renamed.offsets.tolist(), renamed.items.tolist(), renamed.timestamps.tolist()
-    ([0, 0, 1, 1], [5], [10])
-    """
-    items = names[histories.items]
-    known: Bool[np.ndarray, "R"] = items > 0
-    before = np.concatenate([[0], np.cumsum(known)])
-    return Histories(before[histories.offsets], items[known], histories.timestamps[known])

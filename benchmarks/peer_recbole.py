@@ -32,7 +32,7 @@ from recbole.model.sequential_recommender import SASRec
 from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
-from benchmarks.peer_exchange import METRIC, Recorder, Split, pad_histories, rename_items
+from benchmarks.peer_exchange import METRIC, Recorder, Split, pad_histories
 from ur4rec.data.sequences import Histories
 
 NAME, CHECKPOINT = "split", Path("checkpoint.pt")
@@ -46,7 +46,7 @@ class Scorer:
         names = np.zeros(num_items + 1, dtype=np.int64)
         names[tokens] = np.arange(1, len(tokens) + 1)
         self.model, self.columns, self.width = model.eval(), torch.from_numpy(tokens), num_items + 1
-        self.histories = rename_items(histories, names)
+        self.histories = histories.rename_items(names)
 
     def __call__(self, users: np.ndarray) -> torch.Tensor:
         """`[B, N + 1]`; column 0 is padding."""

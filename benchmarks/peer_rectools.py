@@ -21,7 +21,7 @@ from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
 
-from benchmarks.peer_exchange import Recorder, Split, pad_histories, rename_items
+from benchmarks.peer_exchange import Recorder, Split, pad_histories
 from ur4rec.data.sequences import Histories
 
 PACKAGES = ("RecTools", "pytorch-lightning", "torch", "numpy", "scipy", "pandas")
@@ -36,7 +36,7 @@ class Scorer:
         names[known] = np.arange(1, len(known) + 1)
         self.network, self.length = model.torch_model.eval(), model.session_max_len
         self.columns, self.width = torch.from_numpy(known), num_items + 1
-        self.histories = rename_items(histories, names)
+        self.histories = histories.rename_items(names)
         with torch.no_grad():
             self.item_vectors = self.network.item_model.get_all_embeddings()
 
@@ -51,7 +51,7 @@ class Scorer:
 
 def build_dataset(histories: Histories) -> Dataset:
     """The training prefixes; the time of an interaction is its place in the user's history."""
-    users = np.repeat(np.arange(len(histories.lengths)), histories.lengths)
+    users = histories.users
     places = np.arange(len(users)) - histories.offsets[users]
     columns = {
         Columns.User: users,

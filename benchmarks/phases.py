@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ur4rec.storage.artifacts import peak_memory_mb
 
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_CLEAR = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Phase:
     cpu_s: float
     """Of all threads; on a machine with other work the steadier of the two."""
     peak_mb: float
-    """Largest resident memory during the part, in MiB, libraries and what earlier parts left included."""
+    """Largest resident memory during the part, in MiB, libraries and what earlier parts left included; of the whole
+    process where Linux does not count it anew."""
 
 
 class Phases:
@@ -34,7 +35,7 @@ class Phases:
     def mark(self, name: str) -> Phase:
         """Ends a part."""
         seconds, cpu_s = time.perf_counter() - self._began, time.process_time() - self._cpu_began
-        phase = Phase(name, round(seconds, 3), round(cpu_s, 3), _read_peak_mb())
+        phase = Phase(name, round(seconds, 3), round(cpu_s, 3), peak_memory_mb())
         self.finished.append(phase)
         self._begin()
         return phase
@@ -43,12 +44,3 @@ class Phases:
         with suppress(OSError):
             _CLEAR.write_text("5")  # Linux then counts the peak anew
         self._began, self._cpu_began = time.perf_counter(), time.process_time()
-
-
-def _read_peak_mb() -> float:
-    """Largest resident memory since the last reset; of the whole process where there is no reset."""
-    with suppress(OSError):
-        for line in _STATUS.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return round(int(line.split()[1]) / 1024, 1)
-    return peak_memory_mb()

@@ -168,7 +168,10 @@ def measure(name: str, sequences: Path, output: Path, config: TextConfig) -> Run
     used = generate_text(sequences, output, config).details["language_model"]
     seconds, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
     ideal_s = LATENCY_MS / 1000 / config.text_concurrency
-    shares = [round(count * ideal_s / used["seconds"], 3) for count in (used["calls"], used["answered"]) if count]
+
+    def share(count: int) -> float | None:
+        return round(count * ideal_s / used["seconds"], 3) if count else None
+
     return Run(
         run=name,
         prompts=used["texts"],
@@ -177,8 +180,8 @@ def measure(name: str, sequences: Path, output: Path, config: TextConfig) -> Run
         seconds=round(seconds, 2),
         cpu_s=round(cpu_s, 2),
         asking_s=used["seconds"],
-        share_of_ideal=shares[0] if shares else None,
-        share_of_answers=shares[1] if shares else None,
+        share_of_ideal=share(used["calls"]),
+        share_of_answers=share(used["answered"]),
         peak_memory_mb=round(peak_memory_mb()),
     )
 
@@ -189,7 +192,7 @@ class InstantClient:
     async def complete(self, request: ChatRequest) -> ChatAnswer:
         """The answer, by way of no network."""
         messages = [{"role": role, "content": content} for role, content in request.messages]
-        return ChatAnswer(answer_text(messages), 200, 70, "stop")
+        return ChatAnswer(answer_text(messages), 200, 70)
 
     async def aclose(self) -> None:
         """Nothing to close."""

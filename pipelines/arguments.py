@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from ur4rec.input_digests import InputDigests, resolve_inputs
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.registry.tracking import ENVIRONMENT, TRACKING_URI, public_uri
+from ur4rec.storage.artifacts import sha256_file
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.storage.inputs import is_cloud
 from ur4rec.text.config import EncodeConfig, TextConfig
@@ -163,6 +166,8 @@ def build_arguments(
     text_config = config.narrow(TextConfig)
     resolved = InputDigests("", "") if scheduled else resolve_inputs(config=text_config, **read)
     digests = {name: code_digest(*modules) for name, modules in CODE.items()}
+    if Path(config.text_model_name).is_dir():
+        digests["text_code"] += f" with {_digest_folder(Path(config.text_model_name))}"
     if not tracking.parameter:
         digests["registry_code"] += f" for {tracking.public}"
     return {
@@ -180,6 +185,11 @@ def build_arguments(
         "gate_rules": dict(gate_rules or {}),
         **digests,
     }
+
+
+def _digest_folder(folder: Path) -> str:
+    files = {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def read_gate_rules(path: Path | None) -> dict[str, Any]:

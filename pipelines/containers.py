@@ -70,8 +70,17 @@ class Containers(BaseModel):
         }
 
 
-def plan_containers(config: Config, inputs: Inputs, tracking: Tracking, pipeline_root: Path) -> Containers:
+def plan_containers(
+    config: Config, inputs: Inputs, tracking: Tracking, pipeline_root: Path, state: str = ""
+) -> Containers:
     """What tasks may see of this machine.
+
+    Args:
+        config: May name prompts, prices, an encoder and a cache of answers.
+        inputs: What is read.
+        tracking: Where MLflow is.
+        pipeline_root: Where the artifacts are; kfp shares it with every task.
+        state: Where unfinished stages keep their state: a folder or `gs://…`.
 
     Raises:
         ContainerError: The registry is a file, which tasks in containers would not share.
@@ -83,13 +92,15 @@ def plan_containers(config: Config, inputs: Inputs, tracking: Tracking, pipeline
         )
     given = [inputs.interactions, inputs.items, inputs.item_text, inputs.user_text]
     named = (config.text_user_prompt, config.text_item_prompt, config.text_prices)
-    tables = [name for name in named if name.endswith((".yaml", ".yml"))]
-    cache = config.text_cache if config.text_cache and not is_cloud(config.text_cache) else None
+    given += [name for name in named if name.endswith((".yaml", ".yml"))]
+    given += [config.text_model_name] if Path(config.text_model_name).is_dir() else []
     user, group = os.getuid(), os.getgid()
     if not user:  # tasks never run as root
         user = group = IMAGE_USER
     pipeline_root.mkdir(parents=True, exist_ok=True)
-    writable = [Path(cache).expanduser().absolute()] if cache else []
+    written = [place for place in (config.text_cache, state) if place and not is_cloud(place)]
+    folders = [Path(place).expanduser().absolute() for place in written]
+    writable = [folder for folder in folders if not folder.is_relative_to(pipeline_root)]
     for folder in writable:
         folder.mkdir(parents=True, exist_ok=True)
     if not os.getuid():
@@ -98,7 +109,7 @@ def plan_containers(config: Config, inputs: Inputs, tracking: Tracking, pipeline
     names = sorted(name for name in os.environ if name in FORWARDED or name.startswith(FORWARDED_PREFIXES))
     return Containers(
         user=f"{user}:{group}",
-        read_only=tuple(_list_paths([*given, *tables])),
+        read_only=tuple(_list_paths(given)),
         writable=tuple(map(str, writable)),
         environment=tuple(dict.fromkeys([*names, *tracking.environment])),
     )

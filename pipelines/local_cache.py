@@ -10,10 +10,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ur4rec.registry.tracking import database_of
+
 CACHE_FOLDER = ".kfp_cache"
 LOCK = ".lock"
 REGISTRATION = "registration"
-SQLITE = "sqlite:///"
 
 
 class FolderInUseError(ValueError):
@@ -69,5 +70,5 @@ def forget_lost_registrations(pipeline_root: Path) -> None:
 def _is_lost(registration: Path) -> bool:
     if not registration.is_file():
         return True
-    uri = json.loads(registration.read_bytes())["tracking_uri"]
-    return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file()
+    database = database_of(json.loads(registration.read_bytes())["tracking_uri"])
+    return database is not None and not database.is_file()

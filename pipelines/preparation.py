@@ -21,6 +21,7 @@ from pipelines.containers import Runner, plan_containers
 from pipelines.local_run import LocalRun
 from ur4rec.commands.console import read_config, show
 from ur4rec.registry.tracking import resolve_tracking_uri
+from ur4rec.storage.inputs import is_cloud
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -68,10 +69,12 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
     )
     tracking = Tracking(resolve_tracking_uri(None))
     root = options.pipeline_root.absolute()
+    state, rules = options.state or str(root / STATE), read_gate_rules(options.gate_rules)
+    if not is_cloud(state):
+        state = str(Path(state).absolute())
     containers = None
     if options.runner is Runner.DOCKER:
-        containers = plan_containers(config, inputs, tracking, root)
-    state, rules = options.state or str(root / STATE), read_gate_rules(options.gate_rules)
+        containers = plan_containers(config, inputs, tracking, root, state)
     run = LocalRun(
         pipeline=PIPELINE_FILE,
         arguments=build_arguments(config, inputs, options.device, tracking, state, gate_rules=rules),
@@ -96,10 +99,19 @@ def read_run_config(config: str, settings: Sequence[str], data: str | None) -> C
         ConfigError: The file, a key or a value is wrong.
     """
     read = read_config(Path(config), settings)
-    is_named = any(setting.partition("=")[0].strip() == "dataset_name" for setting in settings)
-    if data is None or is_named:
+    if data is None or names_data(settings):
         return read
-    return read.model_copy(update={"dataset_name": Path(data).stem})
+    return read.model_copy(update={"dataset_name": name_data(data)})
+
+
+def names_data(settings: Sequence[str]) -> bool:
+    """Whether `key=value` settings hold a name for the data."""
+    return any(setting.partition("=")[0].strip() == "dataset_name" for setting in settings)
+
+
+def name_data(data: str) -> str:
+    """What data are called that bring no other name."""
+    return Path(data.rstrip("/")).stem
 
 
 def _check_device(device: str) -> None:

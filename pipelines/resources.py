@@ -9,7 +9,7 @@ from typing import Literal
 from kfp import dsl, kubernetes
 from pydantic import Field
 
-from ur4rec.config_files import read_settings
+from ur4rec.config_files import locate_shipped, read_settings
 from ur4rec.config_section import ConfigError, ConfigSection
 from ur4rec.registry.links import PIPELINE_RUN
 
@@ -104,20 +104,11 @@ def load_profile(name_or_path: str | None = None) -> Profile:
     """
     if name_or_path is None:
         return Profile()
-    values = read_settings(_locate(name_or_path))
+    values = read_settings(locate_shipped(name_or_path, PROFILES))
     defaults = Profile()
     for kind in set(KINDS) & set(values):
         values[kind] = _complete(getattr(defaults, kind), values[kind], f"{name_or_path}: {kind}")
     return Profile.parse(values, name_or_path)
-
-
-def _locate(name_or_path: str) -> Path:
-    shipped = PROFILES / f"{name_or_path}.yaml"
-    path = shipped if shipped.is_file() else Path(name_or_path)
-    if path.exists():
-        return path
-    names = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
-    raise ConfigError(f"{name_or_path}: no such file; expected a YAML file or one of the shipped {names}")
 
 
 def _complete(default: Resources, values: object, source: str) -> Resources:

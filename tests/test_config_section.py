@@ -18,6 +18,11 @@ def test_unknown_key_names_the_nearest_one():
         Shape.parse({"widht": 3}, "run.yaml")
 
 
+def test_keys_that_are_no_text_are_unknown_too():
+    with pytest.raises(ConfigError, match="unknown key '2', .*; unknown key 'True', .*; unknown key 'foo', "):
+        Shape.parse({"foo": 4, True: 3, 2: 6}, "run.yaml")
+
+
 def test_bad_value_names_key_and_value():
     with pytest.raises(ConfigError, match=r"run\.yaml: width: .*greater than or equal to 1.*got 0"):
         Shape.parse({"width": 0}, "run.yaml")

@@ -248,7 +248,7 @@ class Service:
         self.in_flight -= 1
         if self.refuses:
             raise RefusedError("no", Reason.CONTENT_FILTER)
-        return ChatAnswer('{"description": "A warm comedy about a family and the sea."}', 9, 9, "stop")
+        return ChatAnswer('{"description": "A warm comedy about a family and the sea."}', 9, 9)
 
     async def aclose(self) -> None: ...
 

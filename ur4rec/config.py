@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ur4rec.config_files import parse_setting, read_settings
-from ur4rec.config_section import ConfigError
+from ur4rec.config_files import locate_shipped, parse_setting, read_settings
 from ur4rec.data.config import DataConfig
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.registry.config import RegistryConfig
@@ -32,7 +31,7 @@ def load_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
     Raises:
         ConfigError: The file cannot be read, or a key or value is wrong; names the file and the key.
     """
-    values = {} if path is None else read_settings(_locate(Path(path)))
+    values = {} if path is None else read_settings(locate_shipped(path, CONFIGS))
     config = Config.parse(values, str(path))
     if not overrides:
         return config
@@ -51,13 +50,3 @@ def override_values(values: Mapping[str, Any], overrides: Mapping[str, Any], sou
         ConfigError: A key or value is wrong.
     """
     return Config.parse({**values, **{key: parse_setting(key, value) for key, value in overrides.items()}}, source)
-
-
-def _locate(path: Path) -> Path:
-    shipped = CONFIGS / f"{path}.yaml"
-    if path.is_file():
-        return path
-    if shipped.is_file():
-        return shipped
-    names = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
-    raise ConfigError(f"{path}: no such file; expected a YAML file or one of the shipped {names}")

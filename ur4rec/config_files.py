@@ -25,6 +25,19 @@ def read_settings(path: Path) -> dict[str, Any]:
     return values or {}
 
 
+def locate_shipped(name: Path | str, folder: Path) -> Path:
+    """A file at a path, else the shipped one of that name in a folder of ours.
+
+    Raises:
+        ConfigError: There is neither; names the shipped ones.
+    """
+    for path in (Path(name), folder / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+    raise ConfigError(f"{name}: no such file; expected a YAML file or one of the shipped {names}")
+
+
 def parse_setting(key: str, value: Any) -> Any:
     """A value, read as YAML where it is text.
 

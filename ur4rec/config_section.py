@@ -36,7 +36,7 @@ class ConfigSection(BaseModel):
         Raises:
             ConfigError: Names the key, what was expected and, for an unknown key, the nearest known one.
         """
-        unknown = sorted(set(values) - set(cls.model_fields))
+        unknown = sorted(map(str, set(values) - set(cls.model_fields)))
         if unknown:
             raise ConfigError(f"{source}: " + "; ".join(cls._explain_unknown(key) for key in unknown))
         try:

@@ -79,19 +79,17 @@ class Cluster:
         return f"{self.ui_endpoint}/#/runs/details/{run_id}"
 
 
-def connect(
-    endpoint: str | None = None, namespace: str | None = None, environment: Mapping[str, str] = os.environ
-) -> Cluster:
+def connect(endpoint: str | None = None, namespace: str | None = None) -> Cluster:
     """Finds the server and asks whether it is healthy.
 
     Args:
         endpoint: Its address; None for that of the environment, or of this cluster.
         namespace: Of an installation for several users; None for that of the environment, or of this pod.
-        environment: Variables.
 
     Raises:
         ClusterError: There is no address, or what is there does not answer as KFP does.
     """
+    environment = os.environ
     address = _locate(endpoint or environment.get(ENDPOINT), environment)
     chosen = namespace or environment.get(NAMESPACE)
     credentials = find_credentials(address, environment)

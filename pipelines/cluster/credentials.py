@@ -19,7 +19,8 @@ COOKIES_FILE = "KF_PIPELINES_COOKIES_FILE"
 SERVICE_ACCOUNT_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
 SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
 """Where a pod finds a token that is meant for KFP."""
-CLUSTER_HOST = re.compile(r"[^.]+|.+\.svc(\.cluster\.local)?")
+CLUSTER_HOST = re.compile(r"[^.:]+|[^:]+\.svc(\.cluster\.local)?")
+"""A name; an IPv6 address has no dot either."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _COOKIES = re.compile(r"[\x20-\x7e]+")

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pipelines.arguments import Inputs, Tracking, build_arguments, read_gate_rules
 from pipelines.preparation import read_run_config
+from pipelines.resources import REGISTRY_SECRET
 from ur4rec.commands.console import OptionError, split_settings
 from ur4rec.registry.tracking import TRACKING_URI, public_uri
 from ur4rec.storage.inputs import is_cloud
@@ -80,7 +81,7 @@ def read_cluster_config(config: str, settings: tuple[str, ...], data: str) -> Co
     Raises:
         ConfigError: The file, a key or a value is wrong.
     """
-    return read_run_config(config, settings, data.rstrip("/"))
+    return read_run_config(config, settings, data)
 
 
 def restore_config(parameters: Mapping[str, Any], settings: tuple[str, ...]) -> Config:
@@ -150,6 +151,10 @@ def check_locations(config: Config, inputs: ClusterInputs) -> None:
         raise LocationError(
             f"text_prices {config.text_prices}: pods do not see this file; leave it to the shipped table"
         )
+    if Path(config.text_model_name).is_dir():
+        raise LocationError(
+            f"text_model_name {config.text_model_name}: pods do not see this folder; name a public model"
+        )
     _check_tracking(inputs.tracking_uri)
 
 
@@ -167,7 +172,8 @@ def _check_tracking(uri: str) -> None:
         )
     if uri != public:
         raise LocationError(
-            f"--tracking-uri {public}: its credentials would be visible to all; put them into the secret ur4rec-mlflow"
+            f"--tracking-uri {public}: its credentials would be visible to all; "
+            f"put them into the secret {REGISTRY_SECRET}"
         )
 
 

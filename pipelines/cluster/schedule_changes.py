@@ -15,6 +15,7 @@ from pipelines.cluster.schedules import Plan, is_enabled
 from pipelines.cluster.triggers import ScheduleError, Trigger, describe_trigger, trigger_of
 from pipelines.cluster.versions import Version, ensure_version_of
 from pipelines.image_names import ImageNames
+from pipelines.preparation import name_data, names_data
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -80,14 +81,18 @@ def plan_changes(cluster: Cluster, schedule: V2beta1RecurringRun, changes: Chang
 
 def _change_parameters(parameters: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     named = {name: value for name, value in changes.inputs.items() if value is not None}
-    inputs = replace(describe_inputs(parameters), **named)
-    return build_parameters(_change_config(parameters, changes, inputs.data), inputs, scheduled=True)
+    before = describe_inputs(parameters)
+    inputs = replace(before, **named)
+    return build_parameters(_change_config(parameters, changes, before.data, inputs.data), inputs, scheduled=True)
 
 
-def _change_config(parameters: Mapping[str, Any], changes: Changes, data: str) -> Config:
+def _change_config(parameters: Mapping[str, Any], changes: Changes, before: str, data: str) -> Config:
     if changes.config:
         return read_cluster_config(changes.config, changes.settings, data)
-    return restore_config(parameters, changes.settings)
+    config = restore_config(parameters, changes.settings)
+    if names_data(changes.settings) or config.dataset_name != name_data(before):  # somebody has chosen it
+        return config
+    return config.model_copy(update={"dataset_name": name_data(data)})
 
 
 def _read_plan(schedule: V2beta1RecurringRun, trigger: Trigger | None) -> Plan:

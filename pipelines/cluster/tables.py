@@ -94,18 +94,15 @@ def show_schedules(schedules: Sequence[V2beta1RecurringRun], zone: ZoneInfo) -> 
     show_table("schedules", ("name", "state", "when", "next run", "version"), rows)
 
 
-def show_schedule(
-    schedule: V2beta1RecurringRun, runs: Sequence[V2beta1Run], zone: ZoneInfo, moment: datetime | None = None
-) -> None:
+def show_schedule(schedule: V2beta1RecurringRun, runs: Sequence[V2beta1Run], zone: ZoneInfo) -> None:
     """Prints everything about one schedule, with its newest runs.
 
     Args:
         schedule: The schedule.
         runs: Those that its ticks have started, newest first.
         zone: The server's.
-        moment: Now; another one for tests.
     """
-    show_table(f"schedule {schedule.display_name}", ("what", "value"), _list_facts(schedule, zone, moment))
+    show_table(f"schedule {schedule.display_name}", ("what", "value"), _list_facts(schedule, zone))
     show_table("parameters", ("name", "value"), _list_parameters(schedule))
     if runs:
         rows = [(format_time(_tick_of(run), zone), run.state, run.run_id) for run in runs]
@@ -120,11 +117,11 @@ def find_next(schedule: V2beta1RecurringRun, moment: datetime, zone: ZoneInfo) -
     return trigger.next_after(moment, beginning_of(schedule), zone)
 
 
-def _list_facts(schedule: V2beta1RecurringRun, zone: ZoneInfo, moment: datetime | None) -> Iterator[tuple[str, object]]:
+def _list_facts(schedule: V2beta1RecurringRun, zone: ZoneInfo) -> Iterator[tuple[str, object]]:
     yield "id", schedule.recurring_run_id
     yield "state", _describe_state(schedule)
     yield "when", describe_trigger(schedule.trigger)
-    yield "next run", format_time(find_next(schedule, moment or datetime.now(UTC), zone), zone)
+    yield "next run", format_time(find_next(schedule, datetime.now(UTC), zone), zone)
     yield "runs at once", str(schedule.max_concurrency)
     yield "missed ticks", "the latest is made up for" if schedule.no_catchup else "all are made up for"
     yield "pipeline version", _describe_version(schedule)

@@ -54,6 +54,12 @@ def change(config, **fields):
     return StageConfig.parse(config.to_dict() | fields)
 
 
+def test_a_system_without_sasrec_hands_its_fusion_on(stage_config):
+    config = change(stage_config, system="UR4RecMoEMemory", fusion_method="weighted")
+    assert stage_settings(SECOND, config)["fusion_method"] == "weighted"
+    assert "fusion_method" not in stage_settings(SECOND, stage_config)
+
+
 def digests(inputs, config, tmp_path):
     return [stage.digest for stage in plan_stages(tmp_path, inputs, config, STAGES[-1])]
 

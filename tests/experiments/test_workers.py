@@ -1,11 +1,13 @@
 import math
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 
-from ur4rec.experiments.workers import Failure, run_all
+from ur4rec.experiments import workers as workers_module
+from ur4rec.experiments.workers import Failure, open_workers, run_all
 
 PARENT = """
 import multiprocessing, time
@@ -33,6 +35,29 @@ def test_a_process_that_dies_takes_only_its_own_task_along():
     for task, failure in outcomes:
         assert isinstance(failure, Failure)
         assert f"exit code {task}" in failure.error
+
+
+def test_a_process_that_dies_between_two_tasks_is_replaced():
+    with open_workers(math.sqrt, 1) as workers:
+        workers.submit(4.0)
+        assert workers.wait() == (4.0, 2.0)
+        (child,) = multiprocessing.active_children()
+        child.kill()
+        child.join()
+        workers.submit(9.0)
+        assert workers.wait() == (9.0, 3.0)
+
+
+def test_a_process_that_dies_before_it_has_read_its_task_is_a_failure(monkeypatch):
+    monkeypatch.setattr(workers_module, "_serve", end_at_once)
+    ((task, failure),) = run_all(math.sqrt, [4.0], jobs=1)
+    assert task == 4.0
+    assert isinstance(failure, Failure)
+    assert "exit code 5" in failure.error
+
+
+def end_at_once(tasks, threads):
+    os._exit(5)
 
 
 def test_no_process_is_started_for_nothing():

@@ -102,10 +102,11 @@ def test_a_save_that_fails_leaves_the_old_file(saved, monkeypatch):
     ("change", "message"),
     [
         (lambda state: state.pop("absorbed"), r"absorbed: expected shape \(4,\), found nothing"),
+        (lambda state: state.update(mood=state["absorbed"]), r"mood: this model has no such memory"),
         (lambda state: state.update(history=state["history"][:2]), r"history: expected shape \(4, 10, 4\), found \(2,"),
         (lambda state: state.update(absorbed=state["absorbed"].int()), r"expected torch\.int64, found torch\.int32"),
     ],
-    ids=["missing", "shape", "dtype"],
+    ids=["missing", "unknown", "shape", "dtype"],
 )
 def test_a_file_of_another_model_is_refused_whole(saved, change, message):
     _, path = saved
@@ -133,6 +134,12 @@ def test_no_memory_is_an_empty_file(tmp_path):
     model.save_memories(tmp_path / "memories.pt")
     model.load_memories(tmp_path / "memories.pt")
     assert torch.load(tmp_path / "memories.pt", weights_only=True) == {}
+
+
+def test_a_model_without_memory_refuses_memories(saved):
+    _, path = saved
+    with pytest.raises(ValueError, match="this model has no such memory"):
+        make(max_memory_size=0).load_memories(path)
 
 
 @needs_proc

@@ -45,6 +45,17 @@ def test_every_parameter_of_the_pipeline_is_given(inputs: Inputs) -> None:
     assert set(build(inputs)) == set(spec["root"]["inputDefinitions"]["parameters"])
 
 
+def test_an_encoder_of_one_s_own_is_keyed_by_its_files(inputs: Inputs, tmp_path: Path) -> None:
+    weights = tmp_path / "encoder" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"one")
+    config = load_config("toy", {"text_model_name": str(weights.parent)})
+    before = build(inputs, config)
+    assert build(inputs, config) == before
+    weights.write_bytes(b"two")
+    assert find_changes(before, build(inputs, config)) == {"text_code"}
+
+
 def test_the_groups_of_settings_join_to_the_whole_configuration(inputs: Inputs) -> None:
     config = load_config("toy", {"min_rating": 2.0})
     arguments = build(inputs, config)

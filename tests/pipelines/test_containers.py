@@ -53,14 +53,21 @@ def test_tasks_see_their_inputs_and_nothing_else(tmp_path: Path, monkeypatch: py
     pytest.importorskip("docker")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-toy")
     monkeypatch.setenv("HOME_OF_SECRETS", "x")
-    config = load_config("toy", {"text_cache": str(tmp_path / "cache")})
+    (tmp_path / "encoder").mkdir()
+    names = {"text_cache": str(tmp_path / "cache"), "text_model_name": str(tmp_path / "encoder")}
+    config = load_config("toy", names)
     tracking = Tracking("http://user:password@mlflow:5000")
     inputs = Inputs("gs://bucket/plays", str(tmp_path / "songs.csv"))
-    arguments = plan_containers(config, inputs, tracking, tmp_path / "root").run_arguments()
+    state = str(tmp_path / "state")
+    arguments = plan_containers(config, inputs, tracking, tmp_path / "root", state).run_arguments()
     assert {mount["Target"]: mount["ReadOnly"] for mount in arguments["mounts"]} == {
         str(tmp_path / "songs.csv"): True,
+        str(tmp_path / "encoder"): True,
         str(tmp_path / "cache"): False,
+        str(tmp_path / "state"): False,
     }
+    for state in ("gs://bucket/state", str(tmp_path / "root" / "state")):
+        assert len(plan_containers(config, inputs, tracking, tmp_path / "root", state).writable) == 1
     assert arguments["environment"]["OPENAI_API_KEY"] == "sk-toy"
     assert "HOME_OF_SECRETS" not in arguments["environment"]
     assert not arguments["user"].startswith("0:")

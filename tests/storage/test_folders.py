@@ -44,6 +44,13 @@ def test_an_altered_artifact_is_neither_published_nor_fetched(artifact: Path, tm
     assert not (tmp_path / "target").exists()
 
 
+def test_a_damaged_publication_is_replaced(artifact: Path, tmp_path: Path) -> None:
+    publish_folder(artifact, tmp_path / "target")
+    (tmp_path / "target" / "logs" / "events").write_text("two")
+    assert publish_folder(artifact, tmp_path / "target").changed
+    assert digest_folder(tmp_path / "target") == digest_folder(artifact)
+
+
 def test_what_is_no_artifact_folder_is_never_replaced(artifact: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()

@@ -1,11 +1,13 @@
+import io
 import math
+import zipfile
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_loop import data, make  # noqa: F401
 
-from ur4rec.storage.gcs import GcsError
+from ur4rec.storage.gcs import GcsError, GcsPrefix
 from ur4rec.training.checkpoints import CheckpointError
 from ur4rec.training.cloud_resume import CloudResumePoint
 from ur4rec.training.config import TrainingConfig
@@ -87,6 +89,15 @@ def test_a_damaged_state_is_named(tmp_path):
         point.load()
 
 
+def make_archive(files):
+    """The bytes of a zip."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+    return archive.getvalue()
+
+
 @pytest.fixture
 def home(bucket, monkeypatch):
     monkeypatch.setattr("ur4rec.training.cloud_resume.UPLOAD_EVERY_S", 0)
@@ -136,7 +147,25 @@ def test_storage_that_fails_does_not_stop_the_training(home, capsys, monkeypatch
     assert "the state could not be stored, training goes on: gs://b: gone" in capsys.readouterr().out
 
 
-def _fail(self):
+@pytest.mark.emulator
+def test_storage_that_fails_does_not_spoil_a_finished_stage(home, capsys, monkeypatch):
+    with open_resume_point(home, "end_to_end", "1") as point:
+        monkeypatch.setattr(GcsPrefix, "delete", _fail)
+        point.finish()
+    assert "the state of the finished stage could not be removed: gs://b: gone" in capsys.readouterr().out
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("content", [b"no archive", make_archive({"state.pt": b"damaged"})], ids=["archive", "state"])
+def test_a_damaged_state_in_cloud_storage_is_named_as_it_is_there(home, tmp_path, content):
+    (tmp_path / "damaged").write_bytes(content)
+    with open_resume_point(home, "end_to_end", "1") as point:
+        point._prefix.upload_new("00000001-ab.zip", tmp_path / "damaged")
+        with pytest.raises(CheckpointError, match=rf"{home}/end_to_end-1/00000001-ab\.zip: damaged; delete it"):
+            point.load()
+
+
+def _fail(*_):
     raise GcsError("gs://b: gone")
 
 

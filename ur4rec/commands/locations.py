@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import typer
 
+from ur4rec.registry.tracking import REGISTERED
 from ur4rec.storage.inputs import CLOUD_SCHEME
 
 
@@ -42,6 +44,22 @@ def model(text: str) -> str:
         BadParameter: It cannot be fetched.
     """
     return str(_fetch(text)) if text.startswith(CLOUD_SCHEME) else text
+
+
+@contextmanager
+def open_model(text: str, tracking_uri: str | None) -> Iterator[Path]:
+    """The folder of a model: as it is named, or the bundle of a registered one, there until the block ends.
+
+    Raises:
+        RegistryError: MLflow cannot be reached or there is no such model.
+    """
+    if not text.startswith(REGISTERED):
+        yield Path(text)
+        return
+    from ur4rec.registry.loading import fetch_bundle
+
+    with fetch_bundle(text, tracking_uri) as bundle:
+        yield bundle
 
 
 def path_or_cloud(text: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +16,6 @@ from ur4rec.commands.console import (
     show,
     show_table,
 )
-from ur4rec.registry.tracking import REGISTERED
 
 memory_app = typer.Typer(help="Look into the memories of the users.", no_args_is_help=True)
 
@@ -38,7 +35,7 @@ def stats(model: ModelOption = DEFAULT_MODEL, tracking_uri: TrackingOption = Non
     """
     from ur4rec.registry.memories import memory_statistics
 
-    with _open_folder(model, tracking_uri) as folder:
+    with locations.open_model(model, tracking_uri) as folder:
         statistics = memory_statistics(folder)
     show_table(f"memory after {statistics.read_up_to}", ("what", "value"), statistics.numbers.items())
 
@@ -60,7 +57,7 @@ def show_user(
     """
     from ur4rec.registry.memories import describe_user
 
-    with _open_folder(model, tracking_uri) as folder:
+    with locations.open_model(model, tracking_uri) as folder:
         report = describe_user(folder, user, sequences)
     progress = f"{report.absorbed} read, {report.pending} of them since the last update"
     show(f"user {report.user_id}, after {report.read_up_to}: {progress}")
@@ -103,7 +100,7 @@ def diff(
     """
     from ur4rec.registry.memory_diff import compare_memories
 
-    with _open_folder(first, tracking_uri) as folder, _open_folder(second, tracking_uri) as other:
+    with locations.open_model(first, tracking_uri) as folder, locations.open_model(second, tracking_uri) as other:
         report = compare_memories(folder, other, (sequences, sequences_b or sequences), top)
     for name, model, read_up_to in zip("AB", (first, second), report.read_up_to, strict=True):
         show(f"{name}: {model}, after {read_up_to}")
@@ -115,14 +112,3 @@ def diff(
     if report.most_moved:
         rows = [(one.user_id, one.cosine, one.interactions, one.updates) for one in report.most_moved]
         show_table("moved most", ("user", "cosine of A and B", "interactions more", "updates more"), rows)
-
-
-@contextmanager
-def _open_folder(model: str, tracking_uri: str | None) -> Iterator[Path]:
-    if not model.startswith(REGISTERED):
-        yield Path(model)
-        return
-    from ur4rec.registry.loading import fetch_bundle
-
-    with fetch_bundle(model, tracking_uri) as bundle:
-        yield bundle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 
 from rich.console import Console
@@ -20,10 +20,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ur4rec.progress import report
+from ur4rec.progress import Advance, report_tenths
 
 PREFIX = "progress"
-TENTHS = 10
 
 
 @contextmanager
@@ -50,29 +49,19 @@ def bar_columns(field: str) -> tuple[ProgressColumn, ...]:
 
 
 @contextmanager
-def count_users(task: str, total: int, console: Console | None = None) -> Iterator[Callable[[int], None]]:
+def count_users(task: str, total: int) -> Iterator[Advance]:
     """A bar on a terminal, a line for every tenth elsewhere.
 
     Yields:
         A function that takes the number of users done since its last call.
     """
-    console = console or Console(file=sys.stdout)
+    console = Console(file=sys.stdout)
     if not console.is_terminal:
-        yield _TenthLines(task, total).advance
+        yield report_tenths(task, "user", total)
         return
     with Progress(*bar_columns("left"), TimeRemainingColumn(), console=console) as bars:
         bar = bars.add_task(task, total=total, left="users")
         yield lambda count: bars.advance(bar, count)
-
-
-class _TenthLines:
-    def __init__(self, task: str, total: int) -> None:
-        self._task, self._total, self._done = task, total, 0
-
-    def advance(self, count: int) -> None:
-        before, self._done = self._done, self._done + count
-        if self._done * TENTHS // self._total > before * TENTHS // self._total:
-            report(self._task, {"user": self._done, "users": self._total})
 
 
 class ProgressLines(io.TextIOBase):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ur4rec.commands import locations
 from ur4rec.commands.console import (
     DEFAULT_MODEL,
     ModelOption,
@@ -72,13 +72,12 @@ def recommend(
 def _write_all(
     model: str, sequences: Path | None, output: Path, k: int, exclude_seen: bool, tracking_uri: str | None
 ) -> None:
-    from ur4rec.registry.loading import fetch_bundle, open_recommender
+    from ur4rec.registry.loading import open_recommender
     from ur4rec.serving.all_users import recommend_all
 
     started = time.perf_counter()
-    registered = model.startswith(REGISTERED)
-    with fetch_bundle(model, tracking_uri) if registered else nullcontext(Path(model)) as folder:
-        recommender = open_recommender(folder, None if registered else sequences)
+    with locations.open_model(model, tracking_uri) as folder:
+        recommender = open_recommender(folder, sequences)
         num_users = len(recommender.bundle.user_index)
         with count_users("recommend", num_users) as advance:
             rows = recommend_all(recommender, output, k, exclude_seen, advance)

@@ -57,6 +57,24 @@ class Histories:
         """Users without the padding user."""
         return len(self.offsets) - 2
 
+    @property
+    def users(self) -> Int64[np.ndarray, "R"]:
+        """User of every row."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    def rename_items(self, names: Int64[np.ndarray, "N1"]) -> Histories:
+        """The same histories in other item numbers; an item without one (0 in `names`) is left out.
+
+        >>> histories = Histories(np.array([0, 0, 2, 3]), np.array([1, 2, 2]), np.array([10, 20, 30]))
+        >>> renamed = histories.rename_items(np.array([0, 5, 0]))
+        >>> renamed.offsets.tolist(), renamed.items.tolist(), renamed.timestamps.tolist()
+        ([0, 0, 1, 1], [5], [10])
+        """
+        items = names[self.items]
+        known = items > 0
+        before = np.concatenate([[0], np.cumsum(known)])
+        return Histories(before[self.offsets], items[known], self.timestamps[known])
+
     def find_rows(
         self, users: Int64[np.ndarray, "B"], last: int | None = None
     ) -> tuple[Int64[np.ndarray, "Rbatch"], Int64[np.ndarray, "Rbatch"]]:
@@ -115,6 +133,10 @@ class Sequences:
     def num_interactions(self) -> int:
         """Rows of the three arrays."""
         return len(self.train) + len(self.val) + len(self.test)
+
+    def training_counts(self) -> Int64[np.ndarray, "N1"]:
+        """Training interactions of every item."""
+        return np.bincount(self.train[:, ITEM], minlength=self.num_items + 1)
 
     def histories(self, horizon: Horizon) -> Histories:
         """What every user has seen strictly before the target of `horizon`.

@@ -43,8 +43,7 @@ def fit_ease(train: Histories, num_items: int, l2: float = EASE_L2) -> Float[Ten
     """
     if l2 <= 0:
         raise ScoreError(f"EASE with an L2 of {l2}: expected a positive number, the matrix is singular without")
-    users = np.repeat(np.arange(len(train.lengths)), train.lengths)
-    interactions = _sparse_matrix(users, train.items, (len(train.lengths), num_items + 1))
+    interactions = _sparse_matrix(train.users, train.items, (len(train.lengths), num_items + 1))
     interactions.data[:] = 1.0
     matrix = _co_occurrences(interactions)
     matrix.diagonal().add_(l2)
@@ -70,25 +69,17 @@ class EASE:
 
 
 class RecencyEASE:
-    """Scores `x·W` where x holds the user's last items, weighted by `decay ** age`; the last item has age 0."""
+    """Scores `x·W`; x holds the user's last `RECENT_ITEMS`, weighted by `RECENCY_DECAY ** age`, the last of age 0."""
 
-    def __init__(
-        self,
-        weights: Float[Tensor, "N1 N1"],
-        histories: Histories,
-        recent_items: int = RECENT_ITEMS,
-        decay: float = RECENCY_DECAY,
-    ) -> None:
+    def __init__(self, weights: Float[Tensor, "N1 N1"], histories: Histories) -> None:
         self._weights = weights
         self._histories = histories
-        self._recent_items = recent_items
-        self._decay = decay
 
     def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
         """Scores of the catalogue for each user."""
-        rows, positions = self._histories.find_rows(users, self._recent_items)
+        rows, positions = self._histories.find_rows(users, RECENT_ITEMS)
         ages = self._histories.offsets[users + 1][rows] - 1 - positions
-        weights = (self._decay**ages).astype(np.float32)  # an item consumed twice counts twice
+        weights = (RECENCY_DECAY**ages).astype(np.float32)  # an item consumed twice counts twice
         shape = len(users), len(self._weights)
         query = _sparse_matrix(rows, self._histories.items[positions], shape, weights)
         return torch.from_numpy(query @ self._weights.numpy())

@@ -34,15 +34,13 @@ class Estimate(BaseModel):
         return self.ci95[0] > 0 or self.ci95[1] < 0
 
 
-def bootstrap_means(
-    values: Float64[np.ndarray, "T K"], samples: int, seed: int = BOOTSTRAP_SEED
-) -> Float64[np.ndarray, "S K"]:
+def bootstrap_means(values: Float64[np.ndarray, "T K"], samples: int) -> Float64[np.ndarray, "S K"]:
     """Means of every column over users drawn with replacement; a resample draws the same users for all columns.
 
     Memory is bounded: resamples are drawn in chunks of at most four million users (one resample at least).
     """
     num_users = len(values)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
     chunk = max(1, _ENTRIES_AT_ONCE // num_users)
     means = np.empty((samples, values.shape[1]))
     for start in range(0, samples, chunk):
@@ -64,7 +62,6 @@ def paired_difference(
     first: Float64[np.ndarray, "T"],
     second: Float64[np.ndarray, "T"],
     samples: int,
-    seed: int = BOOTSTRAP_SEED,
 ) -> Estimate:
     """Mean of `first - second` for two systems measured on the same users in the same order.
 
@@ -72,4 +69,4 @@ def paired_difference(
     (0.5, 0.5)
     """
     difference = (first - second)[:, None]
-    return estimate(float(difference.mean()), bootstrap_means(difference, samples, seed)[:, 0])
+    return estimate(float(difference.mean()), bootstrap_means(difference, samples)[:, 0])

@@ -111,7 +111,7 @@ def estimate_slices(data: Sequences, ranks: Ranks, samples: int, expert_weights:
         expert_weights: Gives the mean router weights of some users.
     """
     users, items = data.test[:, USER], data.test[:, ITEM]
-    popularity = np.bincount(data.train[:, ITEM], minlength=data.num_items + 1)[items]
+    popularity = data.training_counts()[items]
     by_length = quantile_groups(data.histories("test").lengths[users])
     by_popularity = popularity_groups(popularity)
     parts: tuple[tuple[SliceBy, list[Group]], ...] = (

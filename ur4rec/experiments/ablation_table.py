@@ -138,7 +138,7 @@ def compare(measured: Mapping[str, Measured], reference: str, metric: str, sampl
 
 def find_long_tail(data: Sequences, targets: np.ndarray) -> np.ndarray:
     """Which targets have fewer training interactions than `LONG_TAIL_BELOW`, `[T]`."""
-    counts = np.bincount(data.train[:, ITEM], minlength=data.num_items + 1)
+    counts = data.training_counts()
     rare: np.ndarray = counts[targets[:, ITEM]] < LONG_TAIL_BELOW
     return rare
 

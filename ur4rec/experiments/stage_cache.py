@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from ur4rec.experiments.yaml_files import ExperimentError
-from ur4rec.models.config import CooccurrenceConfig, FusionConfig, SASRecConfig
+from ur4rec.models.config import CooccurrenceConfig, FusionConfig, Part, SASRecConfig
 from ur4rec.storage.artifacts import MANIFEST, Manifest, read_artifact, write_text_atomic
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.training.checkpoints import resolve_device
@@ -114,6 +114,8 @@ def stage_settings(stage: str, config: StageConfig) -> dict[str, Any]:
         read = set(SASRecConfig.model_fields) | (TrainingConfig.model_fields.keys() - RETRIEVER_ONLY - FINETUNING)
     elif stage == Stage.PRETRAIN_RETRIEVER:
         read = set(values) - FUSED
+        if config.whole is Part.RETRIEVER:  # the next stage takes over all of its weights, those of the fusion too
+            read |= {"fusion_method"}
     return {name: value for name, value in values.items() if name in read | ITEM_FACTORS}
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from ur4rec.config import Config
 from ur4rec.data.sequences import load_sequences
@@ -103,9 +103,9 @@ class Unit:
         """What an earlier run has left; None where it left nothing, something altered or something else."""
         try:
             read_artifact(self.folder)
-        except ArtifactError:
+            record = UnitRecord.model_validate_json((self.folder / RECORD).read_bytes())
+        except (ArtifactError, ValidationError):
             return None
-        record = UnitRecord.model_validate_json((self.folder / RECORD).read_bytes())
         return record if record.digest == self.digest() else None
 
     def ranks(self) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
@@ -63,8 +63,9 @@ class Workers(Generic[Task, Result]):
     def submit(self, task: Task) -> None:
         """Starts a task; there must be room."""
         assert self.has_room
-        worker = self._idle.pop() if self._idle else self._spawn()
-        worker.connection.send((self._function, task))
+        worker = self._take_idle() or self._spawn()
+        with suppress(BrokenPipeError):  # it has just died, which `wait` tells
+            worker.connection.send((self._function, task))
         self._busy[worker.connection] = worker, task
 
     def wait(self) -> tuple[Task, Result | Failure]:
@@ -74,8 +75,9 @@ class Workers(Generic[Task, Result]):
         worker, task = self._busy.pop(ready)
         try:
             outcome: Result | Failure = ready.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):  # the latter where it ended before it had read its task
             worker.process.join()
+            worker.connection.close()
             return task, Failure(f"its process ended with exit code {worker.process.exitcode}; out of memory?")
         self._idle.append(worker)
         return task, outcome
@@ -87,6 +89,14 @@ class Workers(Generic[Task, Result]):
             worker.process.join()
             worker.connection.close()
         self._idle, self._busy = [], {}
+
+    def _take_idle(self) -> _Worker | None:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.process.is_alive():
+                return worker
+            worker.connection.close()
+        return None
 
     def _spawn(self) -> _Worker:
         context = get_context("spawn")

@@ -100,11 +100,9 @@ def attend(
 class FeedForward(nn.Module):
     """Two linear layers with GELU between them."""
 
-    def __init__(self, dim: int, dropout: float, expansion: int = 2) -> None:
+    def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(dim, expansion * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(expansion * dim, dim)
-        )
+        self.layers = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * dim, dim))
 
     def forward(self, hidden: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """Transforms every position alone."""

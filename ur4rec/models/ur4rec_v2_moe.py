@@ -265,7 +265,7 @@ class UR4RecV2MoE(nn.Module):
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("wb") as file:  # given a path, torch would write its name into the file
-                torch.save(self.memory_tensors(), file)
+                torch.save({name: value.cpu() for name, value in self.memory_tensors().items()}, file)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -283,6 +283,8 @@ class UR4RecV2MoE(nn.Module):
         """
         loaded = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
         expected = self.memory_tensors()
+        if unknown := sorted(loaded.keys() - expected.keys()):
+            raise ValueError(f"{path}: {unknown[0]}: this model has no such memory")
         for name, tensor in expected.items():
             if name not in loaded or loaded[name].shape != tensor.shape:
                 found = tuple(loaded[name].shape) if name in loaded else "nothing"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ur4rec.columns import ITEM, ITEM_ID, TIMESTAMP_S, TITLE, USER
+from ur4rec.columns import ITEM_ID, TIMESTAMP_S, TITLE, USER
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.sequences import ITEM_MAP, ITEMS, USER_MAP, Histories, Sequences, load_sequences
 from ur4rec.data.training_extent import TrainingExtent
@@ -66,14 +66,13 @@ class Bundle:
         return len(self.item_ids) - 1
 
 
-def write_bundle(sequences: Path, checkpoint: Path, output: Path, config: BundleConfig | None = None) -> Manifest:
+def write_bundle(sequences: Path, checkpoint: Path, output: Path) -> Manifest:
     """Makes a bundle: the evaluated weights, with memories replayed over the full histories.
 
     Args:
         sequences: Sequences artifact folder.
         checkpoint: Checkpoint artifact folder, or a folder of exported outputs; its last stage is bundled.
         output: Where the bundle goes.
-        config: How recent popularity is counted.
 
     Returns:
         The manifest; its details hold the training cutoffs.
@@ -81,7 +80,7 @@ def write_bundle(sequences: Path, checkpoint: Path, output: Path, config: Bundle
     Raises:
         ArtifactError: An input is missing or altered.
     """
-    config = config or BundleConfig()
+    config = BundleConfig()
     inputs = {"sequences": Path(sequences), "checkpoint": _describe_checkpoint(Path(checkpoint))}
     with write_artifact(output, PRODUCER, config, inputs) as writer:
         loaded = load_sequences(sequences)
@@ -179,7 +178,6 @@ def _describe(sequences: Sequences, origin: Origin | None) -> dict[str, object]:
         "training_cutoff_s": max(cutoff_s, inherited_s),
         "selection_cutoff_s": int(max(part[:, TIMESTAMP_S].max() for part in (sequences.train, sequences.val))),
         "warm_start": "" if origin is None else origin.name,
-        "trained_items": int(np.unique(sequences.train[:, ITEM]).size),
     }
 
 

@@ -16,7 +16,7 @@ from ur4rec.registry.tracking import open_mlflow
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact
 
 
-def open_recommender(folder: Path, sequences: Path | None = None, device: str = "cpu") -> Recommender:
+def open_recommender(folder: Path, sequences: Path | None = None) -> Recommender:
     """Loads a bundle, or makes one in memory from trained outputs and their sequences.
 
     Raises:
@@ -24,7 +24,7 @@ def open_recommender(folder: Path, sequences: Path | None = None, device: str = 
     """
     folder = Path(folder)
     if (folder / MANIFEST).is_file() and read_artifact(folder).producer == PRODUCER:
-        return Recommender.load(folder, device)
+        return Recommender.load(folder)
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: not found; expected models:/NAME@ALIAS, a bundle or a folder of outputs")
     if sequences is None:
@@ -35,7 +35,7 @@ def open_recommender(folder: Path, sequences: Path | None = None, device: str = 
     with tempfile.TemporaryDirectory(prefix="ur4rec-bundle-") as scratch:
         bundle = Path(scratch) / "bundle"
         write_bundle(sequences, folder, bundle)
-        return Recommender.load(bundle, device)
+        return Recommender.load(bundle)
 
 
 def ask_registered(

@@ -74,7 +74,7 @@ def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> 
     """
     user = _find_user(Path(folder), user_id, sequences)
     memories = find_memories(Path(folder))
-    state = torch.load(memories, weights_only=True, mmap=True)
+    state = torch.load(memories, weights_only=True, mmap=True, map_location="cpu")
     if not state:
         raise MemoryLookupError(f"{folder}: the model was trained without memory (max_memory_size: 0)")
     size = int(state["memory_size"][user])

@@ -127,12 +127,12 @@ def register_model(
     inputs = _Inputs(*(Path(path) for path in (sequences, checkpoint, memories, results, report)))
     evaluated = inputs.verify()
     name, alias, digest = config.registered_model_name, config.challenger_alias, inputs.digest(config)
+    text = render_card(evaluated, describe_code())
     preset = find_preset_run(tracking_uri)
     with open_mlflow(tracking_uri) as client:
         version = find_version(client, name, digest)
         if version is None:
-            version = _log_and_register(client, inputs, evaluated, config, digest, preset)
-        text = render_card(evaluated, describe_code())
+            version = _log_and_register(client, inputs, evaluated, text, config, digest, preset)
         link_run(client, version, text)
         client.set_registered_model_alias(name, alias, version.version)
         address = public_uri(str(client.tracking_uri))
@@ -160,6 +160,7 @@ def _log_and_register(
     client: MlflowClient,
     inputs: _Inputs,
     results: Results,
+    card: str,
     config: RegistryConfig,
     digest: str,
     preset: str | None,
@@ -169,7 +170,6 @@ def _log_and_register(
         log_params(client, run, results.config)
         log_curves(client, run_id, inputs.checkpoint / HISTORY)
         log_files(client, run_id, inputs.files())
-        card = render_card(results, describe_code())
         client.log_text(run_id, card, CARD)
         model_id = _log_model(client, inputs, config.registered_model_name, run)
         log_test_metrics(client, run_id, model_id, results)

@@ -89,6 +89,11 @@ def resolve_tracking_uri(tracking_uri: str | None) -> str:
     return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
 
 
+def database_of(uri: str) -> Path | None:
+    """The file behind an address of sqlite; None for any other address."""
+    return Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
+
+
 def public_uri(uri: str) -> str:
     """The address without user, password and query, fit for logs and files."""
     if uri.startswith(SQLITE):
@@ -116,9 +121,9 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
 
 def _prepare_database(uri: str, read_only: bool) -> None:
     """Nothing is made for a reader: an empty database would only hide that it looks in the wrong place."""
-    if not uri.startswith(SQLITE):
+    database = database_of(uri)
+    if database is None:
         return
-    database = Path(uri.removeprefix(SQLITE).partition("?")[0])
     if not read_only:
         database.parent.mkdir(parents=True, exist_ok=True)
     elif not database.is_file() or not database.stat().st_size:
@@ -143,10 +148,8 @@ def _find_experiment(client: MlflowClient, name: str) -> str | None:
 
 
 def _artifact_location(client: MlflowClient) -> str | None:
-    uri = str(client.tracking_uri)
-    if not uri.startswith(SQLITE):
-        return None
-    return (Path(uri.removeprefix(SQLITE)).parent / ARTIFACTS_FOLDER).as_uri()
+    database = database_of(str(client.tracking_uri))
+    return None if database is None else (database.parent / ARTIFACTS_FOLDER).as_uri()
 
 
 def _explain(uri: str, message: str) -> str:

@@ -12,17 +12,20 @@ from ur4rec.registry.gate.verdict import NOBODY, TAG_VERDICT
 from ur4rec.registry.promotion_claims import describe_claim, find_claims
 from ur4rec.registry.promotion_history import HistoryEntry, fetch_history
 from ur4rec.registry.promotion_mover import TAG_AT
-from ur4rec.registry.run_log import metric_key
 from ur4rec.registry.tracking import open_mlflow
-from ur4rec.registry.versions import HEADLINE, get_version, has_files, pinned_address
+from ur4rec.registry.versions import (
+    TAG_DATASET,
+    TAG_DATASET_DIGEST,
+    TAG_HEADLINE,
+    get_version,
+    has_files,
+    pinned_address,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-TAG_HEADLINE = f"ur4rec.test_{metric_key(HEADLINE)}"
-TAG_DATASET = "ur4rec.dataset"
-TAG_DATASET_DIGEST = "ur4rec.dataset_digest"
 DIGEST_LENGTH = 8
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 HEADLINE = "ndcg@10"
 TAG_INPUTS = "ur4rec.inputs_digest"
 TAG_MODEL = "ur4rec.model_id"
+TAG_HEADLINE = f"ur4rec.test_{metric_key(HEADLINE)}"
+TAG_DATASET = "ur4rec.dataset"
+TAG_DATASET_DIGEST = "ur4rec.dataset_digest"
 TAG_WARM_START = "ur4rec.warm_start"
 """Version that the training of this one started from; none where it began from scratch."""
 NO_ALIAS = "INVALID_PARAMETER_VALUE"
@@ -131,10 +134,10 @@ def describe_version(results: Results, inputs_digest: str) -> dict[str, str]:
     config = json.dumps(results.config, sort_keys=True)
     return {
         "ur4rec.system": results.model_name,
-        f"ur4rec.test_{metric_key(HEADLINE)}": f"{results.test[results.model_name][HEADLINE].value:.6f}",
+        TAG_HEADLINE: f"{results.test[results.model_name][HEADLINE].value:.6f}",
         "ur4rec.protocol": str(results.protocol),
-        "ur4rec.dataset": results.dataset.name,
-        "ur4rec.dataset_digest": results.dataset.digest,
+        TAG_DATASET: results.dataset.name,
+        TAG_DATASET_DIGEST: results.dataset.digest,
         "ur4rec.config_digest": hashlib.sha256(config.encode()).hexdigest(),
         "ur4rec.code_version": describe_code(),
         TAG_INPUTS: inputs_digest,

@@ -102,9 +102,7 @@ def write_artifact(
     check_replaceable(path)
     input_digests = {name: _input_digest(Path(source)) for name, source in (inputs or {}).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    temporary.chmod(0o755)
-    try:
+    with temporary_sibling(path) as temporary:
         writer = ArtifactWriter(temporary)
         yield writer
         manifest = Manifest(
@@ -120,6 +118,15 @@ def write_artifact(
         write_text_atomic(temporary / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
         check_replaceable(path)
         replace_folder(temporary, path)
+
+
+@contextmanager
+def temporary_sibling(target: Path) -> Iterator[Path]:
+    """A folder beside the target, gone after the block."""
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    temporary.chmod(0o755)
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

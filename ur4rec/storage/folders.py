@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
 
-from ur4rec.storage.artifacts import MANIFEST, ArtifactError, check_replaceable, read_artifact, replace_folder
+from ur4rec.storage.artifacts import (
+    MANIFEST,
+    ArtifactError,
+    check_replaceable,
+    read_artifact,
+    replace_folder,
+    temporary_sibling,
+)
 from ur4rec.storage.checksums import HASHERS, FileDigest, digest_file
 from ur4rec.storage.inputs import copy_location, is_cloud
 from ur4rec.storage.publication import check_file_name
@@ -126,10 +131,10 @@ def _publish_here(folder: Path, files: Mapping[str, FileDigest], target: Path) -
     """One publisher at a time; false where the contents were there already."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.parent / f".{target.name}.lock"):
-        if target.is_dir() and any(target.iterdir()) and digest_folder(target) == files:
+        if target.is_dir() and any(target.iterdir()) and _holds(target, files):
             return False
         check_replaceable(target)
-        with _temporary_sibling(target) as copy:
+        with temporary_sibling(target) as copy:
             for name in files:
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(folder / name, copy / name)
@@ -139,20 +144,16 @@ def _publish_here(folder: Path, files: Mapping[str, FileDigest], target: Path) -
     return True
 
 
+def _holds(folder: Path, files: Mapping[str, FileDigest]) -> bool:
+    try:
+        return digest_folder(folder) == files
+    except ArtifactError:  # damaged: it is replaced
+        return False
+
+
 def _fetch(source: str | Path, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary_sibling(target) as copy:
+    with temporary_sibling(target) as copy:
         found = copy_location(source, copy)
         replace_folder(copy, target)
     return target / found.relative_to(copy)
-
-
-@contextmanager
-def _temporary_sibling(target: Path) -> Iterator[Path]:
-    """A folder beside the target, gone after the block."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    temporary.chmod(0o755)
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from ur4rec.progress import report
-
-TENTHS = 10
-
-Advance = Callable[[int], None]
-"""Takes the number of bytes transferred since its last call; any thread may call it."""
+from ur4rec.progress import Advance, report_tenths
 
 
 @contextmanager
@@ -29,23 +23,9 @@ def show_transfer(task: str, total_bytes: int) -> Iterator[Advance]:
         What is to be called as bytes are transferred.
     """
     if not sys.stdout.isatty():
-        yield _create_line_printer(task, total_bytes)
+        yield report_tenths(task, "byte", total_bytes)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn()) as bar:
         running = bar.add_task(task, total=total_bytes)
         yield lambda count: bar.advance(running, count)
-
-
-def _create_line_printer(task: str, total_bytes: int) -> Advance:
-    done, lock = 0, Lock()
-
-    def advance(count: int) -> None:
-        nonlocal done
-        with lock:
-            before = done * TENTHS // max(total_bytes, 1)
-            done += count
-            if done * TENTHS // max(total_bytes, 1) > before:
-                report(task, {"byte": done, "bytes": total_bytes})
-
-    return advance

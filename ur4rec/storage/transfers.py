@@ -74,7 +74,7 @@ def upload(
     raise DamagedTransferError(f"{blob.name}: refused or damaged on its way, {attempts} times: {reason}")
 
 
-def download(blob: storage.Blob, size_bytes: int, target: Path, retry: Retry, attempts: int = ATTEMPTS) -> None:
+def download(blob: storage.Blob, size_bytes: int, target: Path, retry: Retry) -> None:
     """Copies an object into a file and compares its crc32c.
 
     Args:
@@ -82,34 +82,33 @@ def download(blob: storage.Blob, size_bytes: int, target: Path, retry: Retry, at
         size_bytes: Its size.
         target: File to write; what is there is replaced.
         retry: For failures that may pass.
-        attempts: Times that bytes are fetched which arrive damaged.
 
     Raises:
         NotFound: The object is gone.
         DamagedTransferError: The bytes never had the crc32c that the service has for them.
     """
-    for _ in range(attempts):
+    for _ in range(ATTEMPTS):
         with suppress(DataCorruption):
             if size_bytes <= CHUNK_BYTES:
                 blob.download_to_filename(str(target), checksum="crc32c", single_shot_download=True, retry=retry)
             else:
                 _download_chunks(blob, target, retry)
             return
-    raise _damaged(blob, attempts)
+    raise _damaged(blob)
 
 
-def read(blob: storage.Blob, retry: Retry, attempts: int = ATTEMPTS) -> bytes:
+def read(blob: storage.Blob, retry: Retry) -> bytes:
     """The content of a small object; `blob` knows afterwards which version has it.
 
     Raises:
         NotFound: There is no such object.
         DamagedTransferError: The bytes never had the crc32c that the service has for them.
     """
-    for _ in range(attempts):
+    for _ in range(ATTEMPTS):
         with suppress(DataCorruption):
             content: bytes = blob.download_as_bytes(checksum="crc32c", single_shot_download=True, retry=retry)
             return content
-    raise _damaged(blob, attempts)
+    raise _damaged(blob)
 
 
 def in_parallel(
@@ -154,5 +153,5 @@ def _download_chunks(blob: storage.Blob, target: Path, retry: Retry) -> None:
     )
 
 
-def _damaged(blob: storage.Blob, attempts: int) -> DamagedTransferError:
-    return DamagedTransferError(f"{blob.name}: its bytes do not have the crc32c of the object, {attempts} times")
+def _damaged(blob: storage.Blob) -> DamagedTransferError:
+    return DamagedTransferError(f"{blob.name}: its bytes do not have the crc32c of the object, {ATTEMPTS} times")

@@ -115,9 +115,10 @@ def load_encoder(name: str, device: str = "auto") -> Encoder:
     """
     folder = _find_folder(name)
     weights = _digest_weights(folder, name)
+    chosen = _choose_device(device)
     with _silence_loading():
         try:
-            model = SentenceTransformer(str(folder), device=_choose_device(device), local_files_only=True)
+            model = SentenceTransformer(str(folder), device=chosen, local_files_only=True)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             raise EncoderError(
                 f"text_model_name {name!r}: {folder} does not load as a sentence-transformers model: {error}"

@@ -135,7 +135,7 @@ class _Data:
         self._full = sequences.histories("full")
         self._validation = _targets(sequences.val)
         self._test = _targets(sequences.test)
-        counts = np.bincount(sequences.train[:, ITEM], minlength=sequences.num_items + 1)[1:]
+        counts = sequences.training_counts()[1:]
         self._by_popularity = (np.argsort(-counts, kind="stable") + 1).tolist()
         self._place = {item: place for place, item in enumerate(self._by_popularity)}
         self._nearest = lru_cache(maxsize=1 << 16)(self._find_nearest)

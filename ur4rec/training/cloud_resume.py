@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, StoredObject
+from ur4rec.training.checkpoints import CheckpointError
 from ur4rec.training.resume import ResumePoint
 
 UPLOAD_EVERY_S = 15.0
@@ -47,10 +48,15 @@ class CloudResumePoint(ResumePoint):
             self._number = int(stored[-1].name.partition("-")[0])
             self._prefix.download(stored[-1:], self.folder.parent)
             archive = self.folder.parent / stored[-1].name
-            with zipfile.ZipFile(archive) as file:
-                file.extractall(self.folder)
-            archive.unlink()
-        return super().load()
+            try:
+                with zipfile.ZipFile(archive) as file:
+                    file.extractall(self.folder)
+                archive.unlink()
+                return super().load()
+            except (zipfile.BadZipFile, CheckpointError):
+                place = f"{self._prefix.location}/{stored[-1].name}"
+                raise CheckpointError(f"{place}: damaged; delete it to train from the start") from None
+        return None
 
     def save(self, state: dict[str, Any]) -> None:
         """Replaces the state here, and from time to time in cloud storage.
@@ -72,6 +78,13 @@ class CloudResumePoint(ResumePoint):
         """Forgets everything."""
         super().clear()
         self._prefix.delete(self._list())
+
+    def finish(self) -> None:
+        """Forgets everything; what storage keeps, for it fails, does no harm: nothing else has this key."""
+        try:
+            self.clear()
+        except GcsError as error:
+            print(f"the state of the finished stage could not be removed: {error}", flush=True)
 
     def close(self) -> None:
         """Ends the connections and removes the folder on this machine."""

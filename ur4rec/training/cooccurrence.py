@@ -42,8 +42,7 @@ def count_pairs(
     >>> count_pairs(histories, 3, CooccurrenceConfig(cooccurrence_gap_decay=0.5)).toarray()[1:, 1:].tolist()
     [[0.0, 1.0, 0.5], [1.0, 0.0, 1.0], [0.5, 1.0, 0.0]]
     """
-    users = np.repeat(np.arange(len(histories.lengths)), histories.lengths)
-    items = histories.items
+    users, items = histories.users, histories.items
     if without_fold is not None:
         kept = user_folds(users) != without_fold
         users, items = users[kept], items[kept]

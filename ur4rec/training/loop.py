@@ -215,8 +215,7 @@ class Trainer:
         assert self.model.cooccurrence is not None
         epoch = sample_epoch(self.histories, self.model.config.max_seq_len, self.generator, 0, False, self.device)
         temperature = fit_log_temperature(self.model.cooccurrence, tables, epoch)
-        for model in (self.model, self.average):
-            model.fusion.get_buffer("cooccurrence_log_temperature").copy_(temperature)
+        self.model.fusion.get_buffer("cooccurrence_log_temperature").copy_(temperature)  # `average` shares it
 
     def _switch_to(self, module: str) -> None:
         for name, value in self.trainable.items():

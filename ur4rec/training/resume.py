@@ -56,6 +56,10 @@ class ResumePoint:
         """Forgets everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def finish(self) -> None:
+        """Forgets everything, for the stage is done and its result is written."""
+        self.clear()
+
     def close(self) -> None:
         """Ends what the point holds on to; the state stays."""
 

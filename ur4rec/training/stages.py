@@ -160,7 +160,8 @@ def run_stage(
             prepared_s = time.perf_counter() - started
             record = train_stage(trainer, writer.folder / "logs" / stage, point)
             record.seconds = round(prepared_s + record.seconds, 3)
-            torch.save(model.state_dict(), writer.folder / best_file(stage))
+            weights = {name: value.cpu() for name, value in model.state_dict().items()}  # any machine can read these
+            torch.save(weights, writer.folder / best_file(stage))
             if stage == Stage.END_TO_END:
                 shutil.copyfile(writer.folder / best_file(stage), writer.folder / FINAL_MODEL)
             write_model_config(writer.folder, model)
@@ -170,7 +171,7 @@ def run_stage(
             writer.details |= {name: value for name, value in history.items() if name == WARM_START}
         _write_memories(model, data, stage, memories, config, checkpoint)
         if point:
-            point.clear()
+            point.finish()
     return StageSummary(stage, record.epochs, record.best_epoch, record.seconds, record.validation)
 
 

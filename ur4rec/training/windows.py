@@ -98,7 +98,7 @@ def shuffled_ties(histories: Histories, generator: np.random.Generator) -> np.nd
     >>> shuffled_ties(histories, np.random.default_rng(0)).tolist()
     [0, 1, 2]
     """
-    users = np.repeat(np.arange(len(histories.lengths)), histories.lengths)
+    users = histories.users
     return np.lexsort((generator.random(len(users)), histories.timestamps, users))
 
 

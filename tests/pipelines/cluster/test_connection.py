@@ -80,6 +80,7 @@ def test_the_token_of_a_pod_stays_within_the_cluster(monkeypatch: pytest.MonkeyP
     within = find_credentials("http://ml-pipeline.kubeflow.svc.cluster.local:8888", {})
     assert within.read_token() == TOKEN
     assert find_credentials("https://kubeflow.example.com/pipeline", {}).is_empty
+    assert find_credentials("https://[2001:db8::5]/pipeline", {}).is_empty
     assert TOKEN not in repr(within)
 
 

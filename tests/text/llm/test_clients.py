@@ -61,7 +61,7 @@ def test_an_answer(provider: Provider) -> None:
         {"role": "user", "content": "Name the preferred_types."},
     ]
     text = answer_text(messages)
-    assert answer == ChatAnswer(text, (15 + 25) // 4, len(text) // 4, "stop")
+    assert answer == ChatAnswer(text, (15 + 25) // 4, len(text) // 4)
     parameters = body["parameters"] if provider == "dashscope" else body
     assert (body["input"] if provider == "dashscope" else body)["messages"] == messages
     assert body["model"] == "qwen-flash"

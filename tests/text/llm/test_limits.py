@@ -24,7 +24,7 @@ def test_tokens_are_estimated_and_the_estimates_corrected() -> None:
         limiter = RateLimiter(None, 3000)
         await limiter.acquire(request)  # 200, of which 50 at once
         assert now() == pytest.approx(3.0, abs=0.01)
-        limiter.note_answer(request, ChatAnswer("", 30, 20, "stop"))
+        limiter.note_answer(request, ChatAnswer("", 30, 20))
         began = now()
         await limiter.acquire(request)  # 50 in truth; the bucket is still empty
         assert now() - began == pytest.approx(1.0, abs=0.01)

@@ -169,7 +169,7 @@ def test_own_prompt_from_a_file(tmp_path: Path) -> None:
     path.write_text(OWN)
     prompt = load_prompt(str(path))
     messages = prompt.render(ItemRequest("1", "Heat"))
-    assert (prompt.name, prompt.max_tokens) == ("own", 100)
+    assert (prompt.file.name, prompt.max_tokens) == ("own", 100)
     assert messages == (
         ("system", "Antworte als JSON-Objekt auf German."),
         ("user", f'{BEGIN_DATA}\n{{"title": "Heat"}}\n{END_DATA}'),

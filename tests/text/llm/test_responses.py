@@ -86,7 +86,7 @@ def test_choices() -> None:
     def choice(content: object, reason: str = "stop") -> list[dict[str, object]]:
         return [{"finish_reason": reason, "message": {"content": content}}]
 
-    assert read_choice(choice("hi", "length"), 3, 4) == ChatAnswer("hi", 3, 4, "length")
+    assert read_choice(choice("hi", "length"), 3, 4) == ChatAnswer("hi", 3, 4)
     empty = read_choice(choice(" \n"), 3, 4)
     assert isinstance(empty, EmptyAnswerError)
     assert (empty.tokens_in, empty.tokens_out) == (3, 4)

@@ -63,7 +63,7 @@ class ToyClient:
             text = await self._rule(content, [prompt for prompt, _ in self.calls].count(content))
         finally:
             self.in_flight -= 1
-        return ChatAnswer(text, 10, 5, "stop")
+        return ChatAnswer(text, 10, 5)
 
     async def aclose(self) -> None: ...
 

@@ -82,7 +82,7 @@ def measure_popularity_baseline(data: Sequences, rows: np.ndarray) -> Quality:
 
 def popularity_percentiles(data: Sequences) -> Float64[np.ndarray, "N"]:
     """Share of the catalogue that is no more popular than each item, half of its equals counted."""
-    counts = np.bincount(data.train[:, ITEM], minlength=data.num_items + 1)[1:]
+    counts = data.training_counts()[1:]
     ordered = np.sort(counts)
     below, through = (np.searchsorted(ordered, counts, side=side) for side in ("left", "right"))
     return (below + through) / (2 * data.num_items)
@@ -96,7 +96,7 @@ def find_slices(data: Sequences, rows: np.ndarray) -> dict[str, np.ndarray]:
     targets = np.asarray(data.test)[rows]
     lengths = data.histories("test").lengths[targets[:, USER]]
     quarters = {group.name: group.positions for group in quantile_groups(lengths)}
-    popularity = np.bincount(data.train[:, ITEM], minlength=data.num_items + 1)[targets[:, ITEM]]
+    popularity = data.training_counts()[targets[:, ITEM]]
     tail = [group.positions for group in popularity_groups(popularity) if group.name in (COLD, "q1")]
     nobody = np.empty(0, dtype=np.int64)
     return {

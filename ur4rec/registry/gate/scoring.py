@@ -90,7 +90,7 @@ class CatalogueScorer:
         self._user_of = find_indices(data.user_ids, bundle.user_index)
         if not self._item_of.any():
             raise UnscorableError(f"it knows none of the {data.num_items:,} items of the data: the catalogue is new")
-        self._mapped = _map_items(histories, self._item_of)
+        self._mapped = histories.rename_items(self._item_of)  # the others are unknown, as when it serves
         self._scorer = ModelScorer(model, _map_users(self._mapped, self._user_of, len(bundle.user_index)))
 
     def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
@@ -136,13 +136,6 @@ class ListCounter:
         values, items = torch.topk(masked, self._k, dim=1)
         self.counts += np.bincount(items[values > float("-inf")].cpu().numpy(), minlength=len(self.counts))
         return scores
-
-
-def _map_items(histories: Histories, item_of: np.ndarray) -> Histories:
-    """The histories in the model's items; those it does not know are left out, as when it serves."""
-    items = item_of[histories.items]
-    kept = np.concatenate([[0], np.cumsum(items > 0)])
-    return Histories(kept[histories.offsets], items[items > 0], histories.timestamps[items > 0])
 
 
 def _map_users(histories: Histories, user_of: np.ndarray, num_users: int) -> Histories:

@@ -14,7 +14,7 @@ from ur4rec.evaluation.bootstrap import BOOTSTRAP_SEED
 
 
 def resample_relative(
-    challenger: Float64[np.ndarray, "T"], other: Float64[np.ndarray, "T"], samples: int, seed: int = BOOTSTRAP_SEED
+    challenger: Float64[np.ndarray, "T"], other: Float64[np.ndarray, "T"], samples: int
 ) -> Float64[np.ndarray, "S"]:
     """Relative difference of two means over users drawn with replacement, both from the same users.
 
@@ -25,13 +25,12 @@ def resample_relative(
         challenger: Value of each user.
         other: The other model's, users in the same order.
         samples: Resamples.
-        seed: Of the draws.
 
     >>> bool((resample_relative(np.array([0.5, 1.0]), np.array([1.0, 2.0]), samples=10) == -0.5).all())
     True
     """
     pairs, counts = np.unique(challenger + 1j * other, return_counts=True)  # complex numbers sort fast
-    drawn = np.random.default_rng(seed).multinomial(len(challenger), counts / counts.sum(), size=samples)
+    drawn = np.random.default_rng(BOOTSTRAP_SEED).multinomial(len(challenger), counts / counts.sum(), size=samples)
     return relative_difference(drawn @ pairs.real, drawn @ pairs.imag)
 
 

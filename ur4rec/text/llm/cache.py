@@ -15,13 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ur4rec.storage.inputs import is_cloud
 from ur4rec.text.llm.answer_index import AnswerIndex
 from ur4rec.text.llm.cached_answers import CachedAnswer, CacheError, encode_line
 from ur4rec.text.llm.segments import LocalSegments, Placement, SegmentStore
 
 __all__ = ["AnswerCache", "CacheError", "CachedAnswer", "open_cache"]
-
-CLOUD_SCHEME = "gs://"
 
 
 def open_cache(location: str, create: bool = True) -> AnswerCache:
@@ -34,7 +33,7 @@ def open_cache(location: str, create: bool = True) -> AnswerCache:
     Raises:
         CacheError: The location cannot be read or written; says what to do.
     """
-    if not location.startswith(CLOUD_SCHEME):
+    if not is_cloud(location):
         if "://" in location:
             raise CacheError(f"{location!r}: expected a folder or gs://bucket/prefix")
         return AnswerCache(location, LocalSegments(Path(location).expanduser(), create))

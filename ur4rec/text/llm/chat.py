@@ -43,8 +43,6 @@ class ChatAnswer:
     text: str
     tokens_in: int
     tokens_out: int
-    finish_reason: str
-    """As the service names it: `stop`, or `length` where `max_tokens` cut the answer off."""
 
 
 class Reason(StrEnum):

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from aiolimiter import AsyncLimiter
 
 from ur4rec.text.llm.chat import ChatAnswer, ChatRequest
-
-CHARACTERS_PER_TOKEN = 4
+from ur4rec.text.llm.costs import estimate_prompt_tokens
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,5 @@ async def _drain(bucket: AsyncLimiter, amount: float) -> None:
         amount -= share
 
 
-def _estimate_tokens(request: ChatRequest) -> float:
-    characters = sum(len(content) for _, content in request.messages)
-    return characters / CHARACTERS_PER_TOKEN + request.max_tokens
+def _estimate_tokens(request: ChatRequest) -> int:
+    return estimate_prompt_tokens(request.messages) + request.max_tokens

@@ -95,11 +95,6 @@ class Prompt:
     templates: tuple[tuple[str, Template | str], ...]
 
     @property
-    def name(self) -> str:
-        """Name without version."""
-        return self.file.name
-
-    @property
     def max_tokens(self) -> int:
         """Longest answer, in tokens."""
         return self.file.max_tokens

@@ -111,7 +111,7 @@ def read_choice(choices: Any, tokens_in: Any, tokens_out: Any) -> ChatAnswer | C
         return RefusedError("refused by the content filter (finish_reason content_filter)", Reason.CONTENT_FILTER)
     if not isinstance(content, str) or not content.strip():
         return EmptyAnswerError(*counts)
-    return ChatAnswer(content, *counts, finish_reason)
+    return ChatAnswer(content, *counts)
 
 
 def malformed(detail: str) -> TransientError:
