@@ -19,7 +19,7 @@ def test_unknown_key_names_the_nearest_one():
 
 
 def test_keys_that_are_no_text_are_unknown_too():
-    with pytest.raises(ConfigError, match="unknown key '2', .*; unknown key 'True', .*; unknown key 'foo', "):
+    with pytest.raises(ConfigError, match=r"unknown key '2', .*; unknown key 'True', .*; unknown key 'foo', "):
         Shape.parse({"foo": 4, True: 3, 2: 6}, "run.yaml")
 
 

@@ -125,5 +125,5 @@ def test_devices(toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_encoder(str(toy_model), "auto").model.device.type == "cpu"
     with pytest.raises(EncoderError, match=r"^device 'cuda': .*no CUDA device is visible"):
         load_encoder(str(toy_model), "cuda")
-    with pytest.raises(EncoderError, match="^device 'gpu': expected 'auto', 'cpu' or 'cuda'"):
+    with pytest.raises(EncoderError, match=r"^device 'gpu': expected 'auto', 'cpu' or 'cuda'"):
         load_encoder(str(toy_model), "gpu")
