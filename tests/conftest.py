@@ -1,14 +1,17 @@
-"""Shape annotations of the model code are checked while the tests run; the emulator is there for all."""
+"""Shape annotations of the model code are checked while the tests run; no example is timed; the emulator is there for all."""
 
 import sys
 
 import pytest
 from emulators import bucket, gcs_emulator
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 __all__ = ["bucket", "gcs_emulator"]
 
 install_import_hook("ur4rec.models", "beartype.beartype")
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 COLLECTED_PATH = pytest.StashKey[list[str]]()
 
 

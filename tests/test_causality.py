@@ -455,8 +455,15 @@ def test_evaluated_scores_do_not_depend_on_the_target_or_what_comes_later(evalua
 @pytest.mark.parametrize("part", ["sasrec", "retriever"])
 def test_evaluated_scores_of_the_parts_do_not_either(evaluated, part):
     for horizon, original, changed in evaluated:
-        before, after = (score(start(*prepared, {}), prepared[0], horizon, part) for prepared in (original, changed))
+        models = [start(*prepared, {}) for prepared in (original, changed)]
+        before, after = (
+            score(model, data, horizon, part) for model, (data, _) in zip(models, (original, changed), strict=True)
+        )
         assert_same(after, before)
+        if horizon == "validation":
+            assert not torch.allclose(
+                score(models[1], changed[0], "test", part), score(models[0], original[0], "test", part)
+            )
 
 
 def test_the_baselines_do_not_either(evaluated):
@@ -466,3 +473,6 @@ def test_the_baselines_do_not_either(evaluated):
         before, after = (Baselines(data, config)(data.histories(horizon)) for data, _ in (original, changed))
         for name, scorer in before.items():
             assert_same(after[name](users), scorer(users))
+        if horizon == "validation":
+            before, after = (Baselines(data, config)(data.histories("test")) for data, _ in (original, changed))
+            assert all(not torch.allclose(after[name](users), scorer(users)) for name, scorer in before.items())

@@ -264,20 +264,6 @@ def test_a_question_to_an_empty_folder_leaves_it_empty(tmp_path, monkeypatch, co
     assert not list(tmp_path.iterdir())
 
 
-def test_script_with_the_old_options_leaves_the_eleven_files(folder, tmp_path):
-    # data_dir holds the sequences, llm_data_dir holds texts that are not encoded yet.
-    arguments = ["--data_dir", folder / "sequences", "--llm_data_dir", folder / "texts"]
-    arguments += ["--output_dir", tmp_path / "out", "--epochs_per_stage", 1, "--patience", 1, "--device", "cpu"]
-    run(*arguments, "--config", "toy", application=script)
-    eleven = {f"{stage}_{kind}.pt" for stage in STAGES for kind in ("best", "memories")}
-    eleven |= {"final_model.pt", "final_memories.pt", "results.json"}
-    assert eleven <= {path.name for path in (tmp_path / "out").iterdir()}
-    assert (tmp_path / "out/text_embeddings/manifest.json").is_file()
-    results = json.loads((tmp_path / "out/results.json").read_text())
-    assert results["config"]["epochs_per_stage"] == 1
-    assert results["config"]["patience"] == 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

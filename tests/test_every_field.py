@@ -372,7 +372,9 @@ def see_registration(world: World, config: Config) -> Any:
     registration = register_model(*inputs, config.narrow(RegistryConfig), output, uri)
     with open_mlflow(uri) as client:
         experiment = client.get_experiment(client.get_run(registration.run_id).info.experiment_id).name
-    return registration.name, registration.alias, experiment
+        registered = {model.name: dict(model.aliases) for model in client.search_registered_models()}
+        client.delete_registered_model(registration.name)
+    return registered, experiment
 
 
 def see_opponents(world: World, config: Config) -> Any:

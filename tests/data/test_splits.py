@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ur4rec.data.splits import (
@@ -72,7 +72,6 @@ def test_equal_times_are_never_cut_apart() -> None:
     assert split.parts.tolist() == [TRAIN, TEST, UNUSED, UNUSED, UNUSED, UNUSED]
 
 
-@settings(deadline=None)
 @given(ROWS, st.integers(1, 4))
 def test_core_is_what_repeated_removal_leaves(rows: list[tuple[int, int, int]], k: int) -> None:
     users, items, _ = to_columns(rows)

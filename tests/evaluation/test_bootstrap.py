@@ -58,14 +58,14 @@ def test_difference_of_equal_systems_is_zero():
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "message"),
     [
-        {"value": math.nan, "ci95": (0, 1)},
-        {"value": 0.5, "ci95": (0, math.inf)},
-        {"value": 0.5, "ci95": (0.6, 0.4)},
-        {"value": 0.5, "ci95": (0.4,)},
+        ({"value": math.nan, "ci95": (0, 1)}, "finite number"),
+        ({"value": 0.5, "ci95": (0, math.inf)}, "finite number"),
+        ({"value": 0.5, "ci95": (0.6, 0.4)}, "Value error"),
+        ({"value": 0.5, "ci95": (0.4,)}, "Field required"),
     ],
 )
-def test_estimates_that_make_no_sense_are_refused(fields):
-    with pytest.raises(ValidationError):
+def test_estimates_that_make_no_sense_are_refused(fields, message):
+    with pytest.raises(ValidationError, match=message):
         Estimate(**fields)

@@ -91,8 +91,13 @@ def test_equal_states_are_equal_files_whatever_their_names(saved):
 def test_a_save_that_fails_leaves_the_old_file(saved, monkeypatch):
     model, path = saved
     before = path.read_bytes()
-    monkeypatch.setattr(model, "memory_tensors", lambda: {"history": lambda: None})  # cannot be written
-    with pytest.raises(Exception, match="pickle"):
+
+    def save_half(state, file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", save_half)
+    with pytest.raises(OSError, match="disk full"):
         model.save_memories(path)
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == [path.name]

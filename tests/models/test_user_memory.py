@@ -75,23 +75,6 @@ def test_read_is_the_decayed_mean(interactions):
     assert not memory.read(memory.empty_state(1)).any()
 
 
-@pytest.mark.parametrize("trigger", list(UpdateTrigger))
-def test_streaming_equals_replay(trigger):
-    memory = make(update_trigger=trigger, interaction_threshold=3, drift_threshold=0.4, time_threshold_s=7)
-    generator = torch.Generator().manual_seed(2)
-    table = torch.randn(9, ITEM_DIM, generator=generator)
-    lengths = torch.tensor([0, 7, 12, 3])
-    starts = torch.tensor([0, 0, 7, 19])
-    items = torch.randint(1, 9, (22,), generator=generator)
-    times = torch.randint(0, 5, (22,), generator=generator).cumsum(0)
-    state = memory.replay(table, items, times, starts, lengths)
-    for row, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
-        rows = slice(start, start + length)
-        streamed = [memory.empty_state(1), *read_all(memory, table[items[rows]], times[rows])][-1]
-        for one, many in zip(streamed.tensors(), state.tensors(), strict=True):
-            assert torch.allclose(one[0].double(), many[row].double(), atol=1e-5)
-
-
 def test_scan_is_causal_and_skips_inactive_positions(interactions):
     memory = make(interaction_threshold=2)
     vectors, times = interactions

@@ -1,13 +1,14 @@
-"""A Kubeflow Pipelines server for the tests that talk to one."""
+"""A Kubeflow Pipelines server for the tests that talk to one; everything is compiled and digested once."""
 
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 from kfp_server import KfpServer, running_kfp_server
 
 from pipelines import compilation
-from pipelines.image_names import ImageNames
+from pipelines.image_names import NAMED_BY_VERSION, ImageNames
 from ur4rec.storage.code_digest import code_digest
 
 compile_anew = compilation._compile
@@ -16,12 +17,18 @@ digest_once = cache(code_digest)
 compiled: dict[str, bytes] = {}
 
 
-def compile_once(images: ImageNames, profile: str | None) -> bytes:
+def compile_once(images: ImageNames = NAMED_BY_VERSION, profile: str | None = None) -> bytes:
     """Under pytest kfp needs seconds: for every setting of a task it looks at the whole stack."""
-    key = repr((images, profile))
+    key = repr((images, profile, Path(profile).read_bytes() if profile and Path(profile).is_file() else b""))
     if key not in compiled:
         compiled[key] = compile_anew(images, profile)
     return compiled[key]
+
+
+@pytest.fixture(autouse=True)
+def _once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.arguments.code_digest", digest_once)
+    monkeypatch.setattr("pipelines.compilation._compile", compile_once)
 
 
 @pytest.fixture
@@ -33,8 +40,6 @@ def kfp_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
         monkeypatch.delenv(f"KF_PIPELINES_{name}", raising=False)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
-    monkeypatch.setattr("pipelines.arguments.code_digest", digest_once)
-    monkeypatch.setattr("pipelines.compilation._compile", compile_once)
     with running_kfp_server() as server:
         monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.address)
         yield server

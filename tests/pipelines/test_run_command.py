@@ -119,20 +119,18 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     assert "--model models:/ur4rec/1\n" in second.stdout
     assert load_results(outputs / "results.json") == results
 
-    # One more line in the model, and an evaluation that fails.
-    with (code / "ur4rec" / "models" / "sasrec.py").open("a") as file:
-        file.write("# changed\n")
+    # An evaluation that fails.
     evaluate = code / "ur4rec" / "evaluation" / "evaluate.py"
     evaluate.write_text(
         evaluate.read_text().replace("    outcome, ", '    raise ValueError("out of users")\n    outcome, ', 1)
     )
     changed = run_pipeline(folder, code)
     assert changed.returncode == 1, changed.stdout + changed.stderr
-    assert list_titles(changed.stdout, "cached") == {
+    stages = {title for title in TITLES if title.startswith("Stage")}
+    assert list_titles(changed.stdout, "cached") == stages | {
         *("Preprocess sequences", "Plan text shards", "Ask for texts", "Generate text", "Encode text"),
     }
-    stages = {title for title in TITLES if title.startswith("Stage")}
-    assert list_titles(changed.stdout, "done") == (ALWAYS - JUDGED) | stages
+    assert list_titles(changed.stdout, "done") == ALWAYS - JUDGED
     assert "    run failed: " in (outputs / "logs" / "pipeline.log").read_text()
     assert re.search(
         r"^Evaluate: failed in \d+ s\n(?:Report the run: .+\n)+ValueError: out of users\n", changed.stdout, re.MULTILINE

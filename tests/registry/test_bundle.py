@@ -77,6 +77,7 @@ def test_training_lengths_and_cutoffs_are_recorded(bundle, trained):
 
 
 def test_nothing_in_a_bundle_is_pickled(bundle):
+    assert {path.suffix for path in bundle.iterdir()} >= {".npz", ".pt"}
     for path in bundle.glob("*.npz"):
         with np.load(path, allow_pickle=False) as arrays:
             assert all(arrays[name].dtype != object for name in arrays)

@@ -160,7 +160,10 @@ def test_the_command_says_what_it_does_not_compare(trained, retrained):
     assert "the weights differ: two trainings have unrelated latent spaces" in text
     assert "users are matched by index" in text
     assert "cosine" not in text
-    assert run_diff(trained.results.parent, "nowhere")[0] == 2
+    code, text = run_diff(trained.results.parent, "nowhere")
+    assert code == 2
+    assert "nowhere" in text
+    assert "not found" in text
 
 
 @pytest.mark.parametrize("count", range(6))

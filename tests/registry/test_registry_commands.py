@@ -121,12 +121,19 @@ def test_a_list_breaks_no_word_on_a_narrow_terminal(client, add, tracking_uri):
 
 
 @pytest.mark.parametrize(
-    "words", [("promote", "9"), ("show", "nobody"), ("compare", "1", "9"), ("rollback", "--steps", "0")]
+    ("words", "message"),
+    [
+        (("promote", "9"), "not found"),
+        (("show", "nobody"), "alias nobody not found"),
+        (("compare", "1", "9"), "not found"),
+        (("rollback", "--steps", "0"), "0 is not in the range x>=1"),
+    ],
 )
-def test_what_is_not_there_is_one_line_and_exit_code_2(ask, add, words):
+def test_what_is_not_there_is_named_with_exit_code_2(ask, add, words, message):
     add()
-    code, _ = ask(*words)
+    code, output = ask(*words)
     assert code == 2
+    assert message in " ".join(output.replace("│", " ").split())
 
 
 def test_no_database_is_not_made_by_asking(tmp_path):

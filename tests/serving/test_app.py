@@ -177,7 +177,7 @@ near_misses = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(call=near_misses | json_values)
 def test_whatever_is_sent_is_answered_or_refused(client, call):
     for path in ("/recommend", "/invocations"):

@@ -2,12 +2,11 @@
 
 import json
 import socket
-import subprocess
 import time
 
 import httpx
 import pytest
-from toy_server import COMMAND, start_server
+from toy_server import start_server
 
 from ur4rec.serving.server import _listen
 
@@ -35,21 +34,6 @@ def test_an_answer_on_its_way_is_finished_before_the_server_stops(bundle):
 def is_open(host: str, port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((host, port)) == 0
-
-
-def test_a_taken_port_and_a_folder_that_is_no_bundle_are_one_line(bundle, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        text = fail("--model", str(bundle), "--port", port)
-    assert text.startswith(f"Error: 127.0.0.1:{port}: Address already in use")
-    assert "not found" in fail("--model", str(tmp_path / "nowhere"), "--port", "0")
-
-
-def fail(*arguments: str) -> str:
-    outcome = subprocess.run([*COMMAND, "serve", *arguments], capture_output=True, text=True, timeout=120, check=False)
-    assert (outcome.returncode, outcome.stdout) == (2, "")
-    assert outcome.stderr.count("\n") == 1
-    return outcome.stderr
 
 
 def test_an_answer_is_sent_at_once_on_every_connection():

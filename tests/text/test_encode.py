@@ -107,7 +107,7 @@ def test_texts_of_other_sequences_are_refused(
 
 
 def test_a_missing_model_leaves_nothing_behind(sequences: Path, texts: Path, tmp_path: Path) -> None:
-    with pytest.raises(EncoderError):
+    with pytest.raises(EncoderError, match=r"'./none': there is no such folder"):
         encode_text(sequences, texts, tmp_path / "embeddings", EncodeConfig(text_model_name="./none"))
     assert not list(tmp_path.glob("*embeddings*"))
 

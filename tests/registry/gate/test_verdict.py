@@ -68,13 +68,13 @@ def test_numbers_leave_out_what_has_none():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_no_outcome_holds_a_nan(value):
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match="finite number"):
         RuleOutcome(rule="floor", outcome="passed", value=value)
 
 
 @pytest.mark.parametrize("outcome", ["ok", "skipped", "skipped: ", "Passed", ""])
 def test_outcomes_are_explicit(outcome):
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match="outcome\n"):
         RuleOutcome(rule="floor", outcome=outcome)
 
 
