@@ -1,4 +1,4 @@
-"""Shape annotations of the model code are checked while the tests run; no example is timed; the emulator is there for all."""
+"""Shape annotations of the model code are checked; no example is timed; the emulator is there for all."""
 
 import sys
 

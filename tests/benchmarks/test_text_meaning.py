@@ -58,8 +58,3 @@ def test_every_kind_of_text_is_trained_and_compared_by_both_scores(sequences: Pa
     absent = retriever.rows[3].expert_weights
     assert absent["item_embedding"] == pytest.approx(1)
     assert absent["item_description"] == absent["user_preference"] == 0
-
-    units = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "units").rglob("unit.json")}
-    assert len(units) == 2 * len(KINDS)
-    main(sequences, file, tmp_path / "out", seeds=1, jobs=1, config=str(config))
-    assert {path: path.stat().st_mtime_ns for path in units} == units  # nothing is trained twice

@@ -135,9 +135,9 @@ def test_a_model_whose_weights_are_nan_fails(ring_data, champion, tmp_path):
 @pytest.mark.parametrize(("rule", "verdict"), [("fail", "failed"), ("floor_only", "passed")])
 @pytest.mark.parametrize("damage", ["weights gone", "other schema", "nan", "other catalogue", "artifacts gone"])
 def test_a_champion_that_cannot_be_scored_is_named_and_the_rule_decides(
-    ring, ring_data, champion, tmp_path, damage, rule, verdict
+    ring_data, champion, tmp_path, damage, rule, verdict
 ):
-    challenger = write_chain_model(ring, tmp_path / "2", HALF)
+    challenger = Contender("2", champion.bundle)
     outcomes, decided, findings = judge(
         ring_data, challenger, damaged(champion, damage, tmp_path), champion_unscorable=rule
     )
