@@ -130,7 +130,7 @@ def test_a_wrong_key_is_one_line_after_a_few_calls(sequences, tmp_path, applicat
         (["--provider", "dashscope", "--cache", "s3://bucket"], "expected a folder or gs://bucket/prefix"),
         (["--max-failed-share", "2"], "text_max_failed_share"),
         (["--set", "text_item_prompt=item.v9"], "item.v9: no such prompt"),
-        (["--budget", "-1"], "-1.0 is not in the range x>=0"),
+        (["--budget", "-1"], "'--budget': Input should be greater than or equal to 0"),
         (["--prices", "absent.yaml"], "absent.yaml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

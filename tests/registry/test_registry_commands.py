@@ -126,7 +126,7 @@ def test_a_list_breaks_no_word_on_a_narrow_terminal(client, add, tracking_uri):
         (("promote", "9"), "not found"),
         (("show", "nobody"), "alias nobody not found"),
         (("compare", "1", "9"), "not found"),
-        (("rollback", "--steps", "0"), "0 is not in the range x>=1"),
+        (("rollback", "--steps", "0"), "Input should be greater than or equal to 1"),
     ],
 )
 def test_what_is_not_there_is_named_with_exit_code_2(ask, add, words, message):

@@ -4,6 +4,7 @@ import pytest
 from toy_chats import make_request, now, run_skipping
 
 from ur4rec.text.llm.chat import ChatAnswer
+from ur4rec.text.llm.costs import estimate_prompt_tokens
 from ur4rec.text.llm.limits import RateLimiter
 
 
@@ -17,13 +18,14 @@ def test_requests_are_spread_over_the_minute(per_minute: int, calls: int, second
 
 
 def test_tokens_are_estimated_and_the_estimates_corrected() -> None:
-    """Prompt of 15 + 385 characters = 100 tokens, and 100 for the answer; the bucket holds 50 and fills 50 a second."""
+    """A prompt of about 79 tokens, and 100 for the answer; the bucket holds 50 and fills 50 a second."""
     request = make_request("x" * 385)
 
     async def run() -> None:
         limiter = RateLimiter(None, 3000)
-        await limiter.acquire(request)  # 200, of which 50 at once
-        assert now() == pytest.approx(3.0, abs=0.01)
+        assert estimate_prompt_tokens(request.messages) == 79
+        await limiter.acquire(request)  # 179, of which 50 at once
+        assert now() == pytest.approx(2.58, abs=0.01)
         limiter.note_answer(request, ChatAnswer("", 30, 20))
         began = now()
         await limiter.acquire(request)  # 50 in truth; the bucket is still empty
