@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +16,7 @@ from ur4rec.storage.inputs import is_cloud
 
 if TYPE_CHECKING:
     from docker import DockerClient
+    from docker.models.containers import Container
 
     from pipelines.arguments import Inputs, Tracking
     from ur4rec.config import Config
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 IMAGE_USER = 10001
 """Who the images run as."""
 FORWARDED = ("DASHSCOPE_API_KEY", "OPENAI_API_KEY", "STORAGE_EMULATOR_HOST", "OMP_NUM_THREADS")
+LAST_LINES_S = 20.0
+"""For what a container has printed before it ended."""
 FORWARDED_PREFIXES = ("MLFLOW_", "AWS_", "GOOGLE_CLOUD_")
 
 
@@ -142,9 +146,21 @@ def run_container(client: DockerClient, image: str, command: list[str], volumes:
         client.images.pull(image)
     container = client.containers.run(image=image, command=command, detach=True, volumes=volumes, **arguments)
     try:
-        for line in container.logs(stream=True):
-            print(line.decode(errors="replace"), end="", flush=True)
-        return int(container.wait()["StatusCode"])
+        printed: list[bytes] = []
+        follower = Thread(target=_print_logs, args=(container, printed), daemon=True)
+        follower.start()
+        code = int(container.wait()["StatusCode"])
+        follower.join(LAST_LINES_S)
+        if follower.is_alive():  # podman may go on following a container that has ended
+            rest = container.logs(stream=False)[sum(map(len, printed)) :]
+            print(rest.decode(errors="replace"), end="", flush=True)
+        return code
     finally:
         with suppress(Exception):
             container.remove(force=True)
+
+
+def _print_logs(container: Container, printed: list[bytes]) -> None:
+    for line in container.logs(stream=True):
+        printed.append(line)
+        print(line.decode(errors="replace"), end="", flush=True)

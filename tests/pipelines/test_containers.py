@@ -1,12 +1,16 @@
 """What tasks in containers may see, and the exit code that kfp loses."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from pipelines.arguments import Inputs, Tracking
 from pipelines.containers import IMAGE_USER, ContainerError, plan_containers, run_container
 from ur4rec.config import load_config
+
+LINES = ["é\n".encode(), b"\xff\n"]
 
 
 class ToyContainer:
@@ -15,8 +19,11 @@ class ToyContainer:
     def __init__(self, code: int) -> None:
         self.code, self.is_removed = code, False
 
-    def logs(self, stream: bool) -> list[bytes]:
-        return ["é\n".encode(), b"\xff\n"]
+    def logs(self, stream: bool) -> Iterator[bytes] | bytes:
+        return self.follow() if stream else b"".join(LINES)
+
+    def follow(self) -> Iterator[bytes]:
+        yield from LINES
 
     def wait(self) -> dict[str, int]:
         assert not self.is_removed
@@ -36,6 +43,25 @@ class ToyDocker:
     def run(self, **arguments: object) -> ToyContainer:
         self.arguments = arguments
         return self.container
+
+
+class Endless(ToyContainer):
+    """Says a line and then nothing any more, although it has ended."""
+
+    def follow(self) -> Iterator[bytes]:
+        yield LINES[0]
+        Event().wait()
+
+
+def test_a_log_that_does_not_end_with_its_container_is_read_to_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("docker")
+    monkeypatch.setattr("pipelines.containers.LAST_LINES_S", 0.5)
+    client = ToyDocker(3)
+    client.container = Endless(3)
+    assert run_container(client, "image", ["true"], {}) == 3
+    assert capsys.readouterr().out == "é\n�\n"
 
 
 @pytest.mark.parametrize("code", [0, 3, 137])
