@@ -372,9 +372,8 @@ def see_registration(world: World, config: Config) -> Any:
     registration = register_model(*inputs, config.narrow(RegistryConfig), output, uri)
     with open_mlflow(uri) as client:
         experiment = client.get_experiment(client.get_run(registration.run_id).info.experiment_id).name
-        registered = {model.name: dict(model.aliases) for model in client.search_registered_models()}
-        client.delete_registered_model(registration.name)
-    return registered, experiment
+        aliases = client.get_registered_model(registration.name).aliases
+    return registration.name, registration.alias if registration.alias in aliases else None, experiment
 
 
 def see_opponents(world: World, config: Config) -> Any:
