@@ -102,9 +102,8 @@ def plan_containers(
     if not user:  # tasks never run as root
         user = group = IMAGE_USER
     pipeline_root.mkdir(parents=True, exist_ok=True)
-    written = [place for place in (config.text_cache, state) if place and not is_cloud(place)]
-    folders = [Path(place).expanduser().absolute() for place in written]
-    writable = [folder for folder in folders if not folder.is_relative_to(pipeline_root)]
+    written = map(Path, _list_paths([config.text_cache, state]))
+    writable = [folder for folder in written if not folder.is_relative_to(pipeline_root)]
     for folder in writable:
         folder.mkdir(parents=True, exist_ok=True)
     if not os.getuid():
@@ -122,7 +121,7 @@ def plan_containers(
 def _list_paths(locations: Iterable[str | Path | None]) -> Iterator[str]:
     for location in locations:
         if location and not is_cloud(location):
-            yield str(Path(location).absolute())
+            yield str(Path(location).expanduser().absolute())
 
 
 def run_container(client: DockerClient, image: str, command: list[str], volumes: Any, **arguments: Any) -> int:

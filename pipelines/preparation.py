@@ -99,12 +99,12 @@ def read_run_config(config: str, settings: Sequence[str], data: str | None) -> C
         ConfigError: The file, a key or a value is wrong.
     """
     read = read_config(Path(config), settings)
-    if data is None or names_data(settings):
+    if data is None or chooses_dataset_name(settings):
         return read
     return read.model_copy(update={"dataset_name": name_data(data)})
 
 
-def names_data(settings: Sequence[str]) -> bool:
+def chooses_dataset_name(settings: Sequence[str]) -> bool:
     """Whether `key=value` settings hold a name for the data."""
     return any(setting.partition("=")[0].strip() == "dataset_name" for setting in settings)
 

@@ -15,7 +15,7 @@ from pipelines.cluster.schedules import Plan, is_enabled
 from pipelines.cluster.triggers import ScheduleError, Trigger, describe_trigger, trigger_of
 from pipelines.cluster.versions import Version, ensure_version_of
 from pipelines.image_names import ImageNames
-from pipelines.preparation import name_data, names_data
+from pipelines.preparation import chooses_dataset_name, name_data
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -90,7 +90,7 @@ def _change_config(parameters: Mapping[str, Any], changes: Changes, before: str,
     if changes.config:
         return read_cluster_config(changes.config, changes.settings, data)
     config = restore_config(parameters, changes.settings)
-    if names_data(changes.settings) or config.dataset_name != name_data(before):  # somebody has chosen it
+    if chooses_dataset_name(changes.settings) or config.dataset_name != name_data(before):  # somebody has chosen it
         return config
     return config.model_copy(update={"dataset_name": name_data(data)})
 

@@ -1,5 +1,6 @@
 """The manifests, rendered as `kubectl apply -k` renders them, checked against the schemas of Kubernetes."""
 
+import copy
 import re
 import subprocess
 from collections.abc import Iterator
@@ -59,6 +60,15 @@ def test_every_file_is_valid_by_itself_and_for_any_namespace(file: Path) -> None
     for manifest in read(file):
         kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
         assert "namespace" not in manifest["metadata"]
+
+
+def test_an_unknown_key_is_refused() -> None:
+    wrong = copy.deepcopy(
+        next(manifest for manifest in read(DEPLOY / "base/mlflow.yaml") if manifest["kind"] == "Service")
+    )
+    wrong["spec"]["port"] = 5000
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
 
 
 def test_every_file_of_the_base_is_applied() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from kfp_server import KfpServer
 
 from pipelines.cluster.package import Package, ParameterError, compile_package
 from pipelines.compilation import PIPELINE_FILE
@@ -43,8 +44,17 @@ def test_other_bytes_have_another_name(package: Package) -> None:
 @pytest.mark.parametrize(
     "parameters", [{"text": "a"}, {"text": "a", "number": 1, "count": 2, "flag": True, "group": {"a": None}}]
 )
-def test_parameters_that_fit_are_taken(package: Package, parameters: dict[str, object]) -> None:
+def test_parameters_that_fit_are_taken_by_a_server(package: Package, parameters: dict[str, object]) -> None:
     package.check(parameters)
+    server = KfpServer()
+    pipeline_id = server.create_pipeline({"display_name": "toy"})["pipeline_id"]
+    version = server.upload_version({"pipelineid": pipeline_id, "name": "1"}, package.content)
+    reference = {"pipeline_id": pipeline_id, "pipeline_version_id": version["pipeline_version_id"]}
+    experiment_id = server.create_experiment({"display_name": "toy"})["experiment_id"]
+    run = {"display_name": "toy", "experiment_id": experiment_id, "pipeline_version_reference": reference}
+    server.create_run({**run, "runtime_config": {"parameters": parameters}})
+    (taken,) = server.runs.values()
+    assert taken["runtime_config"]["parameters"] == parameters
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import kfp
 import pytest
 from kfp_server import KfpServer, parse_leniently
 from typer.testing import CliRunner, Result
@@ -239,6 +240,13 @@ def test_from_a_version_to_the_latest_and_back(kfp_server: KfpServer) -> None:
     assert set(only(kfp_server)["pipeline_version_reference"]) == {"pipeline_id"}
     invoke("update", "nightly", "--this-version")
     assert only(kfp_server)["pipeline_version_reference"] == pinned
+
+
+@pytest.mark.filterwarnings("ignore:This client only works:FutureWarning")
+def test_kfp_itself_refuses_the_latest_version(kfp_server: KfpServer) -> None:
+    client = kfp.Client(host=kfp_server.address, namespace="any")
+    with pytest.raises(ValueError, match="both `pipeline_id` and `version_id` are required"):
+        client.create_recurring_run("e", "name", interval_second=60, pipeline_id="p")
 
 
 def test_pages_of_schedules_are_all_read(kfp_server: KfpServer) -> None:
