@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from ur4rec.storage.inputs import is_cloud
+from ur4rec.text.llm.clients import API_KEYS
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 IMAGE_USER = 10001
 """Who the images run as."""
-FORWARDED = ("DASHSCOPE_API_KEY", "OPENAI_API_KEY", "STORAGE_EMULATOR_HOST", "OMP_NUM_THREADS")
+FORWARDED = (*API_KEYS.values(), "STORAGE_EMULATOR_HOST", "OMP_NUM_THREADS")
 LAST_LINES_S = 20.0
 """For what a container has printed before it ended."""
 FORWARDED_PREFIXES = ("MLFLOW_", "AWS_", "GOOGLE_CLOUD_")
@@ -72,6 +73,17 @@ class Containers(BaseModel):
             "mounts": mounts,
             "environment": {name: os.environ[name] for name in self.environment if name in os.environ},
         }
+
+
+def make_paths_absolute(config: Config) -> Config:
+    """The configuration with absolute paths, which mean the same in a container."""
+    prompts = {name: getattr(config, name) for name in ("text_user_prompt", "text_item_prompt", "text_prices")}
+    paths = {name: path for name, path in prompts.items() if path.endswith((".yaml", ".yml"))}
+    if Path(config.text_model_name).is_dir():
+        paths["text_model_name"] = config.text_model_name
+    if config.text_cache and not is_cloud(config.text_cache):
+        paths["text_cache"] = config.text_cache
+    return config.model_copy(update={name: str(Path(path).expanduser().absolute()) for name, path in paths.items()})
 
 
 def plan_containers(

@@ -17,7 +17,7 @@ from pipelines.arguments import (
     read_gate_rules,
 )
 from pipelines.compilation import PIPELINE_FILE, is_current
-from pipelines.containers import Runner, plan_containers
+from pipelines.containers import Runner, make_paths_absolute, plan_containers
 from pipelines.local_run import LocalRun
 from ur4rec.commands.console import read_config, show
 from ur4rec.registry.tracking import resolve_tracking_uri
@@ -74,6 +74,7 @@ def prepare(options: RunOptions) -> tuple[LocalRun, Tracking]:
         state = str(Path(state).absolute())
     containers = None
     if options.runner is Runner.DOCKER:
+        config = make_paths_absolute(config)
         containers = plan_containers(config, inputs, tracking, root, state)
     run = LocalRun(
         pipeline=PIPELINE_FILE,

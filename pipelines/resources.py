@@ -12,6 +12,7 @@ from pydantic import Field
 from ur4rec.config_files import locate_shipped, read_settings
 from ur4rec.config_section import ConfigError, ConfigSection
 from ur4rec.registry.links import PIPELINE_RUN
+from ur4rec.text.llm.clients import API_KEYS
 
 PROFILES = Path(__file__).parent / "profiles"
 MINUTE_S = 60
@@ -23,7 +24,7 @@ TEXT_SECRET = "ur4rec-text"  # noqa: S105  # the name of a Kubernetes secret, no
 REGISTRY_SECRET = "ur4rec-mlflow"  # noqa: S105
 GCS_KEY_FOLDER = "/var/secrets/gcs"
 GCS_KEY_FILE = f"{GCS_KEY_FOLDER}/key.json"
-TEXT_KEYS = ("DASHSCOPE_API_KEY", "OPENAI_API_KEY")
+TEXT_KEYS = tuple(API_KEYS.values())
 REGISTRY_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pipelines.arguments import DataNotFoundError, StagesError
+from pipelines.containers import Runner
 from pipelines.preparation import RunOptions, prepare
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.training.checkpoints import CheckpointError
@@ -53,6 +54,20 @@ def test_paths_do_not_depend_on_the_working_directory(folder: Path) -> None:
     run, _ = prepare(make_options(folder, "2024.csv"))
     assert run.arguments["interactions"] == str(folder / "2024.csv")
     assert run.pipeline_root.is_absolute()
+
+
+def test_relative_paths_of_settings_mean_the_same_in_a_container(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    (folder / "encoder").mkdir()
+    (folder / "mine.yaml").write_text("{}")
+    settings = ("text_cache=answers", "text_model_name=encoder", "text_item_prompt=mine.yaml")
+    run, _ = prepare(replace(make_options(folder, "2024.csv", *settings), runner=Runner.DOCKER))
+    assert run.containers is not None
+    seen = {*run.containers.read_only, *run.containers.writable}
+    assert {str(folder / name) for name in ("2024.csv", "answers", "encoder", "mine.yaml")} <= seen
+    text = run.arguments["text_config"]
+    assert (text["text_cache"], text["text_item_prompt"]) == (str(folder / "answers"), str(folder / "mine.yaml"))
+    assert "/" not in text["text_user_prompt"]
 
 
 def test_a_missing_gpu_is_found_before_the_data_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,18 @@ def test_a_move_under_way_is_shown_and_waited_for(ask, client, add, history, mon
     assert output == f"{waiting} ur4rec: version 1 is now the champion, after none"
 
 
+def test_a_move_that_was_killed_before_its_record_is_shown_once_and_as_its_own(ask, client, add, history):
+    add()
+    claim = place_claim(client, "ur4rec", 1, plan_move(MoveKind.PROMOTION, "1", history(), "agreed with Ann"))
+    client.set_registered_model_alias("ur4rec", "champion", "1")
+    code, output = ask("history")
+    assert code == 0
+    assert "moved by hand" not in output
+    assert output.count("agreed with Ann") == 1
+    assert f"the {claim.move.describe()} was interrupted after the alias had moved, so it happened" in output
+    assert history().number == 0
+
+
 def test_a_list_a_version_and_a_comparison(ask, client, add):
     for number in (1, 2):
         run = client.create_run("0")

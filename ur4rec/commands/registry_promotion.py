@@ -63,7 +63,7 @@ def promote(
     from ur4rec.registry.promotion import Permission, promote
 
     names = _read_names(config, settings)
-    with _refusals():
+    with _asking():
         promotion = promote(
             names,
             version or names.challenger_alias,
@@ -95,7 +95,7 @@ def rollback(
     from ur4rec.registry.promotion import roll_back
 
     names = _read_names(config, settings)
-    with _refusals():
+    with _asking():
         promotion = roll_back(names, steps=steps, reason=reason, dry_run=dry_run, tracking_uri=tracking_uri)
     _show_promotion(promotion, dry_run)
 
@@ -119,7 +119,7 @@ def anchor(
     from ur4rec.registry.anchor import set_anchor
 
     names = _read_names(config, settings)
-    with _refusals():
+    with _asking():
         now, before = set_anchor(names, version or names.champion_alias, tracking_uri)
     show(f"{names.registered_model_name}: version {now} is now the anchor, after {before or 'none'}")
 
@@ -133,7 +133,9 @@ def history(tracking_uri: TrackingOption = None, config: ConfigOption = None, se
     """
     from ur4rec.registry.version_table import show_history
 
-    found = show_history(_read_names(config, settings), tracking_uri)
+    names = _read_names(config, settings)
+    with _asking():
+        found = show_history(names, tracking_uri)
     columns = ("what", "version", "before", "at", "by", "gate", "reason")
     show_table(f"champions of {found.name}", columns, [_describe_entry(entry) for entry in found.entries])
     show(f"champion: {found.champion}")
@@ -153,6 +155,8 @@ def list_versions(tracking_uri: TrackingOption = None, config: ConfigOption = No
 
     names = _read_names(config, settings)
     columns = ("version", "aliases", "registered (UTC)", "data", "ndcg@10", "gate", "promoted (UTC)")
+    with _asking():
+        versions = list_versions(names, tracking_uri)
     rows = [
         (
             each.version,
@@ -163,7 +167,7 @@ def list_versions(tracking_uri: TrackingOption = None, config: ConfigOption = No
             each.verdict,
             _stack(each.promoted_at[:MINUTES]),
         )
-        for each in list_versions(names, tracking_uri)
+        for each in versions
     ]
     show_table(f"versions of {names.registered_model_name}", columns, rows)
 
@@ -185,7 +189,8 @@ def show_version(
     from ur4rec.registry.version_table import show_version
 
     names = _read_names(config, settings)
-    rows = show_version(names, version, tracking_uri)
+    with _asking():
+        rows = show_version(names, version, tracking_uri)
     show_table(f"{names.registered_model_name}, {version}", ("what", "value"), rows)
 
 
@@ -206,7 +211,9 @@ def compare(
     """
     from ur4rec.registry.version_table import compare_versions
 
-    found = compare_versions(_read_names(config, settings), first, second, tracking_uri)
+    names = _read_names(config, settings)
+    with _asking():
+        found = compare_versions(names, first, second, tracking_uri)
     columns = tuple(f"version {number}" for number in found.versions)
     intervals = tuple(f"95 % of {number}" for number in found.versions)
     show_table("test metrics", ("metric", *columns, *intervals), found.metrics)
@@ -217,12 +224,13 @@ def compare(
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Ends with code 1, not 2, where everything works and the answer is no."""
+def _asking() -> Iterator[None]:
+    """Shows on a terminal that MLflow is at work; ends with code 1, not 2, where all works and the answer is no."""
     from ur4rec.registry.promotion_mover import PromotionRefused
 
     try:
-        yield
+        with Console(stderr=True).status("asking MLflow"):
+            yield
     except PromotionRefused as refused:
         Console(stderr=True).print(f"[red]Refused:[/] {escape(str(refused))}", soft_wrap=True, highlight=False)
         raise typer.Exit(REFUSED) from None

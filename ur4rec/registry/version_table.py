@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import NOBODY, TAG_VERDICT
-from ur4rec.registry.promotion_claims import describe_claim, find_claims
-from ur4rec.registry.promotion_history import HistoryEntry, fetch_history
+from ur4rec.registry.promotion_claims import describe_claim, find_claims, has_moved
+from ur4rec.registry.promotion_history import History, HistoryEntry, fetch_history
 from ur4rec.registry.promotion_mover import TAG_AT
 from ur4rec.registry.tracking import open_mlflow
 from ur4rec.registry.versions import (
@@ -127,12 +127,15 @@ def show_history(config: RegistryConfig, tracking_uri: str | None = None) -> Ver
         name = config.registered_model_name
         claims = find_claims(client, name)
         history = fetch_history(client, name, config.champion_alias)
+    unsettled = [describe_claim(claim, history) for claim in claims]
+    moved = {claim.number: claim.move for claim in claims if has_moved(claim, history)}
+    history = History({**moved, **history.moves}, history.champion)
     return VersionHistory(
         name=name,
         champion=history.describe_champion(),
         champions=[champion or NOBODY for champion in history.champions],
         entries=history.entries,
-        unsettled=[describe_claim(claim, history) for claim in claims],
+        unsettled=unsettled,
     )
 
 
