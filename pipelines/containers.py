@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -75,12 +75,24 @@ class Containers(BaseModel):
         }
 
 
+def list_local_files(config: Config) -> dict[str, str]:
+    """Settings that name a file or folder of this machine: prompts, prices, an encoder.
+
+    Returns:
+        Setting → path, as it is named.
+    """
+    prompts = {name: str(getattr(config, name)) for name in ("text_user_prompt", "text_item_prompt")}
+    named = {name: prompt for name, prompt in prompts.items() if prompt.endswith((".yaml", ".yml"))}
+    if config.text_prices:
+        named["text_prices"] = config.text_prices
+    if Path(config.text_model_name).is_dir():
+        named["text_model_name"] = config.text_model_name
+    return named
+
+
 def make_paths_absolute(config: Config) -> Config:
     """The configuration with absolute paths, which mean the same in a container."""
-    prompts = {name: getattr(config, name) for name in ("text_user_prompt", "text_item_prompt", "text_prices")}
-    paths = {name: path for name, path in prompts.items() if path.endswith((".yaml", ".yml"))}
-    if Path(config.text_model_name).is_dir():
-        paths["text_model_name"] = config.text_model_name
+    paths = list_local_files(config)
     if config.text_cache and not is_cloud(config.text_cache):
         paths["text_cache"] = config.text_cache
     return config.model_copy(update={name: str(Path(path).expanduser().absolute()) for name, path in paths.items()})
@@ -89,10 +101,10 @@ def make_paths_absolute(config: Config) -> Config:
 def plan_containers(
     config: Config, inputs: Inputs, tracking: Tracking, pipeline_root: Path, state: str = ""
 ) -> Containers:
-    """What tasks may see of this machine.
+    """What tasks may see of this machine; all paths are absolute.
 
     Args:
-        config: May name prompts, prices, an encoder and a cache of answers.
+        config: As `make_paths_absolute` gives it; may name prompts, prices, an encoder and a cache of answers.
         inputs: What is read.
         tracking: Where MLflow is.
         pipeline_root: Where the artifacts are; kfp shares it with every task.
@@ -106,10 +118,7 @@ def plan_containers(
             f"--runner docker: the registry is {tracking.public}, which containers do not see; start `mlflow server` "
             "and set MLFLOW_TRACKING_URI=http://…"
         )
-    given = [inputs.interactions, inputs.items, inputs.item_text, inputs.user_text]
-    named = (config.text_user_prompt, config.text_item_prompt, config.text_prices)
-    given += [name for name in named if name.endswith((".yaml", ".yml"))]
-    given += [config.text_model_name] if Path(config.text_model_name).is_dir() else []
+    given = [inputs.interactions, inputs.items, inputs.item_text, inputs.user_text, *list_local_files(config).values()]
     user, group = os.getuid(), os.getgid()
     if not user:  # tasks never run as root
         user = group = IMAGE_USER
@@ -130,10 +139,8 @@ def plan_containers(
     )
 
 
-def _list_paths(locations: Iterable[str | Path | None]) -> Iterator[str]:
-    for location in locations:
-        if location and not is_cloud(location):
-            yield str(Path(location).expanduser().absolute())
+def _list_paths(locations: Iterable[str | None]) -> list[str]:
+    return [location for location in locations if location and not is_cloud(location)]
 
 
 def run_container(client: DockerClient, image: str, command: list[str], volumes: Any, **arguments: Any) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipelines.arguments import Inputs, Tracking, build_arguments, read_gate_rules
+from pipelines.containers import list_local_files
 from pipelines.preparation import read_run_config
 from pipelines.resources import REGISTRY_SECRET
 from ur4rec.commands.console import OptionError, split_settings
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from ur4rec.config import Config
 
 CONFIG_SUFFIX = "_config"
+UNSEEN = {
+    "text_user_prompt": "file; name a shipped prompt",
+    "text_item_prompt": "file; name a shipped prompt",
+    "text_prices": "file; leave it to the shipped table",
+    "text_model_name": "folder; name a public model",
+}
+"""Setting → what pods do not see, and what to do."""
 
 
 class LocationError(ValueError):
@@ -144,17 +152,8 @@ def check_locations(config: Config, inputs: ClusterInputs) -> None:
             f"text_provider {config.text_provider}: needs --set text_cache=gs://bucket/…, where tasks find what others "
             "were answered; without it the same texts would be paid for again in every pod"
         )
-    for name in ("text_user_prompt", "text_item_prompt"):
-        if str(getattr(config, name)).endswith((".yaml", ".yml")):
-            raise LocationError(f"{name} {getattr(config, name)}: pods do not see this file; name a shipped prompt")
-    if config.text_prices:
-        raise LocationError(
-            f"text_prices {config.text_prices}: pods do not see this file; leave it to the shipped table"
-        )
-    if Path(config.text_model_name).is_dir():
-        raise LocationError(
-            f"text_model_name {config.text_model_name}: pods do not see this folder; name a public model"
-        )
+    for name, path in list_local_files(config).items():
+        raise LocationError(f"{name} {path}: pods do not see this {UNSEEN[name]}")
     _check_tracking(inputs.tracking_uri)
 
 

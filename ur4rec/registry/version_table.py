@@ -127,15 +127,14 @@ def show_history(config: RegistryConfig, tracking_uri: str | None = None) -> Ver
         name = config.registered_model_name
         claims = find_claims(client, name)
         history = fetch_history(client, name, config.champion_alias)
-    unsettled = [describe_claim(claim, history) for claim in claims]
     moved = {claim.number: claim.move for claim in claims if has_moved(claim, history)}
-    history = History({**moved, **history.moves}, history.champion)
+    shown = History({**moved, **history.moves}, history.champion)
     return VersionHistory(
         name=name,
-        champion=history.describe_champion(),
-        champions=[champion or NOBODY for champion in history.champions],
-        entries=history.entries,
-        unsettled=unsettled,
+        champion=shown.describe_champion(),
+        champions=[champion or NOBODY for champion in shown.champions],
+        entries=shown.entries,
+        unsettled=[describe_claim(claim, history) for claim in claims],
     )
 
 
