@@ -136,6 +136,7 @@ class Recorder:
     def start(self) -> None:
         """Training begins now; what went before was preparation."""
         self.wall, self.cpu = time.perf_counter(), time.process_time()
+        self.preparation_s = self.wall - self.created
 
     def validate(self, scorer: Scorer) -> tuple[float, bool]:
         """Ranks the validation targets after an epoch.
@@ -182,7 +183,7 @@ class Recorder:
         seconds = min(self._time_ranking(make_scorer) for _ in range(REPEATS))
         rate = len(self.split.targets["test"]) / seconds
         versions = {name: version(name) for name in packages}
-        return Run(tuple(self.curve), scores, self.wall - self.created, rate, peak, versions)
+        return Run(tuple(self.curve), scores, self.preparation_s, rate, peak, versions)
 
     @torch.no_grad()
     def _score(self, scorer: Scorer, horizon: str) -> Float32[np.ndarray, "U N1"]:

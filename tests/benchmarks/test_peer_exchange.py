@@ -86,3 +86,4 @@ def test_a_recorder_goes_on_with_curve_and_clocks(monkeypatch):
     assert [point.epoch for point in second.curve] == [1, 2, 3]
     assert [point.wall_s for point in second.curve] == [10.0, 30.0, 40.0]
     assert [point.validation_s for point in second.curve] == [1.0, 2.0, 3.0]
+    assert second.preparation_s == 10.0
