@@ -23,19 +23,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.drifting_tastes import Settings, generate
+from benchmarks.generated_data import prepare
 from ur4rec.commands.console import report_errors
 from ur4rec.config import load_config
-from ur4rec.data.config import DataConfig
-from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.bootstrap import bootstrap_means, estimate
 from ur4rec.evaluation.metrics import per_user_metrics
 from ur4rec.evaluation.ranking import rank_users
 from ur4rec.experiments.stage_cache import obtain_stages, read_inputs
 from ur4rec.storage.artifacts import write_text_atomic
-from ur4rec.text.config import EncodeConfig, TextConfig
-from ur4rec.text.encode import encode_text
-from ur4rec.text.generate import generate_text
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.config import StageConfig
 from ur4rec.training.scoring import ModelScorer
@@ -91,17 +87,6 @@ class Measured:
     validation: float
 
 
-def make_data(folder: Path, settings: Settings) -> None:
-    """Generates and prepares a data set, unless it is there."""
-    if (folder / "embeddings" / "manifest.json").is_file():
-        return
-    generate(settings).write(folder / "raw")
-    config = load_config(None, {"dataset_name": folder.name, "snapshot_base": NO_USER_TEXTS})
-    preprocess_sequences(folder / "raw", folder / "sequences", config.narrow(DataConfig))
-    generate_text(folder / "sequences", folder / "texts", config.narrow(TextConfig))
-    encode_text(folder / "sequences", folder / "texts", folder / "embeddings", config.narrow(EncodeConfig), "cpu")
-
-
 def measure(row: Row, data: Path, window: int, seeds: list[int], cache: Path) -> tuple[Float64[np.ndarray, "U"], float]:
     """Trains a row with every seed.
 
@@ -126,7 +111,7 @@ def measure_all(folder: Path, settings: Settings, seeds: list[int]) -> Iterator[
     """Every row with drift, then every row without."""
     for drifts in (True, False):
         data = folder / ("drift" if drifts else "control")
-        make_data(data, replace(settings, drifts=drifts))
+        prepare(data, generate(replace(settings, drifts=drifts)).write, {"snapshot_base": NO_USER_TEXTS})
         for row in ROWS:
             users, validation = measure(row, data, settings.longest_window, seeds, folder / "stages")
             found = estimate(float(users.mean()), bootstrap_means(users[:, None], SAMPLES)[:, 0])
