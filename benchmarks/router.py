@@ -4,7 +4,7 @@ The variants of `benchmarks/router.yaml` (router, plain average, each expert alo
 stage) on generated users of two audiences (`benchmarks/two_audiences.py`), over all of them and audience by audience,
 and the router's weights for each. A run that was stopped goes on.
 
-U users, S seeds.
+T targets.
 """
 
 from __future__ import annotations
@@ -45,17 +45,15 @@ TRAINING: dict[str, Any] = {
     "max_seq_len": 20,
     "max_memory_size": 0,
     "batch_size": 64,
-    "epochs_per_stage": 12,
-    "patience": 6,
     "id_dropout": 0.3,
 }
 """A window that holds every history, no memory, and items whose IDs are often hidden, since most are rare."""
 
 
-def find_audience(data: Sequences, audience: str) -> Bool[np.ndarray, "U"]:
-    """Which test targets are of users of an audience."""
+def find_audience(data: Sequences, targets: np.ndarray, audience: str) -> Bool[np.ndarray, "T"]:
+    """Which targets are of users of an audience."""
     belongs = np.array([user.startswith(f"{audience}-") for user in data.user_ids])
-    found: np.ndarray = belongs[data.test[:, USER]]
+    found: np.ndarray = belongs[targets[:, USER]]
     return found
 
 
@@ -68,7 +66,7 @@ def weigh_experts(units: list[Unit], data: Sequences) -> dict[str, dict[str, flo
         scorer = ModelScorer(load_model(trained.checkpoint), history, unit.variant.part.value)
         rank_users(scorer, data.test, history, unit.config.eval_batch_size)
         for audience, weights in found.items():
-            weights.append(scorer.expert_weights(data.test[find_audience(data, audience), USER]))
+            weights.append(scorer.expert_weights(data.test[find_audience(data, data.test, audience), USER]))
     return {
         audience: {name: float(np.mean([each[name] for each in weights])) for name in weights[0]}
         for audience, weights in found.items()
@@ -80,13 +78,13 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="The seeds 1 to this.")] = 5,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at once.")] = 2,
     users: Annotated[int, typer.Option(min=20)] = Settings().num_users,
-    epochs: Annotated[int, typer.Option(min=1, help="At most, in each stage.")] = TRAINING["epochs_per_stage"],
+    epochs: Annotated[int, typer.Option(min=1, help="At most, in each stage.")] = Config().epochs_per_stage,
 ) -> None:
     """Train what is missing and print the tables; a run that was stopped goes on."""
     with report_errors():
         settings = Settings(num_users=users)
         sequences, embeddings = prepare(output / "two_audiences", generate(settings).write, {})
-        base: Config = load_config(None, TRAINING | {"epochs_per_stage": epochs})
+        base = load_config(None, TRAINING | {"epochs_per_stage": epochs})
         data, inputs = load_sequences(sequences), read_inputs(sequences, embeddings, "cpu")
         ablation = Ablation(load_variants(VARIANTS), range(1, seeds + 1), reference=REFERENCE)
         units = list_units(output, base, ablation, lambda _: inputs)
@@ -97,13 +95,11 @@ def main(
         write_ablation(table, output)
         show_tables(table, output)
         groups: dict[str, list[Row]] = {}
-        everyone = np.ones(len(data.val), dtype=bool)
         for audience in AUDIENCES:
-            limited = {
-                name: system.limited_to(everyone, find_audience(data, audience)) for name, system in measured.items()
-            }
+            masks = [find_audience(data, targets, audience) for targets in (data.val, data.test)]
+            limited = {name: system.limited_to(*masks) for name, system in measured.items()}
             groups[audience] = compare(limited, REFERENCE, ablation.metric, base.bootstrap_samples)
-            show_table(f"readers of {audience}s", columns(table), [cells(row) for row in groups[audience]])
+            show_table(f"audience: {audience}", columns(table), [cells(row) for row in groups[audience]])
         weights = weigh_experts([unit for unit in finished if unit.name == REFERENCE], data)
         show_table(
             "router weights",
