@@ -19,12 +19,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
+from benchmarks.generated_data import Tables
 from ur4rec.columns import GENRES, ITEM_ID, TIMESTAMP, TITLE, USER_ID
 
 FILM_GENRES = (
@@ -83,22 +83,11 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """Both tables in the form that `ur4rec data preprocess` reads, and the truth behind them."""
+class DataSet(Tables):
+    """Both tables, and the truth behind them, which is not written: it is for tests only."""
 
-    interactions: pd.DataFrame
-    """`user_id, item_id, timestamp`; a user's rows are consecutive and in the order of time."""
-    items: pd.DataFrame
-    """`item_id, title, genres`."""
     tastes: pd.DataFrame
     """`user_id, visit, film, record`: the genres at every visit."""
-
-    def write(self, folder: Path) -> Path:
-        """Writes `interactions.csv` and `items.csv`; the truth is for tests only."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.interactions.to_csv(folder / "interactions.csv", index=False)
-        self.items.to_csv(folder / "items.csv", index=False)
-        return folder
 
 
 def generate(settings: Settings) -> DataSet:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -111,7 +112,7 @@ def measure_all(folder: Path, settings: Settings, seeds: list[int]) -> Iterator[
     """Every row with drift, then every row without."""
     for drifts in (True, False):
         data = folder / ("drift" if drifts else "control")
-        prepare(data, generate(replace(settings, drifts=drifts)).write, {"snapshot_base": NO_USER_TEXTS})
+        prepare(data, partial(generate, replace(settings, drifts=drifts)), {"snapshot_base": NO_USER_TEXTS})
         for row in ROWS:
             users, validation = measure(row, data, settings.longest_window, seeds, folder / "stages")
             found = estimate(float(users.mean()), bootstrap_means(users[:, None], SAMPLES)[:, 0])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ import typer
 from jaxtyping import Bool
 
 from benchmarks.generated_data import prepare
+from benchmarks.seed_by_seed import train_seed_by_seed
 from benchmarks.two_audiences import AUDIENCES, Settings, generate
 from ur4rec.columns import USER
 from ur4rec.commands.console import report_errors, show_table
@@ -26,7 +28,7 @@ from ur4rec.commands.experiment_output import end_with, show_tables
 from ur4rec.config import Config, load_config
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.evaluation.ranking import rank_users
-from ur4rec.experiments.ablate import list_units, tabulate, train_units
+from ur4rec.experiments.ablate import list_units, tabulate
 from ur4rec.experiments.ablation_report import cells, columns, write_ablation
 from ur4rec.experiments.ablation_table import Row, compare
 from ur4rec.experiments.choices import Ablation
@@ -83,13 +85,12 @@ def main(
     """Train what is missing and print the tables; a run that was stopped goes on."""
     with report_errors():
         settings = Settings(num_users=users)
-        sequences, embeddings = prepare(output / "two_audiences", generate(settings).write, {})
+        sequences, embeddings = prepare(output / "two_audiences", partial(generate, settings), {})
         base = load_config(None, TRAINING | {"epochs_per_stage": epochs})
         data, inputs = load_sequences(sequences), read_inputs(sequences, embeddings, "cpu")
         ablation = Ablation(load_variants(VARIANTS), range(1, seeds + 1), reference=REFERENCE)
         units = list_units(output, base, ablation, lambda _: inputs)
-        units.sort(key=lambda unit: unit.config.seed)  # a run that is stopped has whole comparisons
-        finished, failures = train_units(units, ablation, jobs, _announce)
+        finished, failures = train_seed_by_seed(units, ablation, jobs)
         measured = gather_units(finished, ablation)
         table = tabulate(data, measured, base, ablation, failures, [])
         write_ablation(table, output)
@@ -114,10 +115,6 @@ def main(
         }
         write_text_atomic(output / "audiences.json", json.dumps(content, indent=2) + "\n")
         end_with(failures, f"logs: {output / 'units'}")
-
-
-def _announce(unit: Unit, done: int, total: int) -> None:
-    print(f"{done}/{total} {unit}", flush=True)
 
 
 if __name__ == "__main__":

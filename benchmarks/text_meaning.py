@@ -13,16 +13,16 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.seed_by_seed import train_seed_by_seed
 from ur4rec.commands.console import report_errors
 from ur4rec.commands.experiment_output import end_with, show_tables
 from ur4rec.config import SHIPPED, Config, load_config
 from ur4rec.data.sequences import load_sequences
-from ur4rec.experiments.ablate import list_units, tabulate, train_units
+from ur4rec.experiments.ablate import list_units, tabulate
 from ur4rec.experiments.ablation_report import write_ablation
 from ur4rec.experiments.choices import Ablation
 from ur4rec.experiments.measurements import gather_units
 from ur4rec.experiments.stage_cache import read_inputs
-from ur4rec.experiments.units import Unit
 from ur4rec.experiments.variants import Variant
 from ur4rec.models.config import Part
 from ur4rec.storage.artifacts import sha256_file
@@ -99,8 +99,7 @@ def main(
             reference=LANGUAGE_MODEL,
         )
         units = list_units(output, base, every, lambda name: inputs[KINDS[name.removesuffix(RETRIEVER_SUFFIX)].source])
-        units.sort(key=lambda unit: unit.config.seed)  # a run that is stopped has whole comparisons
-        finished, failures = train_units(units, every, jobs, _announce)
+        finished, failures = train_seed_by_seed(units, every, jobs)
         note = f"Digest of the file of item texts: `{sha256_file(item_text)[:8]}`"
         for (part, _), variants in zip(SCORES, scores, strict=True):
             ablation = Ablation(variants, every.seeds, reference=next(iter(variants)))
@@ -109,10 +108,6 @@ def main(
             write_ablation(table, output / part)
             show_tables(table, output / part)
     end_with(failures, f"logs: {output / 'units'}")
-
-
-def _announce(unit: Unit, done: int, total: int) -> None:
-    print(f"{done}/{total} {unit}", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
+from benchmarks.generated_data import Tables
 from ur4rec.columns import GENRES, ITEM_ID, TIMESTAMP, TITLE, USER_ID
 
 SUBJECTS = (
@@ -58,24 +58,7 @@ class Settings:
         assert self.length[1] <= 2 * min(self.num_instalments, self.books_per_shelf)
 
 
-@dataclass(frozen=True)
-class DataSet:
-    """Both tables in the form that `ur4rec data preprocess` reads."""
-
-    interactions: pd.DataFrame
-    """`user_id, item_id, timestamp`; a user's rows are consecutive and in the order of time."""
-    items: pd.DataFrame
-    """`item_id, title, genres`."""
-
-    def write(self, folder: Path) -> Path:
-        """Writes `interactions.csv` and `items.csv`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.interactions.to_csv(folder / "interactions.csv", index=False)
-        self.items.to_csv(folder / "items.csv", index=False)
-        return folder
-
-
-def generate(settings: Settings) -> DataSet:
+def generate(settings: Settings) -> Tables:
     """The data set of these settings; the same ones give the same rows."""
     generator = np.random.default_rng(settings.seed)
     rows: list[tuple[str, str, int]] = []
@@ -86,7 +69,7 @@ def generate(settings: Settings) -> DataSet:
         start = START_S + int(generator.integers(MONTH_S))
         name = f"{audience}-{user:05d}"
         rows += [(name, item, start + HOUR_S * step) for step, item in enumerate(draw(generator, settings, steps))]
-    return DataSet(pd.DataFrame(rows, columns=[USER_ID, ITEM_ID, TIMESTAMP]), _describe_items(settings))
+    return Tables(pd.DataFrame(rows, columns=[USER_ID, ITEM_ID, TIMESTAMP]), _describe_items(settings))
 
 
 def _read_serials(generator: np.random.Generator, settings: Settings, steps: Int64[np.ndarray, "S"]) -> list[str]:

@@ -6,24 +6,25 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.generated_data import Tables
 from benchmarks.router import main
-from benchmarks.two_audiences import DataSet, Settings, generate
+from benchmarks.two_audiences import Settings, generate
 from ur4rec.experiments.ablation_table import AblationTable
 
 SMALL = Settings(num_users=40)
 
 
 @pytest.fixture(scope="module")
-def data() -> DataSet:
+def data() -> Tables:
     return generate(SMALL)
 
 
-def histories(data: DataSet, audience: str) -> list[list[str]]:
+def histories(data: Tables, audience: str) -> list[list[str]]:
     own = data.interactions[data.interactions["user_id"].str.startswith(audience)]
     return [rows["item_id"].tolist() for _, rows in own.groupby("user_id")]
 
 
-def test_the_next_instalment_is_the_one_after_the_last_but_one(data: DataSet) -> None:
+def test_the_next_instalment_is_the_one_after_the_last_but_one(data: Tables) -> None:
     found = histories(data, "serial")
     assert len(found) == SMALL.num_users // 2
     for history in found:
@@ -33,7 +34,7 @@ def test_the_next_instalment_is_the_one_after_the_last_but_one(data: DataSet) ->
             assert following == (serial, (instalment + 1) % SMALL.num_instalments)
 
 
-def test_the_next_book_is_another_of_the_shelf_of_the_last_but_one(data: DataSet) -> None:
+def test_the_next_book_is_another_of_the_shelf_of_the_last_but_one(data: Tables) -> None:
     shelf_of = data.items.set_index("item_id")["genres"]
     found = histories(data, "shelf")
     assert len(found) == SMALL.num_users // 2
@@ -44,14 +45,14 @@ def test_the_next_book_is_another_of_the_shelf_of_the_last_but_one(data: DataSet
         assert len(set(shelves)) == 2
 
 
-def test_texts_tell_shelves_apart_and_instalments_not(data: DataSet) -> None:
+def test_texts_tell_shelves_apart_and_instalments_not(data: Tables) -> None:
     texts = data.items.groupby(data.items["item_id"].str.partition("-")[0])[["title", "genres"]]
     assert len(texts.get_group("serial").drop_duplicates()) == 1
     books = data.items[data.items["title"] == "Book"]
     assert books.groupby("genres").size().eq(SMALL.books_per_shelf).all()
 
 
-def test_equal_settings_give_equal_rows(data: DataSet) -> None:
+def test_equal_settings_give_equal_rows(data: Tables) -> None:
     pd.testing.assert_frame_equal(generate(SMALL).interactions, data.interactions)
     assert not generate(Settings(num_users=40, seed=1)).interactions["item_id"].equals(data.interactions["item_id"])
 
