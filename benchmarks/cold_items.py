@@ -35,7 +35,10 @@ from ur4rec.evaluation.ranking import rank_users
 from ur4rec.evaluation.results import HEADLINE_METRICS
 from ur4rec.experiments.stage_cache import StageInputs, obtain_stages, read_inputs
 from ur4rec.experiments.workers import Failure, run_all
-from ur4rec.storage.artifacts import read_artifact, write_artifact, write_text_atomic
+from ur4rec.storage.artifacts import MANIFEST, read_artifact, write_artifact, write_text_atomic
+from ur4rec.text.artifact import SEQUENCES_DIGEST
+from ur4rec.text.config import EncodeConfig
+from ur4rec.text.embeddings import PRODUCER
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.config import StageConfig, TextControl
 from ur4rec.training.scoring import ModelScorer
@@ -87,6 +90,15 @@ def write_fold(source: Path, output: Path, cold: Int64[np.ndarray, "C"], config:
         writer.details |= details
 
 
+def adopt_embeddings(source: Path, fold: Path, output: Path) -> None:
+    """The same vectors for the users and items of a fold, which are those of the whole data set."""
+    manifest = read_artifact(source)
+    with write_artifact(output, PRODUCER, EncodeConfig.parse(manifest.config), {"sequences": fold}) as writer:
+        for name in manifest.files:
+            (writer.folder / name).symlink_to(source.resolve() / name)
+        writer.details |= manifest.details | {SEQUENCES_DIGEST: load_sequences(fold).digest}
+
+
 def cold_candidates(
     targets: Int64[np.ndarray, "T 3"], cold: Int64[np.ndarray, "C"], touched: Histories
 ) -> Int64[np.ndarray, "T C1"]:
@@ -132,13 +144,16 @@ def list_tasks(
     data = load_sequences(sequences)
     for fold, cold in enumerate(draw_folds(data.num_items, folds)):
         folder = output / "folds" / str(fold)
-        if not (folder / "manifest.json").is_file():
+        texts = output / "texts" / str(fold)
+        if not (folder / MANIFEST).is_file():
             write_fold(sequences, folder, cold, base)
+        if not (texts / MANIFEST).is_file():
+            adopt_embeddings(embeddings, folder, texts)
         for seed in range(1, seeds + 1):
             for control in controls:
                 config = Config.parse(base.to_dict() | SETTINGS | {"text_control": control.value, "seed": seed})
                 file = output / "ranks" / f"{control.value}_{seed}_{fold}.npz"
-                yield Task(fold, tuple(cold.tolist()), config, folder, sequences, embeddings, output / "stages", file)
+                yield Task(fold, tuple(cold.tolist()), config, folder, sequences, texts, output / "stages", file)
 
 
 def gather(output: Path, control: TextControl, seeds: int, folds: int, among: str) -> Float64[np.ndarray, "S T"]:

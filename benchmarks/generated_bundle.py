@@ -33,7 +33,7 @@ def write_generated_bundle(folder: Path, num_users: int, num_items: int, length:
         model = _generate_model(num_users, num_items, config)
         ModelScorer(model, histories)  # replays the memories
         torch.save(model.state_dict(), writer.folder / FINAL_MODEL)
-        write_model_config(writer.folder, model)
+        write_model_config(writer.folder, model, dataset_digest="")
         model.save_memories(writer.folder / MEMORIES)
         writer.details.update(dataset="generated", dataset_digest="", training_cutoff_s=length * SECONDS_BETWEEN)
 

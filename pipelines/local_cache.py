@@ -1,4 +1,4 @@
-"""What `kfp.local` remembers of earlier runs, and a lock on it."""
+"""What `kfp.local` remembers of earlier runs."""
 
 from __future__ import annotations
 
@@ -8,34 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ur4rec.registry.tracking import database_of
 
 CACHE_FOLDER = ".kfp_cache"
-LOCK = ".lock"
 REGISTRATION = "registration"
-
-
-class FolderInUseError(ValueError):
-    """Another run works in the same folder."""
-
-
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Keeps other runs out of a folder, which is made if need be; the lock ends with this process at the latest.
-
-    Raises:
-        FolderInUseError: Another run holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOCK, timeout=0):
-            yield
-    except Timeout:
-        raise FolderInUseError(
-            f"{folder}: another run is using it ({LOCK} is locked); wait for its end or choose another folder"
-        ) from None
 
 
 @contextmanager

@@ -20,10 +20,11 @@ from typing import IO, Any
 from rich.console import Console
 
 from pipelines.containers import Containers
-from pipelines.local_cache import forget_lost_registrations, lock_folder, open_cache
+from pipelines.local_cache import forget_lost_registrations, open_cache
 from pipelines.local_executor import INTERPRETER
 from pipelines.task_log import COLOR, Task, TaskLog, read_tasks
 from pipelines.views import View, open_view
+from ur4rec.storage.locks import lock_folder
 
 GRACE_S = 5
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)

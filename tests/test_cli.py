@@ -17,6 +17,7 @@ from ur4rec.cli import app
 from ur4rec.config import CONFIGS
 from ur4rec.registry.tracking import prepare_mlflow
 from ur4rec.scripts.train_ur4rec_moe import app as script
+from ur4rec.storage.locks import LOCK, lock_folder
 
 prepare_mlflow()
 with warnings.catch_warnings():
@@ -338,7 +339,18 @@ def test_ctrl_c_is_one_line(folder, tmp_path, monkeypatch, application):
     if application is script:
         arguments = ["--data_dir", sequences, "--llm_data_dir", embeddings, "--output_dir", tmp_path]
     result = runner.invoke(application, [str(argument) for argument in arguments])
-    assert (result.exit_code, result.stderr, result.stdout) == (130, "interrupted\n", "")
+    line = "interrupted" if application is script else "interrupted; the same command with --resume goes on from there"
+    assert (result.exit_code, result.stderr, result.stdout) == (130, f"{line}\n", "")
+
+
+@pytest.mark.parametrize("stage", [(), ("--stage", "pretrain_sasrec")], ids=["all", "one"])
+def test_a_second_training_in_the_same_folder_ends_at_once(folder, tmp_path, stage):
+    with lock_folder(tmp_path):
+        line = fail("train", folder / "sequences", folder / "embeddings", "-o", tmp_path, *stage)
+    assert "another run is using it" in line
+    assert "choose another -o" in line
+    assert line.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "passive"), ("active", "active")])

@@ -29,6 +29,9 @@ def test_overrides_are_read_as_yaml(tmp_path):
         ("- 3", "expected keys and values, found list"),
         ("a: [", "cannot be read as YAML"),
         ("update_trigger: sometimes", "update_trigger"),
+        ("sasrec_hidden_dim: 15", "sasrec_hidden_dim 15 is not a multiple of sasrec_num_heads 2; change one of them"),
+        ("retriever_output_dim: 15", "retriever_output_dim 15 is not a multiple of moe_num_heads 2"),
+        ("seed: 2\npatience: 4\nseed: 3", "cannot be read as YAML: seed: given in line 1 and again in line 3"),
     ],
 )
 def test_errors_name_the_file(tmp_path, text, message):
@@ -57,3 +60,8 @@ def test_keys_of_the_original_guide_are_accepted():
 def test_a_wrong_override_does_not_blame_the_file():
     with pytest.raises(ConfigError, match=r"^settings over toy: unknown key 'seeds', did you mean 'seed'"):
         load_config("toy", {"seeds": "3"})
+
+
+def test_both_keys_of_a_width_may_be_overridden():
+    config = load_config("toy", {"sasrec_hidden_dim": "15", "sasrec_num_heads": "3", "moe_num_heads": "1"})
+    assert (config.sasrec_hidden_dim, config.sasrec_num_heads, config.moe_num_heads) == (15, 3, 1)

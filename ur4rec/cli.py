@@ -21,7 +21,6 @@ from ur4rec.commands.training import train
 
 app = typer.Typer(
     cls=ErrorGroup,
-    help="Sequential recommendation from behaviour and language-model text.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

@@ -10,6 +10,35 @@ import yaml
 from ur4rec.config_section import ConfigError
 
 
+class DuplicateKeyError(yaml.YAMLError):
+    """A key that stands twice in the same mapping; says where."""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses what YAML forbids and `SafeLoader` lets pass: of a key given twice it would take the last value."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, object], int] = {}
+        for key, _ in node.value:
+            line, name = key.start_mark.line + 1, (key.tag, str(key.value))
+            if name in lines:
+                raise DuplicateKeyError(
+                    f"{key.value}: given in line {lines[name]} and again in line {line}; keep one of them"
+                )
+            lines[name] = line
+        return node
+
+
+def parse_yaml(text: str) -> Any:
+    """What a YAML document of a user says; every such document is read here.
+
+    Raises:
+        yaml.YAMLError: It is malformed, or a key is given twice.
+    """
+    return yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
+
+
 def read_settings(path: Path) -> dict[str, Any]:
     """Keys and values of a YAML file; none for an empty one.
 
@@ -17,7 +46,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         ConfigError: The file cannot be read, or holds something else.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
     if not isinstance(values, dict | None):
@@ -45,6 +74,6 @@ def parse_setting(key: str, value: Any) -> Any:
         ConfigError: It cannot be read; names the key.
     """
     try:
-        return yaml.safe_load(value) if isinstance(value, str) else value
+        return parse_yaml(value) if isinstance(value, str) else value
     except yaml.YAMLError as error:
         raise ConfigError(f"{key}: {value!r} cannot be read as YAML: {error}") from None

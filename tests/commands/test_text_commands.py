@@ -191,3 +191,15 @@ def test_generation_with_leaky_imported_texts_fails_and_names_them(sequences, tm
     assert "the texts know what they should not" in error
     _, error = run("text", "encode", sequences, tmp_path / "out", "-o", tmp_path / "embeddings", code=2)
     assert error.endswith("these texts leak and are for looking at only; `ur4rec text check` tells more\n")
+
+
+@pytest.mark.parametrize("command", ["generate", "encode"])
+def test_the_sequences_are_not_replaced_by_what_is_made_from_them(sequences, tmp_path, command):
+    texts = tmp_path / "texts"
+    run("text", "generate", sequences, "-o", texts)
+    inputs = [sequences] if command == "generate" else [sequences, texts]
+    _, error = run("text", command, *inputs, "-o", sequences, code=2)
+    wrote = f"{sequences}: holds what preprocess_sequences wrote, refusing to replace it by what {command}_text writes"
+    assert f"{wrote}; choose another folder, with -o" in error
+    assert load_sequences(sequences).num_users == NUM_USERS
+    run("text", "generate", sequences, "-o", texts)  # a second time

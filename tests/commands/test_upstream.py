@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from ur4rec.commands.upstream import find_upstream
@@ -43,6 +45,7 @@ def test_embeddings_elsewhere_are_left_out_unless_they_are_named(folders, tmp_pa
 
 def test_embeddings_made_again_since_are_not_taken_for_those_that_were_used(folders):
     sequences, embeddings, first, second, third = folders
+    shutil.rmtree(embeddings)
     make(embeddings, "encode_text_again", sequences=sequences)
     assert find_upstream(sequences, third) == [first, second]
 

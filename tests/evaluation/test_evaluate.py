@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,7 @@ from ur4rec.evaluation.results import load_results
 from ur4rec.models.config import ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import write_artifact
-from ur4rec.training.checkpoints import best_file, load_model, write_model_config
+from ur4rec.training.checkpoints import CheckpointError, best_file, load_model, write_model_config
 from ur4rec.training.scoring import ModelScorer
 
 MODEL = ModelConfig(
@@ -48,7 +51,7 @@ def trained(sequences, checkpoint, tmp_path_factory):
     with write_artifact(folder, "end_to_end", MODEL) as writer:
         for seed, stage in enumerate(("pretrain_sasrec", "end_to_end")):
             torch.save(make_model(data, seed).state_dict(), writer.folder / best_file(stage))
-        write_model_config(writer.folder, make_model(data, 0))
+        write_model_config(writer.folder, make_model(data, 0), data.digest)
         (writer.folder / "history.json").write_bytes((checkpoint / "history.json").read_bytes())
     return folder
 
@@ -106,3 +109,30 @@ def test_the_sampled_protocol_keeps_its_candidates_beside_the_results(sequences,
     results = evaluate(sequences, trained, tmp_path / "results.json", tmp_path / "report.html", config)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["candidates", "report.html", "results.json"]
     assert results.protocol.candidates.sha256 == load_candidates(tmp_path / "candidates").sha256
+
+
+def test_a_model_of_other_sequences_is_not_evaluated(sequences, trained, tmp_path):
+    other = shutil.copytree(sequences, tmp_path / "other")
+    config = json.loads((trained / "model_config.json").read_bytes())
+    model = shutil.copytree(trained, tmp_path / "model")
+    (model / "model_config.json").write_text(json.dumps(config | {"dataset_digest": "0" * 64}))
+    with pytest.raises(CheckpointError, match=f"{model}: was not trained on {other}: dataset_digest is 00000000 there"):
+        evaluate(other, model, tmp_path / "results.json", tmp_path / "report.html", EvaluationConfig())
+    assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "systems"), [("pretrain_sasrec", ["sasrec"]), ("pretrain_retriever", ["retriever", "sasrec"])]
+)
+def test_of_a_pretraining_stage_only_what_is_trained_is_evaluated(sequences, checkpoint, tmp_path, stage, systems):
+    data = load_sequences(sequences)
+    model = make_model(data, 0)
+    with write_artifact(tmp_path / "model", stage, MODEL) as writer:
+        for name in dict.fromkeys(("pretrain_sasrec", stage)):
+            torch.save(model.state_dict(), writer.folder / best_file(name))
+        write_model_config(writer.folder, model, data.digest)
+        (writer.folder / "history.json").write_bytes((checkpoint / "history.json").read_bytes())
+    config = EvaluationConfig(bootstrap_samples=100)
+    results = evaluate(sequences, tmp_path / "model", tmp_path / "results.json", tmp_path / "report.html", config)
+    assert list(results.test)[: len(systems)] == systems
+    assert "UR4RecV2MoE" not in results.test

@@ -3,7 +3,14 @@ import pytest
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.experiments.ablation_report import cells, columns, sections
-from ur4rec.experiments.ablation_table import AblationTable, Dataset, Measured, compare, find_long_tail
+from ur4rec.experiments.ablation_table import (
+    AblationTable,
+    Dataset,
+    Measured,
+    compare,
+    describe_few_seeds,
+    find_long_tail,
+)
 
 # With one relevant item at rank r, ndcg@10 is 1 at rank 1 and 1 / log2(4) = 0.5 at rank 3, and 0 beyond 10.
 FULL = Measured("All", (1, 2), np.array([[1.0, 3.0], [3.0, 3.0]]), np.array([[1.0, 3.0], [1.0, 1.0]]))
@@ -46,6 +53,13 @@ def test_only_common_seeds_are_paired():
     assert row.paired_seeds == [2]
     assert row.difference.value == pytest.approx(-0.5)
     assert rows(full=FULL, less=Measured("Less", (3, 4), LESS.validation, LESS.test))["less"].difference is None
+
+
+def test_fewer_than_five_seeds_are_noted():
+    enough = Measured("Enough", tuple(range(5)), np.ones((5, 2)), np.ones((5, 2)))
+    assert describe_few_seeds([*rows(full=enough, baseline=BASELINE).values()]) == []
+    (note,) = describe_few_seeds([*rows(full=enough, less=LESS, baseline=BASELINE).values()])
+    assert note.endswith("a claim needs at least 5 seeds, and there are fewer of less 2")
 
 
 def test_without_the_reference_there_is_no_difference():

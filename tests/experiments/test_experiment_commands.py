@@ -44,6 +44,9 @@ def test_a_finished_ablation_is_shown_again(ablated, folders, tmp_path, seeds):
     row = next(line for line in result.stdout.splitlines() if "no_memory" in line)
     assert str(ablated[1].rows[1].validation) in row
     assert "plays: all 24 test targets" in result.stdout
+    caution = "a claim needs at least 5 seeds, and there are fewer of full 2, no_memory 2, first_stage 2, sasrec 2"
+    assert caution in result.stdout
+    assert caution in (tmp_path / "out/ablation.md").read_text()
     assert json.loads((tmp_path / "out/ablation.json").read_text()) == ablated[1].model_dump(mode="json")
 
 
@@ -83,6 +86,16 @@ def test_a_finished_tuning_is_shown_again(tuned, folders, tmp_path):
     assert result.exit_code == 0, result.output
     assert "best of 2 trials, 0 more given up early" in result.stdout
     assert f"{tuned[1].trials[0].value:.4f}" in result.stdout
+    assert "the base configuration is no trial" not in result.stdout
+
+
+def test_a_base_configuration_outside_of_the_space_is_told(tuned, folders, tmp_path):
+    shutil.copytree(tuned[0], tmp_path / "out")
+    options = (*folders["config"], *folders["space"], "--set", "interaction_threshold=20", "--set", "decay_factor=0.9")
+    result = invoke("tune", *folders["data"], *options, "--trials", 2, "-o", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.stdout.splitlines() if "the base configuration is no trial" in line]
+    assert line.endswith("outside of the space: interaction_threshold 20")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +103,9 @@ def test_a_finished_tuning_is_shown_again(tuned, folders, tmp_path):
     [
         (("ablate", "--only", "nothing"), "--only nothing: no such variant; expected one of full"),
         (("ablate", "--seeds", "few"), "--seeds few: expected whole numbers"),
+        (("ablate", "--seeds", "0"), "--seeds 0: expected how many, at least 1"),
+        (("ablate", "--set", "sasrec_num_heads=3"), "sasrec_hidden_dim 64 is not a multiple of sasrec_num_heads 3"),
+        (("tune", "--set", "sasrec_hidden_dim=15"), "sasrec_hidden_dim 15 is not a multiple of sasrec_num_heads 2"),
         (("ablate", "--metric", "auc"), "--metric auc"),
         (("ablate", "--set", "seeds=3"), "did you mean 'seed'?"),
         (("tune", "--metric", "auc"), "--metric auc"),
@@ -114,4 +130,4 @@ def test_seeds_are_whole_numbers(text):
 
 
 def test_one_number_counts_and_several_are_seeds():
-    assert [read_seeds(text) for text in ("3", "4,7", "7,", "5 6")] == [[1, 2, 3], [4, 7], [7], [5, 6]]
+    assert [read_seeds(text) for text in ("3", "4,7", "0,", "5 6")] == [[1, 2, 3], [4, 7], [0], [5, 6]]

@@ -4,7 +4,7 @@ from toy_experiments import STAGE, write_yaml
 
 from ur4rec.config import load_config
 from ur4rec.config_section import ConfigError
-from ur4rec.experiments.search_space import Choices, Range, load_space, suggest
+from ur4rec.experiments.search_space import Choices, Range, find_outside, load_space, suggest
 from ur4rec.experiments.yaml_files import ExperimentError
 
 
@@ -55,6 +55,12 @@ def test_a_stage_that_the_system_lacks_is_refused():
     base = load_config(None, {"system": "UR4RecMoEMemory"})
     with pytest.raises(ExperimentError, match="--stage: stage joint_finetune: system UR4RecMoEMemory has"):
         load_space(None, base, "joint_finetune")
+
+
+def test_what_lies_outside_of_the_space_is_found():
+    space = {"decay_factor": Range(low=0.9, high=0.99), "fusion_method": Choices(choices=("weighted", "learned"))}
+    assert find_outside(space, {"decay_factor": 0.95, "fusion_method": "learned", "seed": 1}) == {}
+    assert find_outside(space, {"decay_factor": 0.5, "fusion_method": "learned"}) == {"decay_factor": 0.5}
 
 
 def test_an_empty_space_is_refused(tmp_path):

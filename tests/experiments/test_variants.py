@@ -33,6 +33,7 @@ def test_the_shipped_variants_change_what_they_name():
     [
         ({"moe_num_proxy": 0}, ConfigError, "variant v: unknown key 'moe_num_proxy', did you mean 'moe_num_proxies'"),
         ({"decay_factor": 7}, ConfigError, "variant v: decay_factor"),
+        ({"moe_num_heads": 3}, ConfigError, "variant v: retriever_output_dim 64 is not a multiple of moe_num_heads 3"),
         ({"min_rating": 3}, ExperimentError, "variant v: min_rating: no training stage reads it"),
         ({"seed": 3}, ExperimentError, "variant v: seed: .*--seeds"),
     ],
@@ -80,6 +81,12 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path):
         load_variants(tmp_path / "v.yaml")
 
 
+def test_a_variant_given_twice_is_named_with_its_lines(tmp_path):
+    (tmp_path / "v.yaml").write_text("a:\n  description: one\na:\n  description: two\n")
+    with pytest.raises(ExperimentError, match=r"v\.yaml: .*: a: given in line 1 and again in line 3"):
+        load_variants(tmp_path / "v.yaml")
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
@@ -87,7 +94,7 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path):
         ({"reference": "all"}, "--reference all: no such variant"),
         ({"metric": "ndcg"}, "--metric ndcg: expected one of hit@1"),
         ({"seeds": [1, 1]}, "--seeds 1 1: expected"),
-        ({"seeds": []}, "--seeds"),
+        ({"seeds": []}, "--seeds none: expected at least one"),
     ],
 )
 def test_a_wrong_choice_is_named(choice, message):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from ur4rec.config_section import ConfigError
 from ur4rec.models.config import SASRecConfig
 from ur4rec.models.sasrec import SASRec, align_left
 
@@ -49,8 +50,9 @@ def test_gradients_reach_every_parameter(model):
 
 
 def test_width_must_divide_into_heads():
-    with pytest.raises(ValueError, match="width 9 is not a multiple"):
-        SASRec(5, SASRecConfig(sasrec_hidden_dim=9))
+    with pytest.raises(ConfigError, match="sasrec_hidden_dim 9 is not a multiple of sasrec_num_heads 2"):
+        SASRecConfig.parse({"sasrec_hidden_dim": 9})
+    assert SASRec(5, SASRecConfig(sasrec_hidden_dim=9, sasrec_num_heads=3)).blocks[0].attention.num_heads == 3
 
 
 def test_factors_are_the_start_of_the_embeddings_and_part_of_every_vector(model):

@@ -1,30 +1,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-from pipelines.local_cache import CACHE_FOLDER, FolderInUseError, forget_lost_registrations, lock_folder
-
-
-def test_a_folder_is_locked_against_other_processes(tmp_path: Path) -> None:
-    folder = tmp_path / "root"
-    script = f"from pipelines.local_cache import *\nwith lock_folder(Path({str(folder)!r})): pass"
-    with lock_folder(folder):
-        process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert "FolderInUseError" in process.stderr
-    assert "another run is using it" in process.stderr
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
-def test_a_second_lock_in_the_same_process_is_refused_too(tmp_path: Path) -> None:
-    with lock_folder(tmp_path), pytest.raises(FolderInUseError), lock_folder(tmp_path):
-        pass
-    with lock_folder(tmp_path):
-        pass
+from pipelines.local_cache import CACHE_FOLDER, forget_lost_registrations
 
 
 def write_entry(root: Path, name: str, tracking_uri: str | None) -> Path:

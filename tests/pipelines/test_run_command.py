@@ -15,8 +15,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
-from pipelines.local_cache import lock_folder
 from ur4rec.evaluation.results import load_results
+from ur4rec.storage.locks import lock_folder
 from ur4rec.training.stage_names import STAGES
 
 REPOSITORY = Path(__file__).parents[2]

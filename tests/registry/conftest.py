@@ -101,6 +101,15 @@ def train(folder: Path, **overrides: object) -> Trained:
     )
 
 
+@pytest.fixture(scope="session")
+def older(tmp_path_factory) -> Path:
+    """Sequences of the same interactions without every user's last one."""
+    folder = tmp_path_factory.mktemp("older")
+    config = DataConfig(dataset_name="toy", drop_last=1)
+    preprocess_sequences(write_interactions(folder / "plays.csv"), folder / "sequences", config)
+    return folder / "sequences"
+
+
 @pytest.fixture
 def free_port() -> int:
     return find_free_port()

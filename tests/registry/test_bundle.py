@@ -6,9 +6,10 @@ import torch
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.registry.bundle import load_bundle, write_bundle
+from ur4rec.registry.loading import open_recommender
 from ur4rec.registry.recommender import Recommender
 from ur4rec.storage.artifacts import ArtifactError
-from ur4rec.training.checkpoints import load_model
+from ur4rec.training.checkpoints import CheckpointError, load_model
 from ur4rec.training.scoring import ModelScorer
 
 
@@ -96,3 +97,16 @@ def test_an_altered_bundle_is_refused(bundle, tmp_path):
 def test_another_artifact_is_not_a_bundle(trained):
     with pytest.raises(ArtifactError, match="made by 'preprocess_sequences', expected a bundle"):
         load_bundle(trained.sequences)
+
+
+def test_a_model_of_other_sequences_is_not_bundled(trained, older, tmp_path):
+    with pytest.raises(CheckpointError, match=f"was not trained on {older}: dataset_digest is "):
+        write_bundle(older, trained.checkpoint, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("stage", ["pretrain_sasrec", "pretrain_retriever"])
+def test_a_model_of_which_a_part_is_trained_recommends_nothing(trained, stage):
+    folder = trained.checkpoint.parents[1] / stage / "checkpoint"
+    with pytest.raises(CheckpointError, match=f"{folder}: only a part of the model is trained"):
+        open_recommender(folder, trained.sequences)

@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from ur4rec.data.sequences import load_sequences
+from ur4rec.models.tensor_files import TensorFileError
 from ur4rec.registry.bundle import write_bundle
 from ur4rec.registry.loading import fetch_bundle, open_recommender
 from ur4rec.registry.memories import MemoryLookupError, describe_user, memory_statistics
 from ur4rec.registry.tracking import RegistryError
 from ur4rec.storage.artifacts import ArtifactError
+from ur4rec.training.checkpoints import CheckpointError
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +100,24 @@ def test_outputs_without_sequences_are_explained(trained, tmp_path):
         open_recommender(trained.results.parent)
     with pytest.raises(ArtifactError, match="nowhere: not found"):
         open_recommender(tmp_path / "nowhere")
+
+
+def test_sequences_that_the_model_was_not_trained_on_name_nobody(trained, older):
+    outputs = trained.results.parent
+    with pytest.raises(CheckpointError, match=f"{outputs}: was not trained on {older}"):
+        describe_user(outputs, "u01", older)
+
+
+@pytest.mark.parametrize("name", ["final_memories.pt", "final_model.pt", "model_config.json"])
+def test_a_file_cut_short_is_named_as_it_is_there(trained, tmp_path, name):
+    outputs = shutil.copytree(trained.results.parent, tmp_path / "outputs")
+    path = outputs / name
+    path.write_bytes(path.read_bytes()[: min(2000, path.stat().st_size // 2)])
+    readers = [lambda: memory_statistics(outputs)]
+    if name == "final_memories.pt":
+        readers.append(lambda: describe_user(outputs, "u03", trained.sequences))
+    else:
+        readers.append(lambda: open_recommender(outputs, trained.sequences))
+    for read in readers:
+        with pytest.raises((CheckpointError, TensorFileError), match=rf"^{path}: damaged.*; copy .* train again$"):
+            read()

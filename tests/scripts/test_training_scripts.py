@@ -1,6 +1,7 @@
 """The training scripts, end to end on small data."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from ur4rec.commands.console import OptionError
 from ur4rec.config import load_config
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
@@ -16,6 +18,7 @@ from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.scripts import train_moe_memory, train_ur4rec_moe, train_v2
 from ur4rec.scripts.training_script import find_artifact, fix_system
 from ur4rec.storage.artifacts import read_artifact, write_artifact
+from ur4rec.storage.locks import LOCK, lock_folder
 from ur4rec.text.config import TextConfig
 from ur4rec.text.embeddings import write_embeddings
 from ur4rec.text.generate import generate_text
@@ -114,3 +117,41 @@ def test_an_artifact_is_the_folder_itself_or_below_or_around_it(folder):
     places = (sequences, folder / "data", sequences / "inner")
     assert {find_artifact(place, "preprocess_sequences") for place in places} == {sequences}
     assert find_artifact(folder / "llm", "preprocess_sequences") is None
+
+
+def test_what_is_found_elsewhere_than_named_is_told(folder, capsys):
+    sequences = folder / "data/sequences"
+    find_artifact(sequences, "preprocess_sequences")
+    assert capsys.readouterr().out == ""
+    find_artifact(folder / "data", "preprocess_sequences")
+    assert capsys.readouterr().out == f"preprocess_sequences: {sequences}\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "source", "producer"),
+    [
+        ("--data_dir", "data/sequences", "preprocess_sequences"),
+        ("--llm_data_dir", "llm/embeddings", "encode_text"),
+        ("--llm_data_dir", "llm_text", "generate_text"),
+    ],
+)
+def test_several_folders_of_a_kind_are_refused_by_name(folder, tmp_path, option, source, producer):
+    for name in ("newer", "older"):
+        shutil.copytree(folder / source, tmp_path / "several" / name)
+    options = list_options(folder, tmp_path / "out", "--llm_data_dir", folder / "llm", option, tmp_path / "several")
+    result = runner.invoke(train_v2.app, options)
+    assert result.exit_code == 2, result.output
+    assert f"{tmp_path}/several: holds several folders of {producer}: newer, older; name the one" in result.stderr
+    assert not list(tmp_path.glob("out/*.pt"))
+    with pytest.raises(OptionError):
+        find_artifact(tmp_path / "several", producer)
+
+
+def test_a_second_script_in_the_same_folder_is_refused(folder, tmp_path):
+    options = list_options(folder, tmp_path, "--llm_data_dir", folder / "llm_text")
+    with lock_folder(tmp_path):
+        result = runner.invoke(train_v2.app, options)
+    assert result.exit_code == 2
+    assert f"{tmp_path}: another run is using it" in result.stderr
+    assert "choose another --output_dir" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]

@@ -10,8 +10,8 @@ class Colour(ConfigSection):
     name: str = "red"
 
 
-def write(path, text="hello", inputs=None):
-    with write_artifact(path, "paint", Colour(), inputs) as writer:
+def write(path, text="hello", inputs=None, producer="paint"):
+    with write_artifact(path, producer, Colour(), inputs) as writer:
         (writer.folder / "text.txt").write_text(text)
         writer.details["count"] = 3
     return path
@@ -74,3 +74,41 @@ def test_foreign_folder_is_not_replaced(tmp_path):
     with pytest.raises(ArtifactError, match="refusing to replace"):
         write(tmp_path / "a")
     assert (tmp_path / "a" / "thesis.tex").read_text() == "mine"
+
+
+def test_the_same_producer_replaces_its_artifact(tmp_path):
+    write(tmp_path / "a", "old")
+    read_artifact(write(tmp_path / "a", "new"))
+    assert (tmp_path / "a" / "text.txt").read_text() == "new"
+
+
+def test_an_artifact_of_another_producer_is_not_replaced(tmp_path):
+    path = write(tmp_path / "a", "old")
+    message = r"/a: holds what paint wrote, refusing to replace it by what print writes; choose another folder, with -o"
+    with pytest.raises(ArtifactError, match=message):
+        write(path, "new", producer="print")
+    assert (path / "text.txt").read_text() == "old"
+    read_artifact(path)
+
+
+def test_what_another_producer_puts_there_meanwhile_stays(tmp_path):
+    path = tmp_path / "a"
+    with pytest.raises(ArtifactError, match="holds what print wrote"), write_artifact(path, "paint", Colour()):
+        write(path, "faster", producer="print")
+    assert (path / "text.txt").read_text() == "faster"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["", "text.txt"], ids=["folder", "file"])
+def test_an_input_is_not_replaced_by_what_is_made_from_it(tmp_path, monkeypatch, name):
+    write(tmp_path / "a", "old")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArtifactError, match=r"/a: holds the input first \(.*choose another folder, with -o"):
+        write(tmp_path / "a", "new", inputs={"first": f"a/{name}"})
+    assert (tmp_path / "a" / "text.txt").read_text() == "old"
+
+
+def test_a_damaged_manifest_does_not_stand_in_the_way(tmp_path):
+    path = write(tmp_path / "a", "old")
+    (path / "manifest.json").write_text("")
+    read_artifact(write(path, "new"))

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from storage_artifacts import make_artifact
+from storage_artifacts import ToyConfig, make_artifact
 
-from ur4rec.storage.artifacts import ArtifactError, read_artifact
+from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact
 from ur4rec.storage.folders import digest_folder, fetch_folder, publish_folder
 
 
@@ -59,6 +59,22 @@ def test_what_is_no_artifact_folder_is_never_replaced(artifact: Path, tmp_path: 
         with pytest.raises(ArtifactError, match="notes: exists and is not an artifact folder; refusing to replace it"):
             act(artifact, notes)
     assert [path.name for path in notes.iterdir()] == ["diary.txt"]
+
+
+def test_an_artifact_is_replaced_by_its_kind_alone(artifact: Path, tmp_path: Path) -> None:
+    with write_artifact(tmp_path / "other", "another", ToyConfig()) as writer:
+        (writer.folder / "text").write_text("kept")
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "plays.csv").write_text("u,i")
+    for act in (publish_folder, fetch_folder):
+        for source, what in ((artifact, "what toy writes"), (plain, "a folder without manifest")):
+            with pytest.raises(ArtifactError, match=f"holds what another wrote, refusing to replace it by {what}"):
+                act(source, tmp_path / "other")
+    assert (tmp_path / "other" / "text").read_text() == "kept"
+    publish_folder(artifact, tmp_path / "target")
+    assert fetch_folder(make_artifact(tmp_path / "newer", "two"), tmp_path / "target") == tmp_path / "target"
+    assert digest_folder(tmp_path / "target") == digest_folder(tmp_path / "newer")
 
 
 def test_what_cannot_be_published_is_told(artifact: Path, tmp_path: Path) -> None:

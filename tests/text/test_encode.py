@@ -9,7 +9,7 @@ from ur4rec.data.sequences import load_sequences
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
 from ur4rec.text.artifact import load_texts
 from ur4rec.text.config import EncodeConfig, TextConfig
-from ur4rec.text.embeddings import OFFSETS, load_embeddings
+from ur4rec.text.embeddings import OFFSETS, check_embeddings, load_embeddings
 from ur4rec.text.encode import encode_text
 from ur4rec.text.encoder import EncoderError, load_encoder
 from ur4rec.text.generate import generate_text
@@ -125,3 +125,20 @@ def test_arrays_that_do_not_belong_together_are_refused(
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ArtifactError, match="do not belong together; run encode_text again"):
         load_embeddings(folder)
+
+
+def test_embeddings_of_other_sequences_are_refused(
+    sequences: Path, texts: Path, config: EncodeConfig, build_sequences, tmp_path: Path
+) -> None:
+    encode_text(sequences, texts, tmp_path / "embeddings", config, device="cpu")
+    check_embeddings(tmp_path / "embeddings", load_sequences(sequences))
+    other = load_sequences(
+        build_sequences([(user, item, time) for user in "abc" for time, item in enumerate("pqrstv")])
+    )
+    with pytest.raises(ArtifactError, match=r"the texts are of other sequences than .*; run generate_text"):
+        check_embeddings(tmp_path / "embeddings", other)
+
+
+def test_another_folder_is_not_embeddings(sequences: Path) -> None:
+    with pytest.raises(ArtifactError, match="written by 'preprocess_sequences'; expected a folder of 'encode_text'"):
+        check_embeddings(sequences, load_sequences(sequences))

@@ -71,6 +71,28 @@ def test_the_events_of_all_processes_are_kept(data, tmp_path):  # noqa: F811
     assert histograms[0].histogram_value.num == 24
 
 
+def test_the_first_line_of_a_resumed_stage_says_where_it_goes_on(data, tmp_path, capsys):  # noqa: F811
+    point = ResumePoint(tmp_path / "resume", "pretrain_sasrec", "1")
+    with pytest.raises(Killed):
+        train(data, "pretrain_sasrec", tmp_path / "logs", point, 7)
+    last = len(point.load()["record"]["series"]) - 1
+    assert last > 0
+    assert "resume:" not in capsys.readouterr().out
+    train(data, "pretrain_sasrec", tmp_path / "logs", point)
+    assert capsys.readouterr().out.splitlines()[0] == f"resume: pretrain_sasrec goes on after epoch {last}"
+
+
+def test_the_settings_of_a_state_with_another_key_are_known(tmp_path):
+    def make_point(key, **settings):
+        return ResumePoint(tmp_path, "pretrain_sasrec", key, settings)
+
+    make_point("1", patience=3).save({"step": 3})
+    same, other = make_point("1"), make_point("2", patience=4)
+    assert (same.has_state(), same.find_other()) == (True, None)
+    assert (other.has_state(), other.find_other()) == (False, {"patience": 3})
+    assert ResumePoint(tmp_path, "end_to_end", "2").find_other() is None
+
+
 def test_another_key_is_another_state(data, tmp_path):  # noqa: F811
     one, other = (ResumePoint(tmp_path, "pretrain_sasrec", key) for key in ("1", "2"))
     one.save({"step": 3})

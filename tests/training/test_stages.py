@@ -14,7 +14,7 @@ from ur4rec.evaluation.results import load_results
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.sasrec import EMBEDDING_STD
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.storage.artifacts import write_artifact
+from ur4rec.storage.artifacts import ArtifactError, write_artifact
 from ur4rec.text.embeddings import load_embeddings, write_embeddings
 from ur4rec.training.checkpoints import CheckpointError, load_model
 from ur4rec.training.config import StageConfig
@@ -46,9 +46,12 @@ TOY = {
 @pytest.fixture(scope="module")
 def sequences(tmp_path_factory):
     """Every user walks through the items in order, from a place of their own."""
-    folder = tmp_path_factory.mktemp("stages")
+    return write_sequences(tmp_path_factory.mktemp("stages"))
+
+
+def write_sequences(folder, first_time=1_000):
     rows = [
-        (f"u{user}", f"i{(user + step) % NUM_ITEMS}", 1_000 + 60 * step)
+        (f"u{user}", f"i{(user + step) % NUM_ITEMS}", first_time + 60 * step)
         for user in range(NUM_USERS)
         for step in range(LENGTH)
     ]
@@ -131,6 +134,25 @@ def test_a_checkpoint_of_another_shape_is_named_with_a_tensor(sequences, trained
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """Sequences of as many users and items as the first ones."""
+    return write_sequences(tmp_path_factory.mktemp("others"), first_time=2_000)
+
+
+def test_a_checkpoint_of_other_sequences_is_refused(others, trained, tmp_path):
+    checkpoint = trained[1] / "stages/pretrain_retriever/checkpoint"
+    with pytest.raises(CheckpointError, match=f"{checkpoint}: was not trained on {others}: dataset_digest is "):
+        run("end_to_end", others, tmp_path, make_config(), None, checkpoint)
+    assert not list(tmp_path.iterdir())
+
+
+def test_embeddings_are_checked_before_the_first_stage(sequences, tmp_path):
+    with pytest.raises(ArtifactError, match=f"{sequences}: written by .*expected a folder of 'encode_text'"):
+        train_all(sequences, sequences, tmp_path / "outputs", load_config("toy", TOY), "cpu")
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_sasrec_the_item_embeddings_begin_with_the_item_factors(sequences, embeddings):
     data, config = load_sequences(sequences), make_config().narrow(ModelConfig)
     model = begin("pretrain_retriever", data, config, 3, None, load_embeddings(embeddings))
@@ -208,7 +230,9 @@ def test_the_exported_weights_and_memories_give_the_scores_of_the_checkpoint(seq
     assert (info["expert_weights"][:, 0] == 0).all()
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_result(sequences, embeddings, trained, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_goes_on_to_the_same_result(
+    sequences, embeddings, trained, tmp_path, monkeypatch, capsys
+):
     """Killed in the last stage: the first is not trained again, and nothing of the state stays."""
     expected, _ = trained
     config = load_config("toy", TOY)
@@ -226,7 +250,14 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(sequences, embeddings
     monkeypatch.undo()
     first = tmp_path / "stages" / TWO[0] / "checkpoint" / "manifest.json"
     before = first.stat().st_mtime_ns
+    capsys.readouterr()
     run = train_all(sequences, embeddings, tmp_path, config, "cpu", resume=True)
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("progress")]
+    epochs = run.summaries[TWO[0]].epochs
+    assert lines[:2] == [
+        f"resume: {TWO[0]} is finished, {epochs} epochs",
+        f"resume: end_to_end goes on after epoch {last - 1}",
+    ]
     assert first.stat().st_mtime_ns == before
     assert run.results.test == expected.results.test
     assert not (tmp_path / "resume").exists()
@@ -234,9 +265,28 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(sequences, embeddings
     assert finished == run.summaries
 
 
-def test_other_settings_are_trained_again(sequences, embeddings, tmp_path):
+def test_other_settings_are_trained_again(sequences, embeddings, tmp_path, capsys):
     arguments = TWO[0], sequences, tmp_path / "checkpoint", tmp_path / "memories"
     for seed in (1, 2):
         run_stage(*arguments, make_config(seed=seed), embeddings, device="cpu", state=tmp_path / "state", resume=True)
         config = json.loads((tmp_path / "checkpoint" / "manifest.json").read_text())["config"]
         assert config["seed"] == seed
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("resume:")]
+    assert told == [f"resume: {TWO[0]} starts from scratch: what an earlier run left has other settings (seed)"]
+
+
+def test_a_state_of_other_settings_is_ignored_aloud(sequences, embeddings, tmp_path, capsys, monkeypatch):
+    arguments = TWO[0], sequences, tmp_path / "checkpoint", tmp_path / "memories"
+    options = {"embeddings": embeddings, "device": "cpu", "state": tmp_path / "state", "resume": True}
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_stage(*arguments, make_config(patience=1), **options)
+    assert "resume:" not in capsys.readouterr().out
+    run_stage(*arguments, make_config(patience=2), **options)
+    told = f"resume: {TWO[0]} starts from scratch: what an earlier run left has other settings (patience)\n"
+    assert told in capsys.readouterr().out
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt

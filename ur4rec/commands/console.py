@@ -80,7 +80,8 @@ class ErrorGroup(TyperGroup):
 def report_errors(debug: bool = False) -> Iterator[None]:
     """Turns a typed `ValueError` or an `OSError` into one red line on stderr and exit code 2, Ctrl-C into code 130.
 
-    A bare `ValueError` is a defect of ours or of a library, so it keeps its traceback.
+    A bare `ValueError` is a defect of ours or of a library, so it keeps its traceback. What a command adds to a
+    `KeyboardInterrupt` is shown.
     """
     try:
         yield
@@ -92,8 +93,9 @@ def report_errors(debug: bool = False) -> Iterator[None]:
         message = " ".join(_explain(error).split())
         Console(stderr=True).print(f"[red]Error:[/] {escape(message)}", soft_wrap=True, highlight=False)
         raise typer.Exit(USER_ERROR) from None
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted")
+    except KeyboardInterrupt as interruption:
+        message = "; ".join(["interrupted", *map(str, interruption.args)])
+        Console(stderr=True).print(message, markup=False, soft_wrap=True, highlight=False)
         raise typer.Exit(INTERRUPTED) from None
 
 

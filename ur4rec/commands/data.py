@@ -107,7 +107,7 @@ def import_legacy(
     items: ItemsOption = None,
     name: Annotated[str, typer.Option(help="Name of the data set, shown in results.")] = "legacy",
 ) -> None:
-    """Turn old pickled sequences ({user: [items]}) into a sequences folder, without running what they bring along.
+    r"""Turn old pickled sequences ({user: \[items]}) into a sequences folder, without running what they bring along.
 
     For example:
 

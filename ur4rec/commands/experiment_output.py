@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +61,13 @@ def show_tables(table: AblationTable, output: Path) -> None:
     for note in table.notes:
         show(f"note: {note}")
     show(f"tables: {output / 'ablation.md'}, {output / 'ablation.json'}")
+
+
+def show_base_outside(values: Mapping[str, object]) -> None:
+    """A line where the base configuration is none of the trials; nothing where the space holds it."""
+    if values:
+        listed = ", ".join(f"{name} {value}" for name, value in values.items())
+        show(f"the base configuration is no trial, and may be better than all of them; outside of the space: {listed}")
 
 
 def show_tuning(tuning: Tuning, metric: str, output: Path) -> None:

@@ -18,7 +18,7 @@ from ur4rec.commands.console import (
     SetOption,
     read_config,
 )
-from ur4rec.commands.experiment_output import show_ablation, show_tuning, show_units
+from ur4rec.commands.experiment_output import show_ablation, show_base_outside, show_tuning, show_units
 from ur4rec.training.stage_names import Stage
 
 if TYPE_CHECKING:
@@ -118,12 +118,13 @@ def tune(
 
         ur4rec train outputs/sequences outputs/text_embeddings --config outputs/tuning/best.yaml
     """
-    from ur4rec.experiments.search_space import load_space
+    from ur4rec.experiments.search_space import find_outside, load_space
     from ur4rec.experiments.trials import Search
     from ur4rec.experiments.tune import tune as run_tuning
 
     base = read_config(config, settings)
     search = Search(load_space(space, base, stage.value), trials, metric, stage.value, timeout, prune)
+    show_base_outside(find_outside(search.space, base.to_dict()))
     with show_units("tune") as advance:
 
         def on_trial(number: int, value: float | None, done: int) -> None:
@@ -137,7 +138,7 @@ def read_seeds(text: str) -> list[int]:
     """Seeds from what `--seeds` was given.
 
     Raises:
-        OptionError: A part is no whole number.
+        OptionError: A part is no whole number, or there is to be no seed.
 
     >>> read_seeds("3"), read_seeds("4,7"), read_seeds("7,")
     ([1, 2, 3], [4, 7], [7])
@@ -146,4 +147,8 @@ def read_seeds(text: str) -> list[int]:
     if not parts or not all(part.isdigit() for part in parts):
         raise OptionError(f"{SEEDS} {text}: expected whole numbers, for example {SEEDS} 5 or {SEEDS} 1 2 3")
     numbers = [int(part) for part in parts]
-    return list(range(1, numbers[0] + 1)) if len(numbers) == 1 and "," not in text else numbers
+    if len(numbers) > 1 or "," in text:
+        return numbers
+    if numbers == [0]:
+        raise OptionError(f"{SEEDS} {text}: expected how many, at least 1; the seed 0 alone is {SEEDS} 0,")
+    return list(range(1, numbers[0] + 1))

@@ -112,3 +112,5 @@ def diff(
     if report.most_moved:
         rows = [(one.user_id, one.cosine, one.interactions, one.updates) for one in report.most_moved]
         show_table("moved most", ("user", "cosine of A and B", "interactions more", "updates more"), rows)
+    elif report.comparable and not report.numbers["changed"]:
+        show("no memory differs")

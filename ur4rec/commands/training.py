@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +23,7 @@ from ur4rec.commands.console import (
     show_table,
 )
 from ur4rec.commands.progress import progress_bars
+from ur4rec.storage.locks import lock_folder
 from ur4rec.training.stage_names import Stage
 
 if TYPE_CHECKING:
@@ -76,12 +79,21 @@ def train(
     if embeddings is None and stage is not Stage.PRETRAIN_SASREC:
         raise OptionError("EMBEDDINGS: missing; only `--stage pretrain_sasrec` runs without text embeddings")
     is_first = stage in (None, Stage.PRETRAIN_SASREC)
-    start = read_warm_start(warm_start, values, tracking_uri) if is_first or warm_start else None
-    if stage is not None:
-        _train_one(stage, sequences, embeddings, output, previous, values, device, resume, start)
-    else:
-        assert embeddings is not None
-        _train_all(sequences, embeddings, output, values, device, resume, start)
+    with lock_folder(output, "another -o"), _say_how_to_go_on():
+        start = read_warm_start(warm_start, values, tracking_uri) if is_first or warm_start else None
+        if stage is not None:
+            _train_one(stage, sequences, embeddings, output, previous, values, device, resume, start)
+        else:
+            assert embeddings is not None
+            _train_all(sequences, embeddings, output, values, device, resume, start)
+
+
+@contextmanager
+def _say_how_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command with --resume goes on from there") from None
 
 
 def read_warm_start(address: str | None, config: Config, tracking_uri: str | None = None) -> WarmStart | None:

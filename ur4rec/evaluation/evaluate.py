@@ -11,7 +11,8 @@ from ur4rec.evaluation.measure import measure
 from ur4rec.evaluation.report import write_report
 from ur4rec.evaluation.results import Results, write_results
 from ur4rec.evaluation.systems import TrainedSystems
-from ur4rec.training.checkpoints import load_model
+from ur4rec.models.config import Part
+from ur4rec.training.checkpoints import check_dataset, load_model, trained_part
 from ur4rec.training.stage_names import Stage
 
 
@@ -39,14 +40,24 @@ def evaluate(
     Raises:
         EvaluationError: There is no test target.
         ArtifactError: An artifact folder is missing or altered.
+        CheckpointError: The model was trained on other sequences.
         HistoryError: The checkpoint folder holds no training history.
         ScoreError: A system returns scores that cannot be ranked.
     """
     candidates = Path(results).parent / CANDIDATES
-    model = load_model(checkpoint)
-    sasrec = None if model.sasrec is None else load_model(checkpoint, stage=Stage.PRETRAIN_SASREC)
-    systems = TrainedSystems(model, sasrec, model.config.system.value, model.config.whole)
+    check_dataset(checkpoint, sequences)
+    systems = _load_systems(checkpoint)
     outcome, history = measure(sequences, checkpoint, systems, config, upstream, candidates)
     write_results(outcome, results)
     write_report(outcome, history, report)
     return outcome
+
+
+def _load_systems(checkpoint: Path) -> TrainedSystems:
+    """Of a pretraining stage's checkpoint the part that it trains: the whole is not ready before the stages after."""
+    model = load_model(checkpoint)
+    part = trained_part(checkpoint, model.config)
+    name = model.config.system.value if part is model.config.whole else part.value
+    has_first = model.sasrec is not None and part is not Part.SASREC
+    sasrec = load_model(checkpoint, stage=Stage.PRETRAIN_SASREC) if has_first else None
+    return TrainedSystems(model, sasrec, name, part)

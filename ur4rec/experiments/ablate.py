@@ -9,7 +9,14 @@ from ur4rec.config import Config
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.experiments.ablation_report import write_ablation
-from ur4rec.experiments.ablation_table import AblationTable, Dataset, Measured, compare, find_long_tail
+from ur4rec.experiments.ablation_table import (
+    AblationTable,
+    Dataset,
+    Measured,
+    compare,
+    describe_few_seeds,
+    find_long_tail,
+)
 from ur4rec.experiments.choices import Ablation, check_protocol
 from ur4rec.experiments.measurements import gather_units, measure_baselines
 from ur4rec.experiments.stage_cache import StageInputs, read_inputs
@@ -135,13 +142,14 @@ def tabulate(
         config: The base configuration.
         ablation: Names the metric and the reference.
         failures: Unit → its error.
-        notes: Such as a baseline that was left out.
+        notes: Such as a baseline that was left out; one on few seeds is added.
     """
     samples = config.bootstrap_samples
     rare_val, rare_test = find_long_tail(data, data.val), find_long_tail(data, data.test)
     rare = {}
     if rare_val.any() and rare_test.any():
         rare = {name: system.limited_to(rare_val, rare_test) for name, system in measured.items()}
+    rows = compare(measured, ablation.reference, ablation.metric, samples)
     return AblationTable(
         dataset=Dataset(
             name=data.name,
@@ -155,8 +163,8 @@ def tabulate(
         reference=ablation.reference,
         config=config.to_dict(),
         bootstrap_samples=samples,
-        rows=compare(measured, ablation.reference, ablation.metric, samples),
+        rows=rows,
         long_tail=compare(rare, ablation.reference, ablation.metric, samples),
         failures=failures,
-        notes=notes,
+        notes=[*notes, *describe_few_seeds(rows)],
     )

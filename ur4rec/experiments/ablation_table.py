@@ -5,7 +5,7 @@ S seeds, T targets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,8 @@ from ur4rec.evaluation.metrics import per_user_metrics
 
 LONG_TAIL_BELOW = 10
 """A target with fewer training interactions than this is of the long tail."""
+ENOUGH_SEEDS = 5
+"""The fewest that a claim needs."""
 
 
 class _Part(BaseModel):
@@ -85,7 +87,7 @@ class AblationTable(_Part):
     failures: dict[str, str]
     """Unit → its error."""
     notes: list[str]
-    """Such as a baseline that was left out."""
+    """Such as a baseline that was left out, or too few seeds."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,22 @@ def compare(measured: Mapping[str, Measured], reference: str, metric: str, sampl
     base = measured.get(reference)
     return [
         _row(name, system, None if name == reference else base, metric, samples) for name, system in measured.items()
+    ]
+
+
+def describe_few_seeds(rows: Sequence[Row]) -> list[str]:
+    """A note where a system was trained with fewer seeds than a claim needs.
+
+    >>> describe_few_seeds([])
+    []
+    """
+    few = [row for row in rows if 0 < len(row.seeds) < ENOUGH_SEEDS]
+    if not few:
+        return []
+    counts = ", ".join(f"{row.name} {len(row.seeds)}" for row in few)
+    return [
+        "the intervals cover the choice of users, not the randomness of training: a claim needs at least "
+        f"{ENOUGH_SEEDS} seeds, and there are fewer of {counts}"
     ]
 
 

@@ -33,13 +33,14 @@ class Ablation:
         """Checks the names and seeds.
 
         Raises:
-            ExperimentError: A name is unknown or a seed is given twice; names the option.
+            ExperimentError: A name is unknown, or a seed is given twice or none at all; names the option.
         """
         check_names(self.only, self.variants, "--only")
         check_names([self.reference], self.variants, "--reference")
         check_metric(self.metric)
         if len(set(self.seeds)) < len(self.seeds) or not self.seeds:
-            raise ExperimentError(f"--seeds {' '.join(map(str, self.seeds))}: expected at least one, each once")
+            given = " ".join(map(str, self.seeds)) or "none"
+            raise ExperimentError(f"--seeds {given}: expected at least one, each once")
 
     def is_selected(self, name: str) -> bool:
         """Whether a variant is to be trained."""

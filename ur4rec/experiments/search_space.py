@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,6 +115,11 @@ def load_space(path: Path | None, base: Config, stage: str) -> SearchSpace:
         if isinstance(parameter, Range) and Config.model_fields[name].annotation not in (int, float):
             raise ExperimentError(f"{path}: {name}: is no number; expected choices instead of low and high")
     return space
+
+
+def find_outside(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the keys that are searched, those whose value no trial may come to."""
+    return {name: values[name] for name, parameter in space.items() if not parameter.contains(values[name])}
 
 
 def suggest(space: SearchSpace, trial: Trial) -> dict[str, Scalar]:

@@ -11,10 +11,12 @@ from typing import Any
 
 from filelock import FileLock
 
+from ur4rec.data.sequences import load_sequences
 from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.models.config import CooccurrenceConfig, FusionConfig, Part, SASRecConfig
 from ur4rec.storage.artifacts import MANIFEST, Manifest, read_artifact, write_text_atomic
 from ur4rec.storage.code_digest import code_digest
+from ur4rec.text.embeddings import check_embeddings
 from ur4rec.training.checkpoints import resolve_device
 from ur4rec.training.config import StageConfig, TrainingConfig
 from ur4rec.training.stage_names import Stage
@@ -93,14 +95,16 @@ def read_inputs(sequences: Path, embeddings: Path, device: str = "auto") -> Stag
     """Verifies the input folders and digests them and the training code.
 
     Raises:
-        ArtifactError: A folder is missing or altered.
+        ArtifactError: A folder is missing or altered, or the embeddings are of other sequences.
         CheckpointError: `cuda` is asked for and there is none.
     """
+    data = load_sequences(sequences)
+    check_embeddings(embeddings, data)
     return StageInputs(
         sequences=sequences,
         embeddings=embeddings,
         device=resolve_device(device).type,
-        sequences_digest=read_artifact(sequences).content_digest,
+        sequences_digest=data.digest,
         embeddings_digest=read_artifact(embeddings).content_digest,
         code=code_digest(CODE),
     )

@@ -12,7 +12,7 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from ur4rec.experiments.search_space import SearchSpace
+from ur4rec.experiments.search_space import SearchSpace, find_outside
 from ur4rec.experiments.yaml_files import ExperimentError
 
 STUDY_FILE = "study.db"
@@ -55,9 +55,8 @@ def open_study(output: Path, settings: dict[str, Any], prune: bool) -> Study:
 
 def begin_with(study: Study, space: SearchSpace, base: dict[str, Any]) -> None:
     """Makes the base configuration the first trial, where the space holds it."""
-    values = {name: base[name] for name in space}
-    if not study.trials and all(parameter.contains(values[name]) for name, parameter in space.items()):
-        study.enqueue_trial(values)
+    if not study.trials and not find_outside(space, base):
+        study.enqueue_trial({name: base[name] for name in space})
 
 
 def ask(study: Study) -> Trial:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from ur4rec.config_files import parse_yaml
 from ur4rec.evaluation.results import explain_problems
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -24,7 +25,7 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
         ExperimentError: It cannot be read, or a key is missing, unknown or wrong; names the file and the key.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ExperimentError(f"{path}: cannot be read as YAML: {error}") from None
     try:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ur4rec.config_section import ConfigSection
+
+
+def _check_heads(section: ConfigSection, width_key: str, heads_key: str) -> None:
+    width, heads = getattr(section, width_key), getattr(section, heads_key)
+    if width % heads:
+        raise ValueError(f"{width_key} {width} is not a multiple of {heads_key} {heads}; change one of them")
 
 
 class SASRecConfig(ConfigSection):
@@ -21,6 +27,11 @@ class SASRecConfig(ConfigSection):
     """Width of a fixed table of item factors that a linear map adds to the item embeddings; 0 leaves it out."""
     max_seq_len: int = Field(50, ge=1)
     """Most recent interactions that an encoder reads."""
+
+    @model_validator(mode="after")
+    def _splits_sasrec_into_heads(self) -> SASRecConfig:
+        _check_heads(self, "sasrec_hidden_dim", "sasrec_num_heads")
+        return self
 
 
 class Expert(StrEnum):
@@ -45,6 +56,11 @@ class RetrieverConfig(ConfigSection):
     """Principal components of the text embeddings that are kept."""
     id_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of items whose ID embedding is left out of a training step, so that their text must do."""
+
+    @model_validator(mode="after")
+    def _splits_retriever_into_heads(self) -> RetrieverConfig:
+        _check_heads(self, "retriever_output_dim", "moe_num_heads")
+        return self
 
 
 class UpdateTrigger(StrEnum):

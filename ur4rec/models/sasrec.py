@@ -30,8 +30,7 @@ class RelativeAttention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, max_len: int, dropout: float) -> None:
         super().__init__()
-        if dim % num_heads:
-            raise ValueError(f"width {dim} is not a multiple of the number of heads {num_heads}")
+        assert dim % num_heads == 0, f"width {dim}, {num_heads} heads"
         self.num_heads = num_heads
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim, bias=False)  # a softmax would not see it

@@ -28,6 +28,7 @@ from ur4rec.models.cooccurrence import CooccurrenceScorer
 from ur4rec.models.fusion import Fusion
 from ur4rec.models.retriever_moe_memory import RetrieverMoEMemory
 from ur4rec.models.sasrec import SASRec, align_left
+from ur4rec.models.tensor_files import read_tensors
 from ur4rec.models.text_preference_retriever_moe import ItemSide
 from ur4rec.models.user_memory import STATE_FIELDS, USERS_AT_ONCE, MemoryState
 
@@ -207,8 +208,8 @@ class UR4RecV2MoE(nn.Module):
             target_items: Candidates; None scores the whole catalogue (column i is item i, column 0 is padding).
             update_memory: Whether known users' memories keep what they read here.
             timestamps: Seconds, beside `input_seq`; needed by `time_based` only.
-            seq_end: How many interactions the user has after the sequence; by default what the memory has read,
-                so nothing is absorbed twice. What lies beyond the memory's cursor is absorbed.
+            seq_end: How many interactions the user has had by the end of the sequence; by default what the memory has
+                read, so nothing is absorbed twice. What lies beyond the memory's cursor is absorbed.
         """
         times = torch.zeros_like(input_seq) if timestamps is None else timestamps
         items, times, lengths = _newest(*align_left(input_seq, times), self.config.max_seq_len)
@@ -279,9 +280,10 @@ class UR4RecV2MoE(nn.Module):
         later is private to this process.
 
         Raises:
+            TensorFileError: The file is damaged.
             ValueError: The file holds other tensors than this model's memory; names the first that differs.
         """
-        loaded = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
+        loaded = read_tensors(Path(path), mmap=True)
         expected = self.memory_tensors()
         if unknown := sorted(loaded.keys() - expected.keys()):
             raise ValueError(f"{path}: {unknown[0]}: this model has no such memory")

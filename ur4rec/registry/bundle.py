@@ -19,7 +19,7 @@ from ur4rec.data.sequences import ITEM_MAP, ITEMS, USER_MAP, Histories, Sequence
 from ur4rec.data.training_extent import TrainingExtent
 from ur4rec.registry.served_model import write_served_model
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, Manifest, read_artifact, write_artifact
-from ur4rec.training.checkpoints import Origin, find_weights, read_origin
+from ur4rec.training.checkpoints import Origin, check_dataset, find_weights, read_origin
 
 PRODUCER = "bundle"
 HISTORIES = "histories.npz"
@@ -79,7 +79,9 @@ def write_bundle(sequences: Path, checkpoint: Path, output: Path) -> Manifest:
 
     Raises:
         ArtifactError: An input is missing or altered.
+        CheckpointError: The model was trained on other sequences.
     """
+    check_dataset(checkpoint, sequences)
     config = BundleConfig()
     inputs = {"sequences": Path(sequences), "checkpoint": _describe_checkpoint(Path(checkpoint))}
     with write_artifact(output, PRODUCER, config, inputs) as writer:

@@ -14,6 +14,7 @@ from ur4rec.registry.model_package import BUNDLE_PATH
 from ur4rec.registry.recommender import Recommender
 from ur4rec.registry.tracking import open_mlflow
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact
+from ur4rec.training.checkpoints import check_whole
 
 
 def open_recommender(folder: Path, sequences: Path | None = None) -> Recommender:
@@ -21,6 +22,7 @@ def open_recommender(folder: Path, sequences: Path | None = None) -> Recommender
 
     Raises:
         ArtifactError: The folder does not exist, is altered, or needs `sequences`.
+        CheckpointError: The model was trained on other sequences, or only a part of it is trained.
     """
     folder = Path(folder)
     if (folder / MANIFEST).is_file() and read_artifact(folder).producer == PRODUCER:
@@ -32,6 +34,7 @@ def open_recommender(folder: Path, sequences: Path | None = None) -> Recommender
             f"{folder}: is not a bundle; name the sequences it was trained on with --sequences, "
             "or leave --model out to ask the registered model"
         )
+    check_whole(folder)
     with tempfile.TemporaryDirectory(prefix="ur4rec-bundle-") as scratch:
         bundle = Path(scratch) / "bundle"
         write_bundle(sequences, folder, bundle)

@@ -11,10 +11,11 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from ur4rec.data.sequences import USER_MAP
+from ur4rec.models.tensor_files import read_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.registry.served_model import MEMORIES
 from ur4rec.storage.artifacts import ArtifactError
-from ur4rec.training.checkpoints import FINAL_MEMORIES, load_model
+from ur4rec.training.checkpoints import FINAL_MEMORIES, check_dataset, load_model
 
 READ_UP_TO = {MEMORIES: "every interaction", FINAL_MEMORIES: "the training interactions"}
 """Memories file → what its memories have read; for the test they are replayed up to each user's test target."""
@@ -70,11 +71,15 @@ def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> 
 
     Raises:
         ArtifactError: There are no memories or no user map.
+        CheckpointError: The model was trained on other sequences.
         MemoryLookupError: The user is unknown, or the model has no memory.
+        TensorFileError: The file of the memories is damaged.
     """
+    if sequences is not None:
+        check_dataset(Path(folder), sequences)
     user = _find_user(Path(folder), user_id, sequences)
     memories = find_memories(Path(folder))
-    state = torch.load(memories, weights_only=True, mmap=True, map_location="cpu")
+    state = read_tensors(memories, mmap=True)
     if not state:
         raise MemoryLookupError(f"{folder}: the model was trained without memory (max_memory_size: 0)")
     size = int(state["memory_size"][user])

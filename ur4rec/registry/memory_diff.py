@@ -19,7 +19,7 @@ from ur4rec.data.sequences import USER_MAP
 from ur4rec.models.user_memory import MemoryState, UserMemory
 from ur4rec.registry.memories import READ_UP_TO, MemoryLookupError, find_memories
 from ur4rec.storage.artifacts import ArtifactError
-from ur4rec.training.checkpoints import load_model
+from ur4rec.training.checkpoints import check_dataset, load_model
 
 TOLERANCE = 1e-5
 """Largest difference of an element between states that count as the same: a replay in other batches rounds anew."""
@@ -53,7 +53,7 @@ class MemoryDifference:
     compares nothing, so there are counts only."""
     numbers: dict[str, float]
     most_moved: tuple[Movement, ...]
-    """Smallest cosine first; empty where the memories are not comparable."""
+    """Those whose memory differs, smallest cosine first; empty where the memories are not comparable."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def compare_memories(
 
     Raises:
         ArtifactError: There are no memories, or ids of one side only.
+        CheckpointError: A model was not trained on its sequences.
         MemoryLookupError: A model has no memory.
     """
     a, b = (_open(Path(folder), known) for folder, known in zip((first, second), sequences, strict=True))
@@ -122,18 +123,12 @@ def _open(folder: Path, sequences: Path | None) -> _Side:
     if memory is None:
         raise MemoryLookupError(f"{folder}: the model was trained without memory (max_memory_size: 0)")
     model.load_memories(memories)
-    path = folder / USER_MAP if sequences is None or (folder / USER_MAP).is_file() else sequences / USER_MAP
-    users = _read_users(path, model.num_users) if path.is_file() else None
+    path = folder / USER_MAP
+    if sequences is not None and not path.is_file():
+        check_dataset(folder, sequences)
+        path = sequences / USER_MAP
+    users: dict[str, int] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     return _Side(memory, READ_UP_TO[memories.name], users)
-
-
-def _read_users(path: Path, num_users: int) -> dict[str, int]:
-    users: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
-    if len(users) != num_users:
-        raise ArtifactError(
-            f"{path}: holds {len(users)} users, the model {num_users}; name the sequences it was trained on"
-        )
-    return users
 
 
 def _indices(side: _Side) -> dict[str, int]:
@@ -213,7 +208,7 @@ def _describe_cosines(cosines: Float[Tensor, "U"]) -> Iterator[tuple[str, float]
 
 
 def _most_moved(changes: _Changes, users: list[str], top: int) -> tuple[Movement, ...]:
-    candidates = changes.in_use.all(dim=1).nonzero().squeeze(1)
+    candidates = (changes.in_use.all(dim=1) & changes.changed).nonzero().squeeze(1)
     order = changes.cosines[candidates].argsort(stable=True)[:top]
     return tuple(
         Movement(users[row], changes.cosines[row].item(), int(changes.interactions[row]), int(changes.updates[row]))

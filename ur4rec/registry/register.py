@@ -22,7 +22,7 @@ from ur4rec.registry.run_log import find_preset_run, log_curves, log_files, log_
 from ur4rec.registry.tracking import open_mlflow, public_uri
 from ur4rec.registry.versions import TAG_WARM_START, create_version, describe_version, find_version, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_text_atomic
-from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, read_origin
+from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, check_whole, read_origin
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -83,6 +83,7 @@ class _Inputs:
         manifests = {name: read_artifact(folder) for name, folder in self.folders.items()}
         if not self.report.is_file():
             raise ArtifactError(f"{self.report}: not found; run the evaluation first")
+        check_whole(self.checkpoint)
         return check_own_results(self.results, manifests["sequences"], manifests["checkpoint"], self.checkpoint)
 
     def files(self) -> dict[str, Path]:

@@ -14,9 +14,9 @@ MEMORIES = "memories.pt"
 
 def write_served_model(checkpoint: Path, histories: Histories, folder: Path) -> None:
     """Copies the latest stage's weights and writes the memories those weights give over `histories`."""
+    model = load_model(checkpoint)
     shutil.copyfile(find_weights(checkpoint), folder / FINAL_MODEL)
     shutil.copyfile(checkpoint / MODEL_CONFIG, folder / MODEL_CONFIG)
-    model = load_model(folder)
     ModelScorer(model, histories)  # replays the memories
     model.save_memories(folder / MEMORIES)
 

@@ -18,6 +18,7 @@ from ur4rec.commands.console import (
 )
 from ur4rec.commands.progress import progress_bars
 from ur4rec.storage.artifacts import MANIFEST, read_artifact
+from ur4rec.storage.locks import lock_folder
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -91,7 +92,8 @@ def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Con
     """Finds the artifact folders, makes texts and encodes them where need be, trains.
 
     Raises:
-        OptionError: A folder holds nothing that can be used.
+        OptionError: A folder holds nothing that can be used, or several things.
+        FolderInUseError: Another run writes to the output folder.
     """
     from ur4rec.commands.evaluation import show_results
     from ur4rec.commands.training import read_warm_start, show_stages
@@ -100,22 +102,37 @@ def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Con
     sequences = find_artifact(data_dir, SEQUENCES)
     if sequences is None:
         raise OptionError(f"--data_dir {data_dir}: holds no sequences; make them with `ur4rec data preprocess`")
-    embeddings = _find_or_encode(sequences, llm_data_dir, output_dir, config, device)
-    warm_start = read_warm_start(None, config)
-    with progress_bars():
-        outcome = train_all(sequences, embeddings, output_dir, config, device, warm_start=warm_start)
+    with lock_folder(output_dir, "another --output_dir"):
+        embeddings = _find_or_encode(sequences, llm_data_dir, output_dir, config, device)
+        warm_start = read_warm_start(None, config)
+        with progress_bars():
+            outcome = train_all(sequences, embeddings, output_dir, config, device, warm_start=warm_start)
     show_stages(outcome.summaries)
     show_results(outcome.results)
     show(f"outputs: {output_dir}")
 
 
 def find_artifact(folder: Path, producer: str) -> Path | None:
-    """The folder itself, the first below it, or the one around it that `producer` wrote."""
-    below = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    for candidate in (folder, *below, folder.absolute().parent):
-        if (candidate / MANIFEST).is_file() and read_artifact(candidate).producer == producer:
-            return candidate
+    """The folder itself, the only one below it, or the one around it that `producer` wrote; tells which of the others.
+
+    Raises:
+        OptionError: There are several below it.
+    """
+    if _is_of(folder, producer):
+        return folder
+    below = sorted(path for path in folder.iterdir() if _is_of(path, producer)) if folder.is_dir() else []
+    if len(below) > 1:
+        names = ", ".join(path.name for path in below)
+        raise OptionError(f"{folder}: holds several folders of {producer}: {names}; name the one that is meant")
+    around = [path for path in [folder.absolute().parent] if _is_of(path, producer)]
+    for found in below or around:
+        show(f"{producer}: {found}")
+        return found
     return None
+
+
+def _is_of(folder: Path, producer: str) -> bool:
+    return (folder / MANIFEST).is_file() and read_artifact(folder).producer == producer
 
 
 def _find_or_encode(sequences: Path, llm_data_dir: Path | None, output_dir: Path, config: Config, device: str) -> Path:

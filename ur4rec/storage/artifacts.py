@@ -86,7 +86,7 @@ def write_artifact(
     """Writes an artifact folder that appears complete or not at all.
 
     Args:
-        path: Where the folder goes; an older one there is replaced.
+        path: Where the folder goes; an older one of the same producer is replaced.
         producer: Name of the command that makes it.
         config: The fields that shaped it.
         inputs: Artifact folders (or files) it was made from.
@@ -95,12 +95,15 @@ def write_artifact(
         A writer whose `folder` is a temporary sibling of `path`.
 
     Raises:
-        ArtifactError: There is another folder or a file at `path`, or an input is incomplete or altered.
+        ArtifactError: There is a file, an input, another folder or that of another producer at `path`, or an input is
+            incomplete or altered.
     """
     started = time.perf_counter()
-    path = Path(path)
+    path, inputs = Path(path), {name: Path(source) for name, source in (inputs or {}).items()}
     check_replaceable(path)
-    input_digests = {name: _input_digest(Path(source)) for name, source in (inputs or {}).items()}
+    check_producer(path, producer)
+    _refuse_inputs(path, inputs)
+    input_digests = {name: _input_digest(source) for name, source in inputs.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary_sibling(path) as temporary:
         writer = ArtifactWriter(temporary)
@@ -117,6 +120,7 @@ def write_artifact(
         )
         write_text_atomic(temporary / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
         check_replaceable(path)
+        check_producer(path, producer)
         replace_folder(temporary, path)
 
 
@@ -204,6 +208,43 @@ def check_replaceable(target: Path) -> None:
         return
     if not target.is_dir() or (not (target / MANIFEST).is_file() and any(target.iterdir())):
         raise ArtifactError(f"{target}: exists and is not an artifact folder; refusing to replace it")
+
+
+def check_producer(target: Path, producer: str | None) -> None:
+    """Refuses to replace an artifact by something of another kind.
+
+    Args:
+        target: The place; free, or with a folder.
+        producer: Of what is to come there; None where that is no artifact.
+
+    Raises:
+        ArtifactError: An artifact of another producer is there; names both.
+    """
+    found = find_producer(target)
+    if found not in (None, producer):
+        raise ArtifactError(
+            f"{target}: holds what {found} wrote, refusing to replace it by "
+            f"{f'what {producer} writes' if producer else 'a folder without manifest'}; "
+            "choose another folder, with -o for example, or delete this one first"
+        )
+
+
+def find_producer(folder: Path) -> str | None:
+    """Who wrote an artifact folder; None where there is no manifest, or a damaged one."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return manifest.get("producer") if isinstance(manifest, dict) else None
+
+
+def _refuse_inputs(target: Path, inputs: Mapping[str, Path]) -> None:
+    for name, source in inputs.items():
+        if source.resolve().is_relative_to(target.resolve()):
+            raise ArtifactError(
+                f"{target}: holds the input {name} ({source}), refusing to replace it by what is made from it; "
+                "choose another folder, with -o for example"
+            )
 
 
 def replace_folder(new: Path, target: Path) -> None:

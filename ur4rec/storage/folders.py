@@ -17,13 +17,16 @@ from filelock import FileLock
 from ur4rec.storage.artifacts import (
     MANIFEST,
     ArtifactError,
+    check_producer,
     check_replaceable,
+    find_producer,
     read_artifact,
     replace_folder,
     temporary_sibling,
 )
 from ur4rec.storage.checksums import HASHERS, FileDigest, digest_file
 from ur4rec.storage.inputs import copy_location, is_cloud
+from ur4rec.storage.locks import LOCK
 from ur4rec.storage.publication import check_file_name
 
 CACHED_NAME_LENGTH = 40
@@ -49,8 +52,8 @@ def publish_folder(folder: Path, target: str | Path) -> Publishing:
         target: A path, or `gs://bucket/prefix`.
 
     Raises:
-        ArtifactError: The folder is empty, altered, changes meanwhile or cannot be published; or something else is at
-            the target.
+        ArtifactError: The folder is empty, altered, changes meanwhile or cannot be published; or something else, or an
+            artifact of another kind, is at the target.
         PublishConflictError: Another publisher put something else there in the meantime.
         GcsError: Cloud storage cannot be used as asked.
     """
@@ -70,17 +73,18 @@ def fetch_folder(source: str | Path, target: Path) -> Path:
 
     Args:
         source: `gs://bucket/prefix` (or of a single object), or a path.
-        target: Folder to write; an older artifact folder there is replaced.
+        target: Folder to write; an older artifact folder of the same kind is replaced.
 
     Returns:
         The target; for a single object, the file in it.
 
     Raises:
-        ArtifactError: A file is missing or altered, or something else is at the target.
+        ArtifactError: A file is missing or altered, or something else, or an artifact of another kind, is at the
+            target.
         GcsError: Nothing is there, or cloud storage cannot be read.
     """
     check_replaceable(target)
-    return _fetch(source, target)
+    return _fetch(source, target, any_kind=False)
 
 
 def fetch_into_cache(source: str, cache: Path) -> Path:
@@ -97,7 +101,7 @@ def fetch_into_cache(source: str, cache: Path) -> Path:
     target = cache / "gs" / f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
     if target.is_dir() and holds(source, _digest_files(target)):
         return target
-    return _fetch(source, target)
+    return _fetch(source, target, any_kind=True)
 
 
 def digest_folder(folder: Path) -> dict[str, FileDigest]:
@@ -122,7 +126,7 @@ def _digest_files(folder: Path) -> dict[str, FileDigest]:
     linked = [path for path in paths.values() if path.is_symlink() and path.is_dir()]
     if linked:
         raise ArtifactError(f"{linked[0]}: a link to a folder; put the folder itself there")
-    files = {check_file_name(name): path for name, path in paths.items() if path.is_file()}
+    files = {check_file_name(name): path for name, path in paths.items() if path.is_file() and path.name != LOCK}
     with ThreadPoolExecutor(HASHERS) as hashers:
         return dict(zip(files, hashers.map(digest_file, files.values()), strict=True))
 
@@ -134,6 +138,7 @@ def _publish_here(folder: Path, files: Mapping[str, FileDigest], target: Path) -
         if target.is_dir() and any(target.iterdir()) and _holds(target, files):
             return False
         check_replaceable(target)
+        check_producer(target, find_producer(folder))
         with temporary_sibling(target) as copy:
             for name in files:
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
@@ -151,9 +156,11 @@ def _holds(folder: Path, files: Mapping[str, FileDigest]) -> bool:
         return False
 
 
-def _fetch(source: str | Path, target: Path) -> Path:
+def _fetch(source: str | Path, target: Path, any_kind: bool) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with temporary_sibling(target) as copy:
         found = copy_location(source, copy)
+        if not any_kind:
+            check_producer(target, find_producer(copy))
         replace_folder(copy, target)
     return target / found.relative_to(copy)

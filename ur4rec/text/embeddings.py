@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int
 
+from ur4rec.data.sequences import Sequences
 from ur4rec.storage.artifacts import ArtifactError, read_artifact
+from ur4rec.text.artifact import SEQUENCES_DIGEST
 
+PRODUCER = "encode_text"
 ITEM_DESCRIPTIONS = "item_descriptions.npy"
 SENTENCES = "user_preferences.npy"
 OFFSETS = "user_preferences_offsets.npy"
@@ -71,6 +74,23 @@ def _gather(path: Path, vectors: Float32[np.ndarray, "D T"], rows: Int[np.ndarra
         part = rows[start : start + (1 << 14)]
         array[padding + start : padding + start + len(part)] = vectors[part]
     array.flush()
+
+
+def check_embeddings(path: Path, sequences: Sequences) -> None:
+    """Checks that a folder holds the embeddings of this data set's texts, without reading them.
+
+    Raises:
+        ArtifactError: The folder is incomplete or altered, another task wrote it, or its texts are of other sequences.
+    """
+    details = (manifest := read_artifact(path)).details
+    if manifest.producer != PRODUCER:
+        raise ArtifactError(f"{path}: written by {manifest.producer!r}; expected a folder of {PRODUCER!r}")
+    items, digest = details.get("items", sequences.num_items), details.get(SEQUENCES_DIGEST, sequences.digest)
+    if (items, digest) != (sequences.num_items, sequences.digest):
+        raise ArtifactError(
+            f"{path}: the texts are of other sequences than {sequences.name!r} (digest {sequences.digest[:8]}); "
+            "run generate_text and encode_text on these"
+        )
 
 
 def load_embeddings(path: Path) -> TextEmbeddings:

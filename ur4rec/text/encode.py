@@ -13,14 +13,13 @@ import numpy as np
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.storage.artifacts import Manifest, read_artifact, write_artifact
-from ur4rec.text.artifact import Texts, load_texts, refuse_leaks
+from ur4rec.text.artifact import SEQUENCES_DIGEST, Texts, load_texts, refuse_leaks
 from ur4rec.text.config import EncodeConfig
-from ur4rec.text.embeddings import write_embeddings
+from ur4rec.text.embeddings import PRODUCER, write_embeddings
 from ur4rec.text.encoder import Encoder, load_encoder
 from ur4rec.text.progress import show_progress
 from ur4rec.text.sentences import split_sentences
 
-PRODUCER = "encode_text"
 LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch", "numpy")
 
 
@@ -40,7 +39,8 @@ def encode_text(sequences: Path, texts: Path, output: Path, config: EncodeConfig
         ArtifactError: An input is incomplete, altered, or the two do not belong together.
     """
     refuse_leaks(Path(texts))
-    written = load_texts(Path(texts), load_sequences(Path(sequences)))
+    data = load_sequences(Path(sequences))
+    written = load_texts(Path(texts), data)
     inputs = {"sequences": Path(sequences), "texts": Path(texts)}
     with write_artifact(output, PRODUCER, config, inputs) as writer:
         encoder = load_encoder(config.text_model_name, device)
@@ -52,6 +52,7 @@ def encode_text(sequences: Path, texts: Path, output: Path, config: EncodeConfig
         items, sentences = (_find_rows(row_of, texts) for texts in (written.items, split.sentences))
         write_embeddings(writer.folder, vectors, items, sentences, split.offsets, written.points)
         writer.details |= {
+            SEQUENCES_DIGEST: data.digest,
             "items": len(items),
             "snapshots": len(written.points),
             "snapshots_cut": split.num_cut,

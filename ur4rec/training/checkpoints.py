@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ur4rec.models.config import ModelConfig
+from ur4rec.models.config import ModelConfig, Part
+from ur4rec.models.tensor_files import read_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.training.stage_names import STAGES
+from ur4rec.storage.artifacts import read_artifact
+from ur4rec.training.stage_names import STAGES, Stage
 
 MODEL_CONFIG = "model_config.json"
+DATASET_DIGEST = "dataset_digest"
+"""Key of the model configuration."""
 HISTORY = "history.json"
 WARM_START = "warm_start"
 """Key of the history, beside `stages`: the origin of a training that did not begin from scratch."""
 FINAL_MODEL = "final_model.pt"
 FINAL_MEMORIES = "final_memories.pt"
+MEND = "copy the file anew from where it is whole, or train again"
 
 
 class CheckpointError(ValueError):
@@ -35,9 +41,13 @@ def memories_file(stage: str) -> str:
     return f"{stage}_memories.pt"
 
 
-def write_model_config(folder: Path, model: UR4RecV2MoE) -> None:
-    """Writes what `load_model` needs besides the weights."""
-    content = {"num_items": model.num_items, "num_users": model.num_users, "config": model.config.to_dict()}
+def write_model_config(folder: Path, model: UR4RecV2MoE, dataset_digest: str) -> None:
+    """Writes what `load_model` needs besides the weights, and the digest of the data set that the model is trained on.
+
+    Rows of the weights belong to indices of that data set.
+    """
+    sizes = {"num_items": model.num_items, "num_users": model.num_users}
+    content = sizes | {DATASET_DIGEST: dataset_digest, "config": model.config.to_dict()}
     (folder / MODEL_CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -58,7 +68,7 @@ class Origin:
 def read_origin(checkpoint: Path) -> Origin | None:
     """What the first stage of a checkpoint started from; None: from scratch."""
     path = checkpoint / HISTORY
-    told = json.loads(path.read_text(encoding="utf-8")).get(WARM_START) if path.is_file() else None
+    told = _read_json(path).get(WARM_START) if path.is_file() else None
     return None if told is None else Origin(**told)
 
 
@@ -76,14 +86,35 @@ def find_weights(checkpoint: Path, stage: str | None = None) -> Path:
     raise CheckpointError(f"{checkpoint / names[0]}: not found; expected the folder that a training stage wrote")
 
 
+def trained_part(checkpoint: Path, config: ModelConfig) -> Part:
+    """Whose score the weights of `find_weights` are ready for: a pretraining stage trains its part alone.
+
+    Raises:
+        CheckpointError: The folder holds no weights.
+    """
+    pretrained = {best_file(Stage.PRETRAIN_SASREC): Part.SASREC, best_file(Stage.PRETRAIN_RETRIEVER): Part.RETRIEVER}
+    return pretrained.get(find_weights(checkpoint).name, config.whole)
+
+
+def check_whole(checkpoint: Path) -> None:
+    """Checks that the whole model is trained, and not the part of a pretraining stage alone.
+
+    Raises:
+        CheckpointError: It is not; or the folder does not hold a model.
+    """
+    config = _read_shape(checkpoint)
+    if trained_part(checkpoint, config) is not config.whole:
+        raise CheckpointError(f"{checkpoint}: only a part of the model is trained; name the folder of a later stage")
+
+
 def load_state(checkpoint: Path, stage: str | None = None) -> dict[str, Tensor]:
     """Weights that `find_weights` finds.
 
     Raises:
         CheckpointError: The folder holds no such file; names it.
+        TensorFileError: The file is damaged.
     """
-    state: dict[str, Tensor] = torch.load(find_weights(checkpoint, stage), weights_only=True, map_location="cpu")
-    return state
+    return read_tensors(find_weights(checkpoint, stage))
 
 
 def load_model(checkpoint: Path, device: str = "cpu", stage: str | None = None) -> UR4RecV2MoE:
@@ -95,17 +126,61 @@ def load_model(checkpoint: Path, device: str = "cpu", stage: str | None = None) 
         stage: Which stage's weights; the latest by default.
 
     Raises:
-        CheckpointError: The folder does not hold the stage or the configuration.
+        CheckpointError: The folder does not hold the stage or the configuration, or that is damaged.
+        TensorFileError: The file of the weights is damaged.
     """
-    path = Path(checkpoint) / MODEL_CONFIG
-    if not path.is_file():
-        raise CheckpointError(f"{path}: not found; expected the folder that a training stage wrote")
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = _read_model_config(Path(checkpoint))
     state = load_state(Path(checkpoint), stage)
-    config = ModelConfig.parse(content["config"], str(path))
+    config = _read_shape(Path(checkpoint))
     model = UR4RecV2MoE(content["num_items"], content["num_users"], config)
     model.load_state_dict(state)
     return model.to(resolve_device(device)).eval()
+
+
+def check_dataset(checkpoint: Path, sequences: Path) -> None:
+    """Checks that a model was trained on these sequences: its weights and memories go by their indices.
+
+    Raises:
+        ArtifactError: The sequences are missing or altered.
+        CheckpointError: The model was trained on others; names both folders.
+    """
+    content, manifest = _read_model_config(Path(checkpoint)), read_artifact(Path(sequences))
+    here: dict[str, Any] = manifest.details | {DATASET_DIGEST: manifest.content_digest}
+    told = {name: content[name] for name in ("num_items", "num_users", DATASET_DIGEST) if content.get(name)}
+    if different := [name for name, value in told.items() if here.get(name, value) != value]:
+        name = different[0]
+        raise CheckpointError(
+            f"{checkpoint}: was not trained on {sequences}: {name} is {_shorten(told[name])} there and "
+            f"{_shorten(here[name])} here; name the sequences that it was trained on"
+        )
+
+
+def _shorten(value: object) -> str:
+    return str(value)[:8]
+
+
+def _read_shape(checkpoint: Path) -> ModelConfig:
+    return ModelConfig.parse(_read_model_config(checkpoint)["config"], str(checkpoint / MODEL_CONFIG))
+
+
+def _read_model_config(checkpoint: Path) -> dict[str, Any]:
+    path = checkpoint / MODEL_CONFIG
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not found; expected the folder that a training stage wrote")
+    content = _read_json(path)
+    if missing := [name for name in ("num_items", "num_users", "config") if name not in content]:
+        raise CheckpointError(f"{path}: {missing[0]}: missing; {MEND}")
+    return content
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged or cut short, not JSON ({error}); {MEND}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected keys and values, found {type(content).__name__}; {MEND}")
+    return content
 
 
 def resolve_device(device: str) -> torch.device:

@@ -37,6 +37,14 @@ class CloudResumePoint(ResumePoint):
         self._prefix = GcsPrefix(GcsLocation.parse(f"{home.rstrip('/')}/{self.folder.name}"))
         self._number, self._next_s = 0, 0.0
 
+    def has_state(self) -> bool:
+        """Whether there is something to go on from.
+
+        Raises:
+            GcsError: Cloud storage cannot be read.
+        """
+        return bool(self._list())
+
     def load(self) -> dict[str, Any] | None:
         """The state uploaded last; None where there is none.
 

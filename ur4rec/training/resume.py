@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import pickle
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from ur4rec.storage.artifacts import replacing
+from ur4rec.models.tensor_files import TensorFileError, read_tensors
+from ur4rec.storage.artifacts import replacing, write_text_atomic
 from ur4rec.storage.inputs import is_cloud
 from ur4rec.training.checkpoints import CheckpointError
 
 DIGEST_LENGTH = 16
+SETTINGS = "settings.json"
 
 
 class ResumePoint:
@@ -25,9 +28,12 @@ class ResumePoint:
         home: Where the folders of all stages are.
         stage: Name of the stage.
         key: Digest of all that shapes the result; another key is another folder.
+        settings: Those that are part of the key, to tell later in what another key differs.
     """
 
-    def __init__(self, home: Path, stage: str, key: str) -> None:
+    def __init__(self, home: Path, stage: str, key: str, settings: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self._others = f"{stage}-*/{SETTINGS}"
+        self._settings = dict(settings)
         self.folder = home / f"{stage}-{key[:DIGEST_LENGTH]}"
         self.logs = self.folder / "logs"
         self._file = self.folder / "state.pt"
@@ -41,14 +47,27 @@ class ResumePoint:
         if not self._file.is_file():
             return None
         try:
-            state: dict[str, Any] = torch.load(self._file, weights_only=True, map_location="cpu")
-        except (RuntimeError, EOFError, pickle.UnpicklingError):
+            return read_tensors(self._file)
+        except TensorFileError:
             raise CheckpointError(f"{self._file}: damaged; delete it to train from the start") from None
-        return state
+
+    def find_other(self) -> dict[str, Any] | None:
+        """The settings of this stage's newest state that has another key; None where there is none on this machine."""
+        others = [path for path in self.folder.parent.glob(self._others) if path.parent != self.folder]
+        if not others:
+            return None
+        settings: dict[str, Any] = json.loads(max(others, key=lambda path: path.stat().st_mtime_ns).read_bytes())
+        return settings
+
+    def has_state(self) -> bool:
+        """Whether there is something to go on from."""
+        return self._file.is_file()
 
     def save(self, state: dict[str, Any]) -> None:
         """Replaces the state, completely or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / SETTINGS).is_file():
+            write_text_atomic(self.folder / SETTINGS, json.dumps(self._settings))
         with replacing(self._file) as temporary:
             torch.save(state, temporary)
 
@@ -65,13 +84,16 @@ class ResumePoint:
 
 
 @contextmanager
-def open_resume_point(home: Path | str | None, stage: str, key: str) -> Iterator[ResumePoint | None]:
+def open_resume_point(
+    home: Path | str | None, stage: str, key: str, settings: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[ResumePoint | None]:
     """Where the state of a stage is kept; None where it is not.
 
     Args:
         home: A folder or `gs://bucket/prefix`.
         stage: Name of the stage.
         key: Digest of all that shapes the result.
+        settings: Those that are part of the key.
     """
     if not home:
         yield None
@@ -81,7 +103,7 @@ def open_resume_point(home: Path | str | None, stage: str, key: str) -> Iterator
 
         point: ResumePoint = CloudResumePoint(str(home), stage, key)
     else:
-        point = ResumePoint(Path(home), stage, key)
+        point = ResumePoint(Path(home), stage, key, settings)
     try:
         yield point
     finally:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ur4rec.config import Config
+from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import evaluate
 from ur4rec.evaluation.results import Results
 from ur4rec.storage.export import REPORT, RESULTS, export_outputs
+from ur4rec.text.embeddings import check_embeddings
 from ur4rec.training.config import StageConfig
 from ur4rec.training.stage_names import Stage
 from ur4rec.training.stages import StageSummary, run_stage, stages_of
@@ -53,8 +55,12 @@ def train_all(
 
     Returns:
         A summary of each stage, the results and the last stage's folders.
+
+    Raises:
+        ArtifactError: An input is missing or altered, or the embeddings are of other sequences.
     """
     output_dir = Path(output_dir)
+    check_embeddings(embeddings, load_sequences(sequences))
     summaries: dict[str, StageSummary] = {}
     checkpoints: list[Path] = []
     memories: list[Path] = []

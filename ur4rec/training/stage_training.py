@@ -30,6 +30,7 @@ def train_stage(trainer: Trainer, logs: Path, resume: ResumePoint | None = None)
     state = resume.load() if resume else None
     if state:
         trainer.load_state_dict(state)
+        print(f"resume: {trainer.plan.name} goes on after epoch {trainer.record.epochs}", flush=True)
     events = resume.logs if resume else logs
     with SummaryWriter(str(events), purge_step=len(trainer.record.series) if state else None) as writer:
 

@@ -18,7 +18,7 @@ from ur4rec.models.config import ModelConfig, Part
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_artifact
 from ur4rec.storage.code_digest import code_digest
-from ur4rec.text.embeddings import TextEmbeddings, load_embeddings
+from ur4rec.text.embeddings import TextEmbeddings, check_embeddings, load_embeddings
 from ur4rec.training.checkpoints import (
     FINAL_MEMORIES,
     FINAL_MODEL,
@@ -27,6 +27,7 @@ from ur4rec.training.checkpoints import (
     CheckpointError,
     Origin,
     best_file,
+    check_dataset,
     memories_file,
     resolve_device,
     write_model_config,
@@ -34,7 +35,7 @@ from ur4rec.training.checkpoints import (
 from ur4rec.training.config import StageConfig, TrainingConfig
 from ur4rec.training.loop import StagePlan, Trainer
 from ur4rec.training.randomness import deterministic
-from ur4rec.training.resume import open_resume_point
+from ur4rec.training.resume import ResumePoint, open_resume_point
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stage_names import Stage
 from ur4rec.training.stage_start import RETRIEVER, SASREC, Previous, begin
@@ -135,19 +136,27 @@ def run_stage(
     Raises:
         WarmStartError: That model does not fit the configuration, or was trained on what it is to be measured by.
         CheckpointError: The system has no such stage, an input that the stage needs is missing, the previous
-            checkpoint is of another shape, or the state is damaged.
+            checkpoint is of another shape or other sequences, or the state is damaged.
+        ArtifactError: An input is missing or altered, or the embeddings are of other sequences.
         GcsError: The state cannot be read.
     """
     previous = _check(stage, config, embeddings, previous_checkpoint)
     data = load_sequences(sequences)
+    if embeddings is not None:
+        check_embeddings(embeddings, data)
+    if previous_checkpoint is not None:
+        check_dataset(previous_checkpoint, sequences)
     origin = _check_origin(stage, warm_start, data, sequences, config)
     given = {"embeddings": embeddings, "checkpoint": previous_checkpoint, "memories": previous_memories}
     inputs = {"sequences": sequences, **{name: path for name, path in given.items() if path is not None}}
     key = _digest(stage, config, inputs, device, origin)
     if resume and (summary := _finished(checkpoint, memories, key)):
+        print(f"resume: {stage} is finished, {summary.epochs} epochs", flush=True)
         return summary
-    with open_resume_point(state, stage, key) as point:
-        if point and not resume:
+    with open_resume_point(state, stage, key, config.to_dict()) as point:
+        if resume:
+            _say_what_is_ignored(stage, config, key, checkpoint, point)
+        elif point:
             point.clear()
         started = time.perf_counter()
         with write_artifact(checkpoint, stage, config, inputs) as writer, deterministic(config.seed):
@@ -164,7 +173,7 @@ def run_stage(
             torch.save(weights, writer.folder / best_file(stage))
             if stage == Stage.END_TO_END:
                 shutil.copyfile(writer.folder / best_file(stage), writer.folder / FINAL_MODEL)
-            write_model_config(writer.folder, model)
+            write_model_config(writer.folder, model, data.digest)
             history["stages"].append(asdict(record))
             (writer.folder / HISTORY).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
             writer.details |= {"validation": record.validation, "epochs": record.epochs, KEY: key}
@@ -198,6 +207,27 @@ def _finished(checkpoint: Path, memories: Path, key: str) -> StageSummary | None
         return None
     *_, record = json.loads((checkpoint / HISTORY).read_text(encoding="utf-8"))["stages"]
     return StageSummary(**{field.name: record[field.name] for field in fields(StageSummary)})
+
+
+def _say_what_is_ignored(
+    stage: str, config: StageConfig, key: str, checkpoint: Path, point: ResumePoint | None
+) -> None:
+    kept = (point.find_other() if point else None) or _other_result(checkpoint, key)
+    if kept is None or (point and point.has_state()):
+        return
+    now = config.to_dict()
+    names = sorted(name for name in kept.keys() | now.keys() if kept.get(name) != now.get(name))
+    reason = f"has other settings ({', '.join(names)})" if names else "has other inputs, another device or other code"
+    print(f"resume: {stage} starts from scratch: what an earlier run left {reason}", flush=True)
+
+
+def _other_result(checkpoint: Path, key: str) -> dict[str, Any] | None:
+    """Settings of a finished stage with another key; None where there is none."""
+    try:
+        manifest = read_artifact(checkpoint)
+    except ArtifactError:
+        return None
+    return None if manifest.details.get(KEY) == key else manifest.config
 
 
 def _check(stage: str, config: ModelConfig, embeddings: Path | None, checkpoint: Path | None) -> Previous | None:

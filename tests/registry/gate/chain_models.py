@@ -90,7 +90,7 @@ def write_chain_model(sequences: Path, folder: Path, known: Iterable[int]) -> Co
 def write_model(sequences: Path, folder: Path, model: UR4RecV2MoE) -> Contender:
     checkpoint = folder / "checkpoint"
     checkpoint.mkdir(parents=True)
-    write_model_config(checkpoint, model)
+    write_model_config(checkpoint, model, load_sequences(sequences).digest)
     torch.save(model.state_dict(), checkpoint / FINAL_MODEL)
     write_bundle(sequences, checkpoint, folder / "bundle")
     return Contender(folder.name, folder / "bundle")

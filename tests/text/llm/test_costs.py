@@ -38,6 +38,7 @@ def test_shipped_table_prices_the_default_model() -> None:
         ("input: 2", "input: .nan", "per_million_tokens.toy.input: Input should be a finite number"),
         ("input: 2, ", "", "per_million_tokens.toy.input: Field required"),
         ("toy: {", "toy: [", "malformed YAML"),
+        ("input: 2", "input: 2, input: 3", "malformed YAML: input: given in line"),
         (TABLE, "", "content: Input should be a valid dictionary"),
     ],
 )

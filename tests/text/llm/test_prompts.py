@@ -194,6 +194,7 @@ def test_own_prompt_from_a_file(tmp_path: Path) -> None:
         ('"{{ item }}"', '"{{ item.year.month }}"', "the template cannot be rendered"),
         ('"{{ item }}"', '"{{ item.__class__.__mro__ }}"', "the template cannot be rendered: access to attribute"),
         ("name: own", "name: [own", "malformed YAML"),
+        ("version: 3", "version: 3\nversion: 4", "malformed YAML: version: given in line"),
         (OWN, "just words", "expected keys and values, found a str"),
     ],
 )

@@ -11,6 +11,8 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ur4rec.config_files import parse_yaml
+
 CHARACTERS_PER_TOKEN = 6
 """Of a word of ASCII letters, rounded up a word."""
 TOKENS_PER_OTHER = 0.75
@@ -68,7 +70,7 @@ def load_prices(path: str = "") -> PriceTable:
     place = path or "prices.yaml"
     try:
         content = (Path(path) if path else files("ur4rec.text.llm") / place).read_text(encoding="utf-8")
-        return PriceTable.model_validate(yaml.safe_load(content))
+        return PriceTable.model_validate(parse_yaml(content))
     except OSError as error:
         raise PriceError(f"{place}: cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:

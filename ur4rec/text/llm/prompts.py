@@ -15,6 +15,7 @@ from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ur4rec.config_files import parse_yaml
 from ur4rec.text.llm.histories import describe_item, describe_user
 from ur4rec.text.llm.languages import LANGUAGES
 from ur4rec.text.llm.untrusted import delimit
@@ -163,7 +164,7 @@ def _read_shipped(name: str) -> bytes:
 
 def _parse_yaml(place: str, content: bytes) -> dict[str, Any]:
     try:
-        parsed = yaml.safe_load(content.decode("utf-8-sig"))
+        parsed = parse_yaml(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise PromptError(f"{place}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
     except yaml.YAMLError as error:

@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ur4rec.models.tensor_files import TensorFileError
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
+from ur4rec.training.checkpoints import CheckpointError, load_model, load_state, read_origin, write_model_config
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    sizes = {"sasrec_hidden_dim": 8, "retriever_output_dim": 8, "memory_dim": 4, "max_seq_len": 4}
+    model = UR4RecV2MoE(num_items=5, num_users=3, **sizes)
+    write_model_config(tmp_path, model, "digest")
+    torch.save(model.state_dict(), tmp_path / "final_model.pt")
+    return tmp_path
+
+
+def test_a_model_comes_back(checkpoint: Path) -> None:
+    model = load_model(checkpoint)
+    assert (model.num_items, model.num_users, model.config.sasrec_hidden_dim) == (5, 3, 8)
+
+
+def test_weights_cut_short_are_named(checkpoint: Path) -> None:
+    path = checkpoint / "final_model.pt"
+    path.write_bytes(path.read_bytes()[:2000])
+    for load in (load_model, load_state):
+        with pytest.raises(TensorFileError, match=r"final_model\.pt: damaged, cut short"):
+            load(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "damaged or cut short, not JSON"),
+        ('{"num_items": 5,', "damaged or cut short, not JSON"),
+        ("[]", "expected keys and values, found list"),
+        (json.dumps({"num_items": 5, "config": {}}), "num_users: missing"),
+    ],
+)
+def test_a_damaged_configuration_is_named(checkpoint: Path, content: str, message: str) -> None:
+    (checkpoint / "model_config.json").write_text(content)
+    with pytest.raises(CheckpointError, match=rf"model_config\.json: {message}.*; copy the file anew"):
+        load_model(checkpoint)
+
+
+def test_a_damaged_history_is_named(checkpoint: Path) -> None:
+    assert read_origin(checkpoint) is None
+    (checkpoint / "history.json").write_text("")
+    with pytest.raises(CheckpointError, match=r"history\.json: damaged or cut short"):
+        read_origin(checkpoint)

@@ -1,0 +1,41 @@
+"""One run at a time in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
+"""The file that is locked; it stays, empty, and is no part of what is published."""
+
+
+class FolderInUseError(ValueError):
+    """Another run works in the same folder."""
+
+
+@contextmanager
+def lock_folder(folder: Path, other: str = "another folder") -> Iterator[None]:
+    """Keeps other runs out of a folder, which is made if need be; the lock ends with this process at the latest.
+
+    Args:
+        folder: Where the run writes.
+        other: What the user can choose instead.
+
+    Raises:
+        FolderInUseError: Another run holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FolderInUseError(
+            f"{folder}: another run is using it ({LOCK} is locked); wait for its end or choose {other}"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
