@@ -53,7 +53,9 @@ def test_every_kind_of_text_is_trained_and_compared_by_both_scores(sequences: Pa
     assert [row.name for row in fused.rows] == [*KINDS, "sasrec"]
     assert [row.name for row in retriever.rows][:4] == [f"{kind}_retriever" for kind in KINDS]
     assert all(row.difference for row in (*fused.rows[1:], *retriever.rows[1:4]))
-    assert fused.notes == [f"Digest of the file of item texts: `{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}`"]
+    digest, few_seeds = fused.notes
+    assert digest == f"Digest of the file of item texts: `{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}`"
+    assert "fewer of language_model 1, template 1," in few_seeds
     assert len({json.dumps(row.expert_weights) for row in retriever.rows[:4]}) == 4  # four different models
     absent = retriever.rows[3].expert_weights
     assert absent["item_embedding"] == pytest.approx(1)

@@ -21,7 +21,7 @@ def test_results_of_another_training_are_refused(trained, retrained, tracking_ur
 
 
 def test_an_earlier_stage_has_not_the_results_of_the_last(trained, tracking_uri, tmp_path):
-    earlier = trained.checkpoint.parents[1] / "pretrain_sasrec/checkpoint"
+    earlier = trained.checkpoint.parents[1] / "joint_finetune/checkpoint"
     inputs = (trained.sequences, earlier, *trained.inputs[2:])
     with pytest.raises(ArtifactError, match="validation metrics of its stages are not those of the checkpoint"):
         register(inputs, tmp_path, tracking_uri)

@@ -149,7 +149,7 @@ def describe_few_seeds(rows: Sequence[Row]) -> list[str]:
         return []
     counts = ", ".join(f"{row.name} {len(row.seeds)}" for row in few)
     return [
-        "the intervals cover the choice of users, not the randomness of training: a claim needs at least "
+        "The intervals cover the choice of users, not the randomness of training: a claim needs at least "
         f"{ENOUGH_SEEDS} seeds, and there are fewer of {counts}"
     ]
 
