@@ -322,7 +322,7 @@ def see_stages(world: World, config: Config) -> Any:
 
 
 def evaluate(world: World, config: Config, systems: Any = None) -> Any:
-    checkpoint, _ = world.stage(SASREC, world.base)
+    checkpoint, _ = world.stage(JOINT, world.base)
     systems = systems or TrainedSystems(load_model(checkpoint, stage=SASREC), None, "sasrec", Part.SASREC)
     folder, _ = world.place("candidates", config)
     section = config.narrow(EvaluationConfig)
@@ -368,7 +368,7 @@ def see_registration(world: World, config: Config) -> Any:
         write_results(evaluate(world, world.base), results)
         report.write_text("<!doctype html>")
     uri = f"sqlite:///{world.folder}/mlflow.db"
-    inputs = world.sequences(world.base), *world.stage(SASREC, world.base), results, report
+    inputs = world.sequences(world.base), *world.stage(JOINT, world.base), results, report
     registration = register_model(*inputs, config.narrow(RegistryConfig), output, uri)
     with open_mlflow(uri) as client:
         experiment = client.get_experiment(client.get_run(registration.run_id).info.experiment_id).name
