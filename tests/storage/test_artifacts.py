@@ -111,4 +111,6 @@ def test_an_input_is_not_replaced_by_what_is_made_from_it(tmp_path, monkeypatch,
 def test_a_damaged_manifest_does_not_stand_in_the_way(tmp_path):
     path = write(tmp_path / "a", "old")
     (path / "manifest.json").write_text("")
-    read_artifact(write(path, "new"))
+    manifest = read_artifact(write(path, "new"))
+    assert manifest.files == {"text.txt": sha256_file(path / "text.txt")}
+    assert (path / "text.txt").read_text() == "new"

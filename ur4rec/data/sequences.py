@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int64
 
 from ur4rec.columns import ITEM, TIMESTAMP_S, USER, YEAR
-from ur4rec.storage.artifacts import ArtifactError, read_artifact
+from ur4rec.storage.artifacts import read_artifact_of
 
 PRODUCER = "preprocess_sequences"
 TRAIN, VAL, TEST = "train_sequences.npy", "val_sequences.npy", "test_sequences.npy"
@@ -165,9 +165,7 @@ def load_sequences(path: Path) -> Sequences:
         ArtifactError: A file is missing or altered, or another task wrote the folder; names the file.
     """
     path = Path(path)
-    manifest = read_artifact(path)
-    if manifest.producer != PRODUCER:
-        raise ArtifactError(f"{path}: written by {manifest.producer!r}; expected a folder of {PRODUCER!r}")
+    manifest = read_artifact_of(path, PRODUCER)
     return Sequences(
         name=manifest.details["dataset_name"],
         train=_map_array(path / TRAIN),

@@ -19,7 +19,7 @@ from jaxtyping import Int64
 from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.evaluation.config import CandidateConfig
-from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact
+from ur4rec.storage.artifacts import read_artifact_of, write_artifact
 
 PRODUCER = "draw_candidates"
 CANDIDATES = "candidates"
@@ -70,9 +70,7 @@ def load_candidates(folder: Path) -> Candidates:
     Raises:
         ArtifactError: A file is missing or altered, or another task wrote the folder; names it.
     """
-    manifest = read_artifact(folder)
-    if manifest.producer != PRODUCER:
-        raise ArtifactError(f"{folder}: written by {manifest.producer!r}; expected a folder of {PRODUCER!r}")
+    manifest = read_artifact_of(folder, PRODUCER)
     arrays = {horizon: np.load(folder / name, allow_pickle=False) for horizon, name in FILES.items()}
     return Candidates(**arrays, sha256={horizon: manifest.files[name] for horizon, name in FILES.items()})
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 import yaml
-from filelock import FileLock, Timeout
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -22,6 +19,7 @@ from ur4rec.experiments.stage_cache import StageInputs, read_inputs
 from ur4rec.experiments.trials import OnTrial, Search, TrialRunner
 from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.storage.locks import hold_lock
 from ur4rec.training.config import StageConfig
 
 BEST = "best.yaml"
@@ -91,7 +89,8 @@ def tune(
     check_metric(search.metric)
     inputs = read_inputs(sequences, embeddings, device)
     output.mkdir(parents=True, exist_ok=True)
-    with _alone(output):
+    message = f"{output}: another process is tuning there; wait for it or choose another --output"
+    with hold_lock(output / LOCK, ExperimentError(message)):
         study = studies.open_study(output, _list_settings(config, search, inputs), search.prune)
         studies.begin_with(study, search.space, config.to_dict())
         runner = TrialRunner(study, search, config, inputs, output, on_trial)
@@ -100,21 +99,6 @@ def tune(
         if tuning.best:
             _write_best(output / BEST, tuning, search)
     return tuning
-
-
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    lock = FileLock(output / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ExperimentError(
-            f"{output}: another process is tuning there; wait for it or choose another --output"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _list_settings(config: Config, search: Search, inputs: StageInputs) -> dict[str, Any]:

@@ -167,6 +167,18 @@ def read_artifact(path: Path, known: Mapping[str, str] | None = None) -> Manifes
     return manifest
 
 
+def read_artifact_of(path: Path, producer: str) -> Manifest:
+    """Reads and verifies the folder of one producer.
+
+    Raises:
+        ArtifactError: It is missing or altered, or another task wrote it; names both.
+    """
+    manifest = read_artifact(path)
+    if manifest.producer != producer:
+        raise ArtifactError(f"{path}: written by {manifest.producer!r}; expected a folder of {producer!r}")
+    return manifest
+
+
 def write_text_atomic(path: Path, text: str) -> None:
     """Writes a file that appears complete or not at all."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:

@@ -28,13 +28,24 @@ def lock_folder(folder: Path, other: str = "another folder") -> Iterator[None]:
         FolderInUseError: Another run holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=0)
+    message = f"{folder}: another run is using it ({LOCK} is locked); wait for its end or choose {other}"
+    with hold_lock(folder / LOCK, FolderInUseError(message)):
+        yield
+
+
+@contextmanager
+def hold_lock(file: Path, refusal: Exception) -> Iterator[None]:
+    """Holds a lock during the block, and waits for nobody.
+
+    Args:
+        file: What is locked; it stays.
+        refusal: Raised where another holds it.
+    """
+    lock = FileLock(file, timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise FolderInUseError(
-            f"{folder}: another run is using it ({LOCK} is locked); wait for its end or choose {other}"
-        ) from None
+        raise refusal from None
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from ur4rec.data.sequences import Sequences
-from ur4rec.storage.artifacts import ArtifactError, read_artifact
+from ur4rec.storage.artifacts import ArtifactError, read_artifact, read_artifact_of
 from ur4rec.text.artifact import SEQUENCES_DIGEST
 
 PRODUCER = "encode_text"
@@ -82,9 +82,7 @@ def check_embeddings(path: Path, sequences: Sequences) -> None:
     Raises:
         ArtifactError: The folder is incomplete or altered, another task wrote it, or its texts are of other sequences.
     """
-    details = (manifest := read_artifact(path)).details
-    if manifest.producer != PRODUCER:
-        raise ArtifactError(f"{path}: written by {manifest.producer!r}; expected a folder of {PRODUCER!r}")
+    details = read_artifact_of(path, PRODUCER).details
     items, digest = details.get("items", sequences.num_items), details.get(SEQUENCES_DIGEST, sequences.digest)
     if (items, digest) != (sequences.num_items, sequences.digest):
         raise ArtifactError(

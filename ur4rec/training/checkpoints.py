@@ -102,7 +102,7 @@ def check_whole(checkpoint: Path) -> None:
     Raises:
         CheckpointError: It is not; or the folder does not hold a model.
     """
-    config = _read_shape(checkpoint)
+    config = _parse_shape(checkpoint, _read_model_config(checkpoint))
     if trained_part(checkpoint, config) is not config.whole:
         raise CheckpointError(f"{checkpoint}: only a part of the model is trained; name the folder of a later stage")
 
@@ -131,7 +131,7 @@ def load_model(checkpoint: Path, device: str = "cpu", stage: str | None = None) 
     """
     content = _read_model_config(Path(checkpoint))
     state = load_state(Path(checkpoint), stage)
-    config = _read_shape(Path(checkpoint))
+    config = _parse_shape(Path(checkpoint), content)
     model = UR4RecV2MoE(content["num_items"], content["num_users"], config)
     model.load_state_dict(state)
     return model.to(resolve_device(device)).eval()
@@ -159,8 +159,8 @@ def _shorten(value: object) -> str:
     return str(value)[:8]
 
 
-def _read_shape(checkpoint: Path) -> ModelConfig:
-    return ModelConfig.parse(_read_model_config(checkpoint)["config"], str(checkpoint / MODEL_CONFIG))
+def _parse_shape(checkpoint: Path, content: dict[str, Any]) -> ModelConfig:
+    return ModelConfig.parse(content["config"], str(checkpoint / MODEL_CONFIG))
 
 
 def _read_model_config(checkpoint: Path) -> dict[str, Any]:
