@@ -21,7 +21,8 @@ from jaxtyping import Float32, Float64, Int64
 from ur4rec.data.sequences import Histories
 from ur4rec.evaluation.metrics import metrics_from_ranks
 from ur4rec.evaluation.ranking import Scorer, rank_users
-from ur4rec.storage.artifacts import peak_memory_mb, replacing
+from ur4rec.storage.artifacts import peak_memory_mb
+from ur4rec.storage.temporaries import replacing
 
 HORIZONS = ("validation", "test")
 METRIC = "ndcg@10"

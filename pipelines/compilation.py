@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from pipelines.image_names import ImageNames
+from ur4rec.storage.temporaries import replacing, scratch_folder
 
 NAMED_BY_VERSION = ImageNames()
 PIPELINE_FILE = Path(__file__).parents[1] / "pipeline.yaml"
@@ -29,8 +29,11 @@ def compile_pipeline(target: Path, images: ImageNames = NAMED_BY_VERSION, profil
 
     Raises:
         ConfigError: There is no such profile, or it is wrong.
+        WriteError: The disk is full, say.
     """
-    target.write_bytes(_compile(images, profile))
+    content = _compile(images, profile)
+    with replacing(target) as temporary:
+        temporary.write_bytes(content)
 
 
 def check_compiled(target: Path, images: ImageNames = NAMED_BY_VERSION, profile: str | None = None) -> None:
@@ -67,7 +70,7 @@ def _compile(images: ImageNames = NAMED_BY_VERSION, profile: str | None = None) 
     from pipelines.training import build_training
 
     chosen = load_profile(profile)
-    with tempfile.TemporaryDirectory(prefix="ur4rec-compile-") as scratch:
-        file = Path(scratch) / "pipeline.yaml"
+    with scratch_folder("compile") as scratch:
+        file = scratch / "pipeline.yaml"
         Compiler().compile(build_training(chosen), str(file))
         return replace(images, gpu=chosen.uses_gpu).replace_in(file.read_bytes())

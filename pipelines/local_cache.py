@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ur4rec.registry.tracking import database_of
+from ur4rec.storage.temporaries import scratch_folder
 
 CACHE_FOLDER = ".kfp_cache"
 REGISTRATION = "registration"
@@ -27,11 +27,11 @@ def open_cache(pipeline_root: Path, reuse: bool) -> Iterator[Path]:
     if reuse:
         yield cache
         return
-    with tempfile.TemporaryDirectory(prefix=".kfp_cache-", dir=pipeline_root) as fresh:
+    with scratch_folder("kfp_cache", pipeline_root) as fresh:
         try:
-            yield Path(fresh)
+            yield fresh
         finally:
-            for entry in Path(fresh).glob("*.json"):
+            for entry in fresh.glob("*.json"):
                 entry.replace(cache / entry.name)
 
 

@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ from pipelines.local_executor import INTERPRETER
 from pipelines.task_log import COLOR, Task, TaskLog, read_tasks
 from pipelines.views import View, open_view
 from ur4rec.storage.locks import lock_folder
+from ur4rec.storage.temporaries import replacing, scratch_folder
+from ur4rec.storage.writing import writing
 
 GRACE_S = 5
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -92,10 +93,9 @@ def execute(run: LocalRun, console: Console) -> Outcome:
     forget_lost_registrations(run.pipeline_root)
     run.log.parent.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(prefix="ur4rec-run-") as folder,
+        scratch_folder("run") as scratch,
         open_cache(run.pipeline_root, run.caching) as cache,
     ):
-        scratch = Path(folder)
         with open_view(console, tasks, f"log: {run.log}") as view, _start(run, cache, scratch) as lines:
             _follow(lines, TaskLog(tasks), run.log, view)
         outputs = json.loads((scratch / OUTPUTS).read_bytes()) if (scratch / OUTPUTS).is_file() else {}
@@ -107,7 +107,7 @@ def execute(run: LocalRun, console: Console) -> Outcome:
 
 
 def _follow(lines: Iterable[str], follower: TaskLog, log: Path, view: View) -> None:
-    with log.open("w", encoding="utf-8") as file:
+    with writing(log), log.open("w", encoding="utf-8") as file:
         for line in lines:
             file.write(COLOR.sub("", line))
             if changed := follower.read(line):
@@ -155,10 +155,10 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
 
 def _make_environment(run: LocalRun, scratch: Path) -> dict[str, str]:
     folder = run.pipeline_root / ".bin"
-    folder.mkdir(parents=True, exist_ok=True)
     interpreter = folder / INTERPRETER
-    interpreter.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
-    interpreter.chmod(0o755)
+    with replacing(interpreter) as temporary:
+        temporary.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        temporary.chmod(0o755)
     path = os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])
     own = {"PATH": path, "TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}
     return {**os.environ, **run.environment, **own}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ import yaml
 from pipelines.compilation import compile_pipeline
 from pipelines.image_names import ImageNames
 from ur4rec import __version__
+from ur4rec.storage.temporaries import scratch_folder
 
 DIGEST_DIGITS = 16
 KINDS: dict[str, tuple[type, ...]] = {
@@ -88,7 +88,7 @@ def compile_package(images: ImageNames, profile: str | None) -> Package:
     Raises:
         ConfigError: There is no such profile, or it is wrong.
     """
-    with tempfile.TemporaryDirectory(prefix="ur4rec-package-") as folder:
+    with scratch_folder("package") as folder:
         file = Path(folder, "pipeline.yaml")
         compile_pipeline(file, images, profile)
         return Package(file.read_bytes())

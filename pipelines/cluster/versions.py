@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from kfp_server_api import V2beta1Pipeline
 from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster
 from pipelines.cluster.failures import ClusterError
 from pipelines.cluster.package import Package
+from ur4rec.storage.temporaries import scratch_folder
 
 DIGEST_PREFIX = "sha256:"
 
@@ -116,7 +116,7 @@ def _create_pipeline(cluster: Cluster, name: str) -> str:
 
 
 def _upload_version(cluster: Cluster, pipeline_id: str, package: Package) -> Version:
-    with tempfile.TemporaryDirectory(prefix="ur4rec-upload-") as folder:
+    with scratch_folder("upload") as folder:
         file = Path(folder, "pipeline.yaml")
         file.write_bytes(package.content)
         with cluster.asking(f"version {package.version_name}"):

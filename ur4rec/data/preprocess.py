@@ -25,6 +25,7 @@ from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
 from ur4rec.data.selection import Rows, Selection, select_rows
 from ur4rec.data.splits import Part
+from ur4rec.storage.arrays import save_array
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact, write_text_atomic
 from ur4rec.storage.inputs import local_copy
 
@@ -134,7 +135,7 @@ def _write_arrays(folder: Path, rows: Rows, users: _Index, catalogue: _Index) ->
     order = np.argsort(users.of_row, kind="stable")
     table, parts = table[order], rows.parts[order]
     for part, name in FILE_OF_PART.items():
-        np.save(folder / name, table[parts == part], allow_pickle=False)
+        save_array(folder / name, table[parts == part])
 
 
 def _write_map(path: Path, index: _Index) -> None:

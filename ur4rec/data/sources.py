@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from ur4rec.data.movielens import (
     convert_100k_recbole,
 )
 from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact
+from ur4rec.storage.temporaries import scratch_folder
 
 CACHE_VARIABLE = "UR4REC_CACHE"
 PRODUCER = "fetch"
@@ -107,9 +107,9 @@ def fetch_dataset(dataset: Dataset, source: Path | None, cache: Path) -> Path:
     except ArtifactError as error:
         failures.append(f"cache: {error}")
     for way in _list_ways(dataset):
-        with tempfile.TemporaryDirectory(prefix="ur4rec-") as scratch:
+        with scratch_folder("fetch") as scratch:
             try:
-                return _store(dataset, way.locate(Path(scratch)), target, way.description)
+                return _store(dataset, way.locate(scratch), target, way.description)
             except SourceError as error:
                 failures.append(f"{way.description}: {error}")
     raise SourceError(_explain(dataset, failures))

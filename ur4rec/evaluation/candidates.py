@@ -19,6 +19,7 @@ from jaxtyping import Int64
 from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.evaluation.config import CandidateConfig
+from ur4rec.storage.arrays import save_array
 from ur4rec.storage.artifacts import read_artifact_of, write_artifact
 
 PRODUCER = "draw_candidates"
@@ -60,7 +61,7 @@ def write_candidates(folder: Path, sequences: Path, data: Sequences, config: Can
         for stream, (name, targets) in enumerate(zip(FILES.values(), (data.val, data.test), strict=True)):
             generator = np.random.default_rng([config.candidate_seed, stream])
             drawn = draw_candidates(targets, touched, data.num_items, config.num_candidates, generator)
-            np.save(writer.folder / name, drawn, allow_pickle=False)
+            save_array(writer.folder / name, drawn)
     return load_candidates(folder)
 
 

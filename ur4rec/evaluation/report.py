@@ -23,7 +23,6 @@ MAIN_METRIC = "ndcg@10"
 def write_report(results: Results, history: TrainingHistory, path: Path) -> None:
     """Writes the page; the file appears complete or not at all."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(path, render_report(results, history))
 
 

@@ -143,7 +143,6 @@ def write_results(results: Results, path: Path) -> None:
         text = json.dumps(results.model_dump(), indent=2, allow_nan=False, ensure_ascii=False)
     except ValueError:
         raise ResultsError(f"{path}: a number is NaN or an infinity; every number must be finite") from None
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(path, text + "\n")
 
 

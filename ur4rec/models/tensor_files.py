@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pickle
 import struct
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -37,6 +38,20 @@ def read_tensors(path: Path, mmap: bool = False) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise _damaged(path)
     return loaded
+
+
+def write_tensors(file: IO[bytes], tensors: Mapping[str, Any]) -> None:
+    """Writes what `read_tensors` reads: the same bytes whatever the file is called.
+
+    Raises:
+        OSError: The reason why the file could not be written, which torch has last in its own error's context.
+    """
+    try:
+        torch.save(dict(tensors), file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _damaged(path: Path) -> TensorFileError:

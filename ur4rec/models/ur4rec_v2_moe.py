@@ -28,7 +28,7 @@ from ur4rec.models.cooccurrence import CooccurrenceScorer
 from ur4rec.models.fusion import Fusion
 from ur4rec.models.retriever_moe_memory import RetrieverMoEMemory
 from ur4rec.models.sasrec import SASRec, align_left
-from ur4rec.models.tensor_files import read_tensors
+from ur4rec.models.tensor_files import read_tensors, write_tensors
 from ur4rec.models.text_preference_retriever_moe import ItemSide
 from ur4rec.models.user_memory import STATE_FIELDS, USERS_AT_ONCE, MemoryState
 
@@ -265,8 +265,8 @@ class UR4RecV2MoE(nn.Module):
         path = Path(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("wb") as file:  # given a path, torch would write its name into the file
-                torch.save({name: value.cpu() for name, value in self.memory_tensors().items()}, file)
+            with temporary.open("wb") as file:
+                write_tensors(file, {name: value.cpu() for name, value in self.memory_tensors().items()})
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from ur4rec.registry.model_package import BUNDLE_PATH
 from ur4rec.registry.recommender import Recommender
 from ur4rec.registry.tracking import open_mlflow
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact
+from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.training.checkpoints import check_whole
 
 
@@ -35,8 +35,8 @@ def open_recommender(folder: Path, sequences: Path | None = None) -> Recommender
             "or leave --model out to ask the registered model"
         )
     check_whole(folder)
-    with tempfile.TemporaryDirectory(prefix="ur4rec-bundle-") as scratch:
-        bundle = Path(scratch) / "bundle"
+    with scratch_folder("bundle") as scratch:
+        bundle = scratch / "bundle"
         write_bundle(sequences, folder, bundle)
         return Recommender.load(bundle)
 
@@ -63,9 +63,11 @@ def fetch_bundle(model_uri: str, tracking_uri: str | None = None) -> Iterator[Pa
     Raises:
         RegistryError: MLflow cannot be reached or there is no such model.
     """
-    with tempfile.TemporaryDirectory(prefix="ur4rec-bundle-") as scratch:
+    with scratch_folder("bundle") as scratch:
         with open_mlflow(tracking_uri, read_only=True):
             import mlflow.artifacts
 
-            bundle = mlflow.artifacts.download_artifacts(f"{model_uri.rstrip('/')}/{BUNDLE_PATH}", dst_path=scratch)
+            bundle = mlflow.artifacts.download_artifacts(
+                f"{model_uri.rstrip('/')}/{BUNDLE_PATH}", dst_path=str(scratch)
+            )
         yield Path(bundle)

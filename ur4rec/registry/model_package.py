@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from ur4rec.columns import ITEM_ID, TITLE, USER_ID
 from ur4rec.registry.bundle import Bundle, load_bundle
 from ur4rec.registry.tracking import prepare_mlflow
 from ur4rec.storage.code_digest import code_digest, find_sources
+from ur4rec.storage.temporaries import scratch_folder
 
 if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
@@ -42,12 +42,12 @@ def save_model_package(bundle: Path, folder: Path, model: Model) -> None:
     import mlflow.pyfunc
 
     loaded = load_bundle(bundle)
-    with tempfile.TemporaryDirectory(prefix="ur4rec-code-") as scratch:
+    with scratch_folder("code") as scratch:
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(Path(__file__).with_name(CODE_FILE)),
             artifacts={BUNDLE: str(bundle)},
-            code_paths=[str(copy_sources(Path(scratch)))],
+            code_paths=[str(copy_sources(scratch))],
             signature=make_signature(),
             input_example=(make_example(loaded), {"k": 5, "exclude_seen": True}),
             pip_requirements=list_requirements(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +21,7 @@ from ur4rec.registry.run_log import find_preset_run, log_curves, log_files, log_
 from ur4rec.registry.tracking import open_mlflow, public_uri
 from ur4rec.registry.versions import TAG_WARM_START, create_version, describe_version, find_version, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_text_atomic
+from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, check_whole, read_origin
 
 if TYPE_CHECKING:
@@ -153,7 +153,6 @@ def register_model(
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(path, text)
 
 
@@ -191,8 +190,8 @@ def _log_model(client: MlflowClient, inputs: _Inputs, name: str, run: Run) -> st
     model_id = str(logged.model_id)
     status: Literal["READY", "FAILED"] = "FAILED"
     try:
-        with tempfile.TemporaryDirectory(prefix="ur4rec-model-") as scratch:
-            bundle, folder = Path(scratch) / "bundle", Path(scratch) / "model"
+        with scratch_folder("model") as scratch:
+            bundle, folder = scratch / "bundle", scratch / "model"
             write_bundle(inputs.sequences, inputs.checkpoint, bundle)
             described = Model(
                 artifact_path=logged.artifact_location, run_id=run_id, model_uuid=model_id, model_id=model_id

@@ -89,7 +89,6 @@ def conclude_retrain(
     )
     print(f"notice {notice}", flush=True)
     for path, text in ((output, outcome.model_dump_json(indent=2)), (summary, _write_summary(outcome))):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(Path(path), text + "\n")
     return outcome
 

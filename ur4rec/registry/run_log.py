@@ -6,7 +6,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ur4rec.evaluation.results import Results
 from ur4rec.registry.tracking import GONE, TRACKING_URI, RegistryError, ensure_experiment, resolve_tracking_uri
+from ur4rec.storage.temporaries import scratch_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -96,12 +96,12 @@ def log_test_metrics(client: MlflowClient, run_id: str, model_id: str, results: 
 
 def log_files(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> None:
     """Uploads files under the names given: KFP's own names say nothing."""
-    with tempfile.TemporaryDirectory(prefix="ur4rec-run-") as scratch:
+    with scratch_folder("run") as scratch:
         for name, source in files.items():
-            target = Path(scratch) / name
+            target = scratch / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-        client.log_artifacts(run_id, scratch)
+        client.log_artifacts(run_id, str(scratch))
 
 
 def metric_key(name: str) -> str:

@@ -172,6 +172,10 @@ def _shorten(message: str) -> str:
 def _advise(message: str) -> str:
     if "Max retries exceeded" in message:
         return "check MLFLOW_TRACKING_URI and that `mlflow server` is up, or unset it to use a local mlflow.db"
+    if "disk is full" in message or "disk I/O error" in message:
+        return "free some space there"
+    if "readonly database" in message or "unable to open database" in message:
+        return "choose a place that can be written to, with --tracking-uri for example"
     if "error code 401" in message or "error code 403" in message:
         return "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     if "filesystem tracking backend" in message:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +12,7 @@ from ur4rec.registry.model_package import BUNDLE_PATH
 from ur4rec.registry.tracking import GONE, REGISTERED, open_mlflow
 from ur4rec.registry.versions import find_version_at, find_version_by_alias, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, Manifest
+from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.warm_start import WarmStart, WarmStartError
 
@@ -107,6 +107,6 @@ def _digest(address: str) -> str:
     """Of the bundle's contents; its manifest alone is read."""
     import mlflow.artifacts
 
-    with tempfile.TemporaryDirectory(prefix="ur4rec-manifest-") as scratch:
-        path = mlflow.artifacts.download_artifacts(f"{address}/{BUNDLE_PATH}/{MANIFEST}", dst_path=scratch)
+    with scratch_folder("manifest") as scratch:
+        path = mlflow.artifacts.download_artifacts(f"{address}/{BUNDLE_PATH}/{MANIFEST}", dst_path=str(scratch))
         return Manifest.model_validate_json(Path(path).read_bytes()).content_digest

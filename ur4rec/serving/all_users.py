@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from ur4rec.columns import ITEM_ID, TITLE, USER_ID
 from ur4rec.registry.bundle import Bundle
 from ur4rec.registry.recommender import Recommender
-from ur4rec.storage.artifacts import replacing
+from ur4rec.storage.temporaries import replacing
 
 ROWS_AT_ONCE = 1 << 17
 """Of a row group, or a few more."""
@@ -50,7 +50,6 @@ def recommend_all(
         Rows written.
     """
     output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
     names = _Names(recommender.bundle)
     rows, waiting = 0, []
     with replacing(output) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:

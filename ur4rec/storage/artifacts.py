@@ -7,9 +7,7 @@ import json
 import os
 import re
 import resource
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ur4rec.config_section import ConfigSection
+from ur4rec.storage.temporaries import move_folder, replacing, temporary_sibling
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -97,6 +96,7 @@ def write_artifact(
     Raises:
         ArtifactError: There is a file, an input, another folder or that of another producer at `path`, or an input is
             incomplete or altered.
+        WriteError: The disk is full, say; what was there before is as it was.
     """
     started = time.perf_counter()
     path, inputs = Path(path), {name: Path(source) for name, source in (inputs or {}).items()}
@@ -104,7 +104,6 @@ def write_artifact(
     check_producer(path, producer)
     _refuse_inputs(path, inputs)
     input_digests = {name: _input_digest(source) for name, source in inputs.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     with temporary_sibling(path) as temporary:
         writer = ArtifactWriter(temporary)
         yield writer
@@ -121,18 +120,7 @@ def write_artifact(
         write_text_atomic(temporary / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
         check_replaceable(path)
         check_producer(path, producer)
-        replace_folder(temporary, path)
-
-
-@contextmanager
-def temporary_sibling(target: Path) -> Iterator[Path]:
-    """A folder beside the target, gone after the block."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    temporary.chmod(0o755)
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        move_folder(temporary, path)
 
 
 def read_artifact(path: Path, known: Mapping[str, str] | None = None) -> Manifest:
@@ -180,22 +168,15 @@ def read_artifact_of(path: Path, producer: str) -> Manifest:
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Writes a file that appears complete or not at all."""
+    """Writes a file that appears complete or not at all; its folder is made if need be.
+
+    Raises:
+        WriteError: The disk is full, say; what was there before is as it was.
+    """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary sibling that takes the place of `path` when the block ends well, and vanishes when it does not."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _input_digest(source: Path) -> str:
@@ -257,14 +238,3 @@ def _refuse_inputs(target: Path, inputs: Mapping[str, Path]) -> None:
                 f"{target}: holds the input {name} ({source}), refusing to replace it by what is made from it; "
                 "choose another folder, with -o for example"
             )
-
-
-def replace_folder(new: Path, target: Path) -> None:
-    """Moves a finished folder to its place on the same file system; an older one there goes."""
-    if not target.exists():
-        new.rename(target)
-        return
-    retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-    target.rename(retired / target.name)
-    new.rename(target)
-    shutil.rmtree(retired, ignore_errors=True)

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ur4rec.storage.artifacts import ArtifactError, replacing
+from ur4rec.storage.artifacts import ArtifactError
+from ur4rec.storage.temporaries import replacing
 from ur4rec.training.stage_names import STAGES
 
 CHECKPOINTS = ("*_best.pt", "final_model.pt", "model_config.json", "history.json")
@@ -55,7 +56,6 @@ def export_outputs(
 
 def copy_atomic(source: Path, target: Path) -> Path:
     """Copies one file so that `target` is either the old file or the complete new one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
     return target

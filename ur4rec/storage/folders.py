@@ -21,13 +21,12 @@ from ur4rec.storage.artifacts import (
     check_replaceable,
     find_producer,
     read_artifact,
-    replace_folder,
-    temporary_sibling,
 )
 from ur4rec.storage.checksums import HASHERS, FileDigest, digest_file
 from ur4rec.storage.inputs import copy_location, is_cloud
 from ur4rec.storage.locks import LOCK
 from ur4rec.storage.publication import check_file_name
+from ur4rec.storage.temporaries import move_folder, temporary_sibling
 
 CACHED_NAME_LENGTH = 40
 
@@ -145,7 +144,7 @@ def _publish_here(folder: Path, files: Mapping[str, FileDigest], target: Path) -
                 shutil.copyfile(folder / name, copy / name)
             if digest_folder(copy) != files:
                 raise ArtifactError(f"{folder}: changed while it was published; publish again when it is finished")
-            replace_folder(copy, target)
+            move_folder(copy, target)
     return True
 
 
@@ -157,10 +156,9 @@ def _holds(folder: Path, files: Mapping[str, FileDigest]) -> bool:
 
 
 def _fetch(source: str | Path, target: Path, any_kind: bool) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
     with temporary_sibling(target) as copy:
         found = copy_location(source, copy)
         if not any_kind:
             check_producer(target, find_producer(copy))
-        replace_folder(copy, target)
+        move_folder(copy, target)
     return target / found.relative_to(copy)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ur4rec.storage.temporaries import scratch_folder
 
 CLOUD_SCHEME = "gs://"
 
@@ -33,8 +34,8 @@ def local_copy(location: str | Path) -> Iterator[Path]:
         return
     from ur4rec.storage.cloud_inputs import copy_cloud  # its client takes a second to import
 
-    with tempfile.TemporaryDirectory(prefix="ur4rec-input-") as folder:
-        yield copy_cloud(str(location), Path(folder) / "input", deep=False)
+    with scratch_folder("input") as folder:
+        yield copy_cloud(str(location), folder / "input", deep=False)
 
 
 def copy_location(location: str | Path, folder: Path) -> Path:

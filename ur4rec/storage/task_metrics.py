@@ -31,5 +31,4 @@ def log_metrics(artifact: MetricsArtifact, values: Mapping[str, float]) -> None:
     for name, value in numbers.items():
         artifact.log_metric(name, value)
     path = Path(artifact.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(path, json.dumps(numbers, indent=2) + "\n")

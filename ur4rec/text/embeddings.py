@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from ur4rec.data.sequences import Sequences
+from ur4rec.storage.arrays import save_array
 from ur4rec.storage.artifacts import ArtifactError, read_artifact, read_artifact_of
 from ur4rec.text.artifact import SEQUENCES_DIGEST
 
@@ -20,6 +21,7 @@ ITEM_DESCRIPTIONS = "item_descriptions.npy"
 SENTENCES = "user_preferences.npy"
 OFFSETS = "user_preferences_offsets.npy"
 SNAPSHOTS = "user_preferences_as_of.npy"
+ROWS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -59,21 +61,19 @@ def write_embeddings(
     """
     _gather(folder / ITEM_DESCRIPTIONS, vectors, items, padding=1)
     _gather(folder / SENTENCES, vectors, sentences, padding=0)
-    np.save(folder / OFFSETS, offsets)
-    np.save(folder / SNAPSHOTS, snapshots)
+    save_array(folder / OFFSETS, offsets)
+    save_array(folder / SNAPSHOTS, snapshots)
 
 
 def _gather(path: Path, vectors: Float32[np.ndarray, "D T"], rows: Int[np.ndarray, "R"], padding: int) -> None:
     """Writes `padding` rows of zeros, then the rows asked for, in parts."""
     shape = (padding + len(rows), vectors.shape[1])
-    if not shape[0]:
-        np.save(path, np.empty(shape, dtype=np.float32))
-        return
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    for start in range(0, len(rows), 1 << 14):
-        part = rows[start : start + (1 << 14)]
-        array[padding + start : padding + start + len(part)] = vectors[part]
-    array.flush()
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:  # a mapped file would end the process where the disk is full
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(4 * padding * shape[1]))
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            file.write(vectors[rows[start : start + ROWS_AT_ONCE]].astype("<f4", copy=False).tobytes())
 
 
 def check_embeddings(path: Path, sequences: Sequences) -> None:

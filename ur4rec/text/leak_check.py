@@ -118,7 +118,6 @@ def describe_leaks(report: LeakReport) -> str:
 def write_report(report: LeakReport, path: Path) -> None:
     """Writes verdict and report as JSON; the file appears complete or not at all."""
     content = {"passed": report.passed, "verdict": report.verdict} | report.model_dump(mode="json")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(Path(path), json.dumps(content, indent=2) + "\n")
 
 

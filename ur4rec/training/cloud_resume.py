@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 import time
 import zipfile
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, StoredObject
+from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.training.checkpoints import CheckpointError
 from ur4rec.training.resume import ResumePoint
 
@@ -32,8 +32,8 @@ class CloudResumePoint(ResumePoint):
     """
 
     def __init__(self, home: str, stage: str, key: str) -> None:
-        self._scratch = tempfile.TemporaryDirectory(prefix="ur4rec-state-")
-        super().__init__(Path(self._scratch.name), stage, key)
+        self._scratch = ExitStack()
+        super().__init__(self._scratch.enter_context(scratch_folder("state")), stage, key)
         self._prefix = GcsPrefix(GcsLocation.parse(f"{home.rstrip('/')}/{self.folder.name}"))
         self._number, self._next_s = 0, 0.0
 
@@ -97,7 +97,7 @@ class CloudResumePoint(ResumePoint):
     def close(self) -> None:
         """Ends the connections and removes the folder on this machine."""
         self._prefix.close()
-        self._scratch.cleanup()
+        self._scratch.close()
 
     def _upload(self) -> None:
         older = self._list()

@@ -10,11 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import torch
-
-from ur4rec.models.tensor_files import TensorFileError, read_tensors
-from ur4rec.storage.artifacts import replacing, write_text_atomic
+from ur4rec.models.tensor_files import TensorFileError, read_tensors, write_tensors
+from ur4rec.storage.artifacts import write_text_atomic
 from ur4rec.storage.inputs import is_cloud
+from ur4rec.storage.temporaries import replacing
 from ur4rec.training.checkpoints import CheckpointError
 
 DIGEST_LENGTH = 16
@@ -68,8 +67,8 @@ class ResumePoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / SETTINGS).is_file():
             write_text_atomic(self.folder / SETTINGS, json.dumps(self._settings))
-        with replacing(self._file) as temporary:
-            torch.save(state, temporary)
+        with replacing(self._file) as temporary, temporary.open("wb") as file:
+            write_tensors(file, state)
 
     def clear(self) -> None:
         """Forgets everything."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from ur4rec.progress import report
+from ur4rec.storage.writing import writing
 from ur4rec.training.expert_usage import NUM_BINS, ExpertUsage
 from ur4rec.training.loop import SELECTION_METRIC, StageRecord, Trainer
 from ur4rec.training.resume import ResumePoint
@@ -26,13 +30,15 @@ def train_stage(trainer: Trainer, logs: Path, resume: ResumePoint | None = None)
 
     Raises:
         CheckpointError: The state left behind is damaged.
+        WriteError: The disk is full, say.
     """
     state = resume.load() if resume else None
     if state:
         trainer.load_state_dict(state)
         print(f"resume: {trainer.plan.name} goes on after epoch {trainer.record.epochs}", flush=True)
     events = resume.logs if resume else logs
-    with SummaryWriter(str(events), purge_step=len(trainer.record.series) if state else None) as writer:
+    purge_step = len(trainer.record.series) if state else None
+    with writing(events), _quiet_threads(), SummaryWriter(str(events), purge_step=purge_step) as writer:
 
         def on_epoch(entry: dict[str, float], usage: ExpertUsage) -> None:
             _log_epoch(writer, trainer.plan.name, entry, usage)
@@ -46,6 +52,17 @@ def train_stage(trainer: Trainer, logs: Path, resume: ResumePoint | None = None)
     if resume:
         shutil.copytree(events, logs)
     return record
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """TensorBoard's thread prints the traceback of what its writer raises here all the same."""
+    before = threading.excepthook
+    threading.excepthook = lambda failed: None if isinstance(failed.exc_value, OSError) else before(failed)
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _log_epoch(writer: SummaryWriter, stage: str, entry: dict[str, float], usage: ExpertUsage) -> None:

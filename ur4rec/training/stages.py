@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.models.config import ModelConfig, Part
+from ur4rec.models.tensor_files import write_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_artifact
 from ur4rec.storage.code_digest import code_digest
@@ -170,7 +169,8 @@ def run_stage(
             record = train_stage(trainer, writer.folder / "logs" / stage, point)
             record.seconds = round(prepared_s + record.seconds, 3)
             weights = {name: value.cpu() for name, value in model.state_dict().items()}  # any machine can read these
-            torch.save(weights, writer.folder / best_file(stage))
+            with (writer.folder / best_file(stage)).open("wb") as file:
+                write_tensors(file, weights)
             if stage == Stage.END_TO_END:
                 shutil.copyfile(writer.folder / best_file(stage), writer.folder / FINAL_MODEL)
             write_model_config(writer.folder, model, data.digest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from ur4rec.registry.model_package import BUNDLE_PATH
 from ur4rec.registry.tracking import GONE
 from ur4rec.registry.versions import TAG_MODEL, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, write_text_atomic
+from ur4rec.storage.temporaries import scratch_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,10 +50,10 @@ def record_verdict(client: MlflowClient, version: ModelVersion, verdict: Verdict
     """
     if TAG_VERDICT in version.tags:
         client.delete_model_version_tag(version.name, str(version.version), TAG_VERDICT)
-    with tempfile.TemporaryDirectory(prefix="ur4rec-verdict-") as scratch:
-        write_verdict(verdict, Path(scratch) / VERDICT)
-        write_text_atomic(Path(scratch) / SUMMARY, render_markdown(verdict))
-        client.log_artifacts(str(version.run_id), scratch, FOLDER)
+    with scratch_folder("verdict") as scratch:
+        write_verdict(verdict, scratch / VERDICT)
+        write_text_atomic(scratch / SUMMARY, render_markdown(verdict))
+        client.log_artifacts(str(version.run_id), str(scratch), FOLDER)
     for key, value in sorted(verdict.tags().items(), key=lambda tag: tag[0] == TAG_VERDICT):
         client.set_model_version_tag(version.name, str(version.version), key, value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from ur4rec.registry.register import load_registration
 from ur4rec.registry.tracking import RegistryError, open_mlflow
 from ur4rec.registry.versions import find_version_by_alias, get_version
 from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.storage.temporaries import scratch_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,7 +50,6 @@ def gate_registered(
     config = config.model_copy(update={"registered_model_name": registered.name})
     verdict = gate_version(sequences, registered.version, config, rules, tracking_uri)
     write_verdict(verdict, output)
-    Path(summary).parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(Path(summary), render_markdown(verdict))
     return verdict
 
@@ -89,9 +88,9 @@ def gate_version(
         if champion is not None and champion.version == challenger.version:
             findings = Findings([skip("champion", f"version {champion.version} is the champion already")])
             return _make_verdict(data, challenger, champion, anchor, rules, findings)
-        with tempfile.TemporaryDirectory(prefix="ur4rec-gate-") as scratch:
+        with scratch_folder("gate") as scratch:
             fetched = {
-                str(each.version): fetch_contender(client, each, Path(scratch))
+                str(each.version): fetch_contender(client, each, scratch)
                 for each in (challenger, champion, anchor)
                 if each is not None
             }

@@ -121,7 +121,6 @@ def decide(outcomes: Iterable[RuleOutcome]) -> Decision:
 def write_verdict(verdict: Verdict, path: Path) -> None:
     """Writes the JSON file; it appears complete or not at all."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(path, verdict.to_json())
 
 

@@ -13,12 +13,12 @@ import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, ObjectExistsError, StoredObject
+from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.text.llm.answer_index import AnswerIndex
 from ur4rec.text.llm.cached_answers import CacheError
 from ur4rec.text.llm.segments import SUFFIX, Placement, SegmentFile, name_segment
@@ -68,7 +68,8 @@ class CloudSegments:
         with _as_cache_error():
             self._prefix = GcsPrefix(GcsLocation.parse(location))
         self._leftover_age_s = leftover_age_s
-        self._spool = TemporaryDirectory(prefix="ur4rec-answers-")
+        self._scratch = ExitStack()
+        self._spool = self._scratch.enter_context(scratch_folder("answers"))
         self._leftovers: list[StoredObject] = []
         self._own = _OwnObjects()
 
@@ -78,7 +79,7 @@ class CloudSegments:
         Raises:
             CacheError: The bucket is missing, may not be read or cannot be reached.
         """
-        folder = Path(self._spool.name)
+        folder = self._spool
         downloaded: dict[str, StoredObject] = {}
         for _ in range(MOST_LISTINGS):
             with _as_cache_error():
@@ -100,10 +101,10 @@ class CloudSegments:
         with _as_cache_error():
             self._own.parts.append(self._prefix.upload_new(self._own.name_next(), b"".join(lines)))
         try:
-            return self._own.open_spooled(Path(self._spool.name)).append(lines)
+            return self._own.open_spooled(self._spool).append(lines)
         except OSError as error:
             self._own = _OwnObjects()
-            raise CacheError(f"{self._spool.name}: cannot be written to ({error.strerror}); free some space") from None
+            raise CacheError(f"{self._spool}: cannot be written to ({error.strerror}); free some space") from None
 
     def close(self) -> None:
         """Merges own objects into one, and those that killed writers left; a failure to do so is only logged."""
@@ -114,7 +115,7 @@ class CloudSegments:
             logging.getLogger(__name__).warning("small objects stay unmerged, nothing is lost: %s", error)
         finally:
             self._prefix.close()
-            self._spool.cleanup()
+            self._scratch.close()
 
     def _list(self) -> dict[str, StoredObject]:
         return {stored.name: stored for stored in self._prefix.list_objects() if stored.name.endswith(SUFFIX)}
@@ -139,7 +140,7 @@ class CloudSegments:
         """
         if len(self._leftovers) < FEWEST_LEFTOVERS:
             return
-        merged = Path(self._spool.name) / name_merged(self._leftovers)
+        merged = self._spool / name_merged(self._leftovers)
         if not self._write_merged(merged, sorted(stored.name for stored in self._leftovers)):
             return
         try:
