@@ -11,9 +11,11 @@ from typing import Any
 
 import yaml
 from kfp import components, local
+from kfp.local import cache as kfp_cache
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.containers import Containers, run_container
+from pipelines.movable_cache import MovableCache
 from pipelines.outputs import load_with_outputs
 from ur4rec.commands.console import let_waiting_threads_sleep
 from ur4rec.storage.artifacts import write_text_atomic
@@ -46,12 +48,9 @@ def execute(request: Request) -> dict[str, str]:
     Raises:
         RuntimeError: A task failed.
     """
-    local.init(
-        _create_runner(request.containers),
-        pipeline_root=str(request.pipeline_root),
-        enable_caching=True,
-        cache_root=str(request.cache),
-    )
+    local.init(_create_runner(request.containers), pipeline_root=str(request.pipeline_root))
+    cache = MovableCache(request.cache, request.pipeline_root)
+    kfp_cache.get_local_cache = lambda: cache
     component = components.load_component_from_text(load_without_retries(request.pipeline))
     task = component(**request.arguments)
     return {name: artifact.uri for name, artifact in task.outputs.items()}

@@ -19,7 +19,7 @@ from typing import IO, Any
 from rich.console import Console
 
 from pipelines.containers import Containers
-from pipelines.local_cache import forget_lost_registrations, open_cache
+from pipelines.local_cache import RUNS_AGAIN, open_cache
 from pipelines.local_executor import INTERPRETER
 from pipelines.task_log import COLOR, Task, TaskLog, read_tasks
 from pipelines.views import View, open_view
@@ -90,14 +90,13 @@ def execute(run: LocalRun, console: Console) -> Outcome:
         KeyboardInterrupt: Also for SIGTERM and SIGHUP; no process is left behind.
     """
     tasks = read_tasks(run.pipeline)
-    forget_lost_registrations(run.pipeline_root)
     run.log.parent.mkdir(parents=True, exist_ok=True)
     with (
         scratch_folder("run") as scratch,
         open_cache(run.pipeline_root, run.caching) as cache,
     ):
         with open_view(console, tasks, f"log: {run.log}") as view, _start(run, cache, scratch) as lines:
-            _follow(lines, TaskLog(tasks), run.log, view)
+            _follow(lines, TaskLog(tasks), run.log, view, console)
         outputs = json.loads((scratch / OUTPUTS).read_bytes()) if (scratch / OUTPUTS).is_file() else {}
     return Outcome(
         tasks=tasks,
@@ -106,10 +105,12 @@ def execute(run: LocalRun, console: Console) -> Outcome:
     )
 
 
-def _follow(lines: Iterable[str], follower: TaskLog, log: Path, view: View) -> None:
+def _follow(lines: Iterable[str], follower: TaskLog, log: Path, view: View, console: Console) -> None:
     with writing(log), log.open("w", encoding="utf-8") as file:
         for line in lines:
             file.write(COLOR.sub("", line))
+            if line.startswith(RUNS_AGAIN):
+                console.print(line.rstrip(), soft_wrap=True, highlight=False, markup=False)
             if changed := follower.read(line):
                 file.flush()
                 view.update(changed)

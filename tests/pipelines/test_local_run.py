@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import threading
 from dataclasses import replace
@@ -13,6 +14,7 @@ from rich.console import Console
 from toy_pipeline import compile_toy
 
 from pipelines.failure import show_failure
+from pipelines.local_cache import CACHE_FOLDER
 from pipelines.local_run import LocalRun, Outcome, execute
 from pipelines.task_log import Status
 
@@ -73,6 +75,66 @@ def test_without_the_cache_everything_runs_and_is_remembered(pipeline: Path) -> 
     again, _ = run(make_run(pipeline))
     assert get_statuses(again) == [Status.CACHED, Status.CACHED]
     assert again.outputs == fresh.outputs
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"parameters": {', b"[1]", b"\xff\xfe"], ids=["empty", "cut", "odd", "binary"]
+)
+def test_damaged_entries_end_no_run(pipeline: Path, content: bytes) -> None:
+    request = make_run(pipeline)
+    run(request)
+    entries = list((request.pipeline_root / CACHE_FOLDER).iterdir())
+    for entry in entries:
+        entry.write_bytes(content)
+    again, shown = run(request)
+    assert get_statuses(again) == [Status.DONE, Status.DONE]
+    notes = [line for line in shown.splitlines() if line.startswith("cache: ")]
+    assert notes[0] in {f"cache: write runs again, {entry}: is damaged" for entry in entries}
+    third, shown = run(request)
+    assert get_statuses(third) == [Status.CACHED, Status.CACHED]
+    assert "cache: " not in shown
+
+
+@pytest.mark.parametrize("text", [None, ""], ids=["gone", "emptied"])
+def test_a_task_whose_artifact_is_not_what_it_wrote_runs_again(pipeline: Path, text: str | None) -> None:
+    words = run(make_run(pipeline))[0].outputs["words"]
+    words.unlink()
+    if text is not None:
+        words.write_text(text)
+    again, shown = run(make_run(pipeline))
+    assert get_statuses(again) == [Status.DONE, Status.DONE]
+    assert again.outputs["words"].read_text() == "a b c"
+    assert [line for line in shown.splitlines() if line.startswith(f"cache: write runs again, {words}: is ")]
+    assert get_statuses(run(make_run(pipeline))[0]) == [Status.CACHED, Status.CACHED]
+
+
+def test_only_what_is_damaged_runs_again(pipeline: Path) -> None:
+    first, _ = run(make_run(pipeline))
+    first.outputs["counted"].unlink()
+    again, _ = run(make_run(pipeline))
+    assert get_statuses(again) == [Status.CACHED, Status.DONE]
+    assert again.outputs["words"] == first.outputs["words"]
+
+
+@pytest.mark.parametrize("is_moved", [False, True], ids=["copied", "moved"])
+def test_a_project_elsewhere_reads_and_writes_nothing_where_it_was(tmp_path: Path, is_moved: bool) -> None:
+    base, elsewhere = tmp_path / "base", tmp_path / "else where"
+    base.mkdir()
+    run(make_run(compile_toy(base / "toy.yaml")))
+    before = list_files(base)
+    shutil.copytree(base, elsewhere)
+    if is_moved:
+        shutil.rmtree(base)
+    outcome, _ = run(make_run(elsewhere / "toy.yaml"))
+    assert get_statuses(outcome) == [Status.CACHED, Status.CACHED]
+    assert all(path.is_relative_to(elsewhere) for path in outcome.outputs.values())
+    changed, _ = run(make_run(elsewhere / "toy.yaml", text="d e f"))
+    assert get_statuses(changed) == [Status.DONE, Status.DONE]
+    assert list_files(base) == ({} if is_moved else before)
+
+
+def list_files(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 @pytest.mark.parametrize(("chosen", "expected"), [(None, "passive"), ("active", "active")])

@@ -22,6 +22,7 @@ from ur4rec.storage.temporaries import move_folder, replacing, temporary_sibling
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
+MAKE_AGAIN = "; make the artifact again"
 
 
 class ArtifactError(ValueError):
@@ -103,7 +104,7 @@ def write_artifact(
     check_replaceable(path)
     check_producer(path, producer)
     _refuse_inputs(path, inputs)
-    input_digests = {name: _input_digest(source) for name, source in inputs.items()}
+    input_digests = {name: digest_artifact(source) for name, source in inputs.items()}
     with temporary_sibling(path) as temporary:
         writer = ArtifactWriter(temporary)
         yield writer
@@ -140,18 +141,19 @@ def read_artifact(path: Path, known: Mapping[str, str] | None = None) -> Manifes
     try:
         manifest = Manifest.model_validate_json(location.read_bytes())
     except ValidationError as error:
-        raise ArtifactError(f"{location}: not a manifest of schema version {SCHEMA_VERSION}: {error}") from None
+        problem = error.errors()[0]
+        reason = ": ".join([*map(str, problem["loc"]), problem["msg"]])
+        raise ArtifactError(f"{location}: not a manifest of schema version {SCHEMA_VERSION}: {reason}") from None
     if manifest.schema_version != SCHEMA_VERSION:
         raise ArtifactError(
-            f"{location}: schema version {manifest.schema_version}, this release reads {SCHEMA_VERSION}; "
-            "make the artifact again"
+            f"{location}: schema version {manifest.schema_version}, this release reads {SCHEMA_VERSION}{MAKE_AGAIN}"
         )
     for name, expected in manifest.files.items():
         file = path / name
         if not file.is_file():
-            raise ArtifactError(f"{file}: named in the manifest but missing; make the artifact again")
+            raise ArtifactError(f"{file}: named in the manifest but missing{MAKE_AGAIN}")
         if ((known or {}).get(name) or sha256_file(file)) != expected:
-            raise ArtifactError(f"{file}: sha256 differs from the manifest; make the artifact again")
+            raise ArtifactError(f"{file}: sha256 differs from the manifest{MAKE_AGAIN}")
     return manifest
 
 
@@ -179,7 +181,12 @@ def write_text_atomic(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _input_digest(source: Path) -> str:
+def digest_artifact(source: Path) -> str:
+    """sha256 of a file, or of the manifest of a folder whose files are what it says.
+
+    Raises:
+        ArtifactError: The folder is incomplete or altered; names the file.
+    """
     if source.is_dir():
         read_artifact(source)
         return sha256_file(source / MANIFEST)
