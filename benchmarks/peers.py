@@ -94,7 +94,7 @@ def main(
     output: Annotated[Path, typer.Option(help="JSON file to write.")] = FOLDER / "peers.json",
     threads: Annotated[int, typer.Option(min=1, help="Of every system.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at once, each with its threads.")] = 2,
-    seed: Annotated[int, typer.Option(help="Of every system.")] = 42,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of every system.")] = 42,
     quick: Annotated[bool, typer.Option("--quick", help="One setting, two epochs: proves that it runs.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what is trained of the peers.")] = False,
 ) -> None:

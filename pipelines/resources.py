@@ -45,8 +45,8 @@ class Resources(ConfigSection):
     memory_request: str = Field(pattern=MEMORY)
     memory_limit: str = Field(pattern=MEMORY)
     timeout_s: int = Field(ge=1)
-    num_retries: int = Field(2, ge=0)
-    backoff_s: int = Field(60, ge=0)
+    num_retries: int = Field(2, ge=0, le=2**31 - 1)
+    backoff_s: int = Field(60, ge=0, le=HOUR_S * 24 * 365)
     """Before the first retry; doubles up to ten times as much."""
     gpus: int = Field(0, ge=0)
     gpu_type: str = "nvidia.com/gpu"

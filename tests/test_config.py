@@ -28,6 +28,8 @@ def test_overrides_are_read_as_yaml(tmp_path):
         ("max_seq_length: 3", "unknown key 'max_seq_length', did you mean 'max_seq_len'"),
         ("- 3", "expected keys and values, found list"),
         ("a: [", "cannot be read as YAML"),
+        ("dataset_name: 2024-13-45", "cannot be read as YAML: month must be in 1..12"),
+        (f"seed: {'1' * 5000}", "cannot be read as YAML"),
         ("update_trigger: sometimes", "update_trigger"),
         ("sasrec_hidden_dim: 15", "sasrec_hidden_dim 15 is not a multiple of sasrec_num_heads 2; change one of them"),
         ("retriever_output_dim: 15", "retriever_output_dim 15 is not a multiple of moe_num_heads 2"),

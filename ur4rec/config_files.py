@@ -36,7 +36,10 @@ def parse_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: It is malformed, or a key is given twice.
     """
-    return yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
+    try:
+        return yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
+    except ValueError as error:  # of a date that there is not, or a number of thousands of digits
+        raise yaml.YAMLError(str(error)) from None
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -8,8 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import ErrorDetails
+
+LARGEST_WHOLE = 2**53 - 1
+"""The pipeline carries every number as a double, in which a larger one would lose digits."""
 
 Section = TypeVar("Section", bound="ConfigSection")
 
@@ -22,8 +25,20 @@ class ConfigSection(BaseModel):
     """Frozen, validated group of fields that lives beside the code that reads it."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), regex_engine="python-re"
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        regex_engine="python-re",
     )
+
+    @field_validator("*")
+    @classmethod
+    def _keeps_all_digits(cls, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+            raise ValueError(f"a whole number goes up to {LARGEST_WHOLE}, beyond which the pipeline would round it")
+        return value
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], source: str = "configuration") -> Self:
@@ -65,4 +80,5 @@ class ConfigSection(BaseModel):
 def _explain(problem: ErrorDetails) -> str:
     if not problem["loc"]:  # a rule of ours over several keys, which names them
         return problem["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}, got {problem['input']!r}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, problem['loc']))}: {message}, got {problem['input']!r}"

@@ -104,6 +104,7 @@ def test_a_base_configuration_outside_of_the_space_is_told(tuned, folders, tmp_p
         (("ablate", "--only", "nothing"), "--only nothing: no such variant; expected one of full"),
         (("ablate", "--seeds", "few"), "--seeds few: expected whole numbers"),
         (("ablate", "--seeds", "0"), "--seeds 0: expected how many, at least 1"),
+        (("ablate", "--seeds", "4294967296,"), "--seeds: seed: Input should be less than or equal to 4294967295"),
         (("ablate", "--set", "sasrec_num_heads=3"), "sasrec_hidden_dim 64 is not a multiple of sasrec_num_heads 3"),
         (("tune", "--set", "sasrec_hidden_dim=15"), "sasrec_hidden_dim 15 is not a multiple of sasrec_num_heads 2"),
         (("ablate", "--metric", "auc"), "--metric auc"),

@@ -14,7 +14,7 @@ BaselineName = Literal["popularity", "ease", "recency_ease"]
 class CandidateConfig(ConfigSection):
     """What competes with a target in the sampled protocol."""
 
-    num_candidates: int = Field(99, ge=1)
+    num_candidates: int = Field(99, ge=1, le=2**20)
     """`eval_protocol: sampled` ranks the target among itself and this many items that the user never touched."""
     candidate_seed: int = Field(42, ge=0)
     """Of drawing them; independent of the training's `seed`, so that every run is ranked on the same ones."""
@@ -31,5 +31,5 @@ class EvaluationConfig(CandidateConfig):
     """Larger catalogues are not fitted by EASE: its weights are a dense square matrix over the items."""
     eval_batch_size: int = Field(256, ge=1)
     """Users scored at once; changes memory and speed, not results."""
-    bootstrap_samples: int = Field(2000, ge=100)
+    bootstrap_samples: int = Field(2000, ge=100, le=2**20)
     """Resamples of the users behind each 95 % interval."""

@@ -65,8 +65,8 @@ def ablate(
     data = load_sequences(sequences)
     if not len(data.test):
         raise ExperimentError(f"{sequences}: holds no test target; loosen the filters or choose another split")
-    output.mkdir(parents=True, exist_ok=True)
     units = list_units(output, config, ablation, lambda _: inputs)
+    output.mkdir(parents=True, exist_ok=True)
     finished, failures = train_units(units, ablation, jobs, on_unit)
     baselines, notes = measure_baselines(data, config.narrow(EvaluationConfig))
     measured = gather_units(finished, ablation) | baselines
@@ -90,7 +90,7 @@ def list_units(output: Path, config: Config, ablation: Ablation, inputs_of: Call
     """
     configs = {name: configure(name, variant, config) for name, variant in ablation.variants.items()}
     return [
-        Unit(name, variant, Config.parse(configs[name].to_dict() | {"seed": seed}), output, inputs_of(name))
+        Unit(name, variant, Config.parse(configs[name].to_dict() | {"seed": seed}, "--seeds"), output, inputs_of(name))
         for name, variant in ablation.variants.items()
         for seed in ablation.seeds
     ]

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 
 from ur4rec.config_section import ConfigSection
 
+WIDEST = 2**16
+"""Of a tensor's dimensions: the square of a larger one fits no machine."""
+
 
 def _check_heads(section: ConfigSection, width_key: str, heads_key: str) -> None:
     width, heads = getattr(section, width_key), getattr(section, heads_key)
@@ -19,13 +22,13 @@ def _check_heads(section: ConfigSection, width_key: str, heads_key: str) -> None
 class SASRecConfig(ConfigSection):
     """Shape of the sequence encoder."""
 
-    sasrec_hidden_dim: int = Field(64, ge=1)
-    sasrec_num_blocks: int = Field(2, ge=1)
-    sasrec_num_heads: int = Field(2, ge=1)
+    sasrec_hidden_dim: int = Field(64, ge=1, le=WIDEST)
+    sasrec_num_blocks: int = Field(2, ge=1, le=1024)
+    sasrec_num_heads: int = Field(2, ge=1, le=WIDEST)
     sasrec_dropout: float = Field(0.3, ge=0, lt=1)
-    sasrec_item_factors: int = Field(128, ge=0)
+    sasrec_item_factors: int = Field(128, ge=0, le=WIDEST)
     """Width of a fixed table of item factors that a linear map adds to the item embeddings; 0 leaves it out."""
-    max_seq_len: int = Field(50, ge=1)
+    max_seq_len: int = Field(50, ge=1, le=2**20)
     """Most recent interactions that an encoder reads."""
 
     @model_validator(mode="after")
@@ -45,14 +48,14 @@ class Expert(StrEnum):
 class RetrieverConfig(ConfigSection):
     """Shape of the retriever."""
 
-    retriever_output_dim: int = Field(64, ge=1)
-    moe_num_heads: int = Field(2, ge=1)
+    retriever_output_dim: int = Field(64, ge=1, le=WIDEST)
+    moe_num_heads: int = Field(2, ge=1, le=WIDEST)
     moe_dropout: float = Field(0.2, ge=0, lt=1)
-    moe_num_proxies: int = Field(4, ge=0)
+    moe_num_proxies: int = Field(4, ge=0, le=WIDEST)
     """Learnable tokens that refine the mixture; 0 replaces router and self-attention by a plain average."""
     moe_experts: tuple[Expert, ...] = Field(tuple(Expert), min_length=1)
     """Experts that take part."""
-    text_components: int = Field(128, ge=1)
+    text_components: int = Field(128, ge=1, le=WIDEST)
     """Principal components of the text embeddings that are kept."""
     id_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of items whose ID embedding is left out of a training step, so that their text must do."""
@@ -80,8 +83,8 @@ class MemoryConfig(ConfigSection):
     users.
     """
 
-    memory_dim: int = Field(64, ge=1)
-    max_memory_size: int = Field(10, ge=0)
+    memory_dim: int = Field(64, ge=1, le=WIDEST)
+    max_memory_size: int = Field(10, ge=0, le=WIDEST)
     """Slots per user; 0 turns the memory off."""
     update_trigger: UpdateTrigger = UpdateTrigger.INTERACTION_COUNT
     interaction_threshold: int = Field(10, ge=1)

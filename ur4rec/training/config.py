@@ -14,7 +14,7 @@ from ur4rec.models.config import ModelConfig
 class ObjectiveConfig(ConfigSection):
     """What is minimised."""
 
-    num_negatives: int = Field(0, ge=0)
+    num_negatives: int = Field(0, ge=0, le=2**20)
     """0: softmax over the whole catalogue at every position; otherwise over this many shared negatives."""
     alignment_weight: float = Field(0.0, ge=0)
     """Of a second loss of the retriever, in which every item is its text alone: it aligns what a user wants with what
@@ -44,7 +44,7 @@ class TrainingConfig(ObjectiveConfig):
     adaptive_switch_threshold: float = Field(0.01, ge=0)
     adaptive_min_steps: int = Field(20, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
-    seed: int = 42
+    seed: int = Field(42, ge=0, le=2**32 - 1)
 
 
 class TextControl(StrEnum):

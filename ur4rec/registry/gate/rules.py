@@ -34,7 +34,7 @@ class GateRules(ConfigSection):
     level: Level
     margin_by_users: dict[UserCount, Share] = Field(min_length=1)
     """Compared users, from this number on → relative loss of NDCG@10 that is put up with."""
-    bootstrap_samples: int = Field(ge=1000)
+    bootstrap_samples: int = Field(ge=1000, le=2**20)
 
     slice_margin: Share
     slice_level: Level
