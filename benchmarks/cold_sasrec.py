@@ -76,7 +76,8 @@ def main(
     """Train what is missing and print the table; a run that was stopped goes on."""
     with report_errors():
         base = load_config(SHIPPED, SETTINGS)
-        data, true = load_sequences(sequences), load_embeddings(embeddings)
+        data = load_sequences(sequences)
+        true = load_embeddings(embeddings, data)
         shuffled = control_text(true, TextControl.SHUFFLED, base.seed)
         ranks: Ranks = {}
         for number, cold in enumerate(draw_folds(data.num_items, folds)[:only_folds]):

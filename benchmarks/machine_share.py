@@ -153,7 +153,8 @@ def open_workload(folder: Path) -> Workload:
     """
     for name in ("text_embeddings", "embeddings"):
         if (folder / name).is_dir():
-            return Workload(load_sequences(folder / "sequences"), load_embeddings(folder / name))
+            data = load_sequences(folder / "sequences")
+            return Workload(data, load_embeddings(folder / name, data))
     raise ArtifactError(f"{folder / 'text_embeddings'}: not found; `ur4rec text encode` writes it")
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
 from ur4rec.storage.temporaries import scratch_folder
 
 CACHE_FOLDER = ".kfp_cache"

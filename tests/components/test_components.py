@@ -45,7 +45,8 @@ def test_the_text_settings_reach_the_texts(artifacts: Artifacts) -> None:
 
 
 def test_encode_text_embeds_every_item_and_snapshot(artifacts: Artifacts) -> None:
-    embeddings = load_embeddings(Path(artifacts["encode-text.embeddings"].path))
+    sequences = load_sequences(Path(artifacts["preprocess-sequences.sequences"].path))
+    embeddings = load_embeddings(Path(artifacts["encode-text.embeddings"].path), sequences)
     assert embeddings.item_descriptions.shape == (16, 384)
     assert len(embeddings.snapshots) == read_metrics(artifacts, "encode-text")["snapshots"] == 48
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ur4rec.models.tensor_files import TensorFileError, read_tensors
+from ur4rec.models.tensor_files import TensorFileError, check_tensors, read_tensors
 
 
 @pytest.fixture
@@ -64,3 +64,34 @@ def test_nothing_is_run(saved: Path, tmp_path: Path) -> None:
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.pt"):
         read_tensors(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_number_that_is_none_is_refused_by_the_name_of_its_tensor(
+    saved: Path, dtype: torch.dtype, value: float, mmap: bool
+) -> None:
+    tensor = torch.ones(7, 5, dtype=dtype)
+    tensor[6, 4] = value
+    torch.save({"whole": torch.ones(3), "empty": torch.ones(0), "part": {"steps": [3, {"weight": tensor}]}}, saved)
+    with pytest.raises(TensorFileError, match=r"model\.pt: part\.steps\.1\.weight: holds NaN or an infinity; copy it"):
+        read_tensors(saved, mmap)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ({"a": torch.ones(2)}, "b: missing"),
+        ({"a": torch.ones(2), "b": torch.ones(9), "c": torch.ones(1)}, "c: this model has no such tensor"),
+        ({"a": torch.ones(3), "b": torch.ones(9)}, r"a: expected float32 \(2,\), found float32 \(3,\)"),
+        ({"a": torch.ones(2).double(), "b": torch.ones(9)}, r"a: expected float32 \(2,\), found float64 \(2,\)"),
+        ({"a": torch.ones(2), "b": torch.ones(9).int()}, r"b: expected float32 \(1,\), found int32 \(9,\)"),
+        ({"a": [1.0, 2.0], "b": torch.ones(9)}, r"a: expected float32 \(2,\), found list"),
+    ],
+)
+def test_tensors_of_another_model_are_named(found: dict[str, object], message: str) -> None:
+    expected = {"a": torch.zeros(2), "b": torch.zeros(1)}
+    check_tensors(Path("model.pt"), {"a": torch.ones(2), "b": torch.ones(9)}, expected, free=["b"])
+    with pytest.raises(TensorFileError, match=rf"^model\.pt: {message}; copy it anew"):
+        check_tensors(Path("model.pt"), found, expected, free=["b"])

@@ -220,7 +220,9 @@ def test_many_users_are_updated_at_once(monkeypatch):
 
 def test_memories_of_another_shape_are_refused(tmp_path):
     make().save_memories(tmp_path / "memories.pt")
-    with pytest.raises(ValueError, match=r"memories\.pt: history: expected shape \(5, 2, 6\), found \(5, 10, 6\)"):
+    with pytest.raises(
+        ValueError, match=r"memories\.pt: history: expected float32 \(5, 2, 6\), found float32 \(5, 10, 6\)"
+    ):
         make(max_memory_size=2).load_memories(tmp_path / "memories.pt")
 
 

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from memoryless import take_memory_away
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.models.tensor_files import TensorFileError
@@ -83,7 +84,7 @@ def test_an_unknown_user_is_named(bundle):
 
 def test_a_model_without_memory_says_so(bundle, tmp_path):
     shutil.copytree(bundle, tmp_path / "bundle")
-    torch.save({}, tmp_path / "bundle/memories.pt")
+    take_memory_away(tmp_path / "bundle")
     with pytest.raises(MemoryLookupError, match="max_memory_size: 0"):
         describe_user(tmp_path / "bundle", "u03")
 
@@ -121,3 +122,13 @@ def test_a_file_cut_short_is_named_as_it_is_there(trained, tmp_path, name):
     for read in readers:
         with pytest.raises((CheckpointError, TensorFileError), match=rf"^{path}: damaged.*; copy .* train again$"):
             read()
+
+
+def test_an_altered_bundle_is_refused_by_every_look_into_it(bundle, tmp_path):
+    altered = shutil.copytree(bundle, tmp_path / "bundle")
+    state = torch.load(altered / "memories.pt", weights_only=True)
+    state["history"][4] *= 2
+    torch.save(state, altered / "memories.pt")
+    for read in (memory_statistics, lambda folder: describe_user(folder, "u03")):
+        with pytest.raises(ArtifactError, match=r"memories\.pt: sha256 differs from the manifest"):
+            read(altered)

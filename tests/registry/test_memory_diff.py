@@ -3,6 +3,8 @@ import shutil
 
 import pytest
 import torch
+from digests import digest_again
+from memoryless import take_memory_away
 from typer.testing import CliRunner
 
 from ur4rec.cli import app
@@ -36,6 +38,7 @@ def edited(bundle, tmp_path):
         for name, value in rows.items():
             state[name][USER] = value
         torch.save(state, path)
+        digest_again(path.parent)
 
     return tmp_path / "bundle", edit
 
@@ -94,6 +97,7 @@ def test_users_are_matched_by_their_ids(bundle, edited):
     users = json.loads((path / "user_map.json").read_text())
     renamed = {("newcomer" if index == USER else user): index for user, index in users.items()}
     (path / "user_map.json").write_text(json.dumps(renamed))
+    digest_again(path)
     numbers = compare_memories(bundle, path).numbers
     assert [numbers[f"users {where}"] for where in ("in both", "only in A", "only in B")] == [29, 1, 1]
     assert numbers["changed"] == 0
@@ -126,13 +130,7 @@ def test_sequences_of_other_data_are_refused(trained, older):
 
 def test_a_model_without_memory_says_so(bundle, edited):
     path, _ = edited
-    config = json.loads((path / "model_config.json").read_text())
-    config["config"]["max_memory_size"] = 0
-    (path / "model_config.json").write_text(json.dumps(config))
-    state = torch.load(path / "final_model.pt", weights_only=True)
-    state = {name: value for name, value in state.items() if not name.startswith("retriever.memory.")}
-    gone = {name for name in state if name.startswith("retriever.encoder.memory_")}
-    torch.save({name: value for name, value in state.items() if name not in gone}, path / "final_model.pt")
+    take_memory_away(path)
     with pytest.raises(MemoryLookupError, match="max_memory_size: 0"):
         compare_memories(bundle, path)
 

@@ -106,7 +106,7 @@ def test_a_damaged_state_is_named(tmp_path):
     point = ResumePoint(tmp_path, "pretrain_sasrec", "1")
     point.save({"step": 3})
     (point.folder / "state.pt").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match=r"state\.pt: damaged; delete it"):
+    with pytest.raises(CheckpointError, match=r"state\.pt: damaged, .*; delete it"):
         point.load()
 
 
@@ -182,7 +182,7 @@ def test_a_damaged_state_in_cloud_storage_is_named_as_it_is_there(home, tmp_path
     (tmp_path / "damaged").write_bytes(content)
     with open_resume_point(home, "end_to_end", "1") as point:
         point._prefix.upload_new("00000001-ab.zip", tmp_path / "damaged")
-        with pytest.raises(CheckpointError, match=rf"{home}/end_to_end-1/00000001-ab\.zip: damaged; delete it"):
+        with pytest.raises(CheckpointError, match=rf"{home}/end_to_end-1/00000001-ab\.zip: damaged.*; delete it"):
             point.load()
 
 

@@ -5,23 +5,26 @@ Letters: U users, N items, R interactions.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow as pa
 from jaxtyping import Int64
 
-from ur4rec.columns import ITEM, TIMESTAMP_S, USER, YEAR
-from ur4rec.storage.artifacts import read_artifact_of
+from ur4rec.columns import DESCRIPTION, GENRES, ITEM, ITEM_ID, TIMESTAMP_S, TITLE, USER, YEAR
+from ur4rec.storage.artifacts import check_named, read_artifact_of
+from ur4rec.storage.contents import ROWS_AT_ONCE, ContentError, read_array, read_columns, read_index, refuse_rows
 
 PRODUCER = "preprocess_sequences"
 TRAIN, VAL, TEST = "train_sequences.npy", "val_sequences.npy", "test_sequences.npy"
 USER_MAP, ITEM_MAP = "user_map.json", "item_map.json"
 ITEMS = "items.parquet"
+FILES = (TRAIN, VAL, TEST, USER_MAP, ITEM_MAP, ITEMS)
+SIZES = {USER_MAP: "num_users", ITEM_MAP: "num_items"}
+"""Map → the detail of the manifest that has its size."""
 ITEM_INDEX = "item_index"
 """Column of `items.parquet`; the index of the loaded table."""
 ARE_POSITIONS = "are_positions"
@@ -162,32 +165,83 @@ def load_sequences(path: Path) -> Sequences:
     """Loads a folder that `preprocess_sequences` wrote.
 
     Raises:
-        ArtifactError: A file is missing or altered, or another task wrote the folder; names the file.
+        ArtifactError: A file is missing or altered, another task wrote the folder, or what a file holds is not what
+            belongs there; names the file and, where there is one, the row.
     """
     path = Path(path)
-    manifest = read_artifact_of(path, PRODUCER)
-    return Sequences(
+    manifest = read_artifact_of(path, PRODUCER, {"dataset_name": str, "num_users": int, "num_items": int})
+    check_named(path, manifest, FILES)
+    user_ids, item_ids = (read_ids(path / name, manifest.details[size]) for name, size in SIZES.items())
+    train, val, test = (read_array(path / name, "int64", (None, 3)) for name in (TRAIN, VAL, TEST))
+    sequences = Sequences(
         name=manifest.details["dataset_name"],
-        train=_map_array(path / TRAIN),
-        val=_map_array(path / VAL),
-        test=_map_array(path / TEST),
-        user_ids=_read_ids(path / USER_MAP),
-        item_ids=_read_ids(path / ITEM_MAP),
-        items=_read_items(path / ITEMS),
+        train=train,
+        val=val,
+        test=test,
+        user_ids=user_ids,
+        item_ids=item_ids,
+        items=_read_items(path / ITEMS, item_ids),
         digest=manifest.content_digest,
     )
+    for name, rows in ((TRAIN, train), (VAL, val), (TEST, test)):
+        _check_rows(path / name, rows, sequences)
+    _check_targets(path / VAL, val, train)
+    _check_targets(path / TEST, test, train)
+    _check_targets(path / TEST, test[np.isin(test[:, USER], val[:, USER])], val)
+    return sequences
 
 
-def _map_array(path: Path) -> Int64[np.ndarray, "R 3"]:
-    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
+def read_ids(path: Path, size: int | None = None) -> tuple[str, ...]:
+    """Dense index → original id, of a map; index 0 is empty.
 
-
-def _read_ids(path: Path) -> tuple[str, ...]:
-    index_of: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
+    Raises:
+        ContentError: It is no map of `size` ids to the numbers from 1 on.
+    """
+    index_of = read_index(path)
+    if size not in (None, len(index_of)):
+        raise ContentError(path, f"expected {size:,} ids, found {len(index_of):,}")
     return ("", *sorted(index_of, key=index_of.__getitem__))
 
 
-def _read_items(path: Path) -> pd.DataFrame:
-    items: pd.DataFrame = pq.read_table(path).to_pandas(integer_object_nulls=True)
+def check_items(path: Path, table: pa.Table, item_ids: tuple[str, ...]) -> None:
+    """Checks that an item table has the items of a map in the order of their indices.
+
+    Raises:
+        ContentError: It has not.
+    """
+    if tuple(table[ITEM_ID].to_pylist()) != item_ids[1:]:
+        raise ContentError(
+            path, f"expected the {len(item_ids) - 1:,} items of {ITEM_MAP} in the order of their indices"
+        )
+
+
+def _read_items(path: Path, item_ids: tuple[str, ...]) -> pd.DataFrame:
+    table = read_columns(path, (ITEM_ID, TITLE, GENRES, DESCRIPTION), (ITEM_INDEX,), (YEAR,))
+    check_items(path, table, item_ids)
+    items: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
+    refuse_rows(path, items[ITEM_INDEX].to_numpy() != np.arange(1, len(items) + 1), "the indices to rise from 1")
     return items.set_index(ITEM_INDEX).astype({YEAR: "Int64"})
+
+
+def _check_rows(path: Path, rows: Int64[np.ndarray, "R 3"], sequences: Sequences) -> None:
+    """Checks ranges and order, some rows at a time."""
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        first = max(0, start - 1)  # the order of two parts is checked too
+        users, items, times = np.ascontiguousarray(rows[first : start + ROWS_AT_ONCE].T)
+        is_user, is_item = (users > 0) & (users <= sequences.num_users), (items > 0) & (items <= sequences.num_items)
+        refuse_rows(path, ~is_user, f"a user from 1 to {sequences.num_users:,}", first)
+        refuse_rows(path, ~is_item, f"an item from 1 to {sequences.num_items:,}", first)
+        goes_back = (np.diff(users) < 0) | ((np.diff(users) == 0) & (np.diff(times) < 0))
+        refuse_rows(path, goes_back, "the row after it to be of the same user, no earlier, or of a later user", first)
+
+
+def _check_targets(path: Path, targets: Int64[np.ndarray, "T 3"], before: Int64[np.ndarray, "R 3"]) -> None:
+    """Checks that each target is its user's only one, and no earlier than what the user did before."""
+    users = targets[:, USER]
+    refuse_rows(path, np.diff(users) == 0, "one target a user; the row after it is of the same")
+    last = np.searchsorted(before[:, USER], users, side="right") - 1
+    rows = before[np.maximum(last, 0)]
+    refuse_rows(path, (last < 0) | (rows[:, USER] != users), "a user with interactions before the target")
+    refuse_rows(
+        path, rows[:, TIMESTAMP_S] > targets[:, TIMESTAMP_S], "a target no earlier than what its user did before"
+    )

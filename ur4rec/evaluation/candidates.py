@@ -20,7 +20,8 @@ from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.evaluation.config import CandidateConfig
 from ur4rec.storage.arrays import save_array
-from ur4rec.storage.artifacts import read_artifact_of, write_artifact
+from ur4rec.storage.artifacts import check_named, read_artifact_of, write_artifact
+from ur4rec.storage.contents import read_array, refuse_rows
 
 PRODUCER = "draw_candidates"
 CANDIDATES = "candidates"
@@ -72,7 +73,11 @@ def load_candidates(folder: Path) -> Candidates:
         ArtifactError: A file is missing or altered, or another task wrote the folder; names it.
     """
     manifest = read_artifact_of(folder, PRODUCER)
-    arrays = {horizon: np.load(folder / name, allow_pickle=False) for horizon, name in FILES.items()}
+    check_named(folder, manifest, FILES.values())
+    arrays = {horizon: np.array(read_array(folder / name, "int64", (None, None))) for horizon, name in FILES.items()}
+    for horizon, array in arrays.items():
+        wrong = np.any(array < 0, axis=1) | np.any(array[:, :1] < 1, axis=1)
+        refuse_rows(folder / FILES[horizon], wrong, "a target, then items from 1 on, then zeros")
     return Candidates(**arrays, sha256={horizon: manifest.files[name] for horizon, name in FILES.items()})
 
 

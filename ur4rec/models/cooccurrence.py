@@ -58,6 +58,21 @@ class CooccurrenceScorer(ResizableBuffers):
         self.neighbors = tables.neighbors.to(self.neighbors.device, torch.int32)
         self.strengths = tables.strengths.to(self.neighbors.device)
 
+    def find_fault(self) -> str:
+        """What is wrong with the table; empty where nothing is."""
+        if self.neighbors.shape != (1, self.num_items + 1, self.neighbors.shape[-1]):
+            return (
+                f"neighbors: expected a row for each of {self.num_items + 1} items, found {tuple(self.neighbors.shape)}"
+            )
+        if self.strengths.shape != self.neighbors.shape:
+            return f"strengths: expected the shape of neighbors, found {tuple(self.strengths.shape)}"
+        if not self.neighbors.numel():
+            return ""
+        low, high = torch.stack(torch.aminmax(self.neighbors)).tolist()
+        if low < 0 or high > self.num_items:
+            return f"neighbors: expected items from 0 to {self.num_items}, found {low} to {high}"
+        return "strengths: expected no number below zero" if bool(self.strengths.min() < 0) else ""
+
     def tables(self) -> NeighborTables:
         """The table over all users."""
         return NeighborTables(self.neighbors, self.strengths)

@@ -14,6 +14,10 @@ class ResizableBuffers(nn.Module):
     resizable: ClassVar[tuple[str, ...]]
     """Names of those buffers."""
 
+    def find_fault(self) -> str:
+        """What is wrong with the tables as they are, beginning with the buffer's name; empty where nothing is."""
+        raise NotImplementedError
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name in self.resizable:
             if prefix + name in state_dict:

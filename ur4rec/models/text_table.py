@@ -70,6 +70,23 @@ class TextTable(ResizableBuffers):
         users = torch.arange(num_users + 2, device=snapshots.device)
         self.snapshot_offsets = torch.searchsorted(snapshots[:, 0].contiguous(), users)
 
+    def find_fault(self) -> str:
+        """What is wrong with the texts; empty where nothing is."""
+        for name, table in (("item_text", self.item_text), ("sentences", self.sentences)):
+            if table.shape != (len(table), self.components):
+                return f"{name}: expected rows of {self.components} numbers, found {tuple(table.shape)}"
+        for name, offsets, end in (
+            ("sentence_offsets", self.sentence_offsets, len(self.sentences)),
+            ("snapshot_offsets", self.snapshot_offsets, len(self.as_of)),
+        ):
+            if offsets.dim() != 1 or not len(offsets) or bool((offsets.diff() < 0).any()):
+                return f"{name}: expected numbers that rise"
+            if offsets[[0, -1]].tolist() != [0, end]:
+                return f"{name}: expected 0 to {end}, found {offsets[0]} to {offsets[-1]}"
+        if self.as_of.shape != (len(self.sentence_offsets) - 1,) or bool((self.as_of < 1).any()):
+            return "as_of: expected a number of interactions for each text"
+        return ""
+
     def items(self, rows: Int[Tensor, "R"] | None = None) -> Float[Tensor, "R C"] | None:
         """Item embeddings, all or some; None where there is no text."""
         if not len(self.item_text):

@@ -6,6 +6,7 @@ Dimensions: B users, L positions, C candidates, D width of SASRec, F width of th
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,12 @@ from ur4rec.models.config import (
 )
 from ur4rec.models.cooccurrence import CooccurrenceScorer
 from ur4rec.models.fusion import Fusion
+from ur4rec.models.resizable_buffers import ResizableBuffers
 from ur4rec.models.retriever_moe_memory import RetrieverMoEMemory
 from ur4rec.models.sasrec import SASRec, align_left
-from ur4rec.models.tensor_files import read_tensors, write_tensors
+from ur4rec.models.tensor_files import TensorFileError, check_tensors, read_tensors, write_tensors
 from ur4rec.models.text_preference_retriever_moe import ItemSide
-from ur4rec.models.user_memory import STATE_FIELDS, USERS_AT_ONCE, MemoryState
+from ur4rec.models.user_memory import STATE_FIELDS, USERS_AT_ONCE, MemoryState, find_state_fault
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,29 @@ class UR4RecV2MoE(nn.Module):
             given = functional.rms_norm(given, given.shape[-1:])
             memory.store(users, memory.force_update(memory.stored_state(users), given, force))
 
+    def load_weights(self, path: Path, state: Mapping[str, Any], prefixes: tuple[str, ...] = ("",)) -> None:
+        """Takes a state dictionary over, if it is one of this very model.
+
+        Args:
+            path: The file that it was read from.
+            state: What the file holds.
+            prefixes: Take over only what begins with one of these.
+
+        Raises:
+            TensorFileError: A tensor is missing, unknown, or of another shape or type, or a table does not fit the
+                model; names it.
+        """
+        taken, own = (
+            {name: value for name, value in tensors.items() if name.startswith(prefixes)}
+            for tensors in (state, self.state_dict())
+        )
+        tables = {name: part for name, part in self.named_modules() if isinstance(part, ResizableBuffers)}
+        check_tensors(path, taken, own, {f"{name}.{buffer}" for name in tables for buffer in tables[name].resizable})
+        self.load_state_dict(taken, strict=False)
+        for name, table in tables.items():
+            if fault := table.find_fault():
+                raise TensorFileError(path, f"{name}.{fault}")
+
     def get_memory_stats(self) -> dict[str, float]:
         """Users, users with a memory, and their mean slots in use and interactions read."""
         memory = self.retriever.memory
@@ -280,19 +305,14 @@ class UR4RecV2MoE(nn.Module):
         later is private to this process.
 
         Raises:
-            TensorFileError: The file is damaged.
-            ValueError: The file holds other tensors than this model's memory; names the first that differs.
+            TensorFileError: The file is damaged, or holds other tensors than this model's memory or such as no memory
+                can have; names the first.
         """
         loaded = read_tensors(Path(path), mmap=True)
         expected = self.memory_tensors()
-        if unknown := sorted(loaded.keys() - expected.keys()):
-            raise ValueError(f"{path}: {unknown[0]}: this model has no such memory")
-        for name, tensor in expected.items():
-            if name not in loaded or loaded[name].shape != tensor.shape:
-                found = tuple(loaded[name].shape) if name in loaded else "nothing"
-                raise ValueError(f"{path}: {name}: expected shape {tuple(tensor.shape)}, found {found}")
-            if loaded[name].dtype != tensor.dtype:
-                raise ValueError(f"{path}: {name}: expected {tensor.dtype}, found {loaded[name].dtype}")
+        check_tensors(Path(path), loaded, expected)
+        if expected and (fault := find_state_fault(MemoryState(**loaded))):
+            raise TensorFileError(Path(path), fault)
         for name in expected:
             loaded[name][0] = 0  # nobody's, and what unknown users begin with
             setattr(self.retriever.memory, name, loaded[name].to(self.device))

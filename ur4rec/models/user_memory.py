@@ -46,6 +46,19 @@ process already has, which makes it three times faster than all users at once.""
 STATE_FIELDS = tuple(field.name for field in fields(MemoryState))
 
 
+def find_state_fault(state: MemoryState) -> str:
+    """What is wrong with the state of some users, beginning with the field's name; empty where nothing is."""
+    slots = state.history.shape[1]
+    limits = {"memory_size": (0, slots), "interaction_count": (0, None), "absorbed": (0, None)}
+    for name, (least, most) in limits.items():
+        low, high = torch.stack(torch.aminmax(getattr(state, name))).tolist()
+        if low < least or (most is not None and high > most):
+            return f"{name}: expected {least} to {'any' if most is None else most}, found {low} to {high}"
+    if bool((state.interaction_count > state.absorbed).any()):
+        return "interaction_count: expected no more than the interactions read, absorbed"
+    return ""
+
+
 class UserMemory(nn.Module):
     """Reads interactions one by one and folds them into a GRU state when the trigger fires.
 

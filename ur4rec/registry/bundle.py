@@ -5,25 +5,34 @@ Letters: U users, N items, R interactions.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from ur4rec.columns import ITEM_ID, TIMESTAMP_S, TITLE, USER
 from ur4rec.config_section import ConfigSection
-from ur4rec.data.sequences import ITEM_MAP, ITEMS, USER_MAP, Histories, Sequences, load_sequences
+from ur4rec.data.sequences import (
+    ITEM_MAP,
+    ITEMS,
+    USER_MAP,
+    Histories,
+    Sequences,
+    check_items,
+    load_sequences,
+    read_ids,
+)
 from ur4rec.data.training_extent import TrainingExtent
-from ur4rec.registry.served_model import write_served_model
-from ur4rec.storage.artifacts import MANIFEST, ArtifactError, Manifest, read_artifact, write_artifact
-from ur4rec.training.checkpoints import Origin, check_dataset, find_weights, read_origin
+from ur4rec.registry.served_model import MEMORIES, write_served_model
+from ur4rec.storage.artifacts import MANIFEST, ArtifactError, Manifest, check_named, read_artifact, write_artifact
+from ur4rec.storage.contents import ContentError, check_array, read_arrays, read_columns
+from ur4rec.training.checkpoints import FINAL_MODEL, MODEL_CONFIG, Origin, check_dataset, find_weights, read_origin
 
 PRODUCER = "bundle"
 HISTORIES = "histories.npz"
 POPULARITY = "popularity.npz"
+FILES = (ITEM_MAP, USER_MAP, ITEMS, HISTORIES, POPULARITY, FINAL_MODEL, MODEL_CONFIG, MEMORIES)
 
 
 class BundleConfig(ConfigSection):
@@ -100,7 +109,8 @@ def load_bundle(path: Path) -> Bundle:
     """Reads and verifies a bundle's tables.
 
     Raises:
-        ArtifactError: The folder is not a bundle, is incomplete or was altered.
+        ArtifactError: The folder is not a bundle, is incomplete or was altered, or what a file holds is not what
+            belongs there; names it.
     """
     path = Path(path)
     if not (path / MANIFEST).is_file():
@@ -110,24 +120,57 @@ def load_bundle(path: Path) -> Bundle:
         raise ArtifactError(
             f"{path}: made by {manifest.producer!r}, expected a bundle; register the model and name models:/NAME@ALIAS"
         )
-    with np.load(path / HISTORIES, allow_pickle=False) as arrays:
-        histories = Histories(arrays["offsets"], arrays["items"], arrays["timestamps"])
-        training_lengths = arrays["training_lengths"]
-    with np.load(path / POPULARITY, allow_pickle=False) as arrays:
-        recent, total = arrays["recent"], arrays["total"]
-    items = pd.read_parquet(path / ITEMS)
+    check_named(path, manifest, FILES)
+    user_ids, item_ids = read_ids(path / USER_MAP), read_ids(path / ITEM_MAP)
+    histories, training_lengths = _read_histories(path / HISTORIES, len(user_ids) - 1, len(item_ids) - 1)
+    recent, total = _read_popularity(path / POPULARITY, histories, len(item_ids))
+    items = read_columns(path / ITEMS, (ITEM_ID, TITLE))
+    check_items(path / ITEMS, items, item_ids)
     return Bundle(
         path=path,
         manifest=manifest,
-        item_index=_read_map(path / ITEM_MAP),
-        user_index=_read_map(path / USER_MAP),
-        item_ids=_with_padding(items[ITEM_ID]),
-        titles=_with_padding(items[TITLE]),
+        item_index={original: index for index, original in enumerate(item_ids) if index},
+        user_index={original: index for index, original in enumerate(user_ids) if index},
+        item_ids=np.array(item_ids, dtype=object),
+        titles=np.array(["", *items[TITLE].to_pylist()], dtype=object),
         histories=histories,
         training_lengths=training_lengths,
         popularity=recent,
         fallback_order=rank_popularity(recent, total),
     )
+
+
+def _read_histories(path: Path, num_users: int, num_items: int) -> tuple[Histories, np.ndarray]:
+    """What every user did, and how much of it training saw."""
+    arrays = read_arrays(path, dict.fromkeys(("offsets", "items", "timestamps", "training_lengths"), "int64"))
+    offsets, items, times = arrays["offsets"], arrays["items"], arrays["timestamps"]
+    sizes = {"offsets": num_users + 2, "timestamps": len(items), "training_lengths": num_users + 1}
+    for name, size in sizes.items():
+        check_array(path, arrays[name], "int64", (size,), f"{name}: ")
+    lengths = np.diff(offsets)
+    if offsets[[0, 1, -1]].tolist() != [0, 0, len(items)] or (lengths < 0).any():
+        raise ContentError(path, f"offsets: expected numbers that rise from 0 to {len(items):,}")
+    if ((items < 1) | (items > num_items)).any():
+        raise ContentError(path, f"items: expected items from 1 to {num_items:,}, found {items.min()} to {items.max()}")
+    histories = Histories(offsets, items, times)
+    if ((np.diff(times) < 0) & (np.diff(histories.users) == 0)).any():
+        raise ContentError(path, "timestamps: expected those of a user to rise")
+    if ((arrays["training_lengths"] < 0) | (arrays["training_lengths"] > lengths)).any():
+        raise ContentError(path, "training_lengths: expected no more than a user's interactions")
+    return histories, arrays["training_lengths"]
+
+
+def _read_popularity(path: Path, histories: Histories, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Recent and all interactions of every item."""
+    arrays = read_arrays(path, dict.fromkeys(("recent", "total"), "int64"))
+    for name, counts in arrays.items():
+        check_array(path, counts, "int64", (size,), f"{name}: ")
+    recent, total = arrays["recent"], arrays["total"]
+    if not np.array_equal(total, np.bincount(histories.items, minlength=size)):
+        raise ContentError(path, f"total: expected the interactions of {HISTORIES}")
+    if ((recent < 0) | (recent > total)).any():
+        raise ContentError(path, "recent: expected no more than an item's interactions")
+    return recent, total
 
 
 def count_popularity(histories: Histories, num_items: int, quantile: float) -> tuple[np.ndarray, np.ndarray]:
@@ -181,11 +224,3 @@ def _describe(sequences: Sequences, origin: Origin | None) -> dict[str, object]:
         "selection_cutoff_s": int(max(part[:, TIMESTAMP_S].max() for part in (sequences.train, sequences.val))),
         "warm_start": "" if origin is None else origin.name,
     }
-
-
-def _read_map(path: Path) -> dict[str, int]:
-    return {str(key): int(value) for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
-
-
-def _with_padding(column: pd.Series[str]) -> np.ndarray:
-    return np.concatenate([[""], column.fillna("").to_numpy(dtype=object)]).astype(object)

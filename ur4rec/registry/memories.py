@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +10,10 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from ur4rec.data.sequences import USER_MAP
-from ur4rec.models.tensor_files import read_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.registry.served_model import MEMORIES
-from ur4rec.storage.artifacts import ArtifactError
+from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact
+from ur4rec.storage.contents import read_index
 from ur4rec.training.checkpoints import FINAL_MEMORIES, check_dataset, load_model
 
 READ_UP_TO = {MEMORIES: "every interaction", FINAL_MEMORIES: "the training interactions"}
@@ -55,10 +54,8 @@ class UserMemoryReport:
 
 def memory_statistics(folder: Path) -> MemoryStatistics:
     """`UR4RecV2MoE.get_memory_stats()` of a bundle or a folder of outputs, and the bytes that the state takes."""
-    memories = find_memories(Path(folder))
-    model = load_model(Path(folder))
-    model.load_memories(memories)
-    return MemoryStatistics(READ_UP_TO[memories.name], model.get_memory_stats() | _count_bytes(model))
+    model, read_up_to = open_memories(Path(folder))
+    return MemoryStatistics(read_up_to, model.get_memory_stats() | _count_bytes(model))
 
 
 def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> UserMemoryReport:
@@ -73,13 +70,13 @@ def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> 
         ArtifactError: There are no memories or no user map.
         CheckpointError: The model was trained on other sequences.
         MemoryLookupError: The user is unknown, or the model has no memory.
-        TensorFileError: The file of the memories is damaged.
+        TensorFileError: The file of the memories or of the weights is damaged.
     """
     if sequences is not None:
         check_dataset(Path(folder), sequences)
     user = _find_user(Path(folder), user_id, sequences)
-    memories = find_memories(Path(folder))
-    state = read_tensors(memories, mmap=True)
+    model, read_up_to = open_memories(Path(folder))
+    state = model.memory_tensors()
     if not state:
         raise MemoryLookupError(f"{folder}: the model was trained without memory (max_memory_size: 0)")
     size = int(state["memory_size"][user])
@@ -87,7 +84,7 @@ def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> 
     similarities = cosine_similarity(slots, slots[:1]) if size else torch.empty(0)
     return UserMemoryReport(
         user_id=user_id,
-        read_up_to=READ_UP_TO[memories.name],
+        read_up_to=read_up_to,
         absorbed=int(state["absorbed"][user]),
         pending=int(state["interaction_count"][user]),
         last_update=_format_time(int(state["last_update_s"][user])) if size else "",
@@ -96,11 +93,21 @@ def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> 
     )
 
 
-def find_memories(folder: Path) -> Path:
-    """The newest memories file of a bundle or a folder of outputs."""
-    for name in (MEMORIES, FINAL_MEMORIES):
+def open_memories(folder: Path) -> tuple[UR4RecV2MoE, str]:
+    """The model of a bundle or a folder of outputs with its newest memories, and the value of `READ_UP_TO`.
+
+    Raises:
+        ArtifactError: There are no memories, or the folder has a manifest and is altered.
+        CheckpointError: The folder does not hold a model.
+        TensorFileError: A file is damaged, or not of this model.
+    """
+    if (folder / MANIFEST).is_file():
+        read_artifact(folder)
+    for name, read_up_to in READ_UP_TO.items():
         if (folder / name).is_file():
-            return folder / name
+            model = load_model(folder)
+            model.load_memories(folder / name)
+            return model, read_up_to
     raise ArtifactError(f"{folder}: not found, or holds neither {MEMORIES} nor {FINAL_MEMORIES}; train the model first")
 
 
@@ -117,10 +124,10 @@ def _find_user(folder: Path, user_id: str, sequences: Path | None) -> int:
             f"{path}: not found; name the sequences folder with --sequences, "
             "or leave --model out to read the registered model"
         )
-    user = json.loads(path.read_text(encoding="utf-8")).get(user_id)
+    user = read_index(path).get(user_id)
     if user is None:
         raise MemoryLookupError(f"no user {user_id!r} in the data of this model; an unknown user has no memory")
-    return int(user)
+    return user
 
 
 def _format_time(seconds: int) -> str:

@@ -5,7 +5,6 @@ Dimensions: B users in a chunk, M memory slots, U users that both models know.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ from torch.nn.functional import cosine_similarity
 
 from ur4rec.data.sequences import USER_MAP
 from ur4rec.models.user_memory import MemoryState, UserMemory
-from ur4rec.registry.memories import READ_UP_TO, MemoryLookupError, find_memories
+from ur4rec.registry.memories import MemoryLookupError, open_memories
 from ur4rec.storage.artifacts import ArtifactError
-from ur4rec.training.checkpoints import check_dataset, load_model
+from ur4rec.storage.contents import read_index
+from ur4rec.training.checkpoints import check_dataset
 
 TOLERANCE = 1e-5
 """Largest difference of an element between states that count as the same: a replay in other batches rounds anew."""
@@ -117,18 +117,16 @@ def compare_memories(
 
 
 def _open(folder: Path, sequences: Path | None) -> _Side:
-    memories = find_memories(folder)
-    model = load_model(folder)
+    model, read_up_to = open_memories(folder)
     memory = model.retriever.memory
     if memory is None:
         raise MemoryLookupError(f"{folder}: the model was trained without memory (max_memory_size: 0)")
-    model.load_memories(memories)
     path = folder / USER_MAP
     if sequences is not None and not path.is_file():
         check_dataset(folder, sequences)
         path = sequences / USER_MAP
-    users: dict[str, int] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return _Side(memory, READ_UP_TO[memories.name], users)
+    users = read_index(path) if path.is_file() else None
+    return _Side(memory, read_up_to, users)
 
 
 def _indices(side: _Side) -> dict[str, int]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+
 from ur4rec.data.sequences import Histories
-from ur4rec.training.checkpoints import FINAL_MODEL, MODEL_CONFIG, find_weights, load_model
+from ur4rec.training.checkpoints import FINAL_MODEL, MODEL_CONFIG, CheckpointError, find_weights, load_model
 from ur4rec.training.scoring import ModelScorer
 
 MEMORIES = "memories.pt"
@@ -22,7 +24,20 @@ def write_served_model(checkpoint: Path, histories: Histories, folder: Path) -> 
 
 
 def load_scorer(folder: Path, histories: Histories, device: str = "cpu") -> ModelScorer:
-    """The scorer of a bundle folder, with the memories it was saved with."""
+    """The scorer of a bundle folder, with the memories it was saved with.
+
+    Raises:
+        CheckpointError: The model is of other users, or its memories have not read these histories.
+        TensorFileError: The weights or the memories are damaged, or not of the configured model.
+    """
     model = load_model(folder, device=device)
+    if model.num_users != histories.num_users:
+        raise CheckpointError(
+            f"{folder / MODEL_CONFIG}: num_users: is {model.num_users:,}, the histories are of "
+            f"{histories.num_users:,}; register the model again"
+        )
     model.load_memories(folder / MEMORIES)
+    read = model.memory_tensors().get("absorbed")
+    if read is not None and not np.array_equal(read.cpu(), histories.lengths):
+        raise CheckpointError(f"{folder / MEMORIES}: absorbed: differs from the histories; register the model again")
     return ModelScorer(model, histories, replay=False)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ur4rec.models.tensor_files import TensorFileError
 from ur4rec.registry.bundle import load_bundle
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.loading import fetch_bundle
 from ur4rec.registry.model_package import BUNDLE_PATH
 from ur4rec.registry.tracking import GONE, REGISTERED, open_mlflow
 from ur4rec.registry.versions import find_version_at, find_version_by_alias, pinned_address
-from ur4rec.storage.artifacts import MANIFEST, Manifest
+from ur4rec.storage.artifacts import MANIFEST, read_manifest
 from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.warm_start import WarmStart, WarmStartError
@@ -84,10 +85,8 @@ def _read(bundle: Path, name: str) -> WarmStart:
     loaded = load_bundle(bundle)
     try:
         model = load_model(bundle)
-    except RuntimeError as error:  # torch's, of weights that this release has no place for
-        raise WarmStartError(
-            f"warm start from {name}: is of another release: {' '.join(str(error).split())}; train from scratch"
-        ) from None
+    except TensorFileError as error:
+        raise WarmStartError(f"warm start from {name}: {error.path.name}: {error.fault}; train from scratch") from None
     return WarmStart(name, loaded.manifest.content_digest, model, loaded.extent)
 
 
@@ -109,4 +108,4 @@ def _digest(address: str) -> str:
 
     with scratch_folder("manifest") as scratch:
         path = mlflow.artifacts.download_artifacts(f"{address}/{BUNDLE_PATH}/{MANIFEST}", dst_path=str(scratch))
-        return Manifest.model_validate_json(Path(path).read_bytes()).content_digest
+        return read_manifest(Path(path).parent).content_digest

@@ -9,10 +9,11 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -135,6 +136,22 @@ def read_artifact(path: Path, known: Mapping[str, str] | None = None) -> Manifes
         ArtifactError: The folder, its manifest or a file is missing or altered; names the file.
     """
     path = Path(path)
+    manifest = read_manifest(path)
+    for name, expected in manifest.files.items():
+        file = path / name
+        if not file.is_file():
+            raise ArtifactError(f"{file}: named in the manifest but missing{MAKE_AGAIN}")
+        if ((known or {}).get(name) or sha256_file(file)) != expected:
+            raise ArtifactError(f"{file}: sha256 differs from the manifest{MAKE_AGAIN}")
+    return manifest
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a folder as it is; what it says of the files is not verified.
+
+    Raises:
+        ArtifactError: It is missing or not one; names it.
+    """
     location = path / MANIFEST
     if not location.is_file():
         raise ArtifactError(f"{location}: not found; expected an artifact folder with a manifest")
@@ -148,25 +165,38 @@ def read_artifact(path: Path, known: Mapping[str, str] | None = None) -> Manifes
         raise ArtifactError(
             f"{location}: schema version {manifest.schema_version}, this release reads {SCHEMA_VERSION}{MAKE_AGAIN}"
         )
-    for name, expected in manifest.files.items():
-        file = path / name
-        if not file.is_file():
-            raise ArtifactError(f"{file}: named in the manifest but missing{MAKE_AGAIN}")
-        if ((known or {}).get(name) or sha256_file(file)) != expected:
-            raise ArtifactError(f"{file}: sha256 differs from the manifest{MAKE_AGAIN}")
     return manifest
 
 
-def read_artifact_of(path: Path, producer: str) -> Manifest:
+def read_artifact_of(path: Path, producer: str, details: Mapping[str, type] = MappingProxyType({})) -> Manifest:
     """Reads and verifies the folder of one producer.
 
+    Args:
+        path: The folder.
+        producer: Who wrote it.
+        details: Details that its readers count on, and their types.
+
     Raises:
-        ArtifactError: It is missing or altered, or another task wrote it; names both.
+        ArtifactError: It is missing or altered, another task wrote it, or a detail is missing or of another type; names
+            both.
     """
     manifest = read_artifact(path)
     if manifest.producer != producer:
         raise ArtifactError(f"{path}: written by {manifest.producer!r}; expected a folder of {producer!r}")
+    for name, kind in details.items():
+        if type(manifest.details.get(name)) is not kind:
+            raise ArtifactError(f"{path / MANIFEST}: details.{name}: expected {kind.__name__}{MAKE_AGAIN}")
     return manifest
+
+
+def check_named(path: Path, manifest: Manifest, names: Iterable[str]) -> None:
+    """Checks that a manifest vouches for the files that a reader is about to open.
+
+    Raises:
+        ArtifactError: It does not name one; names it.
+    """
+    if unnamed := [name for name in names if name not in manifest.files]:
+        raise ArtifactError(f"{path / MANIFEST}: does not name {unnamed[0]}{MAKE_AGAIN}")
 
 
 def write_text_atomic(path: Path, text: str) -> None:

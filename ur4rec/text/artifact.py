@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Int
 
-from ur4rec.columns import AS_OF, TEXT, USER_ID
+from ur4rec.columns import AS_OF, TEXT, USER, USER_ID
 from ur4rec.data.sequences import Sequences
-from ur4rec.storage.artifacts import ArtifactError, read_artifact
+from ur4rec.storage.artifacts import ArtifactError, check_named, read_artifact
+from ur4rec.storage.contents import ContentError, read_columns, read_json, refuse_rows
 
 USER_PREFERENCES = "user_preferences.json"
 ITEM_DESCRIPTIONS = "item_descriptions.json"
@@ -142,19 +143,48 @@ def load_texts(path: Path, sequences: Sequences) -> Texts:
     """Reads a folder of texts, verified.
 
     Raises:
-        ArtifactError: The folder is incomplete or altered, or was written for other sequences.
+        ArtifactError: The folder is incomplete or altered, was written for other sequences, or what a file holds is not
+            what belongs there; names it.
     """
     path = Path(path)
     manifest = read_artifact(path)
     if manifest.details.get(SEQUENCES_DIGEST) != sequences.digest:
         raise ArtifactError(f"{path}: written for other sequences than {sequences.name!r}; run generate_text again")
-    descriptions = json.loads((path / ITEM_DESCRIPTIONS).read_bytes())
-    table = pq.read_table(path / USER_SNAPSHOTS).to_pydict()
+    check_named(path, manifest, (ITEM_DESCRIPTIONS, USER_SNAPSHOTS))
+    descriptions = read_json(path / ITEM_DESCRIPTIONS, dict[str, str])
+    if differing := descriptions.keys() ^ set(sequences.item_ids[1:]):
+        raise ContentError(path / ITEM_DESCRIPTIONS, f"expected a text for every item, item {min(differing)!r} differs")
+    table = read_columns(path / USER_SNAPSHOTS, (USER_ID, TEXT, SOURCE), (AS_OF,)).to_pydict()
     index_of = {user_id: index for index, user_id in enumerate(sequences.user_ids)}
-    users = [index_of[user_id] for user_id in table[USER_ID]]
+    users = [index_of.get(user_id, 0) for user_id in table[USER_ID]]
+    points = np.array([users, table[AS_OF]], dtype=np.int64).T.reshape(-1, 2)
+    check_points(path / USER_SNAPSHOTS, points, sequences)
     return Texts(
         items=[descriptions[item_id] for item_id in sequences.item_ids[1:]],
-        points=np.array([users, table[AS_OF]], dtype=np.int64).T.reshape(-1, 2),
+        points=points,
         snapshots=table[TEXT],
         sources=table[SOURCE],
     )
+
+
+def check_points(path: Path, points: Int[np.ndarray, "P 2"], sequences: Sequences) -> None:
+    """Checks the user index and `as_of` of texts.
+
+    Raises:
+        ContentError: There is no such user, or the rows are not sorted; names the file and the row.
+    """
+    users, as_of = points.T
+    refuse_rows(path, (users < 1) | (users > sequences.num_users), f"a user of {sequences.name!r}")
+    unsorted = (np.diff(users) < 0) | ((np.diff(users) == 0) & (np.diff(as_of) <= 0))
+    refuse_rows(path, unsorted, "a later text of the same user, or a later user, in the row after it")
+
+
+def check_prefixes(path: Path, points: Int[np.ndarray, "P 2"], sequences: Sequences) -> None:
+    """Checks that texts were written from a part of the training prefix; who looks for leaks wants to see the others.
+
+    Raises:
+        ContentError: One was not; names the file and the row.
+    """
+    lengths = np.bincount(sequences.train[:, USER], minlength=sequences.num_users + 1)
+    outside = (points[:, 1] < 1) | (points[:, 1] > lengths[points[:, 0]])
+    refuse_rows(path, outside, "an as_of from 1 to the user's training interactions")

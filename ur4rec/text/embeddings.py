@@ -13,8 +13,9 @@ from jaxtyping import Float32, Int
 
 from ur4rec.data.sequences import Sequences
 from ur4rec.storage.arrays import save_array
-from ur4rec.storage.artifacts import ArtifactError, read_artifact, read_artifact_of
-from ur4rec.text.artifact import SEQUENCES_DIGEST
+from ur4rec.storage.artifacts import ArtifactError, check_named, read_artifact_of
+from ur4rec.storage.contents import ContentError, check_finite, read_array, refuse_rows
+from ur4rec.text.artifact import SEQUENCES_DIGEST, check_points, check_prefixes
 
 PRODUCER = "encode_text"
 ITEM_DESCRIPTIONS = "item_descriptions.npy"
@@ -91,20 +92,23 @@ def check_embeddings(path: Path, sequences: Sequences) -> None:
         )
 
 
-def load_embeddings(path: Path) -> TextEmbeddings:
-    """Reads a folder of text embeddings, verified.
+def load_embeddings(path: Path, sequences: Sequences) -> TextEmbeddings:
+    """Reads a folder of the text embeddings of a data set, verified.
 
     Raises:
-        ArtifactError: The folder is incomplete or altered, or its arrays do not belong together.
+        ArtifactError: The folder is incomplete or altered, or what an array holds is not what belongs there; names it.
     """
     path = Path(path)
-    read_artifact(path)
-    names = (ITEM_DESCRIPTIONS, SENTENCES, OFFSETS, SNAPSHOTS)
-    embeddings = TextEmbeddings(*(np.load(path / name, mmap_mode="r", allow_pickle=False) for name in names))
-    if (
-        embeddings.item_descriptions.shape[1:] != embeddings.sentences.shape[1:]
-        or embeddings.snapshots.shape != (len(embeddings.offsets) - 1, 2)
-        or embeddings.offsets[-1] != len(embeddings.sentences)
-    ):
-        raise ArtifactError(f"{path}: its arrays do not belong together; run encode_text again")
-    return embeddings
+    check_named(path, read_artifact_of(path, PRODUCER), (ITEM_DESCRIPTIONS, SENTENCES, OFFSETS, SNAPSHOTS))
+    items = read_array(path / ITEM_DESCRIPTIONS, "float32", (sequences.num_items + 1, None))
+    sentences = read_array(path / SENTENCES, "float32", (None, items.shape[1]))
+    snapshots = read_array(path / SNAPSHOTS, "int64", (None, 2))
+    offsets = read_array(path / OFFSETS, "int64", (len(snapshots) + 1,))
+    check_points(path / SNAPSHOTS, snapshots, sequences)
+    check_prefixes(path / SNAPSHOTS, snapshots, sequences)
+    refuse_rows(path / OFFSETS, np.diff(offsets) < 0, "no number above the next")
+    if offsets[[0, -1]].tolist() != [0, len(sentences)]:
+        raise ContentError(path / OFFSETS, f"expected 0 to {len(sentences):,}, found {offsets[0]:,} to {offsets[-1]:,}")
+    for name, vectors in ((ITEM_DESCRIPTIONS, items), (SENTENCES, sentences)):
+        check_finite(path / name, vectors)
+    return TextEmbeddings(items, sentences, offsets, snapshots)

@@ -13,7 +13,14 @@ import numpy as np
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.storage.artifacts import Manifest, read_artifact, write_artifact
-from ur4rec.text.artifact import SEQUENCES_DIGEST, Texts, load_texts, refuse_leaks
+from ur4rec.text.artifact import (
+    SEQUENCES_DIGEST,
+    USER_SNAPSHOTS,
+    Texts,
+    check_prefixes,
+    load_texts,
+    refuse_leaks,
+)
 from ur4rec.text.config import EncodeConfig
 from ur4rec.text.embeddings import PRODUCER, write_embeddings
 from ur4rec.text.encoder import Encoder, load_encoder
@@ -41,6 +48,7 @@ def encode_text(sequences: Path, texts: Path, output: Path, config: EncodeConfig
     refuse_leaks(Path(texts))
     data = load_sequences(Path(sequences))
     written = load_texts(Path(texts), data)
+    check_prefixes(Path(texts) / USER_SNAPSHOTS, written.points, data)
     inputs = {"sequences": Path(sequences), "texts": Path(texts)}
     with write_artifact(output, PRODUCER, config, inputs) as writer:
         encoder = load_encoder(config.text_model_name, device)

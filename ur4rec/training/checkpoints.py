@@ -127,13 +127,14 @@ def load_model(checkpoint: Path, device: str = "cpu", stage: str | None = None) 
 
     Raises:
         CheckpointError: The folder does not hold the stage or the configuration, or that is damaged.
-        TensorFileError: The file of the weights is damaged.
+        TensorFileError: The file of the weights is damaged, or is not of the configured model.
     """
     content = _read_model_config(Path(checkpoint))
-    state = load_state(Path(checkpoint), stage)
+    weights = find_weights(Path(checkpoint), stage)
+    state = read_tensors(weights)
     config = _parse_shape(Path(checkpoint), content)
     model = UR4RecV2MoE(content["num_items"], content["num_users"], config)
-    model.load_state_dict(state)
+    model.load_weights(weights, state)
     return model.to(resolve_device(device)).eval()
 
 
@@ -168,8 +169,13 @@ def _read_model_config(checkpoint: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: not found; expected the folder that a training stage wrote")
     content = _read_json(path)
-    if missing := [name for name in ("num_items", "num_users", "config") if name not in content]:
+    kinds: dict[str, type] = {"num_items": int, "num_users": int, "config": dict}
+    if missing := [name for name in kinds if name not in content]:
         raise CheckpointError(f"{path}: {missing[0]}: missing; {MEND}")
+    for name, kind in kinds.items():
+        if type(content[name]) is not kind or (kind is int and content[name] < 1):
+            what = "a number from 1 on" if kind is int else "keys and values"
+            raise CheckpointError(f"{path}: {name}: expected {what}, found {content[name]!r:.40}; {MEND}")
     return content
 
 

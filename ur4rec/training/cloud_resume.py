@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 import zipfile
+import zlib
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, StoredObject
 from ur4rec.storage.temporaries import scratch_folder
-from ur4rec.training.checkpoints import CheckpointError
 from ur4rec.training.resume import ResumePoint
 
 UPLOAD_EVERY_S = 15.0
@@ -35,7 +36,7 @@ class CloudResumePoint(ResumePoint):
         self._scratch = ExitStack()
         super().__init__(self._scratch.enter_context(scratch_folder("state")), stage, key)
         self._prefix = GcsPrefix(GcsLocation.parse(f"{home.rstrip('/')}/{self.folder.name}"))
-        self._number, self._next_s = 0, 0.0
+        self._name, self._number, self._next_s = "", 0, 0.0
 
     def has_state(self) -> bool:
         """Whether there is something to go on from.
@@ -56,15 +57,19 @@ class CloudResumePoint(ResumePoint):
             self._number = int(stored[-1].name.partition("-")[0])
             self._prefix.download(stored[-1:], self.folder.parent)
             archive = self.folder.parent / stored[-1].name
+            self._name = stored[-1].name
             try:
                 with zipfile.ZipFile(archive) as file:
                     file.extractall(self.folder)
-                archive.unlink()
-                return super().load()
-            except (zipfile.BadZipFile, CheckpointError):
-                place = f"{self._prefix.location}/{stored[-1].name}"
-                raise CheckpointError(f"{place}: damaged; delete it to train from the start") from None
+            except (zipfile.BadZipFile, zlib.error, EOFError):
+                raise self.refuse("damaged") from None
+            archive.unlink()
+            return super().load()
         return None
+
+    @property
+    def _place(self) -> Path | str:
+        return f"{self._prefix.location}/{self._name}"
 
     def save(self, state: dict[str, Any]) -> None:
         """Replaces the state here, and from time to time in cloud storage.

@@ -47,8 +47,16 @@ class ResumePoint:
             return None
         try:
             return read_tensors(self._file)
-        except TensorFileError:
-            raise CheckpointError(f"{self._file}: damaged; delete it to train from the start") from None
+        except TensorFileError as error:
+            raise self.refuse(error.fault) from None
+
+    def refuse(self, fault: str) -> CheckpointError:
+        """The error to raise for a state that cannot be gone on from."""
+        return CheckpointError(f"{self._place}: {fault}; delete it to train from the start")
+
+    @property
+    def _place(self) -> Path | str:
+        return self._file
 
     def find_other(self) -> dict[str, Any] | None:
         """The settings of this stage's newest state that has another key; None where there is none on this machine."""

@@ -15,9 +15,10 @@ from ur4rec.columns import ITEM
 from ur4rec.data.sequences import Sequences
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.sasrec import EMBEDDING_STD
+from ur4rec.models.tensor_files import TensorFileError, read_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.text.embeddings import TextEmbeddings
-from ur4rec.training.checkpoints import CheckpointError, best_file, load_state, read_origin
+from ur4rec.training.checkpoints import CheckpointError, find_weights, read_origin
 from ur4rec.training.cooccurrence import count_pairs, fit_table, item_factors
 from ur4rec.training.stage_names import Stage
 from ur4rec.training.warm_start import WarmStart, continue_sasrec, describe_cold_items
@@ -81,20 +82,14 @@ def begin(
 
 def _take(model: UR4RecV2MoE, previous: Previous, prefixes: tuple[str, ...] = ("",)) -> None:
     """Weights of the stage before, as far as they begin with a prefix; the rest begins here."""
-    loaded = load_state(previous.checkpoint, previous.stage)
-    state = {name: value for name, value in loaded.items() if name.startswith(prefixes)}
-    wanted = {name for name in model.state_dict() if name.startswith(prefixes)}
-    differing = sorted(wanted ^ state.keys())
+    path = find_weights(previous.checkpoint, previous.stage)
+    state = read_tensors(path)
     try:
-        model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        differing = str(error).splitlines()[1:]
-    if differing:
-        first = differing[0].strip().rstrip(".")
+        model.load_weights(path, state, prefixes)
+    except TensorFileError as error:
         raise CheckpointError(
-            f"{previous.checkpoint / best_file(previous.stage)}: {first}: is not of the configured shape; "
-            "use the configuration of the stages before, or train them again"
-        )
+            f"{path}: {error.fault}; use the configuration of the stages before, or train them again"
+        ) from None
 
 
 def add_text(model: UR4RecV2MoE, text: TextEmbeddings) -> None:

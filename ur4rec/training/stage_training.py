@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from ur4rec.models.tensor_files import DAMAGE, TensorFileError, check_tensors
 from ur4rec.progress import report
 from ur4rec.storage.writing import writing
 from ur4rec.training.expert_usage import NUM_BINS, ExpertUsage
@@ -33,8 +35,8 @@ def train_stage(trainer: Trainer, logs: Path, resume: ResumePoint | None = None)
         WriteError: The disk is full, say.
     """
     state = resume.load() if resume else None
-    if state:
-        trainer.load_state_dict(state)
+    if resume and state:
+        _restore(trainer, state, resume)
         print(f"resume: {trainer.plan.name} goes on after epoch {trainer.record.epochs}", flush=True)
     events = resume.logs if resume else logs
     purge_step = len(trainer.record.series) if state else None
@@ -63,6 +65,17 @@ def _quiet_threads() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
+
+
+def _restore(trainer: Trainer, state: dict[str, Any], resume: ResumePoint) -> None:
+    try:
+        for name in ("weights", "averaged", "best"):
+            check_tensors(resume.folder, state[name], trainer.trainable)
+        trainer.load_state_dict(state)
+    except TensorFileError as error:
+        raise resume.refuse(error.fault) from None
+    except DAMAGE as error:
+        raise resume.refuse(f"is not the state of this stage ({type(error).__name__}: {error})") from None
 
 
 def _log_epoch(writer: SummaryWriter, stage: str, entry: dict[str, float], usage: ExpertUsage) -> None:

@@ -159,7 +159,7 @@ def run_stage(
             point.clear()
         started = time.perf_counter()
         with write_artifact(checkpoint, stage, config, inputs) as writer, deterministic(config.seed):
-            text = _load_text(embeddings, config) if stage == Stage.PRETRAIN_RETRIEVER else None
+            text = _load_text(embeddings, data, config) if stage == Stage.PRETRAIN_RETRIEVER else None
             shape = config.narrow(ModelConfig)
             model = begin(stage, data, shape, config.seed, previous, text, warm_start).to(resolve_device(device))
             history = _copy_previous(previous_checkpoint, writer.folder, origin)
@@ -260,9 +260,9 @@ def _check_origin(
     return origin
 
 
-def _load_text(embeddings: Path | None, config: StageConfig) -> TextEmbeddings | None:
+def _load_text(embeddings: Path | None, data: Sequences, config: StageConfig) -> TextEmbeddings | None:
     assert embeddings is not None
-    return control_text(load_embeddings(embeddings), config.text_control, config.seed)
+    return control_text(load_embeddings(embeddings, data), config.text_control, config.seed)
 
 
 def _copy_previous(previous: Path | None, folder: Path, origin: Origin | None) -> dict[str, Any]:

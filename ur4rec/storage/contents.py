@@ -1,0 +1,206 @@
+"""Contents of artifact folders: read as the types and shapes that a reader counts on, before anything is computed.
+
+A digest says that a file is as it was written; what is read here says that it is what should have been written.
+
+R rows.
+"""
+
+from __future__ import annotations
+
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Bool
+from pydantic import TypeAdapter, ValidationError
+
+from ur4rec.storage.artifacts import ArtifactError
+
+Content = TypeVar("Content")
+Shape = tuple[int | None, ...]
+"""Of an array; None: as long as it likes."""
+
+DAMAGE = (
+    *(ValueError, EOFError, OSError, LookupError, SyntaxError, TypeError, NotImplementedError, OverflowError),
+    *(struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What numpy raises for bytes that are no array, depending on where it stumbles."""
+ROWS_AT_ONCE = 1 << 18
+
+
+class ContentError(ArtifactError):
+    """A file of an artifact folder whose content is not what its readers count on.
+
+    Args:
+        path: The file.
+        fault: What was expected there, and what was found.
+    """
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(path, fault)
+        self.path, self.fault = path, fault
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.fault}; make the artifact again"
+
+
+def read_array(path: Path, kind: str, shape: Shape) -> np.ndarray:
+    """A memory map of an array.
+
+    Args:
+        path: A `.npy` file.
+        kind: Name of its type, such as `int64`.
+        shape: What it must have.
+
+    Raises:
+        ContentError: It is no array of this type and shape.
+        OSError: It cannot be read.
+    """
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except DAMAGE as error:
+        raise _refuse(path, error) from None
+    check_array(path, array, kind, shape)
+    return array
+
+
+def read_arrays(path: Path, kinds: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """The one-dimensional arrays of a `.npz` file.
+
+    Args:
+        path: The file.
+        kinds: Name → name of the type.
+
+    Raises:
+        ContentError: It is no such file, or holds others than these.
+        OSError: It cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file}
+    except (*DAMAGE, AttributeError) as error:
+        raise _refuse(path, error) from None
+    if arrays.keys() != kinds.keys():
+        raise ContentError(path, f"expected the arrays {', '.join(kinds)}, found {', '.join(arrays)}")
+    for name, kind in kinds.items():
+        check_array(path, arrays[name], kind, (None,), f"{name}: ")
+    return arrays
+
+
+def check_array(path: Path, array: Any, kind: str, shape: Shape, name: str = "") -> None:
+    """Checks type and shape.
+
+    Raises:
+        ContentError: They differ; names both.
+    """
+    wanted = f"{kind} ({', '.join('any' if size is None else str(size) for size in shape)})"
+    if not isinstance(array, np.ndarray):
+        raise ContentError(path, f"{name}expected an array, {wanted}")
+    fits = len(array.shape) == len(shape) and all(
+        size in (None, found) for size, found in zip(shape, array.shape, strict=True)
+    )
+    if array.dtype != kind or not fits:
+        found = f"{array.dtype} ({', '.join(map(str, array.shape))})"
+        raise ContentError(path, f"{name}expected {wanted}, found {found}")
+
+
+def check_finite(path: Path, array: np.ndarray) -> None:
+    """Checks that no number is NaN or an infinity, some rows at a time and without a copy.
+
+    Raises:
+        ContentError: One is; names the row.
+    """
+    for start in range(0, len(array), ROWS_AT_ONCE):
+        part = array[start : start + ROWS_AT_ONCE]
+        if part.size and not (np.isfinite(part.min()) and np.isfinite(part.max())):
+            row = start + int(np.argmax(~np.isfinite(part).all(axis=1)))
+            raise ContentError(path, f"row {row:,}: holds NaN or an infinity")
+
+
+def refuse_rows(path: Path, fails: Bool[np.ndarray, "R"], expected: str, first: int = 0) -> None:
+    """Checks something of every row.
+
+    Args:
+        path: The file.
+        fails: Rows that are wrong.
+        expected: What a row must be.
+        first: Number of the first row.
+
+    Raises:
+        ContentError: A row is wrong; names the first, from 0.
+    """
+    if fails.any():
+        raise ContentError(path, f"row {first + int(np.argmax(fails)):,}: expected {expected}")
+
+
+def read_json(path: Path, kind: type[Content]) -> Content:
+    """A JSON file of a given structure, such as `dict[str, int]`; nothing is converted.
+
+    Raises:
+        ContentError: It is not JSON, or has another structure; names the first key that differs.
+        OSError: It cannot be read.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = "".join(f"{key}: " for key in first["loc"])
+        raise ContentError(path, f"{where}{first['msg']}") from None
+
+
+def read_index(path: Path) -> dict[str, int]:
+    """Original id → dense index, of a map that gives every number from 1 on to one id.
+
+    Raises:
+        ContentError: It does not.
+        OSError: It cannot be read.
+    """
+    index_of = read_json(path, dict[str, int])
+    if sorted(index_of.values()) != list(range(1, len(index_of) + 1)):
+        raise ContentError(path, f"expected each of the numbers 1 to {len(index_of)} once, one an id")
+    return index_of
+
+
+def read_columns(
+    path: Path, texts: Sequence[str], numbers: Sequence[str] = (), nullable: Sequence[str] = ()
+) -> pa.Table:
+    """Columns of a Parquet file.
+
+    Args:
+        path: The file.
+        texts: Columns of text without gaps.
+        numbers: Columns of whole numbers without gaps.
+        nullable: Columns of whole numbers that may have gaps.
+
+    Raises:
+        ContentError: It is no Parquet file, or a column is missing, of another type or has gaps; names it.
+        OSError: It cannot be read.
+    """
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise _refuse(path, error) from None
+    for name in (*texts, *numbers, *nullable):
+        if table.column_names.count(name) != 1:
+            raise ContentError(path, f"column {name!r}: {'missing' if name not in table.column_names else 'twice'}")
+        kind, what = table[name].type, "text" if name in texts else "whole numbers"
+        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        if not (is_text if name in texts else pa.types.is_integer(kind)):
+            raise ContentError(path, f"column {name!r}: expected {what}, found {kind}")
+        if table[name].null_count and name not in nullable:
+            raise ContentError(path, f"column {name!r}: expected {what} in every row, some are missing")
+    return table
+
+
+def _refuse(path: Path, error: Exception) -> Exception:
+    """The error to raise for a file that could not be read."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return error
+    return ContentError(path, f"damaged, cut short or something else ({' '.join(str(error).split()) or 'empty'})")
