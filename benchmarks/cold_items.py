@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 from rich.console import Console
 from rich.table import Table
 
@@ -44,6 +44,7 @@ from ur4rec.training.config import StageConfig, TextControl
 from ur4rec.training.scoring import ModelScorer
 
 FOLDER = Path("outputs/bench/cold_items")
+RANKS = "tied_ranks"  # not "ranks": older files hold one averaged rank a target
 STAGE = "pretrain_retriever"
 SETTINGS = {"system": "UR4RecMoEMemory", "alignment_weight": 1.0, "epochs_per_stage": 20, "patience": 20}
 CONTROLS = (TextControl.NONE, TextControl.SHUFFLED, TextControl.RANDOM)
@@ -152,16 +153,16 @@ def list_tasks(
         for seed in range(1, seeds + 1):
             for control in controls:
                 config = Config.parse(base.to_dict() | SETTINGS | {"text_control": control.value, "seed": seed})
-                file = output / "ranks" / f"{control.value}_{seed}_{fold}.npz"
+                file = output / RANKS / f"{control.value}_{seed}_{fold}.npz"
                 yield Task(fold, tuple(cold.tolist()), config, folder, sequences, texts, output / "stages", file)
 
 
-def gather(output: Path, control: TextControl, seeds: int, folds: int, among: str) -> Float64[np.ndarray, "S T"]:
-    """Ranks of every seed, the targets of all folds one after another."""
+def gather(output: Path, control: TextControl, seeds: int, folds: int, among: str) -> np.ndarray:
+    """Ranks of every seed, `[S, T, 2]`, the targets of all folds one after another; or another array of the files."""
     return np.stack(
         [
             np.concatenate(
-                [_load(output / "ranks" / f"{control.value}_{seed}_{fold}.npz", among) for fold in range(folds)]
+                [_load(output / RANKS / f"{control.value}_{seed}_{fold}.npz", among) for fold in range(folds)]
             )
             for seed in range(1, seeds + 1)
         ]

@@ -62,7 +62,7 @@ def show(ranks: Ranks) -> Table:
     for (kind, among), parts in ranks.items():
         rank = np.concatenate(parts)
         metrics = [f"{per_user_metrics(rank)[name].mean():.4f}" for name in HEADLINE_METRICS]
-        table.add_row(kind, among, str(len(rank)), *metrics, f"{np.median(rank):.0f}")
+        table.add_row(kind, among, str(len(rank)), *metrics, f"{np.median(rank.mean(axis=1)):.0f}")
     return table
 
 

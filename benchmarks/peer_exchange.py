@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Int64
 
 from ur4rec.data.sequences import Histories
 from ur4rec.evaluation.metrics import metrics_from_ranks
@@ -59,8 +59,8 @@ class Split:
             targets = {horizon: arrays[f"{horizon}_targets"] for horizon in HORIZONS}
             return cls(int(arrays["num_items"]), seen, targets)
 
-    def rank(self, scorer: Scorer, horizon: str) -> Float64[np.ndarray, "U"]:
-        """Rank of every target in the whole catalogue, seen items excluded, ties at their expected rank."""
+    def rank(self, scorer: Scorer, horizon: str) -> Int64[np.ndarray, "U 2"]:
+        """First and last rank of every target in the whole catalogue, seen items excluded."""
         return rank_users(scorer, self.targets[horizon], self.seen[horizon], BATCH_SIZE)
 
 

@@ -197,7 +197,7 @@ def build_report(data: Sequences, measured: Sequence[Measured], comparisons: Ite
             "num_items": data.num_items,
             "num_interactions": data.num_interactions,
         },
-        "protocol": "leave-one-out; whole catalogue; seen items excluded; expected rank of ties",
+        "protocol": "leave-one-out; whole catalogue; seen items excluded; mean over the places of ties",
         "versions": describe_versions(),
         "systems": {
             system: _describe(one)

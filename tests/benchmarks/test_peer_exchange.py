@@ -42,8 +42,17 @@ def test_a_split_survives_its_file_without_pickle(tmp_path):
 
 def test_seen_items_do_not_compete():
     split = make_split()
-    assert split.rank(score_by_number(None), "validation").tolist() == [1.0, 1.0]  # 3 behind seen 1 and 2; 1 leads
-    assert split.rank(score_by_number(None), "test").tolist() == [1.0, 2.0]  # user 2 has not seen 3
+    assert split.rank(score_by_number(None), "validation").tolist() == [[1, 1], [1, 1]]  # 3 behind seen 1, 2; 1 leads
+    assert split.rank(score_by_number(None), "test").tolist() == [[1, 1], [2, 2]]  # user 2 has not seen 3
+
+
+def test_equal_scores_have_the_mean_over_the_places():
+    """User 1 has two unseen items, user 2 has three."""
+    recorder = Recorder(make_split(), "toy")
+    recorder.start()
+    score, _ = recorder.validate(lambda users: torch.zeros(len(users), 5))
+    second, third = 1 / np.log2(3), 1 / 2
+    assert score == pytest.approx(((1 + second) / 2 + (1 + second + third) / 3) / 2)
 
 
 def test_a_recorder_notes_scores_clocks_and_the_best(tmp_path):

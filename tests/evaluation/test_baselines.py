@@ -95,7 +95,7 @@ def ml100k(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "ndcg", "hit", "mrr"),
     [
-        ("popularity", 0.0436, 0.0838, 0.0407),
+        ("popularity", 0.0441, 0.0848, 0.0409),
         ("ease", 0.0728, 0.1400, 0.0680),
         ("recency_ease", 0.1002, 0.1835, 0.0917),
     ],

@@ -16,7 +16,7 @@ def test_the_means_are_always_the_same():
 
 def test_the_memory_bound_changes_nothing(monkeypatch):
     whole = bootstrap_means(VALUES, 50)
-    monkeypatch.setattr(bootstrap, "_ENTRIES_AT_ONCE", 900)
+    monkeypatch.setattr(bootstrap, "ENTRIES_AT_ONCE", 900)
     assert bootstrap_means(VALUES, 50) == pytest.approx(whole, rel=1e-12)
 
 

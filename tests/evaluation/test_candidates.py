@@ -83,20 +83,20 @@ def test_no_targets_give_no_rows():
 
 
 @pytest.mark.parametrize(
-    ("candidates", "rank"),
+    ("candidates", "ranks"),
     [
-        ([3, 1, 5], 2.0),  # one higher
-        ([3, 2, 4], 2.0),  # two equal: 1 + 2 / 2
-        ([3, 1, 2], 2.5),  # one higher, one equal
-        ([3, 5, 0], 1.0),  # zero is nothing, however high column 0
-        ([3, 0, 0], 1.0),
-        ([5, 1, 2], 3.0),
+        ([3, 1, 5], [2, 2]),  # one higher
+        ([3, 2, 4], [1, 3]),  # two equal
+        ([3, 1, 2], [2, 3]),  # one higher, one equal
+        ([3, 5, 0], [1, 1]),  # zero is nothing, however high column 0
+        ([3, 0, 0], [1, 1]),
+        ([5, 1, 2], [3, 3]),
     ],
 )
-def test_ranks_by_hand(candidates, rank):
+def test_ranks_by_hand(candidates, ranks):
     targets = make_targets((1, candidates[0]))
     drawn = np.array([candidates], dtype=np.int64)
-    assert rank_users(lambda _: SCORES, targets, NOTHING_SEEN, 8, drawn).tolist() == [rank]
+    assert rank_users(lambda _: SCORES, targets, NOTHING_SEEN, 8, drawn).tolist() == [ranks]
 
 
 def test_batch_size_changes_nothing():
@@ -110,7 +110,10 @@ def test_batch_size_changes_nothing():
     assert np.array_equal(ranks[0], ranks[2])
     for user, row in enumerate(drawn.tolist(), 1):
         target, *others = scores[user, row].tolist()
-        assert ranks[0][user - 1] == 1 + sum(x > target for x in others) + sum(x == target for x in others) / 2
+        assert ranks[0][user - 1].tolist() == [
+            1 + sum(x > target for x in others),
+            1 + sum(x >= target for x in others),
+        ]
 
 
 def test_candidates_of_other_targets_are_refused():
@@ -138,9 +141,9 @@ def test_every_horizon_has_its_own_candidates(sequences):
     def systems_at(_):
         return {"index": lambda users: torch.arange(31.0).expand(len(users), -1)}
 
-    assert set(rank_systems(data, systems_at, "validation", 8, drawn)["index"]) == {1.0}
-    higher = np.where(data.test[:, 1] < 30, 2.0, 1.0)  # item t + 1 scores higher; item 30 competes with item 1
-    assert rank_systems(data, systems_at, "test", 8, drawn)["index"].tolist() == higher.tolist()
+    assert (rank_systems(data, systems_at, "validation", 8, drawn)["index"] == 1).all()
+    rank = np.where(data.test[:, 1] < 30, 2, 1)  # item t + 1 scores higher; item 30 competes with item 1
+    assert rank_systems(data, systems_at, "test", 8, drawn)["index"].tolist() == np.stack([rank, rank], 1).tolist()
 
 
 def test_the_files_hold_what_is_ranked_and_are_the_same_every_time(sequences, tmp_path):

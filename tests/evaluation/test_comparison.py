@@ -3,7 +3,10 @@ import pandas as pd
 import pytest
 import torch
 
-from ur4rec.data.sequences import Sequences
+from ur4rec.data.config import DataConfig
+from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.data.sequences import Sequences, load_sequences
+from ur4rec.evaluation.candidates import write_candidates
 from ur4rec.evaluation.comparison import (
     Baselines,
     estimate_slices,
@@ -11,7 +14,7 @@ from ur4rec.evaluation.comparison import (
     later_interactions_share,
     rank_systems,
 )
-from ur4rec.evaluation.config import EvaluationConfig
+from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
 from ur4rec.evaluation.metrics import METRICS
 
 
@@ -36,12 +39,13 @@ def by_item_index(users):
 
 def test_each_horizon_has_its_targets_and_its_seen_items(data):
     ranks = {h: rank_systems(data, lambda _: {"index": by_item_index}, h, 8)["index"] for h in ("validation", "test")}
-    assert ranks["validation"].tolist() == [3.0, 2.0]  # 4 and 5 are higher than 3; 5 is higher than 4
-    assert ranks["test"].tolist() == [2.0, 1.0]
+    assert ranks["validation"].tolist() == [[3, 3], [2, 2]]  # 4 and 5 are higher than 3; 5 is higher than 4
+    assert ranks["test"].tolist() == [[2, 2], [1, 1]]
 
 
 def test_estimates_and_differences_by_hand():
-    test, differences = estimate_systems({"a": np.array([1.0, 2.0]), "b": np.array([2.0, 2.0])}, samples=200)
+    ranks = {"a": np.array([[1, 1], [2, 2]]), "b": np.array([[2, 2], [2, 2]])}
+    test, differences = estimate_systems(ranks, samples=200)
     assert tuple(test["a"]) == METRICS
     assert test["a"]["mrr"].value == 0.75
     assert test["a"]["mrr"].ci95 == (0.5, 1.0)
@@ -51,14 +55,37 @@ def test_estimates_and_differences_by_hand():
     assert differences["b"]["mrr"].ci95 == (0.0, 0.5)
 
 
+def test_popularity_that_ties_everywhere_hits_by_chance(tmp_path):
+    """126 users, 21 items, each equally often: three items are seen, so the target is one of 18 that tie."""
+    rows = [f"{u},{(u + 5 * j + u // 21) % 21},{1_000_000 + 10 * u + j}" for u in range(126) for j in range(4)]
+    (tmp_path / "plays.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    preprocess_sequences(tmp_path / "plays.csv", tmp_path / "sequences", DataConfig(min_seq_len=3))
+    data, config = load_sequences(tmp_path / "sequences"), EvaluationConfig(baselines=("popularity",))
+    assert len(data.test) == 126
+    baselines = Baselines(data, config)
+    test, _ = estimate_systems(rank_systems(data, baselines, "test", 50), samples=100)
+    assert test["popularity"]["hit@10"].value == pytest.approx(10 / 18)
+    assert test["popularity"]["ndcg@10"].value == pytest.approx(
+        sum(1 / np.log2(rank + 1) for rank in range(1, 11)) / 18
+    )
+    drawn = write_candidates(tmp_path / "drawn", tmp_path / "sequences", data, CandidateConfig(num_candidates=14))
+    test, _ = estimate_systems(rank_systems(data, baselines, "test", 50, drawn), samples=100)
+    assert test["popularity"]["hit@10"].value == pytest.approx(10 / 15)
+
+
+def test_slices_of_ties_have_the_mean_over_the_places(data):
+    (part, *_) = estimate_slices(data, {"a": np.array([[1, 20], [1, 4]])}, 100, lambda _: {})
+    assert (part.test["a"]["hit@10"].value, part.test["a"]["hit@1"].value) == (10 / 20, 1 / 20)
+
+
 def test_a_single_system_has_no_differences():
-    test, differences = estimate_systems({"a": np.array([3.0])}, samples=100)
+    test, differences = estimate_systems({"a": np.array([[3, 3]])}, samples=100)
     assert test["a"]["hit@5"].value == 1.0
     assert differences == {}
 
 
 def test_slices_split_the_test_users_twice(data):
-    ranks = {"a": np.array([1.0, 4.0])}
+    ranks = {"a": np.array([[1, 1], [4, 4]])}
     slices = estimate_slices(data, ranks, 100, lambda users: {"only": float(users.mean())})
     by_length = [part for part in slices if part.by == "history_length"]
     assert [(part.low, part.high, part.num_users) for part in by_length] == [(3, 3, 1), (4, 4, 1)]

@@ -1,17 +1,31 @@
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score
 
 from ur4rec.evaluation.metrics import METRICS, MetricError, metrics_from_ranks, per_user_metrics
 
-half_ranks = st.lists(st.integers(2, 200).map(lambda doubled: doubled / 2), min_size=1, max_size=30)
+rank_pairs = st.lists(
+    st.tuples(st.integers(1, 60), st.integers(0, 60)).map(lambda pair: (pair[0], sum(pair))), min_size=1, max_size=30
+)
+
+
+def exact(*ranks):
+    return np.array([(rank, rank) for rank in ranks], dtype=np.int64)
+
+
+def gain(name, rank):
+    kind, _, cutoff = name.partition("@")
+    inside = not cutoff or rank <= int(cutoff)
+    return {"hit": 1.0, "ndcg": 1 / math.log2(rank + 1), "mrr": 1 / rank}[kind] if inside else 0.0
 
 
 def test_means_by_hand():
-    metrics = metrics_from_ranks(np.array([1.0, 3.0, 7.0, 15.0]))
+    metrics = metrics_from_ranks(exact(1, 3, 7, 15))
     assert metrics == pytest.approx(
         {
             "hit@1": 1 / 4,
@@ -27,42 +41,95 @@ def test_means_by_hand():
 
 
 def test_names_and_order():
-    assert tuple(metrics_from_ranks(np.array([2.0]))) == METRICS
-    assert tuple(per_user_metrics(np.array([2.0]))) == METRICS
+    assert tuple(metrics_from_ranks(exact(2))) == METRICS
+    assert tuple(per_user_metrics(exact(2))) == METRICS
 
 
-@pytest.mark.parametrize(("rank", "hit"), [(9.5, 1.0), (10.0, 1.0), (10.5, 0.0), (11.0, 0.0)])
-def test_cutoff_is_inclusive(rank, hit):
-    metrics = metrics_from_ranks(np.array([rank]))
-    assert metrics["hit@10"] == hit
-    assert metrics["ndcg@10"] == pytest.approx(hit / math.log2(rank + 1))
+def test_the_cutoff_is_inclusive():
+    values = per_user_metrics(exact(9, 10, 11))
+    assert values["hit@10"].tolist() == [1.0, 1.0, 0.0]
+    assert values["ndcg@10"].tolist() == [1 / np.log2(10.0), 1 / np.log2(11.0), 0.0]
 
 
-@given(half_ranks)
-def test_equals_a_naive_reference(ranks):
-    values = per_user_metrics(np.array(ranks))
+@pytest.mark.parametrize(
+    ("competing", "hit", "ndcg"), [(19, 10 / 19, 0.2391), (20, 10 / 20, 0.2272), (10, 1.0, 0.4544)]
+)
+def test_a_constant_scorer_hits_by_its_share(competing, hit, ndcg):
+    metrics = metrics_from_ranks(np.array([[1, competing]]))
+    assert metrics["hit@10"] == pytest.approx(hit)
+    assert metrics["ndcg@10"] == pytest.approx(ndcg, abs=1e-4)
+    assert metrics["mrr"] == pytest.approx(sum(1 / place for place in range(1, competing + 1)) / competing)
+
+
+@given(rank_pairs)
+def test_a_tie_has_the_mean_over_its_places(pairs):
+    values = per_user_metrics(np.array(pairs))
     for name in METRICS:
-        kind, _, cutoff = name.partition("@")
-        for rank, value in zip(ranks, values[name], strict=True):
-            inside = not cutoff or rank <= int(cutoff)
-            gain = {"hit": 1.0, "ndcg": 1 / math.log2(rank + 1), "mrr": 1 / rank}[kind]
-            assert value == pytest.approx(gain if inside else 0.0)
+        expected = [np.mean([gain(name, rank) for rank in range(first, last + 1)]) for first, last in pairs]
+        assert values[name] == pytest.approx(np.array(expected))
 
 
-@given(half_ranks)
-def test_means_agree_with_values_per_user(ranks):
-    values = per_user_metrics(np.array(ranks))
-    assert metrics_from_ranks(np.array(ranks)) == pytest.approx({name: values[name].mean() for name in METRICS})
+@given(st.lists(st.integers(0, 2), min_size=2, max_size=7), st.integers(0, 6))
+def test_equals_the_mean_over_all_orders_of_the_items(scores, target):
+    """Every permutation of the items, then a stable sort by score: each order of the tied ones is as likely."""
+    target %= len(scores)
+    places = [
+        1 + sorted(order, key=lambda item: -scores[item]).index(target) for order in permutations(range(len(scores)))
+    ]
+    higher = sum(score > scores[target] for score in scores)
+    ranks = np.array([[higher + 1, higher + scores.count(scores[target])]])
+    for name, (value,) in per_user_metrics(ranks).items():
+        assert value == pytest.approx(np.mean([gain(name, place) for place in places]))
 
 
-@pytest.mark.parametrize("bad", [0.5, 0.0, -1.0, math.nan, math.inf])
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.integers(0, 59))
+def test_ndcg_is_that_of_scikit_learn(scores, target):
+    target %= len(scores)
+    relevance = np.eye(len(scores))[[target]]
+    higher = sum(score > scores[target] for score in scores)
+    values = per_user_metrics(np.array([[higher + 1, higher + scores.count(scores[target])]]))
+    for k in (5, 10, 20):
+        expected = ndcg_score(relevance, np.array([scores], dtype=float), k=k, ignore_ties=False)
+        assert values[f"ndcg@{k}"][0] == pytest.approx(expected)
+
+
+def test_without_ties_no_bit_differs_from_the_gain_of_the_rank():
+    ranks = np.random.default_rng(0).integers(1, 3000, 10_001)
+    values = per_user_metrics(exact(*ranks))
+    for k in (5, 10, 20):
+        assert np.array_equal(values[f"ndcg@{k}"], np.where(ranks <= k, 1 / np.log2(ranks + 1.0), 0.0))
+    for k in (1, 5, 10, 20):
+        assert np.array_equal(values[f"hit@{k}"], (ranks <= k).astype(float))
+    assert np.array_equal(values["mrr"], 1 / ranks)
+
+
+def test_a_tie_over_a_million_items_keeps_its_digits():
+    value = metrics_from_ranks(np.array([[500_000, 1_000_000]]))["mrr"]
+    assert value == pytest.approx(math.fsum(1 / rank for rank in range(500_000, 1_000_001)) / 500_001, rel=1e-9)
+
+
+@given(rank_pairs)
+def test_means_agree_with_values_per_user(pairs):
+    values = per_user_metrics(np.array(pairs))
+    assert metrics_from_ranks(np.array(pairs)) == pytest.approx({name: values[name].mean() for name in METRICS})
+
+
+@pytest.mark.parametrize("bad", [(0, 1), (-1, 3), (3, 2)])
 def test_impossible_ranks_are_refused(bad):
-    with pytest.raises(MetricError, match="position 1"):
-        per_user_metrics(np.array([1.0, bad]))
+    with pytest.raises(MetricError, match=f"ranks {bad[0]} to {bad[1]} at position 1"):
+        per_user_metrics(np.array([(1, 1), bad]))
 
 
-def test_no_ranks_and_wrong_shapes_are_refused():
+@pytest.mark.parametrize(
+    "ranks",
+    [np.ones((2, 3), dtype=np.int64), np.ones((1, 2, 2), dtype=np.int64), np.array([1.0, 2.5]), np.ones((2, 2))],
+    ids=["three columns", "three dimensions", "averaged ranks", "no whole numbers"],
+)
+def test_other_arrays_are_refused(ranks):
+    with pytest.raises(MetricError, match=r"expected whole numbers \[T, 2\]: first, last"):
+        metrics_from_ranks(ranks)
+
+
+def test_no_ranks_are_refused():
     with pytest.raises(MetricError, match="no user with a target"):
-        metrics_from_ranks(np.array([]))
-    with pytest.raises(MetricError, match="one dimension"):
-        metrics_from_ranks(np.ones((2, 2)))
+        metrics_from_ranks(np.empty((0, 2), dtype=np.int64))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ur4rec.data.sequences import Histories
-from ur4rec.evaluation.ranking import ScoreError, expected_ranks, rank_users
+from ur4rec.evaluation.ranking import ScoreError, rank_users, tied_ranks
 
 SCORES = [9.0, 5.0, 4.0, 4.0, 4.0, 1.0]  # column 0 is padding
 
@@ -13,7 +13,7 @@ SCORES = [9.0, 5.0, 4.0, 4.0, 4.0, 1.0]  # column 0 is padding
 def rank_one(target, excluded=(), scores=SCORES):
     mask = torch.zeros(1, len(scores), dtype=torch.bool)
     mask[0, list(excluded)] = True
-    return expected_ranks(torch.tensor([scores]), torch.tensor([target]), mask).item()
+    return tuple(tied_ranks(torch.tensor([scores]), torch.tensor([target]), mask)[0].tolist())
 
 
 def make_histories(*items):
@@ -27,34 +27,34 @@ def make_targets(*pairs):
 
 
 @pytest.mark.parametrize(
-    ("target", "excluded", "rank"),
+    ("target", "excluded", "ranks"),
     [
-        (1, (), 1.0),
-        (3, (), 3.0),  # one higher, two equal others
-        (5, (), 5.0),
-        (3, (1,), 2.0),
-        (3, (1, 2), 1.5),
-        (3, (1, 2, 4), 1.0),
-        (3, (3,), 3.0),  # the target competes although it was seen
+        (1, (), (1, 1)),
+        (3, (), (2, 4)),  # one higher, two equal others
+        (5, (), (5, 5)),
+        (3, (1,), (1, 3)),
+        (3, (1, 2), (1, 2)),
+        (3, (1, 2, 4), (1, 1)),
+        (3, (3,), (2, 4)),  # the target competes although it was seen
     ],
 )
-def test_ranks_by_hand(target, excluded, rank):
-    assert rank_one(target, excluded) == rank
+def test_ranks_by_hand(target, excluded, ranks):
+    assert rank_one(target, excluded) == ranks
 
 
-def test_all_equal_scores_give_the_middle():
-    assert rank_one(2, scores=[0.0] * 8) == 4.0
+def test_all_equal_scores_give_every_place():
+    assert rank_one(2, scores=[0.0] * 8) == (1, 7)
 
 
 def test_infinite_scores_tie_like_others():
     low, high = float("-inf"), float("inf")
-    assert rank_one(1, scores=[0.0, low, low, 1.0]) == 2.5
-    assert rank_one(1, scores=[0.0, high, high, 1.0]) == 1.5
+    assert rank_one(1, scores=[0.0, low, low, 1.0]) == (2, 3)
+    assert rank_one(1, scores=[0.0, high, high, 1.0]) == (1, 2)
 
 
 def test_padding_never_competes():
-    assert rank_one(1, scores=[float("nan"), 5.0, 4.0]) == 1.0
-    assert rank_one(2, scores=[float("inf"), 5.0, 4.0]) == 2.0
+    assert rank_one(1, scores=[float("nan"), 5.0, 4.0]) == (1, 1)
+    assert rank_one(2, scores=[float("inf"), 5.0, 4.0]) == (2, 2)
 
 
 @given(st.data())
@@ -70,15 +70,15 @@ def test_equals_a_naive_reference(data):
         others = [i for i in range(1, num_items + 1) if i != target and not excluded[user][i]]
         higher = sum(scores[user][i] > scores[user][target] for i in others)
         equal = sum(scores[user][i] == scores[user][target] for i in others)
-        expected.append(1 + higher + equal / 2)
-    ranks = expected_ranks(torch.tensor(scores), torch.tensor(targets), torch.tensor(excluded))
-    assert ranks.dtype == torch.float64
+        expected.append([1 + higher, 1 + higher + equal])
+    ranks = tied_ranks(torch.tensor(scores), torch.tensor(targets), torch.tensor(excluded))
+    assert ranks.dtype == torch.int64
     assert ranks.tolist() == expected
 
 
 def test_inputs_are_left_alone():
     excluded = torch.zeros(1, 6, dtype=torch.bool)
-    expected_ranks(torch.tensor([SCORES]), torch.tensor([3]), excluded)
+    tied_ranks(torch.tensor([SCORES]), torch.tensor([3]), excluded)
     assert not excluded.any()
 
 
@@ -92,12 +92,12 @@ def test_rank_users_excludes_what_each_user_has_seen():
     seen = make_histories([1], [2, 3], [])
     targets = make_targets((1, 3), (2, 4), (3, 3))
     ranks = rank_users(lambda users: torch.tensor([SCORES]).expand(len(users), -1), targets, seen, batch_size=2)
-    assert ranks.tolist() == [2.0, 2.0, 3.0]
+    assert ranks.tolist() == [[1, 3], [2, 2], [2, 4]]
 
 
 def test_rank_users_ranks_a_target_that_was_seen_before():
     ranks = rank_users(lambda _: torch.tensor([SCORES]), make_targets((1, 1)), make_histories([1, 2]), batch_size=4)
-    assert ranks.tolist() == [1.0]
+    assert ranks.tolist() == [[1, 1]]
 
 
 def test_rank_users_asks_for_bounded_batches_in_order_and_without_gradients():
@@ -109,7 +109,7 @@ def test_rank_users_asks_for_bounded_batches_in_order_and_without_gradients():
         return torch.zeros(len(users), 4)
 
     targets = make_targets(*[(user, 1) for user in (5, 3, 1, 2, 4)])
-    assert rank_users(scorer, targets, make_histories(*[[]] * 5), batch_size=2).tolist() == [2.0] * 5
+    assert rank_users(scorer, targets, make_histories(*[[]] * 5), batch_size=2).tolist() == [[1, 3]] * 5
     assert asked == [[5, 3], [1, 2], [4]]
 
 
@@ -126,11 +126,11 @@ def test_batch_size_changes_nothing():
 def test_targets_may_be_a_read_only_memory_map(tmp_path):
     np.save(tmp_path / "targets.npy", make_targets((1, 3)))
     targets = np.load(tmp_path / "targets.npy", mmap_mode="r")
-    assert rank_users(lambda _: torch.tensor([SCORES]), targets, make_histories([]), batch_size=8).tolist() == [3.0]
+    assert rank_users(lambda _: torch.tensor([SCORES]), targets, make_histories([]), batch_size=8).tolist() == [[2, 4]]
 
 
 def test_no_targets_give_no_ranks():
-    assert rank_users(lambda _: torch.zeros(0, 3), np.zeros((0, 3), np.int64), make_histories([]), 8).shape == (0,)
+    assert rank_users(lambda _: torch.zeros(0, 3), np.zeros((0, 3), np.int64), make_histories([]), 8).shape == (0, 2)
 
 
 def test_nan_names_the_user_and_the_item():

@@ -31,7 +31,9 @@ STABLE_KEYS = {
 
 @pytest.fixture
 def results():
-    test, differences = estimate_systems({"UR4RecV2MoE": np.array([1.0, 3.0]), "sasrec": np.array([2.0, 30.0])}, 100)
+    test, differences = estimate_systems(
+        {"UR4RecV2MoE": np.array([[1, 1], [3, 3]]), "sasrec": np.array([[2, 2], [30, 30]])}, 100
+    )
     return Results(
         dataset=Dataset(
             name="toy", digest="d", num_users=2, num_items=40, num_interactions=9, later_interactions_share=0.5
@@ -76,7 +78,7 @@ def test_headline_names_the_model_and_its_rivals(results):
 
 
 def test_protocol_reads_as_a_phrase(results):
-    assert str(results.protocol) == "leave_one_out, full ranking, seen items excluded, ties expected_rank"
+    assert str(results.protocol) == "leave_one_out, full ranking, seen items excluded, ties mean_over_places"
 
 
 def test_a_rolled_back_and_sampled_protocol_says_so():
@@ -84,7 +86,7 @@ def test_a_rolled_back_and_sampled_protocol_says_so():
     protocol = Protocol(split="leave_one_out", eval_protocol="sampled", drop_last=1, candidates=candidates)
     assert str(protocol) == (
         "leave_one_out without the newest 1, sampled ranking of the target and 99 others, "
-        "seen items excluded, ties expected_rank"
+        "seen items excluded, ties mean_over_places"
     )
 
 
@@ -110,6 +112,11 @@ def edit(content, path, value):
         (("test", "sasrec", "mrr"), None, "test.sasrec holds"),
         (("test",), {}, "test names no system"),
         (("timings_s", "evaluate"), math.inf, "timings_s.evaluate: Input should be a finite number"),
+        (
+            ("protocol", "ties"),
+            "expected_rank",
+            "protocol.ties: Input should be 'mean_over_places'; run the evaluation again",
+        ),
         (("seeds",), ["x"], "seeds.0: Input should be a valid integer"),
     ],
 )

@@ -15,9 +15,10 @@ from ur4rec.experiments.ablate import ablate
 from ur4rec.experiments.ablation_table import AblationTable
 from ur4rec.experiments.choices import Ablation
 from ur4rec.experiments.ranks import load_ranks
-from ur4rec.experiments.units import Unit
+from ur4rec.experiments.units import CODE, Unit
 from ur4rec.experiments.variants import load_variants
 from ur4rec.experiments.yaml_files import ExperimentError
+from ur4rec.storage.code_digest import find_sources
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.scoring import ModelScorer
 
@@ -147,6 +148,12 @@ def test_a_unit_counts_for_its_settings_and_inputs_only(ablated, config, inputs,
     assert unit(retriever_lr=0.1).record() is None
     assert unit(replace(inputs, code="changed")).record() is None
     assert unit(seed=3).record() is None
+
+
+def test_other_code_that_ranks_or_measures_makes_units_again():
+    sources = find_sources(*CODE)
+    assert sources.keys() >= {f"ur4rec/evaluation/{name}.py" for name in ("ranking", "metrics", "comparison")}
+    assert "ur4rec/experiments/ranks.py" in sources
 
 
 def test_an_altered_unit_is_not_trusted(ablated, config, inputs, ablation, tmp_path):

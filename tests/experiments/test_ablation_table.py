@@ -12,14 +12,21 @@ from ur4rec.experiments.ablation_table import (
     find_long_tail,
 )
 
+
+def measured(seeds, validation, test):
+    """Of targets without ties."""
+    ranks = (np.array([[[rank, rank] for rank in row] for row in rows]) for rows in (validation, test))
+    return Measured("A system", seeds, *ranks)
+
+
 # With one relevant item at rank r, ndcg@10 is 1 at rank 1 and 1 / log2(4) = 0.5 at rank 3, and 0 beyond 10.
-FULL = Measured("All", (1, 2), np.array([[1.0, 3.0], [3.0, 3.0]]), np.array([[1.0, 3.0], [1.0, 1.0]]))
-LESS = Measured("Less", (1, 2), np.array([[3.0, 3.0], [3.0, 3.0]]), np.array([[3.0, 3.0], [3.0, 3.0]]))
-BASELINE = Measured("Closed form", (), np.array([[1.0, 1.0]]), np.array([[1.0, 20.0]]))
+FULL = measured((1, 2), [[1, 3], [3, 3]], [[1, 3], [1, 1]])
+LESS = measured((1, 2), [[3, 3], [3, 3]], [[3, 3], [3, 3]])
+BASELINE = measured((), [[1, 1]], [[1, 20]])
 
 
-def rows(metric="ndcg@10", **measured):
-    return {row.name: row for row in compare(measured, "full", metric, 500)}
+def rows(metric="ndcg@10", **systems):
+    return {row.name: row for row in compare(systems, "full", metric, 500)}
 
 
 def test_means_and_deviations_over_seeds():
@@ -30,6 +37,13 @@ def test_means_and_deviations_over_seeds():
     assert row.test["ndcg@10"].std == pytest.approx(0.25 / 2**0.5)
     assert (row.test["hit@10"].mean, row.test["hit@10"].std) == (1.0, 0.0)
     assert row.difference is None
+
+
+def test_ties_count_by_the_mean_over_their_places():
+    tied = Measured("A system", (), np.array([[[1, 2], [1, 1]]]), np.array([[[1, 20], [10, 11]]]))
+    row = rows(tied=tied)["tied"]
+    assert row.validation.mean == pytest.approx(((1 + 1 / np.log2(3)) / 2 + 1) / 2)
+    assert row.test["hit@10"].mean == pytest.approx((10 / 20 + 1 / 2) / 2)
 
 
 def test_a_difference_is_per_user_over_seeds():
@@ -48,7 +62,7 @@ def test_a_system_without_seeds_is_compared_with_the_mean_of_all():
 
 
 def test_only_common_seeds_are_paired():
-    less = Measured("Less", (2, 3), LESS.validation, np.array([[3.0, 3.0], [1.0, 1.0]]))
+    less = measured((2, 3), [[3, 3], [3, 3]], [[3, 3], [1, 1]])
     row = rows(full=FULL, less=less)["less"]
     assert row.paired_seeds == [2]
     assert row.difference.value == pytest.approx(-0.5)
@@ -56,7 +70,7 @@ def test_only_common_seeds_are_paired():
 
 
 def test_fewer_than_five_seeds_are_noted():
-    enough = Measured("Enough", tuple(range(5)), np.ones((5, 2)), np.ones((5, 2)))
+    enough = measured(tuple(range(5)), [[1, 1]] * 5, [[1, 1]] * 5)
     assert describe_few_seeds([*rows(full=enough, baseline=BASELINE).values()]) == []
     (note,) = describe_few_seeds([*rows(full=enough, less=LESS, baseline=BASELINE).values()])
     assert note.endswith("a claim needs at least 5 seeds, and there are fewer of less 2")
@@ -89,14 +103,14 @@ def test_the_long_tail_is_below_ten_training_interactions(sequences):
 
 
 def test_cells_say_what_is_known():
-    measured = {"full": FULL, "less": LESS, "baseline": BASELINE}
+    systems = {"full": FULL, "less": LESS, "baseline": BASELINE}
     table = AblationTable(
         dataset=Dataset(name="toy", digest="d", num_users=2, num_items=3, num_targets=2, num_long_tail=0),
         metric="ndcg@10",
         reference="full",
         config={},
         bootstrap_samples=500,
-        rows=compare(measured, "full", "ndcg@10", 500),
+        rows=compare(systems, "full", "ndcg@10", 500),
         long_tail=[],
         failures={},
         notes=[],

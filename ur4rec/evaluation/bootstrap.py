@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
 
 BOOTSTRAP_SEED = 0
 """Fixed, so that the same ranks always give the same interval."""
-_ENTRIES_AT_ONCE = 4_000_000
+ENTRIES_AT_ONCE = 4_000_000
+"""Bounds the memory of resampling."""
 
 
 class Estimate(BaseModel):
@@ -41,7 +42,7 @@ def bootstrap_means(values: Float64[np.ndarray, "T K"], samples: int) -> Float64
     """
     num_users = len(values)
     rng = np.random.default_rng(BOOTSTRAP_SEED)
-    chunk = max(1, _ENTRIES_AT_ONCE // num_users)
+    chunk = max(1, ENTRIES_AT_ONCE // num_users)
     means = np.empty((samples, values.shape[1]))
     for start in range(0, samples, chunk):
         size = min(chunk, samples - start)

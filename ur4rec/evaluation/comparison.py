@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from jaxtyping import Int64
 
 from ur4rec.columns import ITEM, TIMESTAMP_S, USER
 from ur4rec.data.sequences import Histories, Sequences
@@ -20,8 +21,8 @@ from ur4rec.evaluation.ranking import Scorer, rank_users
 from ur4rec.evaluation.results import Slice, SliceBy, SystemMetrics
 from ur4rec.evaluation.slices import Group, popularity_groups, quantile_groups
 
-Ranks = Mapping[str, np.ndarray]
-"""System → rank of each target, `[T]`."""
+Ranks = Mapping[str, Int64[np.ndarray, "T 2"]]
+"""System → first and last rank that each target can have."""
 SystemsAt = Callable[[Histories], Mapping[str, Scorer]]
 """Histories to score from → systems by name."""
 WeightsOf = Callable[[np.ndarray], dict[str, float]]
@@ -65,7 +66,7 @@ class Baselines:
 
 def rank_systems(
     data: Sequences, systems_at: SystemsAt, horizon: Horizon, batch_size: int, candidates: Candidates | None = None
-) -> dict[str, np.ndarray]:
+) -> dict[str, Int64[np.ndarray, "T 2"]]:
     """Ranks of the targets of `horizon` for every system, scored from what came before them.
 
     Args:
@@ -106,7 +107,7 @@ def estimate_slices(data: Sequences, ranks: Ranks, samples: int, expert_weights:
 
     Args:
         data: The data set.
-        ranks: System → rank of each test target.
+        ranks: System → ranks of each test target.
         samples: Resamples of the users.
         expert_weights: Gives the mean router weights of some users.
     """

@@ -1,5 +1,7 @@
 """Ranks of targets among the whole catalogue, or among candidates.
 
+A target that ties can take several places, each as likely: its ranks are the first and the last of them.
+
 B users in a batch, N items (N1 = N + 1 columns, column 0 is padding), T targets, C candidates (C1 = C + 1 columns).
 """
 
@@ -10,7 +12,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from ur4rec.columns import ITEM, USER
@@ -24,10 +26,10 @@ class ScoreError(ValueError):
     """Scores that cannot be ranked."""
 
 
-def expected_ranks(
+def tied_ranks(
     scores: Float[Tensor, "B N1"], targets: Int[Tensor, "B"], excluded: Bool[Tensor, "B N1"]
-) -> Float64[Tensor, "B"]:
-    """Rank of each target, ties resolved by expectation: `1 + #higher + #equal others / 2`.
+) -> Int64[Tensor, "B 2"]:
+    """First and last rank that each target can have: `1 + #higher` and `1 + #higher + #equal others`.
 
     Column 0 and the excluded items do not compete; a target that is itself excluded is ranked all the same.
 
@@ -36,10 +38,10 @@ def expected_ranks(
 
     >>> scores = torch.tensor([[9.0, 3.0, 2.0, 2.0, 1.0]])
     >>> seen = torch.tensor([[False, False, False, False, False]])
-    >>> expected_ranks(scores, torch.tensor([2]), seen).tolist()
-    [2.5]
-    >>> expected_ranks(scores, torch.tensor([2]), torch.tensor([[False, True, False, False, False]])).tolist()
-    [1.5]
+    >>> tied_ranks(scores, torch.tensor([2]), seen).tolist()
+    [[2, 3]]
+    >>> tied_ranks(scores, torch.tensor([4]), torch.tensor([[False, True, False, False, False]])).tolist()
+    [[3, 3]]
     """
     _check(scores, targets, np.arange(len(scores)), "row")
     others = ~excluded
@@ -48,7 +50,7 @@ def expected_ranks(
     target_scores = scores.gather(1, targets[:, None])
     higher = (others & (scores > target_scores)).sum(1)
     equal = (others & (scores == target_scores)).sum(1)
-    return 1.0 + higher.double() + 0.5 * equal.double()
+    return 1 + torch.stack([higher, higher + equal], dim=1)
 
 
 def rank_users(
@@ -57,8 +59,8 @@ def rank_users(
     seen: Histories,
     batch_size: int,
     candidates: Int64[np.ndarray, "T C1"] | None = None,
-) -> np.ndarray:
-    """Rank of every target in the whole catalogue without the items its user has seen, or among its candidates.
+) -> Int64[np.ndarray, "T 2"]:
+    """Ranks of every target in the whole catalogue without the items its user has seen, or among its candidates.
 
     Memory is bounded by `batch_size` × N, whatever the number of users.
 
@@ -70,7 +72,7 @@ def rank_users(
         candidates: What competes instead of the catalogue: each target, then item indices; 0 is nothing.
 
     Returns:
-        float64 ranks `[T]`.
+        int64 `[T, 2]`, as `tied_ranks` gives them.
 
     Raises:
         ScoreError: The scorer returns NaN, another shape, or too few columns; names the user index. Or the
@@ -78,7 +80,7 @@ def rank_users(
     """
     if candidates is not None and not np.array_equal(candidates[:, 0], targets[:, ITEM]):
         raise ScoreError("the candidates do not begin with the targets: they were drawn for other data")
-    ranks = np.empty(len(targets), dtype=np.float64)
+    ranks = np.empty((len(targets), 2), dtype=np.int64)
     for start in range(0, len(targets), batch_size):
         rows = slice(start, start + batch_size)
         batch = np.array(targets[rows])  # a copy: the rows may be a read-only memory map
@@ -90,7 +92,7 @@ def rank_users(
 
 def _rank_batch(
     scorer: Scorer, users: np.ndarray, items: np.ndarray, mask: Callable[[int], Bool[Tensor, "B N1"]]
-) -> np.ndarray:
+) -> Int64[np.ndarray, "B 2"]:
     with torch.no_grad():
         scores = scorer(users)
         if scores.ndim != 2 or len(scores) != len(users):
@@ -101,7 +103,7 @@ def _rank_batch(
         targets = torch.from_numpy(items).to(scores.device)
         _check(scores, targets, users, "user index")
         excluded = mask(scores.shape[1]).to(scores.device)
-        return expected_ranks(scores, targets, excluded).cpu().numpy()
+        return tied_ranks(scores, targets, excluded).cpu().numpy()
 
 
 def _seen_mask(users: np.ndarray, seen: Histories, num_columns: int) -> Bool[Tensor, "B N1"]:

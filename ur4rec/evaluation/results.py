@@ -54,7 +54,8 @@ class Protocol(_Part):
     split: str
     eval_protocol: str
     seen_items: Literal["excluded"] = "excluded"
-    ties: Literal["expected_rank"] = "expected_rank"
+    ties: Literal["mean_over_places"] = "mean_over_places"
+    """A metric is its mean over the places that the tied items can take."""
     drop_last: NonNegativeInt = 0
     """How many of each user's newest interactions were dropped before the split."""
     candidates: SampledCandidates | None = None

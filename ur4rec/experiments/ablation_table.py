@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from ur4rec.columns import ITEM
@@ -97,8 +97,8 @@ class Measured:
     Args:
         description: One line.
         seeds: One for each row of the ranks; empty where one row stands for all.
-        validation: `[S, T]`.
-        test: `[S, T]`.
+        validation: First and last ranks, `[S, T, 2]`.
+        test: The same.
         settings: What differs from the base configuration.
         expert_weights: Mean over seeds.
         seconds: Mean over seeds.
@@ -106,8 +106,8 @@ class Measured:
 
     description: str
     seeds: tuple[int, ...]
-    validation: Float64[np.ndarray, "S T"]
-    test: Float64[np.ndarray, "S T2"]
+    validation: Int64[np.ndarray, "S T 2"]
+    test: Int64[np.ndarray, "S T2 2"]
     settings: dict[str, Any] = field(default_factory=dict)
     expert_weights: dict[str, float] = field(default_factory=dict)
     seconds: float | None = None
@@ -116,7 +116,7 @@ class Measured:
         """The same system on some of the targets, given as masks."""
         return replace(self, validation=self.validation[:, validation], test=self.test[:, test])
 
-    def of_seeds(self, seeds: tuple[int, ...]) -> Float64[np.ndarray, "S T2"]:
+    def of_seeds(self, seeds: tuple[int, ...]) -> Int64[np.ndarray, "S T2 2"]:
         """Test ranks of some seeds; of the one row where there are none."""
         return self.test[[self.seeds.index(seed) for seed in seeds]] if self.seeds else self.test
 
@@ -181,11 +181,11 @@ def _row(name: str, system: Measured, base: Measured | None, metric: str, sample
     )
 
 
-def _per_user(ranks: Float64[np.ndarray, "S T"], metric: str) -> Float64[np.ndarray, "T"]:
+def _per_user(ranks: Int64[np.ndarray, "S T 2"], metric: str) -> Float64[np.ndarray, "T"]:
     values: np.ndarray = np.mean([per_user_metrics(rank)[metric] for rank in ranks], axis=0)
     return values
 
 
-def _spread(ranks: Float64[np.ndarray, "S T"], metric: str) -> Spread:
+def _spread(ranks: Int64[np.ndarray, "S T 2"], metric: str) -> Spread:
     values = [float(per_user_metrics(rank)[metric].mean()) for rank in ranks]
     return Spread(mean=float(np.mean(values)), std=float(np.std(values, ddof=1)) if len(values) > 1 else None)

@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int64
 
 from ur4rec.evaluation.candidates import Horizon
 
 RANKS = "ranks.npz"
 HORIZONS: tuple[Horizon, ...] = ("validation", "test")
 
-RanksAt = Mapping[str, Mapping[str, np.ndarray]]
-"""Horizon → system → float64 rank of each target in the order of the sequences folder, `[T]`."""
+RanksAt = Mapping[str, Mapping[str, Int64[np.ndarray, "T 2"]]]
+"""Horizon → system → first and last rank of each target, in the order of the sequences folder."""
 
 
 def save_ranks(folder: Path, ranks: RanksAt) -> None:

@@ -109,7 +109,7 @@ class Unit:
         return record if record.digest == self.digest() else None
 
     def ranks(self) -> dict[str, dict[str, Any]]:
-        """Horizon → system → rank of each target; the unit must be finished."""
+        """Horizon → system → ranks of each target; the unit must be finished."""
         return load_ranks(self.folder)
 
 

@@ -2,13 +2,13 @@
 
 Every user walks along a ring of items, so the item after the last one is always the next on the ring. A model here is
 a whole `UR4RecV2MoE` whose score is its co-occurrence table alone, and the table is written by hand: item → next item.
-Without the entry that leads to a user's target, the target ties with everything that is left.
+For the others the items after the target on the ring are written instead, so many that the target is not in the top 10.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Collection
 from itertools import product
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from ur4rec.training.checkpoints import FINAL_MODEL, write_model_config
 
 NUM_ITEMS = 40
 USERS_PER_ITEM = 10
+NUM_DECOYS = 10
 CONFIG = ModelConfig(
     sasrec_hidden_dim=4,
     sasrec_num_blocks=1,
@@ -72,16 +73,17 @@ def write_ring(folder: Path, num_items: int = NUM_ITEMS, prefix: str = "i") -> P
     return folder / "sequences"
 
 
-def write_chain_model(sequences: Path, folder: Path, known: Iterable[int]) -> Contender:
+def write_chain_model(sequences: Path, folder: Path, known: Collection[int]) -> Contender:
     """A bundle whose model predicts the targets numbered `known` and no others; its version is the folder's name."""
     data = load_sequences(sequences)
     torch.manual_seed(0)
     model = UR4RecV2MoE(data.num_items, data.num_users, CONFIG)
-    neighbors = torch.zeros(1, data.num_items + 1, 1, dtype=torch.int32)
+    neighbors = torch.zeros(1, data.num_items + 1, NUM_DECOYS, dtype=torch.int32)
     index = {name: number for number, name in enumerate(data.item_ids)}
-    for target in known:
-        before = (target - 2) % data.num_items + 1
-        neighbors[0, index[f"i{before:03}"], 0] = index[f"i{target:03}"]
+    ring = [index[f"i{number:03}"] for number in range(1, data.num_items + 1)]
+    for place, target in enumerate(ring):
+        following = [target] if place + 1 in known else (ring + ring)[place + 1 :][:NUM_DECOYS]
+        neighbors[0, ring[place - 1], : len(following)] = torch.tensor(following)
     assert model.cooccurrence is not None
     model.cooccurrence.fill(NeighborTables(neighbors, (neighbors > 0).float()))
     return write_model(sequences, folder, model)

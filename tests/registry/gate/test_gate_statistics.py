@@ -14,6 +14,13 @@ def test_examples_in_the_docstrings():
     assert outcome.failed == 0
 
 
+def test_the_memory_limit_changes_nothing(monkeypatch):
+    first, second = np.random.default_rng(1).random((2, 30))
+    whole = resample_relative(first, second, samples=100)
+    monkeypatch.setattr(statistics, "ENTRIES_AT_ONCE", 7 * 30)
+    assert resample_relative(first, second, samples=100) == pytest.approx(whole, rel=1e-12)
+
+
 def test_drawing_distinct_pairs_is_drawing_users():
     source = np.random.default_rng(1)
     first, second = source.choice([0, 0.5, 1], size=(2, 400))

@@ -53,7 +53,7 @@ class Cost:
 
 
 def measure_quality(data: Sequences, rows: np.ndarray, scorer: Scorer) -> Quality:
-    """Ranks the whole catalogue without the seen items for some test targets; ties get the expected rank.
+    """Ranks the whole catalogue without the seen items for some test targets.
 
     Args:
         data: The test data.
@@ -70,7 +70,7 @@ def measure_quality(data: Sequences, rows: np.ndarray, scorer: Scorer) -> Qualit
     counts = counter.counts[1:]
     return Quality(
         ndcg=per_user_metrics(ranks)[METRIC],
-        coverage=float((counts > 0).mean()),
+        coverage=float(1 - counter.missed[1:].mean()),
         popularity=float(np.average(popularity_percentiles(data), weights=counts)) if counts.any() else float("nan"),
     )
 

@@ -115,6 +115,12 @@ class CatalogueScorer:
 class ListCounter:
     """A scorer that counts, on its way, how often each item is among a user's best unseen ones.
 
+    Items that tie for the last places of a list share them: each is there with the same probability.
+
+    Attributes:
+        counts: Expected number of lists that hold each item, `[N + 1]`.
+        missed: Probability that no list holds it, where every user's ties are resolved apart from the others'.
+
     Args:
         scorer: The scorer.
         seen: What is left out of the lists.
@@ -124,7 +130,8 @@ class ListCounter:
 
     def __init__(self, scorer: Scorer, seen: Histories, num_items: int, k: int) -> None:
         self._scorer, self._seen, self._k = scorer, seen, min(k, num_items)
-        self.counts = np.zeros(num_items + 1, dtype=np.int64)
+        self.counts = np.zeros(num_items + 1)
+        self.missed = np.ones(num_items + 1)
 
     def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
         """The scores, untouched."""
@@ -133,9 +140,18 @@ class ListCounter:
         masked[:, 0] = float("-inf")
         rows, positions = self._seen.find_rows(users)
         masked[torch.from_numpy(rows), torch.from_numpy(self._seen.items[positions])] = float("-inf")
-        values, items = torch.topk(masked, self._k, dim=1)
-        self.counts += np.bincount(items[values > float("-inf")].cpu().numpy(), minlength=len(self.counts))
+        probabilities = _top_probabilities(masked, self._k)
+        self.counts += probabilities.sum(0).cpu().numpy()
+        self.missed *= (1 - probabilities).prod(0).cpu().numpy()
         return scores
+
+
+def _top_probabilities(scores: Float[Tensor, "B N1"], k: int) -> Float[Tensor, "B N1"]:
+    """How probable each item is among the k best of its row, ties in any order; those of minus infinity never are."""
+    lowest = torch.topk(scores, k, dim=1).values[:, -1:]
+    higher, equal = scores > lowest, scores == lowest
+    share = (k - higher.sum(1, keepdim=True)) / equal.sum(1, keepdim=True)
+    return (higher + share * equal).masked_fill_(scores.isneginf(), 0)
 
 
 def _map_users(histories: Histories, user_of: np.ndarray, num_users: int) -> Histories:

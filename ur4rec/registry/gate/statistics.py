@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float64
 
-from ur4rec.evaluation.bootstrap import BOOTSTRAP_SEED
+from ur4rec.evaluation.bootstrap import BOOTSTRAP_SEED, ENTRIES_AT_ONCE
 
 
 def resample_relative(
@@ -19,7 +19,7 @@ def resample_relative(
     """Relative difference of two means over users drawn with replacement, both from the same users.
 
     To draw T users is to draw how often each distinct pair of values occurs, which is multinomial. Per-user metrics
-    take few values, so a hundred thousand users cost hardly more than a thousand.
+    take few values where scores seldom tie, so a hundred thousand users cost hardly more than a thousand.
 
     Args:
         challenger: Value of each user.
@@ -30,8 +30,10 @@ def resample_relative(
     True
     """
     pairs, counts = np.unique(challenger + 1j * other, return_counts=True)  # complex numbers sort fast
-    drawn = np.random.default_rng(BOOTSTRAP_SEED).multinomial(len(challenger), counts / counts.sum(), size=samples)
-    return relative_difference(drawn @ pairs.real, drawn @ pairs.imag)
+    rng, chunk = np.random.default_rng(BOOTSTRAP_SEED), max(1, ENTRIES_AT_ONCE // len(pairs))
+    sizes = (min(chunk, samples - start) for start in range(0, samples, chunk))
+    draws = (rng.multinomial(len(challenger), counts / counts.sum(), size=size) for size in sizes)
+    return relative_difference(*np.hstack([(drawn @ pairs.real, drawn @ pairs.imag) for drawn in draws]))
 
 
 def relative_difference(challenger: np.ndarray, other: np.ndarray) -> np.ndarray:
