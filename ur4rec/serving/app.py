@@ -53,13 +53,13 @@ class _Routes:
 
     async def recommend(self, request: Request) -> Response:
         call = parse_call(RecommendCall, await _read_body(request))
-        answers = await self._queue.submit(self._resolve(call, "requests"))
+        answers = await self._ask(request, self._resolve(call, "requests"))
         results = [self._describe(asked.user_id, answer) for asked, answer in zip(call.requests, answers, strict=True)]
         return JSONResponse({"model_version": self._identity.version, "results": results})
 
     async def invocations(self, request: Request) -> Response:
         call = parse_call(InvocationsCall, await _read_body(request))
-        answers = await self._queue.submit(self._resolve(call, "dataframe_records"))
+        answers = await self._ask(request, self._resolve(call, "dataframe_records"))
         table = tabulate(self._bundle, [record.user_id for record in call.dataframe_records], answers)
         return JSONResponse({"predictions": table.to_dict(orient="records")})
 
@@ -73,6 +73,23 @@ class _Routes:
 
     async def version(self, _: Request) -> Response:
         return JSONResponse(self._identity.model_dump())
+
+    async def _ask(self, request: Request, queries: list[Query]) -> list[Answer]:
+        """Waits for the answers; those of a caller that leaves are not worked out.
+
+        Raises:
+            ClientDisconnect: The caller has left.
+        """
+        asked = asyncio.create_task(self._queue.submit(queries))
+        watch = asyncio.create_task(_cancel_when_left(request, asked))
+        try:
+            return await asked
+        except asyncio.CancelledError:
+            if watch.done():
+                raise ClientDisconnect from None
+            raise
+        finally:
+            watch.cancel()
 
     def _resolve(self, call: RecommendCall | InvocationsCall, field: str) -> list[Query]:
         queries = []
@@ -92,6 +109,12 @@ class _Routes:
             "unknown_items": answer.query.unknown_items,
             "items": [{"item_id": item_id, "title": title, "score": score} for item_id, title, score in columns],
         }
+
+
+async def _cancel_when_left(request: Request, asked: asyncio.Task[list[Answer]]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    asked.cancel()
 
 
 async def _read_body(request: Request) -> bytes:

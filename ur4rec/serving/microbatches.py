@@ -34,8 +34,8 @@ class Microbatches:
 
     @property
     def num_waiting(self) -> int:
-        """Queries that no thread has begun with."""
-        return sum(len(queries) for queries, _ in self._waiting)
+        """Queries that no thread has begun with, of callers who are still there."""
+        return sum(len(queries) for queries, future in self._waiting if not future.done())
 
     @property
     def is_full(self) -> bool:

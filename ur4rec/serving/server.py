@@ -16,11 +16,11 @@ import uvicorn
 from ur4rec.registry.queries import Request, resolve
 from ur4rec.registry.recommender import Recommender
 from ur4rec.serving.app import create_app
+from ur4rec.serving.connections import AT_ONCE, BACKLOG, LIMITS_S, Caller, Connections, Server, count_affordable
+from ur4rec.serving.limited_log import limited_log
 from ur4rec.serving.microbatches import Microbatches
 from ur4rec.serving.served import Identity
 
-KEEP_ALIVE_S = 75
-"""Longer than proxies keep an idle connection, so that none sends a call into one that is being closed."""
 GRACE_S = 20
 """For answers that are on their way when the server is told to stop."""
 
@@ -49,21 +49,26 @@ def serve(
 
     Raises:
         ServeError: The address cannot be listened on.
+        TooFewFilesError: The limit of open files leaves no room for callers.
         KeyboardInterrupt: SIGINT came.
     """
-    with _listen(host, port) as listener, _scoring_thread(threads) as executor:
+    with _listen(host, port) as listener, _scoring_thread(threads) as executor, limited_log():
         executor.submit(_warm_up, recommender).result()
         gc.freeze()  # the model and the libraries stay: a collection that walks through them delays an answer by 50 ms
         app = create_app(recommender, identity, Microbatches(recommender.answer, executor))
         config = uvicorn.Config(
             app,
+            http=Caller,
+            ws="none",
+            loop="asyncio",  # whatever else is installed: it accepts `backlog` connections before it looks at one
+            backlog=AT_ONCE,
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_keep_alive=int(LIMITS_S["idle"]),
             timeout_graceful_shutdown=GRACE_S,
         )
-        server = uvicorn.Server(config)
+        server = Server(config, Connections(count_affordable()))
         # In force before uvicorn's own handler and after it, when uvicorn raises what stopped it once more.
         signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
         found, number = listener.getsockname()[:2]
@@ -74,7 +79,7 @@ def serve(
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         number = error.errno or 0  # below 0: of the resolver
         reason = os.strerror(number) if number > 0 else error.strerror
