@@ -116,6 +116,25 @@ def test_unknown_users_and_unknown_histories_get_recent_popularity(recommender):
     assert set(table["source"]) == {"fallback"}
 
 
+def test_a_known_user_with_unknown_items_only_gets_the_list_of_the_user(recommender):
+    table = recommender.recommend(["bob", "eve", "bob"], [["new", "newer"], ["new"], None], k=2)
+    assert table["source"].tolist() == ["user"] * 2 + ["fallback"] * 2 + ["user"] * 2
+    assert table["item_id"].tolist()[:2] == table["item_id"].tolist()[4:] == ["e", "d"]
+    assert table.attrs["unknown_items"] == {0: 2, 1: 1}
+
+
+def test_whole_numbers_are_the_ids_they_look_like(recommender):
+    recommender.bundle.user_index["7"] = 2
+    table = recommender.recommend([7, np.int64(7), 7.0, "7"], k=1)
+    assert (table["user_id"].tolist(), set(table["source"])) == (["7"] * 4, {"user"})
+
+
+@pytest.mark.parametrize("user", [1.5, True, b"bob", ["bob"], 2.0**53])
+def test_an_id_of_another_type_is_refused(recommender, user):
+    with pytest.raises(RecommendError, match="user_id: row 1: expected text or a whole number, got"):
+        recommender.recommend(["ann", user])
+
+
 def test_empty_history_counts_as_none(recommender):
     assert recommender.recommend(["ann"], [[]], k=1)["source"].tolist() == ["user"]
     assert recommender.recommend(histories=[[]], k=1)["source"].tolist() == ["fallback"]

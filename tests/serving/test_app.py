@@ -42,6 +42,24 @@ def test_every_kind_of_request_is_answered_with_ids_and_titles(client, recommend
     assert stranger["items"] == nobody["items"]
 
 
+def test_a_known_user_with_unknown_items_only_gets_the_list_of_the_user(client):
+    requests = [{"user_id": "u3", "history": ["new", "newer"]}, {"user_id": "u3"}, {"user_id": "x", "history": ["new"]}]
+    given, alone, stranger = ask(client, requests=requests, k=4)
+    assert given == {**alone, "unknown_items": 2}
+    assert given["source"] == "user"
+    assert (stranger["source"], stranger["unknown_items"]) == ("fallback", 1)
+
+
+def test_that_nothing_is_left_is_said(client):
+    everything = [f"i{item}" for item in range(1, NUM_ITEMS + 1)]
+    done, again = (
+        ask(client, requests=[{"history": everything}], k=3, exclude_seen=exclude)[0] for exclude in (True, False)
+    )
+    assert (done["items"], done["source"]) == ([], "history")
+    assert done["note"] == "everything in the catalogue has been seen; exclude_seen: false recommends it again"
+    assert (len(again["items"]), again["note"]) == (3, None)
+
+
 def test_what_a_user_has_seen_is_left_out_unless_asked_for(client, recommender):
     seen = {f"i{item}" for item in recommender.bundle.histories.items[2 * LENGTH : 3 * LENGTH]}
     (answer,) = ask(client, requests=[{"user_id": "u3"}], k=1000)

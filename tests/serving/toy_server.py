@@ -1,5 +1,6 @@
 """A small bundle with an untrained model, and the command in a process of its own."""
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -17,14 +18,39 @@ CONFIG = ModelConfig(
     interaction_threshold=3,
     cooccurrence_neighbors=4,
 )
-COMMAND = [sys.executable, "-c", "from ur4rec.cli import app; app()"]
+RUN = "from ur4rec.cli import app; app()"
 
 
-def start_server(bundle: Path) -> tuple[subprocess.Popen[str], str]:
+def spawn_server(bundle: Path, setup: str = "", limit: tuple[int, int] | None = None) -> subprocess.Popen[str]:
+    """The process.
+
+    Args:
+        bundle: What it serves.
+        setup: Python that runs before the command.
+        limit: Of open files, soft and hard.
+    """
+    command = [sys.executable, "-c", f"{setup}\n{RUN}", "serve", "--model", str(bundle), "--port", "0"]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit)) if limit else None,
+    )
+
+
+def start_server(bundle: Path, setup: str = "", limit: tuple[int, int] | None = None) -> tuple[subprocess.Popen, str]:
     """The process and its address."""
-    command = [*COMMAND, "serve", "--model", str(bundle), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = spawn_server(bundle, setup, limit)
     assert process.stdout is not None
     line = process.stdout.readline()  # comes once the server listens, or empty where it has ended
     assert line.startswith("serving "), process.communicate()
     return process, line.split()[-1]
+
+
+def stop_server(process: subprocess.Popen[str]) -> str:
+    """Ends it, which it has to do well; returns its log."""
+    process.terminate()
+    output, log = process.communicate(timeout=60)
+    assert (process.returncode, output) == (0, "stopped\n"), log
+    return log

@@ -24,6 +24,8 @@ from ur4rec.registry.tracking import REGISTERED
 if TYPE_CHECKING:
     import pandas as pd
 
+AGAIN = "--include-seen recommends it again"
+
 
 def recommend(
     user: Annotated[list[str] | None, typer.Option("--user", "-u", help="User id; may be repeated.")] = None,
@@ -59,6 +61,8 @@ def recommend(
     if output is not None:
         _write_all(model, sequences, output, k, not include_seen, tracking_uri)
         return
+    from ur4rec.registry.recommendation_table import UNKNOWN_ITEMS
+
     histories = [[item.strip() for item in history.split(",") if item.strip()]] if history else None
     if model.startswith(REGISTERED):
         table = _ask_registry(model, user, histories, k, not include_seen, tracking_uri)
@@ -66,7 +70,10 @@ def recommend(
         from ur4rec.registry.loading import open_recommender
 
         table = open_recommender(Path(model), sequences).recommend(user, histories, k, not include_seen)
-    _show_recommendations(table, from_history=bool(history))
+    for number, title in enumerate([f"user {name}" for name in user or []] or ["history"]):
+        _show_recommendations(title, table[table["request"] == number], k, not include_seen)
+    for unknown in table.attrs.get(UNKNOWN_ITEMS, {}).values():
+        show(f"{unknown} item(s) of the history are not in the catalogue and were ignored")
 
 
 def _write_all(
@@ -80,8 +87,11 @@ def _write_all(
         recommender = open_recommender(folder, sequences)
         num_users = len(recommender.bundle.user_index)
         with count_users("recommend", num_users) as advance:
-            rows = recommend_all(recommender, output, k, exclude_seen, advance)
-    show(f"{output}: {rows:,} rows for {num_users:,} users, {time.perf_counter() - started:.1f} s")
+            written = recommend_all(recommender, output, k, exclude_seen, advance)
+    show(f"{output}: {written.rows:,} rows for {num_users:,} users, {time.perf_counter() - started:.1f} s")
+    if written.users_with_none or written.users_with_fewer:
+        short = f"{written.users_with_none:,} users got none and {written.users_with_fewer:,} fewer than {k:,}"
+        show(f"{short}: {_why_short(exclude_seen)}")
 
 
 def _ask_registry(
@@ -100,15 +110,20 @@ def _ask_registry(
     return ask_registered(model, request, {"k": k, "exclude_seen": exclude_seen}, tracking_uri)
 
 
-def _show_recommendations(table: pd.DataFrame, from_history: bool) -> None:
-    from ur4rec.registry.recommender import FALLBACK, UNKNOWN_ITEMS
+def _show_recommendations(title: str, rows: pd.DataFrame, k: int, exclude_seen: bool) -> None:
+    from ur4rec.registry.recommender import FALLBACK
 
-    for _, rows in table.groupby("request"):
-        first = rows.iloc[0]
-        title = "history" if from_history else f"user {first['user_id']}"
-        columns = ["rank", "item_id", "title", "score"]
-        show_table(f"{title} (source: {first['source']})", columns, rows[columns].to_numpy())
-        if first["source"] == FALLBACK:
-            show("nothing known about this request: these items were popular recently")
-    for unknown in table.attrs.get(UNKNOWN_ITEMS, {}).values():
-        show(f"{unknown} item(s) of the history are not in the catalogue and were ignored")
+    if rows.empty:
+        show(f"{title}: nothing is left to recommend: everything in the catalogue has been seen ({AGAIN})")
+        return
+    source = rows["source"].iloc[0]
+    columns = ["rank", "item_id", "title", "score"]
+    show_table(f"{title} (source: {source})", columns, rows[columns].to_numpy())
+    if source == FALLBACK:
+        show("nothing known about this request: these items were popular recently")
+    if len(rows) < k:
+        show(f"{len(rows):,} of {k:,} items: {_why_short(exclude_seen and source != FALLBACK)}")
+
+
+def _why_short(exclude_seen: bool) -> str:
+    return f"everything else has been seen ({AGAIN})" if exclude_seen else "the catalogue has no more"

@@ -11,6 +11,7 @@ import pandas as pd
 import ur4rec
 from ur4rec.columns import ITEM_ID, TITLE, USER_ID
 from ur4rec.registry.bundle import Bundle, load_bundle
+from ur4rec.registry.request_table import HISTORY
 from ur4rec.registry.tracking import prepare_mlflow
 from ur4rec.storage.code_digest import code_digest, find_sources
 from ur4rec.storage.temporaries import scratch_folder
@@ -60,14 +61,16 @@ def save_model_package(bundle: Path, folder: Path, model: Model) -> None:
 
 
 def make_signature() -> ModelSignature:
-    """Columns and parameters of the served model."""
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+    """Columns and parameters of the served model.
 
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string, USER_ID, required=False),
-        ColSpec(Array(DataType.string), "history", required=False),
-    ]
+    The model reads the columns itself: MLflow's own types would refuse whole numbers and categories as ids, and turn
+    a missing id into the text "None".
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    any_type = AnyType()  # type: ignore[no-untyped-call]
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(any_type, name, required=False) for name in (USER_ID, HISTORY)]
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.long, "request"),
         ColSpec(DataType.string, USER_ID, required=False),
@@ -86,7 +89,7 @@ def make_example(bundle: Bundle) -> pd.DataFrame:
     known = next(iter(bundle.user_index))
     history = [str(bundle.item_ids[index]) for index in bundle.fallback_order[:EXAMPLE_HISTORY]]
     users = pd.Series([known, None, "a user never seen"], dtype=object)  # None is JSON's null, NaN is nothing
-    return pd.DataFrame({USER_ID: users, "history": [None, history, None]})
+    return pd.DataFrame({USER_ID: users, HISTORY: [None, history, None]})
 
 
 def list_requirements() -> list[str]:

@@ -1,7 +1,7 @@
 """The served model as MLflow runs it: this file is copied into the registered model.
 
-Columns: `user_id` (string, optional), `history` (list of strings, optional; original item ids in order of time).
-Parameters: `k`, `exclude_seen`.
+Columns: `user_id` (optional), `history` (optional; a list of original item ids in order of time). Ids are text or whole
+numbers; a column may be of any type, so that what holds them needs no conversion. Parameters: `k`, `exclude_seen`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
@@ -26,21 +28,21 @@ class ServedRecommender(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """The DataFrame of `Recommender.recommend`; `request` is the row of the input."""
-        options = params or {}
-        return self.recommender.recommend(
-            _column(model_input, "user_id"),
-            _column(model_input, "history"),
-            k=int(options.get("k", 10)),
-            exclude_seen=bool(options.get("exclude_seen", True)),
-        )
+        """The DataFrame of `Recommender.recommend`; `request` is the row of the input.
 
+        Raises:
+            MlflowException: The request cannot be answered; MLflow's server says why, without a traceback.
+        """
+        from ur4rec.registry.recommender import RecommendError
+        from ur4rec.registry.request_table import read_columns
 
-def _column(table: pd.DataFrame, name: str) -> list[Any] | None:
-    if name not in table:
-        return None
-    # A missing value is None or NaN; a history is a list or an array.
-    return [None if pd.api.types.is_scalar(value) and pd.isna(value) else value for value in table[name]]
+        options = {"k": 10, "exclude_seen": True, **(params or {})}
+        try:
+            return self.recommender.recommend(
+                *read_columns(model_input), int(options["k"]), bool(options["exclude_seen"])
+            )
+        except RecommendError as error:
+            raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from None
 
 
 set_model(ServedRecommender())

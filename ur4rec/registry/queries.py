@@ -73,38 +73,32 @@ def resolve(request: Request, bundle: Bundle) -> Query:
     """Finds out who and what a request names.
 
     A history that holds a known item is what counts, whoever the user is; else what the known user did; else the
-    request is a stranger's.
+    request is a stranger's. Items that are not in the catalogue are counted, whatever the answer is from.
 
     Raises:
         RecommendError: `k` is below 1, or `seq_end` is not within what the user has done.
     """
     if request.k < 1:
         raise RecommendError(f"expected at least 1, got {request.k}", "k")
-    if request.history is not None and len(request.history):
-        return _resolve_history(request, bundle)
-    user = 0 if request.user_id is None else bundle.user_index.get(str(request.user_id), 0)
+    given = [] if request.history is None else [bundle.item_index.get(item, 0) for item in request.history]
+    if given and request.seq_end is not None:
+        raise RecommendError("is for a user_id without a history; shorten the history instead", "seq_end")
+    known = np.array([item for item in given if item], dtype=np.int64)
+    if len(known):
+        return _make_query(request, bundle, HISTORY, 0, known, len(given) - len(known))
+    user = 0 if request.user_id is None else bundle.user_index.get(request.user_id, 0)
     start, end = (int(row) for row in bundle.histories.offsets[user : user + 2])
     if request.seq_end is not None:
         end = start + _check_horizon(request.seq_end, end - start, request.user_id)
-    source = USER if user else FALLBACK
     items = bundle.histories.items[start:end]
-    return Query(source, user, items, request.seq_end, min(request.k, bundle.num_items), request.exclude_seen)
+    return _make_query(request, bundle, USER if user else FALLBACK, user, items, len(given))
 
 
-def _resolve_history(request: Request, bundle: Bundle) -> Query:
-    assert request.history is not None
-    if request.seq_end is not None:
-        raise RecommendError("is for a user_id without a history; shorten the history instead", "seq_end")
-    known = [index for item in request.history if (index := bundle.item_index.get(str(item)))]
-    return Query(
-        HISTORY if known else FALLBACK,
-        0,
-        np.asarray(known, dtype=np.int64),
-        None,
-        min(request.k, bundle.num_items),
-        request.exclude_seen,
-        len(request.history) - len(known),
-    )
+def _make_query(
+    request: Request, bundle: Bundle, source: Source, user: int, items: np.ndarray, unknown_items: int
+) -> Query:
+    k = min(request.k, bundle.num_items)
+    return Query(source, user, items, request.seq_end, k, request.exclude_seen, unknown_items)
 
 
 def _check_horizon(seq_end: int, most: int, user_id: str | None) -> int:

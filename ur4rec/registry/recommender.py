@@ -28,6 +28,7 @@ from ur4rec.registry.queries import (
     resolve,
 )
 from ur4rec.registry.recommendation_table import COLUMNS, UNKNOWN_ITEMS, tabulate
+from ur4rec.registry.request_table import read_history, read_user
 from ur4rec.registry.served_model import load_scorer
 
 __all__ = ["COLUMNS", "FALLBACK", "HISTORY", "UNKNOWN_ITEMS", "USER", "RecommendError", "Recommender", "Request"]
@@ -79,8 +80,8 @@ class Recommender:
 
     def recommend(
         self,
-        user_ids: Sequence[str | None] | None = None,
-        histories: Sequence[Sequence[str] | None] | None = None,
+        user_ids: Sequence[object] | None = None,
+        histories: Sequence[object] | None = None,
         k: int = 10,
         exclude_seen: bool = True,
     ) -> pd.DataFrame:
@@ -90,7 +91,7 @@ class Recommender:
         user from what that user did; any other with what was popular recently.
 
         Args:
-            user_ids: Original user ids, one a request, or None.
+            user_ids: Original user ids, text or whole numbers, one a request, or None.
             histories: Original item ids in order of time, one list a request, or None. Items that
                 are not in the catalogue are ignored and counted in `attrs["unknown_items"]`.
             k: Items a request; fewer come back where fewer are left.
@@ -101,7 +102,7 @@ class Recommender:
             `score` (comparable inside one request only), `source` (`user`, `history` or `fallback`).
 
         Raises:
-            RecommendError: Neither ids nor histories, unequal lengths, or `k` below 1.
+            RecommendError: Neither ids nor histories, unequal lengths, an id of another type, or `k` below 1.
         """
         requests = _pair(user_ids, histories, k, exclude_seen)
         answers = self.answer([resolve(request, self.bundle) for request in requests])
@@ -205,8 +206,8 @@ def top_columns(scores: Float[Tensor, "B C"], k: int) -> tuple[Float[Tensor, "B 
 
 
 def _pair(
-    user_ids: Sequence[str | None] | None,
-    histories: Sequence[Sequence[str] | None] | None,
+    user_ids: Sequence[object] | None,
+    histories: Sequence[object] | None,
     k: int,
     exclude_seen: bool,
 ) -> list[Request]:
@@ -218,4 +219,7 @@ def _pair(
         )
     users = user_ids if user_ids is not None else [None] * len(histories or [])
     items = histories if histories is not None else [None] * len(users)
-    return [Request(user, history, k=k, exclude_seen=exclude_seen) for user, history in zip(users, items, strict=True)]
+    return [
+        Request(read_user(user, row), read_history(history, row), k=k, exclude_seen=exclude_seen)
+        for row, (user, history) in enumerate(zip(users, items, strict=True))
+    ]

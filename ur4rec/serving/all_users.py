@@ -6,6 +6,7 @@ Letters: B users scored at once, K recommendations a user, U users.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +31,30 @@ SCHEMA = pa.schema(
 )
 
 
+@dataclass
+class Written:
+    """What a file of recommendations holds."""
+
+    rows: int = 0
+    users_with_none: int = 0
+    """Of whom nothing is left to recommend."""
+    users_with_fewer: int = 0
+    """Than were asked for, but some."""
+
+    def add(self, counts: np.ndarray, k: int) -> None:
+        """Notes the number of rows of some users, `k` of each being asked for."""
+        self.rows += int(counts.sum())
+        self.users_with_none += int((counts == 0).sum())
+        self.users_with_fewer += int(((counts > 0) & (counts < k)).sum())
+
+
 def recommend_all(
     recommender: Recommender,
     output: Path,
     k: int = 10,
     exclude_seen: bool = True,
     advance: Callable[[int], object] = lambda count: None,
-) -> int:
+) -> Written:
     """Writes the `k` best items of every user; the file appears complete or not at all.
 
     Args:
@@ -47,22 +65,22 @@ def recommend_all(
         advance: Called with the number of users done since the last call.
 
     Returns:
-        Rows written.
+        How many rows there are, and how many users have fewer than `k`.
     """
     output = Path(output)
     names = _Names(recommender.bundle)
-    rows, waiting = 0, []
+    written, waiting = Written(), []
     with replacing(output) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
         for users in _batches(len(names.user_ids) - 1, recommender.batch_size):
             scores, items = recommender.top_users(users, min(k, recommender.bundle.num_items), exclude_seen)
             waiting.append(names.tabulate(users, scores, items))
-            rows += len(waiting[-1])
+            written.add(np.isfinite(scores).sum(axis=1), k)
             if sum(map(len, waiting)) >= ROWS_AT_ONCE:
                 writer.write_table(pa.concat_tables(waiting), ROWS_AT_ONCE * 2)
                 waiting = []
             advance(len(users))
         writer.write_table(pa.concat_tables([SCHEMA.empty_table(), *waiting]))
-    return rows
+    return written
 
 
 def _batches(num_users: int, size: int) -> Iterator[range]:

@@ -23,6 +23,7 @@ MAX_DISCARDED_BYTES = 64 << 20
 """Read and thrown away of a body that is too large, so that its sender gets to read why."""
 BODY_TIMEOUT_S = 20
 BUSY = {"Retry-After": "1"}
+NOTHING_LEFT = "everything in the catalogue has been seen; exclude_seen: false recommends it again"
 
 
 def create_app(recommender: Recommender, identity: Identity, queue: Microbatches) -> Starlette:
@@ -107,6 +108,7 @@ class _Routes:
             "user_id": user_id,
             "source": answer.query.source,
             "unknown_items": answer.query.unknown_items,
+            "note": None if len(answer.items) else NOTHING_LEFT,
             "items": [{"item_id": item_id, "title": title, "score": score} for item_id, title, score in columns],
         }
 

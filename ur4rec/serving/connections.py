@@ -6,6 +6,7 @@ import asyncio
 import logging
 import resource
 import socket
+import struct
 import time
 from collections import deque
 from pathlib import Path
@@ -31,6 +32,8 @@ AT_ONCE = 16
 RESERVE = 4 * AT_ONCE + 32
 """Files for the latter, for three turns until an accepted connection is counted, and for what libraries open."""
 LINGER_S = 2
+RESET = struct.pack("ii", 1, 0)
+"""Linger, for no second."""
 BACKLOG = 2048
 
 logger = logging.getLogger(__name__)
@@ -141,8 +144,10 @@ class Caller(H11Protocol):
         self.server_state.callers.discard(self)
         if self.phase == "head":
             self.server_state.turn_away(self.transport, status)
-        else:
-            self.transport.abort()
+            return
+        if self.phase == "writing":  # else the system goes on offering what nobody reads
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.transport.abort()
 
 
 class Server(uvicorn.Server):
