@@ -86,6 +86,7 @@ def test_a_finished_tuning_is_shown_again(tuned, folders, tmp_path):
     assert result.exit_code == 0, result.output
     assert "best of 2 trials, 0 more given up early" in result.stdout
     assert f"{tuned[1].trials[0].value:.4f}" in result.stdout
+    assert "importance: after 39 more complete trials; of fewer it would be noise" in result.stdout
     assert "the base configuration is no trial" not in result.stdout
 
 

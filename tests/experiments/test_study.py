@@ -1,8 +1,19 @@
+import optuna
 import pytest
 from optuna.trial import TrialState
 
 from ur4rec.experiments.search_space import Range, suggest
-from ur4rec.experiments.study import ask, begin_with, count_asked, count_finished, fail, open_study, rank_trials
+from ur4rec.experiments.study import (
+    MIN_TRIALS_FOR_IMPORTANCE,
+    ask,
+    begin_with,
+    count_asked,
+    count_finished,
+    fail,
+    open_study,
+    rank_trials,
+    weigh_importance,
+)
 from ur4rec.experiments.yaml_files import ExperimentError
 
 SPACE = {"decay_factor": Range(low=0.5, high=0.9), "moe_num_proxies": Range(low=2, high=8)}
@@ -70,6 +81,36 @@ def test_trials_are_ranked_by_value_then_age(tmp_path):
     for value in (0.2, 0.5, 0.5, 0.1):
         study.tell(ask(study), value)
     assert [trial.number for trial in rank_trials(study)] == [1, 2, 0, 3]
+
+
+def search_noise(seed, num_trials):
+    """A search whose value is x, beside y, which does nothing; in memory."""
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    for _ in range(num_trials):
+        trial = study.ask()
+        x, _ = (trial.suggest_float(name, 0, 1) for name in ("x", "y"))
+        study.tell(trial, x)
+    return study
+
+
+def test_importances_are_told_where_they_tell_what_matters_from_noise():
+    for seed in range(20):
+        study = search_noise(seed, MIN_TRIALS_FOR_IMPORTANCE)
+        importance = weigh_importance(study)
+        assert list(importance) == ["x", "y"]
+        assert importance["x"] > importance["y"]
+        assert sum(importance.values()) == pytest.approx(1)
+
+
+def test_of_fewer_trials_or_equal_ones_there_is_no_importance():
+    assert MIN_TRIALS_FOR_IMPORTANCE == 41  # five of them are the best tenth
+    assert weigh_importance(search_noise(0, MIN_TRIALS_FOR_IMPORTANCE - 1)) == {}
+    study = optuna.create_study(direction="maximize")
+    for _ in range(MIN_TRIALS_FOR_IMPORTANCE):
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        study.tell(trial, 0.5)
+    assert weigh_importance(study) == {}
 
 
 def test_trials_with_other_settings_are_not_mixed(tmp_path):

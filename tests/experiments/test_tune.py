@@ -109,11 +109,11 @@ def run_by_hand(config, search, inputs, folder, scores):
     ended = []
     study = open_study(folder, {}, search.prune)
     runner = TrialRunner(study, search, config, inputs, folder, lambda *trial: ended.append(trial))
-    for first, second in scores:
+    for stages in scores:
         runner._begin()
-        runner._follow(runner._ready.popleft(), {"ndcg@10": first})
-        if runner._ready:
-            runner._follow(runner._ready.popleft(), {"ndcg@10": second})
+        for score in stages:
+            if runner._ready:
+                runner._follow(runner._ready.popleft(), {"ndcg@10": score})
     return ended
 
 
@@ -123,6 +123,35 @@ def test_pruning_ends_a_trial_below_the_median(config, search, inputs, tmp_path,
     ended = run_by_hand(config, replace(search, prune=prune), inputs, tmp_path, scores)
     assert ended[:5] == [(number, 0.6, number + 1) for number in range(5)]
     assert ended[5] == last
+
+
+def test_a_stage_is_compared_with_the_same_stage(config, search, inputs, tmp_path):
+    """Stage 1 is far better than stage 2 here; what counts after stage 2 is stage 2 alone."""
+    scores = [(0.13, 0.108, 0.14, 0.15)] * 5 + [(0.13, 0.0911, 0.2, 0.2)] * 3 + [(0.13, 0.108, 0.14, 0.16)]
+    ended = run_by_hand(config, replace(search, prune=True, stage="end_to_end"), inputs, tmp_path, scores)
+    assert [value for _, value, _ in ended] == [0.15] * 5 + [None] * 3 + [0.16]
+    study = open_study(tmp_path, {}, prune=True)
+    assert [len(trial.intermediate_values) for trial in study.trials] == [4] * 5 + [2] * 3 + [4]
+
+
+def test_a_lower_stage_is_no_reason_where_it_is_above_its_own_median(config, search, inputs, tmp_path):
+    scores = [(0.13, 0.05 + number / 100, 0.14, 0.15) for number in range(5)] + [(0.13, 0.08, 0.14, 0.15)]
+    ended = run_by_hand(config, replace(search, prune=True, stage="end_to_end"), inputs, tmp_path, scores)
+    assert [value for _, value, _ in ended] == [0.15] * 6
+
+
+def test_a_median_needs_five_trials_that_finished_the_stage(config, search, inputs, tmp_path):
+    """The fifth trial's low stage 2 has four before it; two of the first six never came there."""
+    scores = [(0.5, 0.5), (0.5, 0.5), (0.5, 0.5), (0.5, 0.5), (0.5, 0.1), (0.4,), (0.4,), (0.5, 0.4)]
+    chosen = replace(search, prune=True, stage="end_to_end")
+    ended = run_by_hand(config, chosen, inputs, tmp_path, [(*stages, 0.6, 0.6)[:4] for stages in scores])
+    assert [value for _, value, _ in ended] == [0.6] * 5 + [None] * 3
+
+
+def test_trials_that_were_given_up_count_in_the_median(config, search, inputs, tmp_path):
+    """Five of .5 and six of .1: the median is .1 then."""
+    ended = run_by_hand(config, replace(search, prune=True), inputs, tmp_path, [(0.5, 0.6)] * 5 + [(0.1, 0.9)] * 7)
+    assert [value for _, value, _ in ended] == [0.6] * 5 + [None] * 6 + [0.9]
 
 
 def test_every_trial_goes_through_the_stages_of_its_own_system(config, search, inputs, tmp_path):

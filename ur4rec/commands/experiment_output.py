@@ -87,6 +87,8 @@ def show_tuning(tuning: Tuning, metric: str, output: Path) -> None:
             show_table(
                 "importance", ("key", "share"), [(name, f"{share:.2f}") for name, share in tuning.importance.items()]
             )
+        elif tuning.missing_for_importance:
+            show(f"importance: after {tuning.missing_for_importance} more complete trials; of fewer it would be noise")
         show(f"best: {output / 'best.yaml'}")
     else:
         show("no trial is complete: there is no best.yaml")

@@ -104,7 +104,7 @@ def tune(
     timeout: Annotated[
         float | None, typer.Option(help="Seconds after which no trial begins.", min=0, metavar="SECONDS")
     ] = None,
-    prune: Annotated[bool, typer.Option("--prune", help="Give a trial up after a stage below the median.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Give a trial up below the median of its stage.")] = False,
     jobs: JobsOption = 1,
     device: DeviceOption = "auto",
     config: ConfigOption = None,

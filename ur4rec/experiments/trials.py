@@ -40,7 +40,7 @@ class Search:
         metric: Of `METRICS`; higher is better.
         stage: The last stage that is trained; its validation metric counts.
         timeout_s: No trial begins later than this after the start; None for no limit.
-        prune: Whether a trial ends after a stage that came out below the median.
+        prune: Whether a trial ends after a stage that came out below the median of the same stage.
     """
 
     space: SearchSpace

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
 import yaml
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -24,7 +23,6 @@ from ur4rec.training.config import StageConfig
 
 BEST = "best.yaml"
 LOCK = "tune.lock"
-MIN_TRIALS_FOR_IMPORTANCE = 10
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,7 @@ class Tuning:
         trials: Complete trials, best first.
         num_pruned: Trials that were given up early.
         best: The whole configuration of the best trial; None without one.
-        importance: Key → share of what tells the better trials from all (Watanabe et al. 2023, "PED-ANOVA"); empty for
-            fewer than ten trials.
+        importance: Key → share of what tells the best trials from all, see `study.weigh_importance`.
         failures: Trial of this run → its error.
     """
 
@@ -54,6 +51,11 @@ class Tuning:
     best: Config | None
     importance: dict[str, float]
     failures: dict[str, str]
+
+    @property
+    def missing_for_importance(self) -> int:
+        """Complete trials to go until importances can be trusted."""
+        return max(studies.MIN_TRIALS_FOR_IMPORTANCE - len(self.trials), 0)
 
 
 def tune(
@@ -120,18 +122,12 @@ def _summarize(study: Study, base: Config, failures: dict[str, str]) -> Tuning:
     ranked = [_describe(trial) for trial in studies.rank_trials(study)]
     best = Config.parse(base.to_dict() | ranked[0].settings, f"trial {ranked[0].number}") if ranked else None
     pruned = len(study.get_trials(deepcopy=False, states=[TrialState.PRUNED]))
-    return Tuning(ranked, pruned, best, _weigh_importance(study, ranked), failures)
+    return Tuning(ranked, pruned, best, studies.weigh_importance(study), failures)
 
 
 def _describe(trial: FrozenTrial) -> RankedTrial:
     settings = {name: tidy(value) for name, value in trial.params.items()}
     return RankedTrial(trial.number, trial.values[0], settings)
-
-
-def _weigh_importance(study: Study, ranked: list[RankedTrial]) -> dict[str, float]:
-    if len(ranked) < MIN_TRIALS_FOR_IMPORTANCE or len({trial.value for trial in ranked}) == 1:
-        return {}
-    return optuna.importance.get_param_importances(study)
 
 
 def _write_best(path: Path, tuning: Tuning, search: Search) -> None:
