@@ -39,3 +39,14 @@ def test_narrow_keeps_values_and_drops_other_groups():
 def test_digest_follows_values_only():
     assert Shape(width=7).digest() == Shape.parse({"dropout": 0.1, "width": 7}).digest()
     assert Shape(width=7).digest() != Shape(width=8).digest()
+
+
+class Name(ConfigSection):
+    name: str = "plays"
+
+
+@pytest.mark.parametrize("name", ["pl\0ays", "\ud83c", "plays\udcff"])
+def test_text_that_no_file_and_no_database_takes_is_refused(name):
+    with pytest.raises(ConfigError, match=r"^configuration: name: holds a character that files and databases"):
+        Name.parse({"name": name})
+    assert Name.parse({"name": "plays, \n «été» 🎬"}).name.endswith("🎬")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
@@ -13,6 +14,8 @@ from pydantic_core import ErrorDetails
 
 LARGEST_WHOLE = 2**53 - 1
 """The pipeline carries every number as a double, in which a larger one would lose digits."""
+UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+"""The null character, and what is half of a character."""
 
 Section = TypeVar("Section", bound="ConfigSection")
 
@@ -35,9 +38,11 @@ class ConfigSection(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _keeps_all_digits(cls, value: Any) -> Any:
+    def _can_be_handed_on(cls, value: Any) -> Any:
         if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
             raise ValueError(f"a whole number goes up to {LARGEST_WHOLE}, beyond which the pipeline would round it")
+        if isinstance(value, str) and UNWRITABLE.search(value):
+            raise ValueError("holds a character that files and databases do not take")
         return value
 
     @classmethod

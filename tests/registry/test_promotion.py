@@ -45,6 +45,8 @@ def test_without_a_passed_gate_against_todays_champion_nothing_moves(
     version = add(verdict, champion)
     with pytest.raises(PromotionRefused, match=message):
         try_promotion(tracking_uri, version)
+    with pytest.raises(RegistryError, match="reason: 501 characters; expected at most 500"):
+        try_promotion(tracking_uri, version, Permission(force=True, reason="x" * 501))
     with pytest.raises(PromotionRefused, match="--force needs a reason"):
         try_promotion(tracking_uri, version, Permission(force=True, reason=" "))
     assert history() == History({}, "")

@@ -39,6 +39,8 @@ TAG_AT = "ur4rec.promoted_at"
 TAG_BY = "ur4rec.promoted_by"
 TAG_REASON = "ur4rec.promotion_reason"
 TAG_PROMOTED_VERDICT = "ur4rec.promoted_verdict"
+LONGEST_REASON = 500
+"""PostgreSQL keeps 5,000 characters of a record, which has the reason in JSON."""
 PATIENCE_S = 30.0
 """How long a claim of somebody else may stand before it counts as abandoned."""
 HOLD_LIMIT_S = 15.0
@@ -186,7 +188,13 @@ class Mover:
 
 
 def plan_move(kind: MoveKind, version: str, history: History, reason: str, verdict: str = "") -> Move:
-    """A move away from the champion of `history`, by the user of this process, now."""
+    """A move away from the champion of `history`, by the user of this process, now.
+
+    Raises:
+        RegistryError: The reason is too long to be recorded.
+    """
+    if len(reason) > LONGEST_REASON:
+        raise RegistryError(f"reason: {len(reason):,} characters; expected at most {LONGEST_REASON:,}")
     return Move(
         kind=kind,
         version=version,

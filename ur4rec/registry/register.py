@@ -186,7 +186,8 @@ def _log_model(client: MlflowClient, inputs: _Inputs, name: str, run: Run) -> st
     from mlflow.models import Model
 
     run_id = run.info.run_id
-    logged = client.create_logged_model(run.info.experiment_id, name=name, source_run_id=run_id)
+    # A registered model may have dots in its name, as it must in some catalogues; a logged one may not.
+    logged = client.create_logged_model(run.info.experiment_id, name=name.replace(".", "_"), source_run_id=run_id)
     model_id = str(logged.model_id)
     status: Literal["READY", "FAILED"] = "FAILED"
     try:

@@ -22,6 +22,8 @@ REGISTERED = "models:/"
 """How the address of a registered model begins."""
 GONE = "RESOURCE_DOES_NOT_EXIST"
 """What MLflow answers where there is no such thing."""
+REFUSED_VALUE = "INVALID_PARAMETER_VALUE"
+"""What it answers to a name or a value that it does not take."""
 QUOTES = "\"'"
 
 ENVIRONMENT = {
@@ -73,7 +75,7 @@ def open_mlflow(tracking_uri: str | None = None, read_only: bool = False) -> Ite
     try:
         yield mlflow.MlflowClient()
     except (MlflowException, SQLAlchemyError) as error:
-        raise RegistryError(_explain(uri, str(error))) from None
+        raise RegistryError(_explain(uri, str(error), getattr(error, "error_code", None))) from None
     finally:
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None resets it, "" would not
         os.environ.pop(TRACKING_URI, None)  # MLflow leaves it where one block was inside another
@@ -152,11 +154,11 @@ def _artifact_location(client: MlflowClient) -> str | None:
     return None if database is None else (database.parent / ARTIFACTS_FOLDER).as_uri()
 
 
-def _explain(uri: str, message: str) -> str:
+def _explain(uri: str, message: str, code: str | None) -> str:
     clean = _shorten(message).rstrip(".").replace(uri, public_uri(uri))
     for secret in _secrets(uri):
         clean = clean.replace(secret, "***")
-    return f"MLflow at {public_uri(uri)}: {clean}; {_advise(message)}"
+    return f"MLflow at {public_uri(uri)}: {clean}; {_advise(message, code)}"
 
 
 def _shorten(message: str) -> str:
@@ -169,7 +171,7 @@ def _shorten(message: str) -> str:
     return f"no usable answer: {cause.strip(QUOTES)}"
 
 
-def _advise(message: str) -> str:
+def _advise(message: str, code: str | None) -> str:
     if "Max retries exceeded" in message:
         return "check MLFLOW_TRACKING_URI and that `mlflow server` is up, or unset it to use a local mlflow.db"
     if "disk is full" in message or "disk I/O error" in message:
@@ -186,6 +188,8 @@ def _advise(message: str) -> str:
         return "`ur4rec registry list` shows the versions and their aliases"
     if "not found" in message:
         return "register a model first, or correct its name or alias"
+    if code == REFUSED_VALUE:
+        return "correct the setting or option that has this value"
     return "check the address and what this user may do there"
 
 

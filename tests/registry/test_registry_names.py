@@ -1,0 +1,93 @@
+"""Every name that the configuration accepts is taken by MLflow; what MLflow refuses is refused when it is read."""
+
+import pytest
+from mlflow.exceptions import MlflowException
+from postgres import running_postgres
+
+from ur4rec.config import load_config
+from ur4rec.config_section import ConfigError
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.promotion_mover import LONGEST_REASON
+from ur4rec.registry.register import register_model
+from ur4rec.registry.tracking import RegistryError, open_mlflow
+
+ALIASES = ("challenger_alias", "champion_alias", "anchor_alias")
+RESERVED = ["latest", "Latest", "LATEST", "v2", "V2", "v0", "V10"]
+GOOD_ALIASES = ["2", "v", "v2a", "latest2", "Champion", "-", "_", "x" * 255]
+GOOD_NAMES = ["films", "catalogue.schema.films", ".films", "films.", "our films", "фильмы", "-", "x" * 256]
+BAD_NAMES = ["", " ", "   ", ".", "..", "..films", "a/b", "a:b", "films\n", "x" * 257]
+GOOD_EXPERIMENTS = ["films", "/Shared/films", "Ann's films", "100 %", ".", " ", "🎬", "x" * 256]
+BAD_EXPERIMENTS = ["", "films\n", "a\tb", "x" * 257]
+
+
+@pytest.mark.parametrize("alias", [*RESERVED, "", "a b", "a@b", "é", "alias\n", "x" * 256])
+def test_an_alias_that_mlflow_refuses_is_refused_when_it_is_read(alias):
+    for setting in ALIASES:
+        with pytest.raises(
+            ConfigError, match=rf"^settings: {setting}: expected 1 to 255 letters, digits, _ or -; MLflow"
+        ):
+            load_config(None, {setting: repr(alias)})
+    if alias:
+        with pytest.raises(ConfigError, match="warm_start"):
+            RegistryConfig.parse({"warm_start": alias})
+
+
+@pytest.mark.parametrize("alias", RESERVED)
+def test_the_refused_aliases_are_those_that_mlflow_keeps(registered, alias):
+    with open_mlflow(registered.tracking_uri) as client, pytest.raises(MlflowException, match="reserved"):
+        client.set_registered_model_alias("ur4rec", alias, registered.registration.version)
+
+
+@pytest.mark.parametrize("alias", GOOD_ALIASES)
+def test_an_alias_that_is_accepted_is_set(registered, alias):
+    assert all(getattr(RegistryConfig.parse({name: alias}), name) == alias for name in (*ALIASES, "warm_start"))
+    with open_mlflow(registered.tracking_uri) as client:
+        client.set_registered_model_alias("ur4rec", alias, registered.registration.version)
+        found = client.get_model_version_by_alias("ur4rec", alias)
+        client.delete_registered_model_alias("ur4rec", alias)
+    assert str(found.version) == registered.registration.version
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_model_name_that_mlflow_refuses_is_refused_when_it_is_read(name):
+    with pytest.raises(ConfigError, match="registered_model_name: expected 1 to 256"):
+        RegistryConfig.parse({"registered_model_name": name})
+
+
+@pytest.mark.parametrize("name", BAD_EXPERIMENTS)
+def test_an_experiment_name_that_a_database_refuses_is_refused_when_it_is_read(name):
+    with pytest.raises(ConfigError, match="experiment_name: expected 1 to 256 characters in one line"):
+        RegistryConfig.parse({"experiment_name": name})
+
+
+def test_a_model_whose_name_has_dots_is_registered(trained, tracking_uri, tmp_path):
+    """MLflow lets registered models have dots in their names, and refuses them in those of logged models."""
+    config = RegistryConfig(registered_model_name="catalogue.schema.films", experiment_name="/Shared/Ann's films")
+    registration = register_model(*trained.inputs, config, tmp_path / "registration.json", tracking_uri)
+    assert registration.model_uri == "models:/catalogue.schema.films/1"
+    again = register_model(*trained.inputs, config, tmp_path / "registration.json", tracking_uri)
+    assert again == registration
+
+
+def test_a_database_with_lengths_takes_what_is_accepted():
+    """Unlike sqlite, PostgreSQL keeps to the lengths of its columns."""
+    with running_postgres() as uri, open_mlflow(uri) as client:
+        for name in GOOD_EXPERIMENTS:
+            RegistryConfig.parse({"experiment_name": name})
+            client.create_experiment(name)
+        for name in GOOD_NAMES:
+            RegistryConfig.parse({"registered_model_name": name})
+            client.create_registered_model(name)
+        client.set_registered_model_tag(GOOD_NAMES[0], "reason", "\\x07" * LONGEST_REASON)
+        with pytest.raises(MlflowException, match="too long"):
+            client.create_registered_model("x" * 257)
+        with pytest.raises(MlflowException, match="too long"):
+            client.create_experiment("x" * 257)
+
+
+def test_advice_on_a_refused_value_speaks_of_the_value(registered):
+    with (
+        pytest.raises(RegistryError, match=r"reserved; correct the setting or option that has this value$"),
+        open_mlflow(registered.tracking_uri) as client,
+    ):
+        client.set_registered_model_alias("ur4rec", "latest", registered.registration.version)
