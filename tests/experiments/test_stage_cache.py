@@ -175,6 +175,20 @@ def test_a_stage_is_trained_once_and_again_where_it_is_incomplete(inputs, stage_
     assert manifest.stat().st_mtime_ns > before
 
 
+@pytest.mark.parametrize(
+    "file", ["checkpoint/history.json", "checkpoint/manifest.json", f"memories/{FIRST}_memories.pt"]
+)
+def test_a_damaged_stage_is_trained_again(inputs, stage_config, tmp_path, capsys, file):
+    (first,) = obtain_stages(tmp_path, inputs, stage_config, FIRST)
+    whole = (first.folder / file).read_bytes()
+    (first.folder / file).write_bytes(whole[: len(whole) // 2])
+    (again,) = obtain_stages(tmp_path, inputs, stage_config, FIRST)
+    assert again.folder == first.folder
+    assert again.is_complete
+    line = f"{FIRST}: {first.folder} is incomplete or altered, it is trained again"
+    assert capsys.readouterr().out.splitlines().count(line) == 1
+
+
 def test_the_key_says_what_the_digest_covers(inputs, stage_config, tmp_path):
     (first,) = obtain_stages(tmp_path, inputs, stage_config, FIRST)
     key = json.loads((first.folder / "key.json").read_text())

@@ -14,7 +14,7 @@ from filelock import FileLock
 from ur4rec.data.sequences import load_sequences
 from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.models.config import CooccurrenceConfig, FusionConfig, Part, SASRecConfig
-from ur4rec.storage.artifacts import MANIFEST, Manifest, read_artifact, write_text_atomic
+from ur4rec.storage.artifacts import ArtifactError, Manifest, read_artifact, write_text_atomic
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.text.embeddings import check_embeddings
 from ur4rec.training.checkpoints import resolve_device
@@ -74,8 +74,11 @@ class CachedStage:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it is trained; the memories are written last, and as a whole."""
-        return (self.memories / MANIFEST).is_file()
+        """Whether it is trained, and nothing of it has been altered since."""
+        try:
+            return bool(read_artifact(self.checkpoint) and read_artifact(self.memories))
+        except ArtifactError:
+            return False
 
     def manifest(self) -> Manifest:
         """The verified manifest of the checkpoint.
@@ -171,7 +174,9 @@ def obtain_stages(cache: Path, inputs: StageInputs, config: StageConfig, last: s
 
 
 def _train(planned: CachedStage, inputs: StageInputs, previous: CachedStage | None) -> None:
-    shutil.rmtree(planned.folder, ignore_errors=True)  # what a killed process has left
+    if planned.folder.exists():  # a killed process has left it, or somebody has altered it
+        print(f"{planned.stage}: {planned.folder} is incomplete or altered, it is trained again", flush=True)
+    shutil.rmtree(planned.folder, ignore_errors=True)
     planned.folder.mkdir()
     write_text_atomic(planned.folder / KEY, json.dumps(planned.key, indent=2) + "\n")
     run_stage(
