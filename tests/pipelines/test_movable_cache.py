@@ -43,7 +43,7 @@ class Project:
 
     @property
     def entries(self) -> list[Path]:
-        return list((self.root / CACHE_FOLDER).iterdir())
+        return list((self.root / CACHE_FOLDER).glob("*.json"))
 
     def key(self, **arguments: Any) -> str:
         return self.cache.compute_key("comp-write", "image", ["run"], arguments)

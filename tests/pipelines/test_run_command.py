@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -82,6 +83,10 @@ def run_pipeline(folder: Path, code: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def list_files(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
 def list_titles(output: str, status: str) -> set[str]:
     return set(re.findall(rf"^(.*): {status}\b.*$", output, re.MULTILINE))
 
@@ -118,6 +123,24 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     assert "    run succeeded: " in (outputs / "logs" / "pipeline.log").read_text()
     assert "--model models:/ur4rec/1\n" in second.stdout
     assert load_results(outputs / "results.json") == results
+
+    # The same elsewhere, then with files that are gone.
+    copy, before = folder.with_name("copy"), list_files(folder)
+    shutil.copytree(folder, copy)
+    elsewhere = run_pipeline(copy, code)
+    assert elsewhere.returncode == 0, elsewhere.stdout + elsewhere.stderr
+    assert list_titles(elsewhere.stdout, "cached") == TITLES - ALWAYS
+    registration = json.loads((copy / "outputs" / "ur4rec_moe" / "registration.json").read_bytes())
+    assert registration["tracking_uri"] == f"sqlite:///{copy}/mlflow.db"
+    (checkpoint,) = copy.glob("outputs/pipeline_root/*/end-to-end/checkpoint")
+    for file in list(checkpoint.iterdir()):
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    remade = run_pipeline(copy, code)
+    assert remade.returncode == 0, remade.stdout + remade.stderr
+    assert f"\ncache: end-to-end runs again, {checkpoint}/manifest.json: " in remade.stdout
+    again = {"Stage 4: end to end", "Evaluate", "Register model"}
+    assert list_titles(remade.stdout, "cached") == TITLES - ALWAYS - again
+    assert list_files(folder) == before
 
     # An evaluation that fails.
     evaluate = code / "ur4rec" / "evaluation" / "evaluate.py"

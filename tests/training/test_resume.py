@@ -91,6 +91,9 @@ def test_the_settings_of_a_state_with_another_key_are_known(tmp_path):
     assert (same.has_state(), same.find_other()) == (True, None)
     assert (other.has_state(), other.find_other()) == (False, {"patience": 3})
     assert ResumePoint(tmp_path, "end_to_end", "2").find_other() is None
+    for damaged in ("", '{"patience": ', "[3]"):
+        (same.folder / "settings.json").write_text(damaged)
+        assert other.find_other() is None
 
 
 def test_another_key_is_another_state(data, tmp_path):  # noqa: F811

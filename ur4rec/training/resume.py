@@ -63,8 +63,11 @@ class ResumePoint:
         others = [path for path in self.folder.parent.glob(self._others) if path.parent != self.folder]
         if not others:
             return None
-        settings: dict[str, Any] = json.loads(max(others, key=lambda path: path.stat().st_mtime_ns).read_bytes())
-        return settings
+        try:
+            settings = json.loads(max(others, key=lambda path: path.stat().st_mtime_ns).read_bytes())
+        except (OSError, ValueError):  # damaged; they are for a message alone
+            return None
+        return settings if isinstance(settings, dict) else None
 
     def has_state(self) -> bool:
         """Whether there is something to go on from."""
