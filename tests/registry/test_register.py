@@ -62,7 +62,7 @@ def test_parameters_and_single_columns_work(registered):
 
 def test_a_request_of_another_shape_is_refused(registered):
     with pytest.raises(RegistryError, match="user_id"):
-        predict(registered.tracking_uri, {"user_id": [3]})
+        predict(registered.tracking_uri, {"user_id": [3.5]})
 
 
 def test_the_input_example_fits_the_signature(registered):

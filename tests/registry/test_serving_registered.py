@@ -14,6 +14,13 @@ import pytest
 from ur4rec.registry.loading import ask_registered
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]  # processes that import everything, on a busy machine
+FORMS = [
+    {"inputs": {"user_id": ["u03"]}},
+    {"inputs": [{"user_id": "u03"}]},
+    {"instances": [{"user_id": "u03"}]},
+    {"dataframe_split": {"columns": ["user_id"], "data": [["u03"]]}},
+]
+"""The same request."""
 JSON = {"Content-Type": "application/json"}
 COMMAND = [sys.executable, "-c", "from ur4rec.cli import app; app()"]
 
@@ -66,12 +73,14 @@ def test_mlflows_own_server_answers_and_refuses(registered, environment, free_po
             _wait_until_up(f"http://127.0.0.1:{free_port}/ping", process)
             with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=60) as client:
                 rows = _invoke(client, [{"user_id": "u03", "history": []}]).json()["predictions"]
+                forms = [client.post("/invocations", json={**form, "params": {"k": 2}}).json() for form in FORMS]
                 refused = [_invoke(client, [{"user_id": "u03", "history": "i01"}]).status_code]
                 refused.append(client.post("/invocations", content=b"\xff", headers=JSON).status_code)
                 alive = client.get("/ping").status_code
         finally:
             process.terminate()
     assert [row["rank"] for row in rows] == [1, 2]
+    assert forms == [{"predictions": rows}] * len(FORMS)
     assert refused == [400, 400]
     assert alive == 200
 

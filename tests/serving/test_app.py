@@ -95,6 +95,67 @@ def test_mlflows_protocol_is_answered_as_mlflow_does(client, recommender):
     assert [{**row, "score": None} for row in rows] == [{**row, "score": None} for row in expected]
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        {
+            "dataframe_split": {
+                "columns": ["user_id", "history"],
+                "data": [["u3", None], ["x", ["i5"]]],
+                "index": [0, 1],
+            }
+        },
+        {"dataframe_records": [{"user_id": "u3"}, {"user_id": "x", "history": ["i5"]}]},
+        {"inputs": {"user_id": ["u3", "x"], "history": [None, ["i5"]]}},
+        {"inputs": [{"user_id": "u3"}, {"user_id": "x", "history": ["i5"]}]},
+        {"instances": [{"user_id": "u3", "history": []}, {"user_id": "x", "history": ["i5"]}]},
+        {"instances": {"user_id": ["u3", "x"], "history": [None, ["i5"]]}},
+    ],
+)
+def test_every_form_of_mlflows_protocol_gets_the_same(client, recommender, form):
+    rows = client.post("/invocations", json={**form, "params": {"k": 2}}).json()["predictions"]
+    expected = recommender.recommend(["u3", "x"], [None, ["i5"]], k=2).to_dict(orient="records")
+    assert [{**row, "score": None} for row in rows] == [{**row, "score": None} for row in expected]
+    assert [row["source"] for row in rows] == ["user", "user", "history", "history"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "sources"),
+    [
+        ({"user_id": ["u3", "u4"]}, ["user", "user"]),
+        ({"user_id": ["u3", "u4"], "history": None}, ["user", "user"]),
+        ({"user_id": "u3"}, ["user"]),
+        ({"user_id": "u3", "history": ["i5", "i6"]}, ["history"]),
+        ({"history": ["i5", "i6"]}, ["history"]),
+        ({"history": [["i5"], None, ["i6"]]}, ["history", "fallback", "history"]),
+    ],
+)
+def test_columns_are_lists_of_requests(client, columns, sources):
+    rows = client.post("/invocations", json={"inputs": columns, "params": {"k": 1}}).json()["predictions"]
+    assert [row["source"] for row in rows] == sources
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        ({}, "body"),
+        ({"inputs": {"user_id": ["u3"]}, "instances": []}, "body"),
+        ({"inputs": ["u3"]}, "dataframe_records.0"),
+        ({"inputs": {"user_id": ["u3"], "history": ["i5"]}}, "dataframe_records.0.history"),
+        ({"inputs": {"user_id": ["u3", "u4"], "history": [["i5"]]}}, "body"),
+        ({"inputs": {"user_id": [["u3"]]}}, "dataframe_records.0.user_id"),
+        ({"inputs": {"user_id": []}}, "dataframe_records"),
+        ({"dataframe_split": {"columns": [["user_id"]], "data": [["u3"]]}}, "body"),
+        ({"dataframe_split": {"columns": ["user_id"], "data": [["u3", "u4"]]}}, "body"),
+        ({"dataframe_split": {"columns": ["user_id"], "data": [[1.5]]}}, "dataframe_records.0.user_id"),
+    ],
+)
+def test_a_form_that_holds_no_requests_is_refused(client, call, field):
+    response = client.post("/invocations", json=call)
+    assert response.status_code == 400
+    assert response.json()["problems"][0]["field"] == field
+
+
 def test_probes_and_identity(client, recommender):
     assert client.get("/health").json() == {"status": "alive"}
     assert client.get("/ready").json() == {"status": "ready"}
@@ -193,10 +254,12 @@ near_misses = st.fixed_dictionaries(
         "exclude_seen": json_values,
     },
 )
+columns = st.dictionaries(st.sampled_from(["user_id", "history", "columns", "data"]), json_values)
+forms = st.dictionaries(st.sampled_from(["inputs", "instances", "dataframe_split", "params"]), columns | json_values)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(call=near_misses | json_values)
+@given(call=near_misses | forms | json_values)
 def test_whatever_is_sent_is_answered_or_refused(client, call):
     for path in ("/recommend", "/invocations"):
         response = client.post(path, content=json.dumps(call).encode("utf-8", "surrogatepass"))

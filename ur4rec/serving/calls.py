@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 
 from ur4rec.registry.queries import Request
+from ur4rec.serving.payload_forms import to_records
 
 MAX_REQUESTS = 256
 MAX_HISTORY = 2000
@@ -84,10 +94,15 @@ class RecommendCall(Options):
 
 
 class InvocationsCall(Strict):
-    """Body of `POST /invocations`, a part of MLflow's protocol."""
+    """Body of `POST /invocations`, as MLflow's protocol has it, in the form of records."""
 
     dataframe_records: Annotated[list[Record], Field(min_length=1, max_length=MAX_REQUESTS)]
     params: Options = Options()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_form(cls, call: object) -> object:
+        return to_records(call)
 
     def to_requests(self) -> list[Request]:
         """In their order."""
