@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from filelock import Timeout
+
+from ur4rec.registry.local_database import hold_database, make_database
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -63,7 +67,7 @@ def open_mlflow(tracking_uri: str | None = None, read_only: bool = False) -> Ite
         RegistryError: Any MLflow failure inside the block, without the address's credentials.
     """
     uri = resolve_tracking_uri(tracking_uri)
-    _prepare_database(uri, read_only)
+    _find_database(uri, read_only)
     prepare_mlflow()
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -73,8 +77,8 @@ def open_mlflow(tracking_uri: str | None = None, read_only: bool = False) -> Ite
     before = os.environ.get(TRACKING_URI)
     mlflow.set_tracking_uri(uri)
     try:
-        yield mlflow.MlflowClient()
-    except (MlflowException, SQLAlchemyError) as error:
+        yield _open_client(uri)
+    except (MlflowException, SQLAlchemyError, Timeout) as error:
         raise RegistryError(_explain(uri, str(error), getattr(error, "error_code", None))) from None
     finally:
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None resets it, "" would not
@@ -121,7 +125,18 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
         return made_meanwhile
 
 
-def _prepare_database(uri: str, read_only: bool) -> None:
+def _open_client(uri: str) -> MlflowClient:
+    import mlflow
+
+    database = database_of(uri)
+    if database is None:
+        return mlflow.MlflowClient()
+    with hold_database(database):
+        make_database(database)
+        return mlflow.MlflowClient()
+
+
+def _find_database(uri: str, read_only: bool) -> None:
     """Nothing is made for a reader: an empty database would only hide that it looks in the wrong place."""
     database = database_of(uri)
     if database is None:
@@ -180,6 +195,13 @@ def _advise(message: str, code: str | None) -> str:
         return "choose a place that can be written to, with --tracking-uri for example"
     if "error code 401" in message or "error code 403" in message:
         return "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    if re.search(r"\(sqlite3\.\w+\) (table|index|no such|duplicate column)", message):
+        return (
+            "its tables are not whole: another program was stopped while it made them; "
+            "restore a copy or move the file away, and run this again"
+        )
+    if "could not be acquired" in message:
+        return "another command is opening this database: end it if it hangs, and run this again"
     if "filesystem tracking backend" in message:
         return "a sqlite file is named sqlite:///PATH, a server http://HOST:PORT"
     if "Invalid Model Version stage" in message or "Logged model with ID" in message:
