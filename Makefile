@@ -7,20 +7,25 @@ IMAGES ?= slim train-cpu
 REPOSITORY ?= ur4rec/python
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pipeline images bench clean
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+    --no-emit-package torch --constraint requirements-torch.lock $(LOCK_ARGS)
+HASHED = install --quiet --no-deps --require-hashes
+.PHONY: help run test lint lock pipeline images bench clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-$(VENV)/installed: requirements.lock pyproject.toml
+$(VENV)/installed: requirements.lock requirements-torch.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps -e .
+	$(BIN)/python -m pip $(HASHED) -r requirements.lock
+	$(BIN)/python -m pip install --quiet $(TORCH_ARGS) -r requirements-torch.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
-$(BENCH_VENV)/installed: benchmarks/requirements.txt
+$(BENCH_VENV)/installed: benchmarks/requirements.txt requirements-torch.lock
 	$(PYTHON) -m venv $(BENCH_VENV)
-	$(BENCH_VENV)/bin/python -m pip install --quiet -r benchmarks/requirements.txt
+	$(BENCH_VENV)/bin/python -m pip $(HASHED) -r benchmarks/requirements.txt
+	$(BENCH_VENV)/bin/python -m pip install --quiet $(TORCH_ARGS) -r requirements-torch.lock
 	touch $@
 
 run: $(VENV)/installed ## Train, evaluate and register on MovieLens-100K, as a pipeline on this machine
@@ -35,6 +40,12 @@ lint: $(VENV)/installed ## Check style, types, the direction of imports and pipe
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pipelines compile --check
+
+lock: $(VENV)/installed ## Write the lock files anew, versions kept where they fit; LOCK_ARGS="--upgrade-package NAME" for a newer one
+	$(LOCK) pyproject.toml --all-extras -o requirements.lock
+	for image in build slim; do $(LOCK) images/$$image.txt -c requirements.lock -o images/$$image.lock || exit 1; done
+	$(LOCK) images/slim.txt images/train.txt -c requirements.lock -o images/train.lock
+	$(LOCK) --no-deps benchmarks/requirements.in -o benchmarks/requirements.txt
 
 pipeline: $(VENV)/installed ## Compile pipeline.yaml
 	$(BIN)/python -m pipelines compile

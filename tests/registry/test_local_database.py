@@ -53,8 +53,8 @@ def test_first_registrations_at_once_all_succeed(folder, left):
     if left == "an empty file":
         (folder / "mlflow.db").touch()
     if left == "litter of a kill":
-        (folder / ".mlflow.db.new-abc").mkdir()
-        (folder / ".mlflow.db.new-abc/mlflow.db").write_bytes(b"cut off")
+        (folder / ".mlflow.db-0123abcd.tmp").mkdir()
+        (folder / ".mlflow.db-0123abcd.tmp/mlflow.db").write_bytes(b"cut off")
     uri, line = f"sqlite:///{folder}/mlflow.db", CONTEXT.Barrier(PROCESSES)
     processes = [start(uri, f"model-{number}", line) for number in range(PROCESSES)]
     for process in processes:
@@ -69,7 +69,7 @@ def test_a_kill_while_it_is_made_leaves_nothing_in_the_way(folder, grown_to):
     uri = f"sqlite:///{folder}/mlflow.db"
     process = start(uri, "killed")
     while process.is_alive() and not any(
-        path.stat().st_size >= grown_to for path in folder.glob(".mlflow.db.new-*/mlflow.db")
+        path.stat().st_size >= grown_to for path in folder.glob(".mlflow.db-*.tmp/mlflow.db")
     ):
         pass
     os.kill(process.pid, signal.SIGKILL)

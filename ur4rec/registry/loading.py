@@ -12,6 +12,7 @@ from ur4rec.registry.bundle import PRODUCER, write_bundle
 from ur4rec.registry.model_package import BUNDLE_PATH
 from ur4rec.registry.recommender import Recommender
 from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.versions import expect_files
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact
 from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.training.checkpoints import check_whole
@@ -49,9 +50,10 @@ def ask_registered(
     Raises:
         RegistryError: MLflow cannot be reached, there is no such model, or it refuses the request.
     """
-    with open_mlflow(tracking_uri, read_only=True):
+    with open_mlflow(tracking_uri, read_only=True) as client:
         import mlflow.pyfunc
 
+        expect_files(client, model_uri)
         table: pd.DataFrame = mlflow.pyfunc.load_model(model_uri).predict(request, params=dict(params))
         return table
 
@@ -64,9 +66,10 @@ def fetch_bundle(model_uri: str, tracking_uri: str | None = None) -> Iterator[Pa
         RegistryError: MLflow cannot be reached or there is no such model.
     """
     with scratch_folder("bundle") as scratch:
-        with open_mlflow(tracking_uri, read_only=True):
+        with open_mlflow(tracking_uri, read_only=True) as client:
             import mlflow.artifacts
 
+            expect_files(client, model_uri)
             bundle = mlflow.artifacts.download_artifacts(
                 f"{model_uri.rstrip('/')}/{BUNDLE_PATH}", dst_path=str(scratch)
             )

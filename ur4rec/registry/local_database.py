@@ -1,11 +1,14 @@
-"""MLflow's database in a file: one process at a time makes it, and it is there whole or not at all."""
+"""MLflow's database in a file: made by one process at a time, whole or not at all, and followed where it is moved."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
@@ -13,6 +16,16 @@ from ur4rec.storage.temporaries import scratch_folder
 
 LONGEST_WAIT_S = 600
 """For another process that makes the database or brings its tables up to date, which takes seconds."""
+FILE_SCHEME = "file:"
+TAG_FOLDER = "ur4rec.folder"
+"""Of an experiment: the folder that its database was in when the locations in it were right."""
+PLACES_OF_FILES = (
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Table and column of every location of files that were written; an experiment's is where new ones will be."""
 
 
 @contextmanager
@@ -47,3 +60,57 @@ def make_database(database: Path) -> None:
         made = scratch / database.name
         mlflow.MlflowClient(f"sqlite:///{made}")
         made.replace(database)
+
+
+def follow_database(database: Path) -> None:
+    """Where the folder of a database was moved or copied, makes the locations below the old one those below the new.
+
+    MLflow stores absolute locations. Those outside of the old folder stay as they are, and so does the location of
+    files that are only there. To be called while the database is held; one that cannot be written is left alone.
+    """
+    if not os.access(database, os.W_OK):
+        return
+    with closing(sqlite3.connect(database)) as connection, connection:
+        recorded = connection.execute("SELECT DISTINCT value FROM experiment_tags WHERE key = ?", (TAG_FOLDER,))
+        for (folder,) in recorded.fetchall():
+            if not _is_same(Path(folder), database.parent):
+                _move_locations(connection, Path(folder), database.parent)
+                print(f"{database}: was made in {folder}; its files are now looked for beside it", file=sys.stderr)
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    return first == second or (first.exists() and first.samefile(second))
+
+
+def _move_locations(connection: sqlite3.Connection, old: Path, new: Path) -> None:
+    connection.create_function("moved", 1, lambda location: _move(location, old, new))
+    connection.create_function("moved_with_files", 1, lambda location: _move_with_files(location, old, new))
+    connection.execute("UPDATE experiments SET artifact_location = moved(artifact_location)")
+    for table, column in PLACES_OF_FILES:
+        connection.execute(f"UPDATE {table} SET {column} = moved_with_files({column})")  # noqa: S608  # names of ours
+    where = "WHERE key = ? AND value = ?"
+    connection.execute(f"UPDATE experiment_tags SET value = ? {where}", (str(new), TAG_FOLDER, str(old)))  # noqa: S608
+
+
+def _move(location: str | None, old: Path, new: Path) -> str | None:
+    path = find_local(location)
+    if location is None or path is None or not path.is_relative_to(old):
+        return location
+    there = new / path.relative_to(old)
+    return there.as_uri() if location.startswith(FILE_SCHEME) else str(there)
+
+
+def _move_with_files(location: str | None, old: Path, new: Path) -> str | None:
+    moved = _move(location, old, new)
+    before, after = find_local(location), find_local(moved)
+    only_there = before is not None and after is not None and before.exists() and not after.exists()
+    return location if only_there else moved
+
+
+def find_local(location: str | None) -> Path | None:
+    """The path that a location of MLflow's means; None where it is no file's, or is no location."""
+    if not location:
+        return None
+    if location.startswith(FILE_SCHEME):
+        return Path(unquote(urlsplit(location).path))
+    return Path(location) if location.startswith("/") else None

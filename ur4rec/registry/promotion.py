@@ -156,8 +156,8 @@ def check_files(client: MlflowClient, version: ModelVersion) -> None:
     """
     if version.status != "READY" or not has_files(client, version):
         raise PromotionRefused(
-            f"version {version.version} could not be served: its files are gone or cannot be read ({version.source}); "
-            "the champion stays"
+            f"version {version.version} could not be served: its files are gone or cannot be read "
+            f"({client.get_model_version_download_uri(version.name, version.version)}); the champion stays"
         )
 
 

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from filelock import Timeout
 
-from ur4rec.registry.local_database import hold_database, make_database
+from ur4rec.registry.local_database import TAG_FOLDER, follow_database, hold_database, make_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 DEFAULT_DATABASE = "mlflow.db"
@@ -39,6 +40,23 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
 }
 """Set before MLflow is imported, unless the user has set them."""
+
+ADVICE = {
+    "Max retries exceeded": "check MLFLOW_TRACKING_URI and that `mlflow server` is up, or unset it to use a local "
+    "mlflow.db",
+    "disk is full|disk I/O error": "free some space there",
+    "readonly database|unable to open database": "choose a place that can be written to, with --tracking-uri for "
+    "example",
+    "error code 401|error code 403": "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    r"\(sqlite3\.\w+\) (table|index|no such|duplicate column)": "its tables are not whole: another program was stopped "
+    "while it made them; restore a copy or move the file away, and run this again",
+    "could not be acquired": "another command is opening this database: end it if it hangs, and run this again",
+    "filesystem tracking backend": "a sqlite file is named sqlite:///PATH, a server http://HOST:PORT",
+    "Invalid Model Version stage|Logged model with ID": "write models:/NAME@ALIAS or models:/NAME/NUMBER",
+    "(?s)(?=.*not found).*(alias|Model Version)": "`ur4rec registry list` shows the versions and their aliases",
+    "not found": "register a model first, or correct its name or alias",
+}
+"""What a message of MLflow matches first → what to do."""
 
 
 class RegistryError(ValueError):
@@ -113,16 +131,21 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
     """Id of the experiment, made if need be; beside a sqlite file its artifacts get an absolute folder."""
     from mlflow.exceptions import MlflowException
 
-    experiment_id = _find_experiment(client, name)
-    if experiment_id is not None:
-        return experiment_id
+    database = database_of(str(client.tracking_uri))
+    location = None if database is None else (database.parent / ARTIFACTS_FOLDER).as_uri()
+    tags = {} if database is None else {TAG_FOLDER: str(database.parent)}
+    experiment = _find_experiment(client, name)
+    if experiment is not None:
+        if experiment.artifact_location == location and TAG_FOLDER not in experiment.tags:
+            client.set_experiment_tag(experiment.experiment_id, TAG_FOLDER, tags[TAG_FOLDER])
+        return str(experiment.experiment_id)
     try:
-        return str(client.create_experiment(name, artifact_location=_artifact_location(client)))
+        return str(client.create_experiment(name, location, tags))
     except MlflowException as error:
         made_meanwhile = error.error_code == "RESOURCE_ALREADY_EXISTS" and _find_experiment(client, name)
         if not made_meanwhile:
             raise
-        return made_meanwhile
+        return str(made_meanwhile.experiment_id)
 
 
 def _open_client(uri: str) -> MlflowClient:
@@ -133,7 +156,9 @@ def _open_client(uri: str) -> MlflowClient:
         return mlflow.MlflowClient()
     with hold_database(database):
         make_database(database)
-        return mlflow.MlflowClient()
+        client = mlflow.MlflowClient()
+        follow_database(database)
+        return client
 
 
 def _find_database(uri: str, read_only: bool) -> None:
@@ -151,22 +176,15 @@ def _find_database(uri: str, read_only: bool) -> None:
         )
 
 
-def _find_experiment(client: MlflowClient, name: str) -> str | None:
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        return None
-    if experiment.lifecycle_stage != "active":
+def _find_experiment(client: MlflowClient, name: str) -> Experiment | None:
+    experiment: Experiment | None = client.get_experiment_by_name(name)
+    if experiment is not None and experiment.lifecycle_stage != "active":
         raise RegistryError(
             f"experiment {name!r} is deleted in MLflow; "
             f"`mlflow experiments restore --experiment-id {experiment.experiment_id}` "
             "or choose another experiment_name"
         )
-    return str(experiment.experiment_id)
-
-
-def _artifact_location(client: MlflowClient) -> str | None:
-    database = database_of(str(client.tracking_uri))
-    return None if database is None else (database.parent / ARTIFACTS_FOLDER).as_uri()
+    return experiment
 
 
 def _explain(uri: str, message: str, code: str | None) -> str:
@@ -187,29 +205,9 @@ def _shorten(message: str) -> str:
 
 
 def _advise(message: str, code: str | None) -> str:
-    if "Max retries exceeded" in message:
-        return "check MLFLOW_TRACKING_URI and that `mlflow server` is up, or unset it to use a local mlflow.db"
-    if "disk is full" in message or "disk I/O error" in message:
-        return "free some space there"
-    if "readonly database" in message or "unable to open database" in message:
-        return "choose a place that can be written to, with --tracking-uri for example"
-    if "error code 401" in message or "error code 403" in message:
-        return "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-    if re.search(r"\(sqlite3\.\w+\) (table|index|no such|duplicate column)", message):
-        return (
-            "its tables are not whole: another program was stopped while it made them; "
-            "restore a copy or move the file away, and run this again"
-        )
-    if "could not be acquired" in message:
-        return "another command is opening this database: end it if it hangs, and run this again"
-    if "filesystem tracking backend" in message:
-        return "a sqlite file is named sqlite:///PATH, a server http://HOST:PORT"
-    if "Invalid Model Version stage" in message or "Logged model with ID" in message:
-        return "write models:/NAME@ALIAS or models:/NAME/NUMBER"
-    if "not found" in message and ("alias" in message or "Model Version" in message):
-        return "`ur4rec registry list` shows the versions and their aliases"
-    if "not found" in message:
-        return "register a model first, or correct its name or alias"
+    for pattern, advice in ADVICE.items():
+        if re.search(pattern, message):
+            return advice
     if code == REFUSED_VALUE:
         return "correct the setting or option that has this value"
     return "check the address and what this user may do there"

@@ -105,7 +105,8 @@ def show_version(config: RegistryConfig, wanted: str, tracking_uri: str | None =
         name = config.registered_model_name
         version = get_version(client, name, wanted)
         aliases = client.get_registered_model(name).aliases
-        files = "there" if has_files(client, version) else "gone or unreadable: it cannot be served"
+        place = client.get_model_version_download_uri(name, version.version)
+        files = f"{'in' if has_files(client, version) else 'gone or unreadable: it cannot be served, look in'} {place}"
     return [
         ("model", pinned_address(version)),
         ("aliases", _name_aliases(version, aliases)),

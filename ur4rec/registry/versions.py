@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ur4rec.evaluation.results import Results
+from ur4rec.registry.local_database import find_local
 from ur4rec.registry.model_package import BUNDLE_PATH, describe_code
 from ur4rec.registry.run_log import metric_key
 from ur4rec.registry.tracking import REGISTERED, RegistryError
@@ -95,6 +96,24 @@ def has_files(client: MlflowClient, version: ModelVersion) -> bool:
         )
     except (MlflowException, OSError):
         return False
+
+
+def expect_files(client: MlflowClient, address: str) -> None:
+    """Checks that the files of a version are there, if they lie in a folder of this machine.
+
+    Raises:
+        RegistryError: They are not; names the folder.
+        MlflowException: There is no such version.
+    """
+    version = find_version_at(client, address)
+    if version is None:
+        return
+    folder = find_local(client.get_model_version_download_uri(version.name, version.version))
+    if folder is not None and not folder.is_dir():
+        raise RegistryError(
+            f"{folder}: not found, where {client.tracking_uri} says that the files of {pinned_address(version)} are; "
+            "where the project was moved or copied without them, bring them along, else register the model again"
+        )
 
 
 def create_version(

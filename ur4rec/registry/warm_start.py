@@ -11,7 +11,7 @@ from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.loading import fetch_bundle
 from ur4rec.registry.model_package import BUNDLE_PATH
 from ur4rec.registry.tracking import GONE, REGISTERED, open_mlflow
-from ur4rec.registry.versions import find_version_at, find_version_by_alias, pinned_address
+from ur4rec.registry.versions import expect_files, find_version_at, find_version_by_alias, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, read_manifest
 from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.training.checkpoints import load_model
@@ -49,6 +49,7 @@ def resolve_warm_start(config: RegistryConfig, tracking_uri: str | None = None) 
             print(f"warm start: no version of {name} is {wanted} yet, training begins from scratch", flush=True)
             return ResolvedStart("", "")
         address = f"{REGISTERED}{name}/{version}"
+        expect_files(client, address)
         resolved = f"{address}#{_digest(address)}"
     print(f"warm start: {wanted} is {address}", flush=True)
     return ResolvedStart(resolved, tracking_uri or "")

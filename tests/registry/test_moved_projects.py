@@ -1,0 +1,150 @@
+"""A project's folder is moved or copied: files lie beside the database that names them."""
+
+import json
+import shutil
+import sqlite3
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+import pytest
+from clean_registry import clean_environment, copy_database
+from emulators import find_free_port
+from registry_servers import running_server
+
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.loading import ask_registered
+from ur4rec.registry.promotion import promote
+from ur4rec.registry.register import register_model
+from ur4rec.registry.tracking import RegistryError, open_mlflow
+from ur4rec.registry.version_table import list_versions
+
+CHALLENGER = "models:/ur4rec@challenger"
+CONFIG = RegistryConfig()
+REQUEST = pd.DataFrame({"user_id": ["u03"]})
+
+
+def address_of(project: Path) -> str:
+    return f"sqlite:///{project}/mlflow/mlflow.db"
+
+
+def ask(project: Path) -> list[str]:
+    return ask_registered(CHALLENGER, REQUEST, {"k": 5}, address_of(project))["item_id"].tolist()
+
+
+def list_all(folder: Path) -> dict[str, int]:
+    """Every file and its time, but for the one that MLflow writes into a model's folder each time it loads it."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "registered_model_meta"]
+    return {str(path): path.stat().st_mtime_ns for path in files}
+
+
+def read_locations(project: Path) -> set[str]:
+    with closing(sqlite3.connect(project / "mlflow/mlflow.db")) as database:
+        queries = (
+            "SELECT artifact_location FROM experiments",
+            "SELECT artifact_uri FROM runs",
+            "SELECT artifact_location FROM logged_models",
+            "SELECT storage_location FROM model_versions",
+        )
+        return {location for query in queries for (location,) in database.execute(query) if location}
+
+
+@pytest.fixture
+def base(tmp_path, registered):
+    """A project whose name needs quoting in a URL, with one registered model."""
+    folder = tmp_path / "the base"
+    shutil.copytree(registered.folder, folder)
+    with clean_environment(tmp_path):
+        assert len(ask(folder)) == 5
+        yield folder
+
+
+def test_a_copy_registers_beside_its_own_database_and_the_base_may_go(base, tmp_path, retrained):
+    copy, before = tmp_path / "copy", list_all(base)
+    shutil.copytree(base, copy)
+    register_model(*retrained.inputs, CONFIG, copy / "registration.json", address_of(copy))
+    assert list_all(base) == before
+    shutil.rmtree(base)
+    assert len(ask(copy)) == 5
+    with open_mlflow(address_of(copy)) as client:
+        for version in ("1", "2"):
+            place = client.get_model_version_download_uri("ur4rec", version)
+            assert place.startswith((copy / "mlflow/mlartifacts/models").as_uri())
+
+
+def test_a_moved_project_answers_lists_and_promotes(base, tmp_path, trained, capfd):
+    answer, moved = ask(base), tmp_path / "moved to here"
+    base.rename(moved)
+    capfd.readouterr()
+    assert ask(moved) == answer
+    notice = f"{moved}/mlflow/mlflow.db: was made in {base}/mlflow; its files are now looked for beside it\n"
+    assert notice in capfd.readouterr().err
+    assert list_versions(CONFIG, address_of(moved))[0].version == "1"
+    assert promote(CONFIG, "1", tracking_uri=address_of(moved), force=True, reason="moved").version == "1"
+    again = register_model(*trained.inputs, CONFIG, moved / "registration.json", address_of(moved))
+    assert again.version == "1", "the version made from the same inputs is found with its files"
+    assert "was made in" not in capfd.readouterr().err
+    assert not [place for place in read_locations(moved) if quote(str(base)) in place]
+
+
+def test_mlflows_own_server_shows_the_files_of_a_moved_project(base, tmp_path):
+    moved = tmp_path / "moved"
+    base.rename(moved)
+    ask(moved)
+    port = find_free_port()
+    with running_server(address_of(moved), str(tmp_path / "unused"), port, tmp_path / "log") as server:
+        with open_mlflow(server.address) as client:
+            run_id = client.get_model_version("ur4rec", "1").run_id
+        url = f"{server.address}/ajax-api/2.0/mlflow/artifacts/list?run_id={run_id}"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            files = {file["path"] for file in json.load(answer)["files"]}
+    assert {"results.json", "report.html", "model_card.md"} <= files
+
+
+def test_locations_outside_of_the_old_folder_stay(base, tmp_path):
+    with open_mlflow(address_of(base)) as client:
+        elsewhere = (tmp_path / "the base of others").as_uri()
+        client.create_experiment("elsewhere", elsewhere)
+        client.create_experiment("in a bucket", "gs://bucket/the base")
+    base.rename(tmp_path / "moved")
+    ask(tmp_path / "moved")
+    assert {elsewhere, "gs://bucket/the base"} <= read_locations(tmp_path / "moved")
+
+
+def test_a_copy_of_the_database_alone_finds_the_files_where_they_are(base, tmp_path, retrained):
+    alone, before = tmp_path / "alone", list_all(base)
+    alone.mkdir()
+    copy_database(base / "mlflow/mlflow.db", alone)
+    assert ask(alone) == ask(base)
+    register_model(*retrained.inputs, CONFIG, alone / "registration.json", address_of(alone))
+    assert list_all(base) == before
+    assert len(ask(alone)) == 5
+
+
+def test_the_same_folder_under_another_name_is_not_moved(base, tmp_path, capfd):
+    (tmp_path / "link").symlink_to(base)
+    before = read_locations(base)
+    ask(tmp_path / "link")
+    assert read_locations(base) == before
+    assert "was made in" not in capfd.readouterr().err
+
+
+def test_files_that_were_left_behind_are_named_with_the_folder(base, tmp_path):
+    base.rename(tmp_path / "moved")
+    shutil.rmtree(tmp_path / "moved/mlflow/mlartifacts")
+    with pytest.raises(RegistryError) as refused:
+        ask(tmp_path / "moved")
+    message = str(refused.value)
+    assert message.startswith(f"{tmp_path}/moved/mlflow/mlartifacts/models/m-")
+    assert ": not found, where sqlite:///" in message
+    assert "where the project was moved or copied without them, bring them along" in message
+
+
+def test_projects_of_earlier_releases_are_followed_from_their_next_registration_on(base, tmp_path, retrained):
+    with closing(sqlite3.connect(base / "mlflow/mlflow.db")) as database, database:
+        database.execute("DELETE FROM experiment_tags")
+    register_model(*retrained.inputs, CONFIG, base / "registration.json", address_of(base))
+    base.rename(tmp_path / "moved")
+    assert len(ask(tmp_path / "moved")) == 5
