@@ -50,12 +50,13 @@ lock: $(VENV)/installed ## Write the lock files anew, versions kept where they f
 pipeline: $(VENV)/installed ## Compile pipeline.yaml
 	$(BIN)/python -m pipelines compile
 
-images: ## Build the container images slim and train-cpu; IMAGES=train-gpu TORCH_ARGS=… for another
+images: $(VENV)/installed ## Build and describe the images slim and train-cpu; IMAGES=train-gpu TORCH_ARGS=… for another
 	@command -v $(CONTAINERS) >/dev/null || { echo "images: neither docker nor podman is here; install one" >&2; exit 1; }
 	for target in $(IMAGES); do $(CONTAINERS) build $(BUILD_ARGS) -f images/Dockerfile --target $$target \
 	    --build-arg TORCH_ARGS="$(TORCH_ARGS)" --build-arg VERSION=$(VERSION) \
 	    --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
-	    -t $(REPOSITORY):$(VERSION)-$$target . || exit 1; done
+	    -t $(REPOSITORY):$(VERSION)-$$target . \
+	    && $(BIN)/python .ci/describe_image.py $(CONTAINERS) $(REPOSITORY):$(VERSION)-$$target $$target build || exit 1; done
 
 bench: $(VENV)/installed $(BENCH_VENV)/installed ## Measure against peers in the same run: hours, see docs/benchmarks.md
 	$(BIN)/python -m benchmarks.preprocess
