@@ -458,6 +458,7 @@ CHANGES = {
     "text_user_prompt": Change("user.yaml", see_service, MODEL),
     "text_item_prompt": Change("item.yaml", see_service, MODEL),
     "text_temperature": Change(0.5, see_service, MODEL),
+    "text_request_fields": Change({"top_p": 0.5}, see_service, MODEL),
     "text_cache": Change("elsewhere", see_place_of_answers, MODEL),
     "text_concurrency": Change(2, see_service, MODEL),
     "text_requests_per_minute": Change(10, see_limits, MODEL),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from ur4rec.config_section import ConfigSection
+from ur4rec.text.request_fields import refuse_fields, restore_integers
 
 
 class TextConfig(ConfigSection):
@@ -27,6 +28,8 @@ class TextConfig(ConfigSection):
     """Name of a shipped prompt with its version, or the path of a YAML file."""
     text_item_prompt: str = Field("item_description.v1", min_length=1)
     text_temperature: float = Field(0.0, ge=0, le=2)
+    text_request_fields: dict[str, JsonValue] = Field({})
+    """Further fields of every request, such as `{chat_template_kwargs: {enable_thinking: false}}`; no secrets."""
     text_cache: str = ""
     """Where answers are kept: a folder or `gs://bucket/prefix`; empty: the user's cache folder."""
     text_concurrency: int = Field(32, ge=1, le=1024)
@@ -46,6 +49,16 @@ class TextConfig(ConfigSection):
     """YAML table of prices; empty: the shipped one."""
     texts_per_shard: int = Field(20_000, ge=1)
     """Texts that one task of the pipeline asks for; more are asked for by several at once."""
+
+    @field_validator("text_request_fields")
+    @classmethod
+    def _restore_integers(cls, fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        return {name: restore_integers(value) for name, value in fields.items()}
+
+    @model_validator(mode="after")
+    def _may_be_asked(self) -> TextConfig:
+        refuse_fields(self.text_request_fields)
+        return self
 
     @model_validator(mode="after")
     def _has_an_address(self) -> TextConfig:

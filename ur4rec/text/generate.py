@@ -129,6 +129,8 @@ def _describe_usage(used: dict[str, Any]) -> str:
     cost = "" if used["cost"] is None else f", {used['cost']:.4f} {used['currency']}"
     if used["cached"] and cost:
         cost += f" ({used['cost_of_texts']:.4f} for all of these texts, at present prices)"
+    if used["calls_with_estimated_tokens"] or used["texts_with_estimated_tokens"]:
+        cost += "; tokens estimated where the service told none"
     fallen = f"; fallen back: {_list_counts(used['fallen_back'])}" if used["fallen_back"] else ""
     return (
         f"{used['model']}: {used['cached']:,} of {used['texts']:,} texts from the cache, {used['calls']:,} calls, "

@@ -71,6 +71,13 @@ class Behaviour:
     retry_after_s: float = 1.0
     slow_s: float = 5.0
     seed: int = 0
+    thoughts: str = "{}"
+    """What stands around an answer, unless the request turns thinking off."""
+    answer_field: str = "content"
+    """Where the answer is; the content is then empty."""
+    tells_usage: bool = True
+    unknown_fields: frozenset[str] = frozenset()
+    """Fields of a request that are refused with 400."""
 
 
 class ChatServer:
@@ -135,13 +142,29 @@ class ChatServer:
         messages = body["input"]["messages"] if native else body["messages"]
         prompt = hashlib.sha256(json.dumps([body["model"], messages]).encode()).hexdigest()
         self._calls[prompt] += 1
+        if unknown := self.behaviour.unknown_fields & {*body, *body.get("parameters", {})}:
+            return _error(native, 400, "InvalidParameter", "invalid_request_error", f"Unrecognized: {sorted(unknown)}")
         fault = self._choose_fault(prompt)
         await asyncio.sleep(self.behaviour.latency_ms / 1000)
+        answer = self._shape(native, body, _answer_body(native, body, messages))
         if fault is None:
             self._successes[prompt] += 1
-            return web.json_response(_answer_body(native, body, messages))
+            return web.json_response(answer)
         self._faults[fault] += 1
-        return await self._misbehave(request, native, fault, _answer_body(native, body, messages))
+        return await self._misbehave(request, native, fault, answer)
+
+    def _shape(self, native: bool, body: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        """As a service answers whose model thinks, or that counts no tokens."""
+        fields = body.get("parameters" if native else "chat_template_kwargs", {})
+        message = (answer["output"] if native else answer)["choices"][0]["message"]
+        if fields.get("enable_thinking", True):
+            message["content"] = self.behaviour.thoughts.replace("{}", message["content"])
+        if self.behaviour.answer_field != "content":
+            message[self.behaviour.answer_field] = message["content"]
+            message["content"] = None
+        if not self.behaviour.tells_usage:
+            del answer["usage"]
+        return answer
 
     def _choose_fault(self, prompt: str) -> Fault | None:
         if self._script:

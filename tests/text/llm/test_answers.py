@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ur4rec.text.llm.answers import AnswerError, parse_answer, repair_messages
+from ur4rec.text.llm.answers import AnswerError, parse_answer, quote_beginning, repair_messages
 from ur4rec.text.llm.prompts import load_prompt
 from ur4rec.text.sentences import split_sentences
 
@@ -37,6 +37,47 @@ def test_sentences_are_joined_in_the_order_of_the_keys() -> None:
     assert len(split_sentences(GOOD_TEXT)) == 4
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "<think>\nThe user likes {dramas}.\n</think>\n\n{}",
+        "<think>\n\n</think>\n\n{}",
+        "The user likes dramas.\n</think>\n{}",
+        "<think>The user likes dramas.\n\n{}",
+        "<think>One.</think><think>Two.</think>{}",
+        "<thinking>Dramas.</thinking>{}",
+        "<reasoning>Dramas.</reasoning>\n```json\n{}\n```",
+        "<Thought>Dramas.</Thought>{}",
+        "[THINK]Dramas.[/THINK]{}",
+        "◁think▷Dramas.◁/think▷{}",
+        "<|channel|>analysis<|message|>Dramas.<|end|><|start|>assistant<|channel|>final<|message|>{}",
+        "Sure! Here it is:\n```json\n{}\n```\nI hope that this helps.",
+        "Here is the answer: {} Shall I go on?",
+        "<think>{}</think>",
+        '<think>A draft: {"preferred_types": ["Comedies only."]}</think>{}',
+        "<think>" + json.dumps({key: ["It is no answer yet."] for key in GOOD}) + "</think>{}",
+        '{"thoughts": "dramas", "answer": {}}',
+        "[{}]",
+        "<think>" + "so it is. " * 3_000 + "</think>{}",
+    ],
+)
+def test_the_object_is_found_wherever_it_stands(frame: str) -> None:
+    assert parse_answer(USER, frame.replace("{}", json.dumps(GOOD))) == GOOD_TEXT
+
+
+def test_an_answer_as_a_whole_comes_before_what_looks_like_thoughts_in_it() -> None:
+    told = 'The film ends with the word {"description"}'
+    assert parse_answer(ITEM, describe(told)).startswith("The film ends")
+    assert fail(ITEM, describe("It thinks of this </think> and of {that} until the end.")).reason == "markup"
+
+
+def test_the_beginning_of_an_answer_is_quoted_on_one_line_without_the_key() -> None:
+    quoted = quote_beginning("<think>\nsk-1 \x1b[31mred [bold]" + "x" * 100, "sk-1")
+    assert quoted.startswith("'<think> *** [31mred [bold]xx")
+    assert len(quoted) == 80 + 2
+    assert quote_beginning("short", "") == "'short'"
+
+
 @pytest.mark.parametrize("frame", ["```json\n{}\n```", "```\n{}\n```", "  \n{}\n", "\ufeff{}", "```JSON {} ```"])
 def test_a_fence_around_the_object_is_tolerated(frame: str) -> None:
     assert parse_answer(USER, frame.replace("{}", json.dumps(GOOD))) == GOOD_TEXT
@@ -56,12 +97,17 @@ def test_emphasis_and_hidden_characters_are_dropped() -> None:
     [
         ("", "empty"),
         (" \n", "empty"),
-        ("Here is the answer: " + json.dumps(GOOD), "json"),
+        ("Here is the answer: none.", "json"),
+        ("<think>Dramas.</think>", "json"),
+        ("<think>" + json.dumps(GOOD) + "</think>" + json.dumps(GOOD)[:-20], "json"),
+        ("<think>Dramas.</think>" + json.dumps(GOOD | {"preferred_types": ["It is."] * 4}), "sentences"),
+        ("9" * 5_000, "json"),
+        ('{"a":' * 3_000, "json"),
         (json.dumps(GOOD)[:-20], "json"),
         ("[" * 19_000, "json"),
         ("x" * 20_001, "too_long"),
         ("null", "keys"),
-        (json.dumps([GOOD]), "keys"),
+        (json.dumps([GOOD["preferred_types"]]), "keys"),
         (json.dumps({"preferred_types": ["Dramas of the 1990s."]}), "keys"),
         (json.dumps(GOOD | {"note": "as asked"}), "keys"),
         (json.dumps(GOOD | {"preferred_types": "Dramas."}), "keys"),

@@ -31,7 +31,9 @@ def provider(request: pytest.FixtureRequest) -> Provider:
     return request.param
 
 
-def ask(url: str, provider: Provider, times: int = 1, timeout_s: float = 60.0, key: str = KEY) -> list[object]:
+def ask(
+    url: str, provider: Provider, times: int = 1, timeout_s: float = 60.0, key: str = KEY, **fields: object
+) -> list[object]:
     """The outcomes of calls one after another over one client."""
 
     async def run() -> list[object]:
@@ -39,7 +41,7 @@ def ask(url: str, provider: Provider, times: int = 1, timeout_s: float = 60.0, k
         outcomes: list[object] = []
         for _ in range(times):
             try:
-                outcomes.append(await client.complete(make_request("Name the preferred_types.", provider)))
+                outcomes.append(await client.complete(make_request("Name the preferred_types.", provider, **fields)))
             except ChatError as error:
                 outcomes.append(error)
         await client.aclose()
@@ -48,8 +50,10 @@ def ask(url: str, provider: Provider, times: int = 1, timeout_s: float = 60.0, k
     return asyncio.run(run())
 
 
-def ask_server(server: ChatServer, provider: Provider, times: int = 1, timeout_s: float = 60.0) -> list[object]:
-    return ask(server.url + BASE[provider], provider, times, timeout_s)
+def ask_server(
+    server: ChatServer, provider: Provider, times: int = 1, timeout_s: float = 60.0, **fields: object
+) -> list[object]:
+    return ask(server.url + BASE[provider], provider, times, timeout_s, **fields)
 
 
 def test_an_answer(provider: Provider) -> None:
@@ -174,3 +178,64 @@ def test_no_pool_holds_calls_back(provider: Provider) -> None:
     with serve(Behaviour(latency_ms=100)) as server:
         asyncio.run(run(server.url + BASE[provider]))
         assert server.counts()["peak_in_flight"] == 40
+
+
+def test_thinking_is_turned_off(provider: Provider) -> None:
+    with serve(Behaviour(thoughts="<think>Well…</think>{}")) as server:
+        [answer] = ask_server(server, provider)
+        body = server.last_body
+    assert isinstance(answer, ChatAnswer)
+    assert "think" not in answer.text
+    assert (body["parameters"] if provider == "dashscope" else body)["enable_thinking"] is False
+    if provider == "openai":
+        assert body["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+@pytest.mark.parametrize("field", ["enable_thinking", "chat_template_kwargs"])
+def test_a_service_that_refuses_unknown_fields_is_asked_without_them_from_then_on(field: str) -> None:
+    with serve(Behaviour(unknown_fields=frozenset({field}))) as server:
+        answers = ask_server(server, "openai", times=3)
+        assert (server.counts()["calls"], server.counts()["successes"]) == (4, 3)
+        assert field not in server.last_body
+    assert all(isinstance(answer, ChatAnswer) for answer in answers)
+
+
+def test_what_else_is_refused_stays_refused() -> None:
+    with serve(Behaviour(script=[Fault.TOO_LONG, Fault.TOO_LONG, None, Fault.TOO_LONG])) as server:
+        outcomes = ask_server(server, "openai", times=3)
+        assert server.counts()["calls"] == 4  # the fields are asked about until an answer shows that they are taken
+    assert [type(outcome) for outcome in outcomes] == [RejectedError, ChatAnswer, RejectedError]
+
+
+def test_fields_of_the_request_are_passed_on_and_come_before_ours(provider: Provider) -> None:
+    fields = {"top_p": 0.5, "enable_thinking": True, "extra": {"depth": 3}}
+    with serve(Behaviour()) as server:
+        [answer] = ask_server(server, provider, request_fields=fields)
+        body = server.last_body
+    assert isinstance(answer, ChatAnswer)
+    passed = body["parameters"] if provider == "dashscope" else body
+    assert {name: passed[name] for name in fields} == fields
+
+
+def test_fields_of_the_request_are_not_left_out_where_they_are_refused(provider: Provider) -> None:
+    with serve(Behaviour(unknown_fields=frozenset({"depth"}))) as server:
+        [error] = ask_server(server, provider, request_fields={"depth": 3})
+    assert isinstance(error, RejectedError)
+    assert "Unrecognized: ['depth']" in str(error)
+
+
+def test_a_service_that_counts_no_tokens(provider: Provider) -> None:
+    with serve(Behaviour(tells_usage=False)) as server:
+        [answer] = ask_server(server, provider)
+    assert isinstance(answer, ChatAnswer)
+    assert answer.estimated
+    assert answer.tokens_in > 0
+    assert answer.tokens_out > 0
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_an_answer_among_the_thoughts(provider: Provider, field: str) -> None:
+    with serve(Behaviour(answer_field=field)) as server:
+        [answer] = ask_server(server, provider)
+    assert isinstance(answer, ChatAnswer)
+    assert "preferred_types" in answer.text

@@ -426,3 +426,107 @@ def test_a_longer_history_adds_snapshots_and_keeps_the_others(build_sequences, t
     assert after.keys() - before.keys() == {("d", 12)}
     manifest = read_artifact(tmp_path / "grown")
     assert manifest.details["language_model"]["calls"] == 1
+
+
+FRAMES = ("<think>It is.</think>\n{}", "It is.\n</think>\n{}", "<think>It is.\n{}", "<think>\n\n</think>\n\n{}")
+
+
+@pytest.mark.parametrize("thoughts", FRAMES)
+@pytest.mark.parametrize("provider", ["dashscope", "openai"])
+def test_a_model_that_thinks_gives_the_same_texts(
+    sequences: Path, tmp_path: Path, thoughts: str, provider: str
+) -> None:
+    on = {"enable_thinking": True, "chat_template_kwargs": {"enable_thinking": True}}
+    with serve(Behaviour(thoughts=thoughts)) as server:
+        config = make_config(server, tmp_path / "cache", provider, text_request_fields=on)
+        details = generate_text(sequences, tmp_path / "out", config).details["language_model"]
+    assert (details["calls"], details["fallen_back"]) == (NUM_TEXTS, {})
+    assert [*json.loads((tmp_path / "out/item_descriptions.json").read_text()).values()] == expect_texts(
+        sequences, config
+    )[:30]
+
+
+def test_when_all_fail_alike_nothing_is_ruled_out(sequences: Path, tmp_path: Path) -> None:
+    with serve(Behaviour(shares={Fault.CHATTY: 1.0})) as server:
+        for _ in range(2):
+            before = server.counts()["calls"]
+            with pytest.raises(TextGenerationError) as caught:
+                generate(server, sequences, tmp_path / "out", tmp_path / "cache")
+            assert server.counts()["calls"] > before
+        assert "invalid_json; an answer begins 'Sure!'; correct the prompt or choose" in str(caught.value)
+        assert list_cached(tmp_path / "cache") == []
+        server.behaviour.shares = {}
+        used = generate(server, sequences, tmp_path / "out", tmp_path / "cache").details["language_model"]
+    assert (used["cached"], used["fallen_back"]) == (0, {})
+
+
+def test_few_texts_that_fail_alike_say_what_to_do(build_sequences, tmp_path: Path) -> None:
+    rows = [(user, f"i{item}", item) for user in "abc" for item in range(4)]
+    sequences = build_sequences(rows, min_seq_len=3)
+    fields = {"text_request_fields": {"chat_template_kwargs": {}}}
+    thinking = Behaviour(thoughts="<think>Okay, the [bold] user {wants} a summary of tastes")
+    with serve(thinking) as server, pytest.raises(TextGenerationError) as caught:
+        generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields)
+    assert "invalid_json; an answer begins '<think>Okay, the [bold] user {" in str(caught.value)
+    assert "turn that off (text_request_fields); run again to ask for 4 of them once more" in str(caught.value)
+    assert list_cached(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(Fault.FILTERED, "content_filter"), (Fault.TOO_LONG, "rejected")])
+def test_refusals_of_everything_are_not_kept(sequences: Path, tmp_path: Path, fault: Fault, reason: str) -> None:
+    with serve(Behaviour(shares={fault: 1.0})) as server:
+        fields = {"text_max_failed_share": 1.0}
+        used = generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields).details["language_model"]
+        assert used["fallen_back"] == {reason: NUM_TEXTS}
+        assert list_cached(tmp_path / "cache") == []
+        server.behaviour.shares = {}
+        used = generate(server, sequences, tmp_path / "out", tmp_path / "cache").details["language_model"]
+    assert (used["cached"], used["fallen_back"]) == (0, {})
+
+
+def test_one_prompt_that_is_answered_says_nothing_of_the_other(sequences: Path, tmp_path: Path) -> None:
+    """The descriptions come first, one after another; then no text of a user has the form asked for."""
+    fields = {"text_max_failed_share": 1.0, "text_concurrency": 1}
+    with serve(Behaviour(script=[None] * 30 + [Fault.CHATTY] * 22)) as server:
+        used = generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields).details["language_model"]
+    assert used["fallen_back"] == {"invalid_json": 11}
+    assert {answer.status for answer in list_cached(tmp_path / "cache")} == {"accepted"}
+
+
+def test_a_single_text_that_fails_is_ruled_out_for_a_while(sequences: Path, tmp_path: Path) -> None:
+    fields = {"text_max_failed_share": 1.0, "text_concurrency": 1}
+    with serve(Behaviour(script=[Fault.CHATTY, *[None] * 29, Fault.CHATTY])) as server:
+        used = generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields).details["language_model"]
+        calls = server.counts()["calls"]
+        again = generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields).details["language_model"]
+        assert server.counts()["calls"] == calls
+    assert used["fallen_back"] == again["fallen_back"] == {"invalid_json": 1}
+
+
+def test_tokens_that_are_estimated_are_marked(
+    sequences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(Behaviour(tells_usage=False)) as server:
+        used = generate(server, sequences, tmp_path / "out", tmp_path / "cache").details["language_model"]
+        assert "tokens estimated where the service told none" in capsys.readouterr().out
+        again = generate(server, sequences, tmp_path / "again", tmp_path / "cache").details["language_model"]
+        server.behaviour.tells_usage = True
+        told = generate(server, sequences, tmp_path / "told", tmp_path / "other").details["language_model"]
+    marks = ("calls_with_estimated_tokens", "texts_with_estimated_tokens")
+    assert [[each[mark] for mark in marks] for each in (used, again, told)] == [[41, 41], [0, 41], [0, 0]]
+    assert used["cost"] > 0
+    assert again["cost_of_texts"] == used["cost_of_texts"] == used["cost"]
+    assert 0.5 < used["tokens_in"] / told["tokens_in"] < 2
+
+
+def test_fields_of_a_request_key_the_cache_where_they_change_answers(sequences: Path, tmp_path: Path) -> None:
+    with serve(Behaviour()) as server:
+        generate(server, sequences, tmp_path / "out", tmp_path / "cache")
+        for fields, cached in (
+            ({"chat_template_kwargs": {"enable_thinking": False}, "user": "ann"}, NUM_TEXTS),
+            ({"top_p": 0.5}, 0),
+            ({"top_p": 0.5, "service_tier": "flex"}, NUM_TEXTS),
+        ):
+            made = generate(server, sequences, tmp_path / "out", tmp_path / "cache", text_request_fields=fields)
+            assert made.details["language_model"]["cached"] == cached, fields
+            assert made.config["text_request_fields"] == fields

@@ -91,7 +91,31 @@ def test_choices() -> None:
     assert isinstance(empty, EmptyAnswerError)
     assert (empty.tokens_in, empty.tokens_out) == (3, 4)
     assert isinstance(read_choice(choice("", "content_filter"), 3, 0), RefusedError)
-    for choices, tokens in (([], 3), (None, 3), ([{}], 3), (choice("hi"), None), (["x"], 3)):
-        error = read_choice(choices, tokens, tokens)
+    for choices in ([], None, [{}], ["x"], [{"message": None}], [{"message": "x"}]):
+        error = read_choice(choices, 3, 3)
         assert isinstance(error, TransientError)
         assert error.reason is Reason.MALFORMED
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize("content", [None, "", " \n", []])
+def test_thoughts_are_the_answer_where_the_content_is_empty(field: str, content: object) -> None:
+    message = {"content": content, field: "hi"}
+    assert read_choice([{"message": message}], 3, 4) == ChatAnswer("hi", 3, 4)
+    assert isinstance(read_choice([{"message": message | {field: None}}], 3, 4), EmptyAnswerError)
+
+
+def test_content_comes_before_thoughts_and_may_be_in_parts() -> None:
+    parts = [{"type": "text", "text": "h"}, {"type": "image"}, {"type": "text", "text": "i"}]
+    for content in ("hi", parts):
+        assert read_choice([{"message": {"content": content, "reasoning": "no"}}], 3, 4) == ChatAnswer("hi", 3, 4)
+
+
+@pytest.mark.parametrize("tokens", [None, 0, -1, "many", float("nan"), {}])
+def test_tokens_that_the_service_does_not_tell_are_estimated(tokens: object) -> None:
+    asked = (("user", "Name a warm comedy."),)
+    answer = read_choice([{"message": {"content": "A warm comedy of 1995."}}], tokens, tokens, asked)
+    assert answer == ChatAnswer("A warm comedy of 1995.", 5 + 5, 9, estimated=True)
+    empty = read_choice([{"message": {"content": ""}}], tokens, tokens, asked)
+    assert isinstance(empty, EmptyAnswerError)
+    assert (empty.tokens_in, empty.tokens_out, empty.estimated) == (10, 0, True)

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ur4rec.text.llm.languages import LANGUAGES, is_in_language
 from ur4rec.text.llm.prompts import AnswerLimits, Messages, Prompt
-from ur4rec.text.llm.untrusted import BEGIN_DATA, END_DATA, clean, drop_hidden
+from ur4rec.text.llm.untrusted import BEGIN_DATA, ELLIPSIS, END_DATA, clean, drop_hidden
 from ur4rec.text.sentences import split_sentences
 
 MAX_ANSWER = 20_000
 """Characters of an answer that are looked at at all."""
 MAX_QUOTED = 4_000
 """Characters of a bad answer that a repair quotes."""
+SHOWN_CHARACTERS = 80
+"""Of a bad answer in a message."""
 
 _FENCED = re.compile(r"^```(?:json)?\s*\n?(?P<inside>.*?)\s*```$", re.DOTALL | re.IGNORECASE)
+_END_OF_THOUGHTS = re.compile(
+    r"[<\[◁|]/(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|scratchpad)[>\]▷|]", re.IGNORECASE
+)
+"""What the services' models write, whether or not the thoughts have a mark at their beginning."""
 _EMPHASIS = re.compile(r"(?<!\w)(?P<mark>\*{1,3}|_{1,3})(?=\S)(?P<inside>[^*_]+?)(?<=\S)(?P=mark)(?!\w)")
 _MARKUP = re.compile(r"</?[A-Za-z!][^>]*>|&(?:[A-Za-z]+|#\w+);|```|\]\(|\*\*|(?:^|\s)#{1,6}\s|\{\{|\}\}")
 _URL = re.compile(r"https?://|\bwww\.\w", re.IGNORECASE)
@@ -44,6 +52,10 @@ class AnswerError(ValueError):
         self.reason = reason
 
 
+class FormError(AnswerError):
+    """An answer without an object of the form asked for: as likely a fault of the service as of the text."""
+
+
 Sentences = Annotated[list[str], Field(min_length=1, max_length=20)]
 
 
@@ -65,29 +77,31 @@ class ItemAnswer(BaseModel):
     description: str
 
 
+Form = type[ItemAnswer] | type[UserAnswer]
+_decode_from = json.JSONDecoder().raw_decode
+
+
 def parse_answer(prompt: Prompt, answer: str) -> str:
     """The text for encoding: the answer's sentences, in the order of its keys, joined by spaces.
 
-    A fenced block around the object is tolerated and emphasis marks around words are dropped; a missing full
-    stop is added. Nothing else is corrected.
+    The object may stand anywhere: after thoughts, in a fenced block, between other words. Emphasis marks around words
+    are dropped; a missing full stop is added. Nothing else is corrected.
 
     Args:
         prompt: What was asked.
         answer: What came back, as it came.
 
     Raises:
-        AnswerError: The answer is not of the form asked for, or breaks a limit of the prompt.
+        FormError: No object in it is of the form asked for.
+        AnswerError: The answer breaks a limit of the prompt.
     """
-    parsed = _parse_json(answer)
     limits = prompt.file.answer
-    try:
-        if prompt.file.subject == "item":
-            text = _join_sentences("description", [ItemAnswer.model_validate(parsed).description], limits)
-            _check_length("description", text, limits)
-        else:
-            text = _write_user_text(UserAnswer.model_validate(parsed), limits)
-    except ValidationError as error:
-        raise AnswerError("keys", _describe_error(error, prompt)) from None
+    found = _find_object(answer, ItemAnswer if prompt.file.subject == "item" else UserAnswer)
+    if isinstance(found, ItemAnswer):
+        text = _join_sentences("description", [found.description], limits)
+        _check_length("description", text, limits)
+    else:
+        text = _write_user_text(found, limits)
     _check_text(text, prompt)
     return text
 
@@ -108,25 +122,57 @@ def repair_messages(messages: Messages, bad_answer: str, error: AnswerError) -> 
     return (*messages, ("assistant", quoted), ("user", request))
 
 
-def _parse_json(answer: str) -> Any:
+def quote_beginning(answer: str, secret: str) -> str:
+    """How an answer begins, in quotes and on one line, for a message.
+
+    Args:
+        answer: What came back.
+        secret: The API key, which a service may echo; it is blanked.
+    """
+    line = drop_hidden(answer[:MAX_QUOTED].replace(secret, "***") if secret else answer[:MAX_QUOTED])
+    return repr(line if len(line) <= SHOWN_CHARACTERS else f"{line[: SHOWN_CHARACTERS - 1]}{ELLIPSIS}")
+
+
+def _find_object(answer: str, form: Form) -> ItemAnswer | UserAnswer:
+    """The answer as a whole, else the last object of a form in it: behind the thoughts, where one begins there."""
     text = answer.strip().lstrip("\ufeff")
+    try:
+        return _read_whole(text, form)
+    except FormError:
+        behind = _END_OF_THOUGHTS.split(text)[-1]
+        for found in _list_objects(behind if "{" in behind else text):
+            with suppress(ValidationError):
+                return form.model_validate(found)
+        raise
+
+
+def _list_objects(text: str) -> Iterator[Any]:
+    """Every object that stands in a text, the last first; those in other objects among them."""
+    text = text[-MAX_ANSWER:]
+    for brace in reversed(list(re.finditer("{", text))):
+        with suppress(ValueError, RecursionError):
+            yield _decode_from(text, brace.start())[0]
+
+
+def _read_whole(text: str, form: Form) -> ItemAnswer | UserAnswer:
     if not text:
-        raise AnswerError("empty", "it is empty")
+        raise FormError("empty", "it is empty")
     if len(text) > MAX_ANSWER:
-        raise AnswerError("too_long", f"it has more than {MAX_ANSWER:,} characters")
+        raise FormError("too_long", f"it has more than {MAX_ANSWER:,} characters")
     fenced = _FENCED.match(text)
     try:
-        return json.loads(fenced["inside"] if fenced else text)
-    except (json.JSONDecodeError, RecursionError):
-        raise AnswerError("json", "it is not one JSON object, or was cut off") from None
+        return form.model_validate(json.loads(fenced["inside"] if fenced else text))
+    except ValidationError as error:
+        raise FormError("keys", _describe_error(error, form)) from None
+    except (ValueError, RecursionError):
+        raise FormError("json", "it is not one JSON object, or was cut off") from None
 
 
-def _describe_error(error: ValidationError, prompt: Prompt) -> str:
-    fields = (ItemAnswer if prompt.file.subject == "item" else UserAnswer).model_fields
-    key = next((str(part) for part in error.errors()[0]["loc"][:1] if part in fields), "")
-    kind = "a text" if prompt.file.subject == "item" else "a list of sentences"
+def _describe_error(error: ValidationError, form: Form) -> str:
+    key = next((str(part) for part in error.errors()[0]["loc"][:1] if part in form.model_fields), "")
+    kind = "a text" if form is ItemAnswer else "a list of sentences"
     place = f"; {key} is missing or something else" if key else ""
-    return f"expected the keys {', '.join(fields)} and no others, each with {kind}{place}"
+    return f"expected the keys {', '.join(form.model_fields)} and no others, each with {kind}{place}"
 
 
 def _write_user_text(answer: UserAnswer, limits: AnswerLimits) -> str:

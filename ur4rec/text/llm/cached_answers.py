@@ -34,6 +34,8 @@ class CachedAnswer:
     """Seconds since 1970."""
     expires_at_s: int | None
     """From this second on the entry counts as absent; None: never."""
+    estimated: bool = False
+    """Whether the service told no tokens; in a line only where it is so, which earlier versions cannot read."""
 
     @property
     def precedence(self) -> tuple[int, int, str]:
@@ -47,7 +49,8 @@ class CachedAnswer:
 
 def encode_line(answer: CachedAnswer) -> bytes:
     """A line of JSON with a checksum of its own; pure ASCII, so that no text can break it."""
-    body = json.dumps(asdict(answer), separators=(",", ":")).encode("ascii")
+    fields = {name: value for name, value in asdict(answer).items() if name != "estimated" or value}
+    body = json.dumps(fields, separators=(",", ":")).encode("ascii")
     return b'{"crc32":"%08x","answer":%b}\n' % (zlib.crc32(body), body)
 
 

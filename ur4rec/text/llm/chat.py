@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
+
+THINKING_OFF: Mapping[str, Any] = {"enable_thinking": False, "chat_template_kwargs": {"enable_thinking": False}}
+"""Fields that keep a model from thinking before it answers: DashScope's own, and that of vLLM and SGLang."""
+WITHOUT_EFFECT = {
+    "metadata", "priority", "prompt_cache_key", "request_id", "safety_identifier", "service_tier", "store", "user"
+}  # fmt: skip
+"""Fields that say who asks and how fast it goes, and change no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +33,26 @@ class ChatRequest:
     seed: int
     json_object: bool
     """Whether the service is asked to answer with a JSON object."""
+    request_fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the body of the request holds besides."""
 
     @property
     def key(self) -> str:
-        """sha256 of all fields as canonical JSON, in hexadecimal."""
-        return hashlib.sha256(_to_canonical_json({name: getattr(self, name) for name in _FIELDS}).encode()).hexdigest()
+        """sha256 of all that decides the answer as canonical JSON, in hexadecimal."""
+        asked = {name: getattr(self, name) for name in _FIELDS} | self._deciding_fields()
+        return hashlib.sha256(_to_canonical_json(asked).encode()).hexdigest()
+
+    def _deciding_fields(self) -> dict[str, Any]:
+        """Nothing where no field changes what would be answered without any, so that the keys of old stay."""
+        deciding = {
+            name: value
+            for name, value in self.request_fields.items()
+            if name not in WITHOUT_EFFECT and THINKING_OFF.get(name, ...) != value
+        }
+        return {"request_fields": deciding} if deciding else {}
 
 
-_FIELDS = tuple(field.name for field in fields(ChatRequest))
+_FIELDS = tuple(each.name for each in fields(ChatRequest) if each.name != "request_fields")
 _to_canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -43,6 +63,8 @@ class ChatAnswer:
     text: str
     tokens_in: int
     tokens_out: int
+    estimated: bool = False
+    """Whether the service told no tokens, so that they are counted by a rule of thumb."""
 
 
 class Reason(StrEnum):
@@ -99,12 +121,14 @@ class EmptyAnswerError(TransientError):
     Args:
         tokens_in: Tokens of the prompt.
         tokens_out: Tokens of the answer.
+        estimated: Whether the service did not tell them.
     """
 
-    def __init__(self, tokens_in: int, tokens_out: int) -> None:
+    def __init__(self, tokens_in: int, tokens_out: int, estimated: bool = False) -> None:
         super().__init__("the service answered without any text", Reason.EMPTY)
         self.tokens_in = tokens_in
         self.tokens_out = tokens_out
+        self.estimated = estimated
 
 
 class RefusedError(ChatError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 import aiohttp
 import dashscope
@@ -46,7 +47,7 @@ class DashScopeClient(PooledClient):
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             # The SDK reads the body without checking it, so a malformed one fails in many ways.
             return malformed(f"{type(error).__name__} in the SDK")
-        return self._read(response)
+        return self._read(request, response)
 
     async def _call(self, request: ChatRequest) -> GenerationResponse:
         response = await AioGeneration.call(
@@ -58,7 +59,8 @@ class DashScopeClient(PooledClient):
             seed=request.seed,
             result_format="message",
             response_format={"type": "json_object" if request.json_object else "text"},
-            enable_thinking=False,  # some models think by default, which a call that is not streamed may not
+            # Some models think by default, which a call that is not streamed may not.
+            **{"enable_thinking": False, **request.request_fields},
             base_address=self._base_url,
             request_timeout=self._timeout_s,
             session=self._pool(),
@@ -66,12 +68,13 @@ class DashScopeClient(PooledClient):
         assert isinstance(response, GenerationResponse)
         return response
 
-    def _read(self, response: GenerationResponse) -> ChatAnswer | ChatError:
+    def _read(self, request: ChatRequest, response: GenerationResponse) -> ChatAnswer | ChatError:
         if response.status_code != 200:
             body = {"code": response.code, "message": response.message}
             return explain(read_error_body(response.status_code, body, "", response.headers or {}), self._api_key)
-        usage = response.usage
-        return read_choice(response.output.get("choices"), usage.get("input_tokens"), usage.get("output_tokens"))
+        usage: Mapping[str, object] = response.usage or {}
+        tokens = usage.get("input_tokens"), usage.get("output_tokens")
+        return read_choice(response.output.get("choices"), *tokens, request.messages)
 
 
 class _ConnectionLostError(Exception):

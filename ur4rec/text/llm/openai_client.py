@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 
-from ur4rec.text.llm.chat import ChatAnswer, ChatError, ChatRequest
+from ur4rec.text.llm.chat import THINKING_OFF, ChatAnswer, ChatError, ChatRequest, EmptyAnswerError, RejectedError
 from ur4rec.text.llm.responses import disconnected, explain, malformed, read_choice, read_error_body, timed_out
 from ur4rec.text.llm.sessions import PooledClient
 
 
 class OpenAIClient(PooledClient):
     """A client of `<base URL>/chat/completions`.
+
+    It asks for an answer without thoughts before it. A service that refuses the fields which say so is asked without
+    them, once and for all.
 
     Args:
         base_url: For example `http://vllm:8000/v1`.
@@ -24,29 +28,44 @@ class OpenAIClient(PooledClient):
     def __init__(self, base_url: str, api_key: str, timeout_s: float) -> None:
         super().__init__(base_url, api_key, timeout_s)
         self._url = base_url.rstrip("/") + "/chat/completions"
+        self._takes_thinking_off: bool | None = None
+        """Whether the service accepts `THINKING_OFF`; None: no answer has shown it yet."""
 
     async def _exchange(self, request: ChatRequest) -> ChatAnswer | ChatError:
+        if self._takes_thinking_off is False:
+            return await self._post(request, {})
+        outcome = await self._post(request, THINKING_OFF)
+        accepted = not isinstance(outcome, RejectedError)
+        if not accepted and self._takes_thinking_off is None:
+            outcome = await self._post(request, {})
+        if isinstance(outcome, ChatAnswer | EmptyAnswerError) and self._takes_thinking_off is None:
+            self._takes_thinking_off = accepted
+        return outcome
+
+    async def _post(self, request: ChatRequest, defaults: Mapping[str, Any]) -> ChatAnswer | ChatError:
         headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else None
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        body = {**defaults, **request.request_fields, **_to_body(request)}
         try:
-            async with self._pool().post(
-                self._url, json=_to_body(request), headers=headers, timeout=timeout
-            ) as response:
+            async with self._pool().post(self._url, json=body, headers=headers, timeout=timeout) as response:
                 content = await response.read()
         except TimeoutError:
             return timed_out(self._timeout_s)
         except aiohttp.ClientError as error:
             return disconnected(type(error).__name__, self._host)
-        return self._read(response, content)
+        return self._read(request, response, content)
 
-    def _read(self, response: aiohttp.ClientResponse, content: bytes) -> ChatAnswer | ChatError:
+    def _read(self, request: ChatRequest, response: aiohttp.ClientResponse, content: bytes) -> ChatAnswer | ChatError:
         body = _parse(content)
         if response.status != 200:
             text = content.decode(errors="replace")
             return explain(read_error_body(response.status, body, text, response.headers), self._api_key)
-        if not isinstance(body, dict) or not isinstance(usage := body.get("usage"), dict):
-            return malformed("it is no JSON object with a usage")
-        return read_choice(body.get("choices"), usage.get("prompt_tokens"), usage.get("completion_tokens"))
+        if not isinstance(body, dict):
+            return malformed("it is no JSON object")
+        used = body.get("usage")
+        usage = used if isinstance(used, dict) else {}
+        tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        return read_choice(body.get("choices"), *tokens, request.messages)
 
 
 def _parse(content: bytes) -> Any:

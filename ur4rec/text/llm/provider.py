@@ -17,8 +17,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from platformdirs import user_cache_path
 
 from ur4rec.text.config import TextConfig
-from ur4rec.text.llm.answer_book import DAY_S, FAILED_FOR_S, REFUSED_FOR_S, Failed, Found, Question, look_up
-from ur4rec.text.llm.answers import AnswerError, parse_answer
+from ur4rec.text.llm.answer_book import DAY_S, FAILED_FOR_S, REFUSED_FOR_S, Failed, Found, Question, RunAnswers, look_up
+from ur4rec.text.llm.answers import AnswerError, FormError, parse_answer, quote_beginning
 from ur4rec.text.llm.batch import Batch
 from ur4rec.text.llm.budget import Budget
 from ur4rec.text.llm.cache import AnswerCache, CachedAnswer, open_cache
@@ -77,7 +77,8 @@ class LanguageModelProvider:
         prices: PriceTable,
         budget: float | None = None,
     ) -> None:
-        self._config, self._client, self._cache, self._portal, self._prices = config, client, cache, portal, prices
+        self._config, self._client, self._portal, self._prices = config, client, portal, prices
+        self._answers = RunAnswers(cache)
         self._questions = Questions(config)
         self._fallback = TemplateProvider()
         self._usage = Usage()
@@ -85,9 +86,11 @@ class LanguageModelProvider:
         self._not_answered: dict[str, str] = {}
         """Key of a prompt that failed in this run, to be asked again in the next → reason."""
         self._fallen_back: Counter[str] = Counter()
-        self._last_failure = ""
+        self._failed: Counter[str] = Counter()
+        """Key of a prompt → texts that fell back for want of its answer."""
+        self._last_failure = self._unfit_answer = ""
         self._num_texts = self._num_cached = self._num_invalid = 0
-        self._texts_tokens_in = self._texts_tokens_out = 0
+        self._texts_tokens_in = self._texts_tokens_out = self._texts_estimated = 0
         """Of the answers behind all texts, whenever they were paid for."""
 
     @property
@@ -125,6 +128,7 @@ class LanguageModelProvider:
             **usage.summary(),
             "cost": self._price(usage.tokens_in, usage.tokens_out),
             "cost_of_texts": self._price(self._texts_tokens_in, self._texts_tokens_out),
+            "texts_with_estimated_tokens": self._texts_estimated,
             "currency": self._prices.currency,
             "prices_as_of": self._prices.as_of.isoformat(),
         }
@@ -152,8 +156,8 @@ class LanguageModelProvider:
         if len(settled) >= FEWEST_JUDGED and reasons.total() > self._most_invalid * len(settled):
             raise TextGenerationError(
                 f"{self._name_service()}: {reasons.total():,} of {len(settled):,} answers to "
-                f"{prompt.version} are of no use, even after a repair: {_list(reasons)}; correct the prompt or choose "
-                "another model before more is paid for"
+                f"{prompt.version} are of no use, even after a repair: {_list(reasons)}{self._quote(found)}; correct "
+                "the prompt or choose another model before more is paid for"
             )
         return settled
 
@@ -161,6 +165,12 @@ class LanguageModelProvider:
     def _most_invalid(self) -> float:
         """Share of invalid answers up to which asking goes on."""
         return max(USELESS_SHARE, self._config.text_max_failed_share)
+
+    def _quote(self, found: Mapping[str, Found | ChatRequest | Failed]) -> str:
+        """The beginning of an answer that was of no use, for a message."""
+        answers = (outcome.answer for outcome in found.values() if isinstance(outcome, Failed))
+        unfit = next(filter(None, answers), "")
+        return f"; an answer begins {quote_beginning(unfit, read_api_key(self._config))}" if unfit else ""
 
     def _name_service(self) -> str:
         place = f" at {self._config.text_base_url}" if self._config.text_base_url else ""
@@ -174,7 +184,7 @@ class LanguageModelProvider:
         """What each request comes to, after asking for what is not there, and for one repair where it is of no use."""
         questions = [self._questions.ask(request) for request in requests]
         distinct = {question.chat.key: question for question in questions}
-        found = {key: look_up(question, self._cache) for key, question in distinct.items()}
+        found = {key: look_up(question, self._answers) for key, question in distinct.items()}
         missing = _list_missing(found)
         self._num_texts += len(questions)
         self._num_cached += sum(not isinstance(found[question.chat.key], ChatRequest) for question in questions)
@@ -190,14 +200,20 @@ class LanguageModelProvider:
         for outcome in settled.values():
             self._texts_tokens_in += outcome.tokens.tokens_in
             self._texts_tokens_out += outcome.tokens.tokens_out
+            self._texts_estimated += outcome.tokens.estimated
+        self._failed.update(
+            question.chat.key for question in questions if isinstance(settled[question.chat.key], Failed)
+        )
+        self._unfit_answer = self._quote(settled) or self._unfit_answer
         return [settled[question.chat.key] for question in questions]
 
     def _look_again(self, found: dict[str, Found | ChatRequest | Failed], questions: Mapping[str, Question]) -> None:
         for chat_key, question in questions.items():
             if isinstance(found[chat_key], ChatRequest):
-                outcome = look_up(question, self._cache)
+                outcome = look_up(question, self._answers)
                 if isinstance(outcome, ChatRequest) and outcome.key in self._not_answered:
-                    outcome = Failed(self._not_answered[outcome.key])
+                    self._not_answered[chat_key] = self._not_answered[outcome.key]
+                    outcome = Failed(self._not_answered[chat_key])
                 found[chat_key] = outcome
 
     def _while_useful(self, chats: Iterable[ChatRequest]) -> Iterator[ChatRequest]:
@@ -214,11 +230,7 @@ class LanguageModelProvider:
             yield chat
 
     def _ask(self, chats: Iterable[ChatRequest], advance: Advance) -> None:
-        rejected: list[tuple[ChatRequest, str]] = []
-
         async def keep(chat: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
-            if isinstance(outcome, RejectedError):
-                rejected.append((chat, outcome.reason))
             await self._keep(chat, outcome)
             advance(1)
 
@@ -227,10 +239,6 @@ class LanguageModelProvider:
             limits, useful = find_limits(self._config), self._while_useful(chats)
             with suppress(_EnoughError):
                 await Batch(self._client, useful, keep, limits, self._usage, self._budget).run()
-            if self._usage.answered:  # where nothing is answered, a rejection says nothing of its prompt
-                for chat, reason in rejected:
-                    await self._store(chat, "failed", reason, FAILED_FOR_S)
-                    del self._not_answered[chat.key]
 
         try:
             self._run(ask)
@@ -250,14 +258,16 @@ class LanguageModelProvider:
             raise
 
     async def _keep(self, chat: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
+        if isinstance(outcome, ChatError):
+            self._last_failure = f"; the last: {outcome}"
         match outcome:
             case ChatAnswer():
                 await self._store_answer(chat, outcome)
             case RefusedError():
-                self._last_failure = f"; the last: {outcome}"
                 await self._store(chat, "refused", outcome.reason, REFUSED_FOR_S)
+            case RejectedError():
+                await self._store(chat, "failed", outcome.reason, FAILED_FOR_S)
             case ChatError():
-                self._last_failure = f"; the last: {outcome}"
                 self._not_answered[chat.key] = outcome.reason
 
     async def _store_answer(self, chat: ChatRequest, answer: ChatAnswer) -> None:
@@ -265,11 +275,12 @@ class LanguageModelProvider:
         prompt = next(prompt for prompt in self._questions.prompts.values() if prompt.version == chat.prompt_version)
         try:
             text = parse_answer(prompt, answer.text)
-        except AnswerError:
+        except AnswerError as error:
             self._num_invalid += 1
-            await self._store(chat, "answered", answer.text, REFUSED_FOR_S, answer)
+            has_form = not isinstance(error, FormError)
+            await self._store(chat, "answered", answer.text, REFUSED_FOR_S, answer, has_form)
         else:
-            await self._store(chat, "accepted", text, None, answer)
+            await self._store(chat, "accepted", text, None, answer, has_form=True)
 
     async def _store(
         self,
@@ -278,6 +289,7 @@ class LanguageModelProvider:
         text: str,
         lifetime_s: int | None,
         answer: ChatAnswer | None = None,
+        has_form: bool = False,
     ) -> None:
         now = int(time.time())
         entry = CachedAnswer(
@@ -288,20 +300,25 @@ class LanguageModelProvider:
             tokens_out=answer.tokens_out if answer else 0,
             stored_at_s=now,
             expires_at_s=None if lifetime_s is None else now + lifetime_s,
+            estimated=answer.estimated if answer else False,
         )
-        await self._cache.put(entry)
+        await self._answers.put(entry, chat.prompt_version, is_failure=not has_form)
 
     def _check_failures(self) -> None:
         num_failed, allowed = self._fallen_back.total(), self._config.text_max_failed_share
         if num_failed <= allowed * self._num_texts:
             return
-        again = sum(self._fallen_back[reason] for reason in set(self._not_answered.values()))
+        again = sum(
+            count for key, count in self._failed.items() if key in self._not_answered or self._answers.holds(key)
+        )
         days = f"{FAILED_FOR_S // DAY_S} to {REFUSED_FOR_S // DAY_S} days"
         other = f"choose another model (another run asks for them only after {days})"
         advice = f"run again to ask for {again:,} of them once more" if again else other
+        if self._unfit_answer and again:
+            advice = f"if the model thinks first, turn that off (text_request_fields); {advice}"
         raise TextGenerationError(
             f"{num_failed:,} of {self._num_texts:,} texts failed, at most {allowed:.1%} may: {_list(self._fallen_back)}"
-            f"{self._last_failure}; answers are kept; {advice}, or raise text_max_failed_share"
+            f"{self._last_failure}{self._unfit_answer}; answers are kept; {advice}, or raise text_max_failed_share"
         )
 
 
@@ -317,7 +334,7 @@ def open_language_model(config: TextConfig, budget: float | None = None) -> Iter
         BudgetError: The price of the model is not known.
     """
     assert config.text_provider != "template"
-    key = os.environ.get(API_KEYS[config.text_provider], "").strip()  # a secret made from a file ends in a line break
+    key = read_api_key(config)
     prices = load_prices(config.text_prices)
     with ExitStack() as stack:
         portal = stack.enter_context(start_blocking_portal())
@@ -328,6 +345,11 @@ def open_language_model(config: TextConfig, budget: float | None = None) -> Iter
         stack.callback(lambda: portal.call(client.aclose))
         cache = stack.enter_context(open_cache(cache_location(config)))
         yield LanguageModelProvider(config, client, cache, portal, prices, budget)
+
+
+def read_api_key(config: TextConfig) -> str:
+    """From the environment; a secret made from a file ends in a line break."""
+    return os.environ.get(API_KEYS[config.text_provider], "").strip()
 
 
 def find_limits(config: TextConfig) -> BatchLimits:

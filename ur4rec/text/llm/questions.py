@@ -45,6 +45,7 @@ class Questions:
             max_tokens=prompt.max_tokens,
             seed=SEED,
             json_object=True,
+            request_fields=self.config.text_request_fields,
         )
         return Question(prompt, chat)
 

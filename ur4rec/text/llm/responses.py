@@ -19,8 +19,12 @@ from ur4rec.text.llm.chat import (
     RejectedError,
     TransientError,
 )
+from ur4rec.text.llm.costs import estimate_prompt_tokens, estimate_tokens
+from ur4rec.text.llm.prompts import Messages
 
 SHOWN_CHARACTERS = 200
+TEXT_FIELDS = ("content", "reasoning_content", "reasoning")
+"""Where a message may hold the answer; what comes first counts."""
 REFUSED_CODES = {"datainspectionfailed", "contentfilter", "contentpolicyviolation"}
 BALANCE_CODES = {"arrearage", "insufficientbalance"}
 KEY_CODES = {"invalidapikey"}
@@ -93,25 +97,45 @@ def read_error_body(status: int, body: Any, text: str, headers: Mapping[str, str
     )
 
 
-def read_choice(choices: Any, tokens_in: Any, tokens_out: Any) -> ChatAnswer | ChatError:
+def read_choice(choices: Any, tokens_in: Any, tokens_out: Any, messages: Messages = ()) -> ChatAnswer | ChatError:
     """The answer in the first of the choices, whose shape the two routes share.
+
+    A service that takes everything for thoughts leaves the content empty: then the thoughts are the answer.
 
     Args:
         choices: List of `{"finish_reason": …, "message": {"content": …}}`.
-        tokens_in: Tokens of the prompt.
-        tokens_out: Tokens of the answer.
+        tokens_in: Tokens of the prompt; anything but a positive number: the service does not tell.
+        tokens_out: Tokens of the answer; the same.
+        messages: What was asked, to estimate from.
     """
     try:
         choice = choices[0]
-        content, finish_reason = choice["message"]["content"], str(choice.get("finish_reason", ""))
-        counts = int(tokens_in), int(tokens_out)
+        message, finish_reason = choice["message"], str(choice.get("finish_reason", ""))
+        text = next(filter(str.strip, (_read_text(message.get(name)) for name in TEXT_FIELDS)), "")
     except (LookupError, TypeError, ValueError, AttributeError):
-        return malformed("it has no choices, message or usage")
+        return malformed("it has no choices or message")
     if finish_reason == "content_filter":
         return RefusedError("refused by the content filter (finish_reason content_filter)", Reason.CONTENT_FILTER)
-    if not isinstance(content, str) or not content.strip():
-        return EmptyAnswerError(*counts)
-    return ChatAnswer(content, *counts)
+    counts = _read_count(tokens_in), _read_count(tokens_out)
+    estimated = not counts[0]
+    if estimated:
+        counts = estimate_prompt_tokens(messages), estimate_tokens(text)
+    return ChatAnswer(text, *counts, estimated) if text else EmptyAnswerError(*counts, estimated)
+
+
+def _read_text(content: Any) -> str:
+    """Text, or the texts of a list of parts."""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return content if isinstance(content, str) else ""
+
+
+def _read_count(tokens: Any) -> int:
+    """A number of tokens; 0 where there is none."""
+    try:
+        return max(0, int(tokens))
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def malformed(detail: str) -> TransientError:

@@ -17,6 +17,8 @@ class Usage:
     answered: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    estimated: int = 0
+    """Calls whose tokens the service did not tell."""
     retries: Counter[str] = field(default_factory=Counter)
     """Reason → calls that were repeated because of it."""
     failures: Counter[str] = field(default_factory=Counter)
@@ -26,12 +28,12 @@ class Usage:
     def note_answer(self, answer: ChatAnswer) -> None:
         """Adds an answer and its tokens."""
         self.answered += 1
-        self._note_tokens(answer.tokens_in, answer.tokens_out)
+        self._note_tokens(answer)
 
     def note_failed_call(self, error: ChatError) -> None:
         """Adds the tokens of a call that brought no answer but is charged for."""
         if isinstance(error, EmptyAnswerError):
-            self._note_tokens(error.tokens_in, error.tokens_out)
+            self._note_tokens(error)
 
     def summary(self) -> dict[str, object]:
         """All counts, ready for a manifest."""
@@ -40,14 +42,16 @@ class Usage:
             "answered": self.answered,
             "tokens_in": self.tokens_in,
             "tokens_out": self.tokens_out,
+            "calls_with_estimated_tokens": self.estimated,
             "retries": _to_plain(self.retries),
             "failures": _to_plain(self.failures),
             "seconds": round(self.seconds, 3),
         }
 
-    def _note_tokens(self, tokens_in: int, tokens_out: int) -> None:
-        self.tokens_in += tokens_in
-        self.tokens_out += tokens_out
+    def _note_tokens(self, call: ChatAnswer | EmptyAnswerError) -> None:
+        self.tokens_in += call.tokens_in
+        self.tokens_out += call.tokens_out
+        self.estimated += call.estimated
 
 
 def _to_plain(counts: Counter[str]) -> dict[str, int]:
