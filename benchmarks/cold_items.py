@@ -20,7 +20,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from jaxtyping import Int64
-from rich.console import Console
 from rich.table import Table
 
 from ur4rec.columns import ITEM, USER
@@ -36,6 +35,7 @@ from ur4rec.evaluation.results import HEADLINE_METRICS
 from ur4rec.experiments.stage_cache import StageInputs, obtain_stages, read_inputs
 from ur4rec.experiments.workers import Failure, run_all
 from ur4rec.storage.artifacts import MANIFEST, read_artifact, write_artifact, write_text_atomic
+from ur4rec.terminal import PlainConsole
 from ur4rec.text.artifact import SEQUENCES_DIGEST
 from ur4rec.text.config import EncodeConfig
 from ur4rec.text.embeddings import PRODUCER
@@ -244,7 +244,7 @@ def main(
         write_text_atomic(
             output / "cold_items.json", json.dumps({"dataset": digest, **settings, "rows": rows}, indent=2)
         )
-        Console(width=140).print(show(rows, float(chance)))
+        PlainConsole(width=140).print(show(rows, float(chance)))
 
 
 if __name__ == "__main__":

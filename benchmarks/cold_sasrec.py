@@ -13,7 +13,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cold_items import cold_candidates, draw_folds, write_fold
@@ -23,6 +22,7 @@ from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.metrics import per_user_metrics
 from ur4rec.evaluation.ranking import rank_users
 from ur4rec.evaluation.results import HEADLINE_METRICS
+from ur4rec.terminal import PlainConsole
 from ur4rec.text.embeddings import TextEmbeddings, load_embeddings
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.config import StageConfig, TextControl
@@ -90,7 +90,7 @@ def main(
             )
             candidates = cold_candidates(load_sequences(fold).test, cold, data.histories("full"))
             rank_fold(fold, checkpoint, candidates, {"none": None, "true": true, "shuffled": shuffled}, ranks)
-        Console(width=140).print(show(ranks))
+        PlainConsole(width=140).print(show(ranks))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.evaluation.metrics import per_user_metrics
@@ -28,6 +27,7 @@ from ur4rec.models.config import Part
 from ur4rec.registry.gate.judge import judge_non_inferiority, judge_slices
 from ur4rec.registry.gate.measurements import METRIC, Quality, find_slices
 from ur4rec.registry.gate.rules import GateRules, load_rules
+from ur4rec.terminal import PlainConsole
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.scoring import ModelScorer
 
@@ -218,7 +218,7 @@ def main(
     overrides: dict[str, object] = dict(setting.split("=", 1) for setting in settings or [])
     rules = load_rules(overrides={"bootstrap_samples": SIMULATED_RESAMPLES} | overrides)
     population = rank_population(load_sequences(sequences), checkpoints, part)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = PlainConsole(soft_wrap=True, highlight=False, markup=False)
     console.print(describe(population), "", *tabulate_curve(Simulation(population, rules), rules), sep="\n")
     if len(checkpoints) > MIN_CHECKPOINTS:
         console.print("", *tabulate_chains(Simulation(population, rules), min(TRIALS)), sep="\n")

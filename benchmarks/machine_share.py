@@ -18,7 +18,6 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -31,6 +30,7 @@ from ur4rec.evaluation.ranking import rank_users
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import ArtifactError, write_text_atomic
+from ur4rec.terminal import PlainConsole
 from ur4rec.text.embeddings import TextEmbeddings, load_embeddings
 from ur4rec.training.config import StageConfig, TrainingConfig
 from ur4rec.training.cooccurrence import count_pairs, fit_table
@@ -246,7 +246,7 @@ def main(
         "evaluation": asdict(evaluation),
         "profiles": {name: [asdict(cost) for cost in costs] for name, costs in profiles.items()},
     }
-    console = Console(width=120)
+    console = PlainConsole(width=120)
     console.print(tabulate_shares(shares), *(tabulate_costs(name, costs) for name, costs in profiles.items()))
     console.print(f"evaluation: {evaluation.seconds:.2f} s, {evaluation.cpu_s:.2f} CPU s")
     output.parent.mkdir(parents=True, exist_ok=True)

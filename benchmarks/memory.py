@@ -20,7 +20,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 from jaxtyping import Float64
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.drifting_tastes import Settings, generate
@@ -33,6 +32,7 @@ from ur4rec.evaluation.metrics import per_user_metrics
 from ur4rec.evaluation.ranking import rank_users
 from ur4rec.experiments.stage_cache import obtain_stages, read_inputs
 from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.terminal import PlainConsole
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.config import StageConfig
 from ur4rec.training.scoring import ModelScorer
@@ -119,7 +119,7 @@ def measure_all(folder: Path, settings: Settings, seeds: list[int]) -> Iterator[
             yield Measured(row.name, drifts, found.value, found.ci95, validation)
 
 
-def show(console: Console, measured: list[Measured]) -> None:
+def show(console: PlainConsole, measured: list[Measured]) -> None:
     """Prints the table; the ratio is to the first row of the same data."""
     table = Table(title=f"Test {METRIC} of the hidden taste", title_justify="left")
     for column in ("data", "model", METRIC, "95 %", "ratio", "validation"):
@@ -153,7 +153,7 @@ def main(
         content = {"settings": asdict(settings), "training": TRAINING, "seeds": seeds}
         rows = {"rows": [asdict(each) for each in measured]}
         write_text_atomic(output / "memory.json", json.dumps(content | rows, indent=2) + "\n")
-        show(Console(), measured)
+        show(PlainConsole(), measured)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from benchmarks.peer_exchange import Run
 from benchmarks.peer_settings import PEERS, Setting
 from ur4rec.config import SHIPPED
 from ur4rec.storage.artifacts import sha256_file, write_text_atomic
+from ur4rec.terminal import PlainConsole
 from ur4rec.training.stage_names import STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -124,7 +123,7 @@ def _follow(name: str, command: list[str], folder: Path, threads: int) -> int:
     variables |= {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     with (
         (folder / "log.txt").open("a", encoding="utf-8") as log,
-        Console().status(name) as status,
+        PlainConsole().status(name) as status,
         subprocess.Popen(
             command,
             cwd=folder,

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from benchmarks.peer_exchange import HORIZONS, Split
 from benchmarks.peer_jobs import OURS, BenchmarkError, Job, System, list_our_jobs, list_peer_jobs, run_job
@@ -38,6 +37,7 @@ from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.data.sources import fetch
 from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.terminal import PlainConsole
 from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.encode import encode_text
 from ur4rec.text.generate import generate_text
@@ -105,7 +105,7 @@ def main(
         machine, started = describe_machine(threads), _now()
         dataset, measured, text = _run(data, chosen, peers_python.absolute(), threads, jobs, seed, quick, resume)
         comparisons = compare_all(measured)
-        Console().print(tabulate_quality(measured), tabulate_cost(measured), tabulate_comparisons(comparisons))
+        PlainConsole().print(tabulate_quality(measured), tabulate_cost(measured), tabulate_comparisons(comparisons))
         report = {
             "started": started,
             "finished": _now(),
@@ -118,7 +118,7 @@ def main(
         }
         output.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(output, json.dumps(report | build_report(dataset, measured, comparisons), indent=1) + "\n")
-        Console().print(f"report: {output}")
+        PlainConsole().print(f"report: {output}")
 
 
 def _run(

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.storage.artifacts import peak_memory_mb
+from ur4rec.terminal import PlainConsole
 
 FOLDER = Path("outputs/bench")
 NUM_USERS, NUM_ITEMS, NUM_ROWS = 20_000, 5_000, 1_000_000
@@ -78,7 +78,7 @@ def main() -> None:
     table = Table("task", "seconds", "ratio", "peak MiB", title=f"{NUM_ROWS:,} interactions, {path}")
     for name, (seconds, memory) in results.items():
         table.add_row(name, f"{seconds:.2f}", f"{seconds / base:.2f}", f"{memory:,.0f}")
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 if __name__ == "__main__":

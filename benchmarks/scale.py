@@ -19,7 +19,6 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.catalogue import generate_sequences, generate_texts, split_histories
@@ -32,6 +31,7 @@ from ur4rec.evaluation.ranking import rank_users
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.terminal import PlainConsole
 from ur4rec.training.config import StageConfig, TrainingConfig
 from ur4rec.training.cooccurrence import count_pairs, fit_table, item_factors
 from ur4rec.training.loop import SCORES_AT_ONCE, SELECTION_METRIC, Trainer
@@ -238,7 +238,7 @@ def _step_seconds(measured: Measured, stage: str) -> float:
 
 
 def _print(report: dict[str, Any], measured: Measured, small: list[Phase]) -> None:
-    console, size = Console(width=120), report["size"]
+    console, size = PlainConsole(width=120), report["size"]
     title = f"{size['items']:,} items, {size['users']:,} users × {size['length']}"
     console.print(tabulate(title, measured.phases.finished))
     for name, costs in measured.profiles.items():

@@ -26,12 +26,12 @@ from typing import Annotated
 import typer
 from google.cloud import storage
 from google.cloud.storage import transfer_manager
-from rich.console import Console
 from rich.table import Table
 
 from tests.emulators import create_bucket, environment_of, running_gcs_emulator
 from ur4rec.storage.artifacts import write_text_atomic
 from ur4rec.storage.folders import fetch_folder, publish_folder
+from ur4rec.terminal import PlainConsole
 
 MB = 1e6
 WORKERS = 8
@@ -66,7 +66,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="ur4rec-bench-") as temporary:
         folder = make_files(Path(temporary, "files"), files, megabytes)
         measured = [row for repeat in range(repeats) for row in measure(folder, Path(temporary), repeat)]
-    Console(width=120).print(tabulate(measured, f"{files} files, {megabytes:,} MB, {repeats} repeats", megabytes))
+    PlainConsole(width=120).print(tabulate(measured, f"{files} files, {megabytes:,} MB, {repeats} repeats", megabytes))
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
         machine |= {"load_at_end": round(os.getloadavg()[0], 2)}

@@ -29,7 +29,6 @@ import numpy as np
 import pandas as pd
 import typer
 from anyio.from_thread import start_blocking_portal
-from rich.console import Console
 from rich.table import Table
 
 from tests.emulators import create_bucket, environment_of, running_gcs_emulator
@@ -37,6 +36,7 @@ from tests.text.llm.server import answer_text
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.storage.artifacts import peak_memory_mb, write_text_atomic
+from ur4rec.terminal import PlainConsole
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
 from ur4rec.text.llm.cache import open_cache
@@ -96,7 +96,7 @@ def main(
         else:
             data = make_sequences(folder, cached // 10, cached * 3 // 10, LENGTH_OF_THREE)
             runs = list(measure_cached(data, folder, cache))
-    Console(width=140).print(tabulate(runs))
+    PlainConsole(width=140).print(tabulate(runs))
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
         report = {"runs": [asdict(run) for run in runs], "machine": machine}

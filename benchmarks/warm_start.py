@@ -19,7 +19,6 @@ import numpy as np
 import torch
 import typer
 from jaxtyping import Float64
-from rich.console import Console
 from rich.table import Table
 
 from ur4rec.commands.console import report_errors
@@ -35,6 +34,7 @@ from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.registry.bundle import write_bundle
 from ur4rec.registry.warm_start import open_warm_start
 from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.terminal import PlainConsole
 from ur4rec.training.checkpoints import HISTORY, load_model
 from ur4rec.training.config import StageConfig
 from ur4rec.training.scoring import ModelScorer
@@ -175,7 +175,7 @@ def main(
                 found = [asdict(run) for run in compare(older, newer, output, seed)]
                 write_text_atomic(file, json.dumps(found) + "\n")
             runs += [Run(**run) for run in json.loads(file.read_text())]
-        Console(width=140).print(show(runs))
+        PlainConsole(width=140).print(show(runs))
 
 
 if __name__ == "__main__":

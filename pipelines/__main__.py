@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from pipelines.cluster import run_commands, schedule_commands
 from pipelines.compilation import PIPELINE_FILE, check_compiled, compile_pipeline
@@ -22,6 +21,7 @@ from pipelines.options import (
     ProfileOption,
 )
 from ur4rec.commands.console import INTERRUPTED, DeviceOption, ErrorGroup, SetOption, show
+from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from pipelines.arguments import Tracking
@@ -148,7 +148,7 @@ def _run(prepared: LocalRun, tracking: Tracking, started: float) -> int:
     from pipelines.local_run import execute, lock_run
     from pipelines.summary import export_run, show_success
 
-    console = Console()
+    console = PlainConsole()
     with lock_run(prepared):
         try:
             outcome = execute(prepared, console)

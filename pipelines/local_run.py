@@ -16,8 +16,6 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from rich.console import Console
-
 from pipelines.containers import Containers
 from pipelines.local_cache import RUNS_AGAIN, open_cache
 from pipelines.local_executor import INTERPRETER
@@ -26,6 +24,7 @@ from pipelines.views import View, open_view
 from ur4rec.storage.locks import lock_folder
 from ur4rec.storage.temporaries import replacing, scratch_folder
 from ur4rec.storage.writing import writing
+from ur4rec.terminal import PlainConsole
 
 GRACE_S = 5
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -83,7 +82,7 @@ def lock_run(run: LocalRun) -> Iterator[None]:
         yield
 
 
-def execute(run: LocalRun, console: Console) -> Outcome:
+def execute(run: LocalRun, console: PlainConsole) -> Outcome:
     """Runs every task that is not cached and shows the progress.
 
     Raises:
@@ -105,7 +104,7 @@ def execute(run: LocalRun, console: Console) -> Outcome:
     )
 
 
-def _follow(lines: Iterable[str], follower: TaskLog, log: Path, view: View, console: Console) -> None:
+def _follow(lines: Iterable[str], follower: TaskLog, log: Path, view: View, console: PlainConsole) -> None:
     with writing(log), log.open("w", encoding="utf-8") as file:
         for line in lines:
             file.write(COLOR.sub("", line))

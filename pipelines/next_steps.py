@@ -9,17 +9,16 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-from rich.console import Console
-
 from pipelines.local_run import LocalRun, Outcome
 from pipelines.task_log import Status
 from ur4rec.data.sequences import USER_MAP
 from ur4rec.registry.register import Registration
 from ur4rec.registry.retrain import RetrainOutcome
 from ur4rec.storage.export import LOGS, REPORT
+from ur4rec.terminal import PlainConsole
 
 
-def show_next_steps(console: Console, run: LocalRun, outcome: Outcome, tracking_uri: str) -> None:
+def show_next_steps(console: PlainConsole, run: LocalRun, outcome: Outcome, tracking_uri: str) -> None:
     """Prints the places and the commands.
 
     Args:
@@ -40,7 +39,7 @@ def show_next_steps(console: Console, run: LocalRun, outcome: Outcome, tracking_
         ("curves", f"{name_program('tensorboard')} --logdir {shlex.quote(str(run.output_dir / LOGS))}"),
         ("try it", recommend_command(registration, is_new, _find_user(outcome.outputs["sequences"]))),
     ):
-        console.print(f"{name + ':':<13}{text}", soft_wrap=True, highlight=False, markup=False)
+        console.tell(f"{name + ':':<13}{text}")
 
 
 def describe_version(registration: Registration, is_new: bool) -> str:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -23,6 +21,7 @@ from ur4rec.registry.gate.verdict import load_verdict
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.storage.export import copy_atomic, export_outputs
 from ur4rec.storage.task_metrics import PEAK_MEMORY
+from ur4rec.terminal import PlainConsole
 from ur4rec.training.stage_names import STAGES
 
 FILES = {"registration": "registration.json", "decision": "verdict.json", "promotion": "promotion.json"}
@@ -40,7 +39,7 @@ def export_run(outcome: Outcome, output_dir: Path) -> list[Path]:
     return [*files, *(copy_atomic(outputs[output], output_dir / name) for output, name in FILES.items())]
 
 
-def show_success(console: Console, run: LocalRun, outcome: Outcome, tracking_uri: str, seconds: float) -> None:
+def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, tracking_uri: str, seconds: float) -> None:
     """Prints the tables of a run that ended well, and what to do next.
 
     Args:
@@ -60,13 +59,13 @@ def show_success(console: Console, run: LocalRun, outcome: Outcome, tracking_uri
     show_next_steps(console, run, outcome, tracking_uri)
 
 
-def _show_exclusions(console: Console, sequences: Path) -> None:
+def _show_exclusions(console: PlainConsole, sequences: Path) -> None:
     rows = exclusion_table(read_artifact(sequences))
     if rows:
         _show_table(console, "data", ("what", "count"), [(words, f"{count:,}") for words, count in rows])
 
 
-def _show_tasks(console: Console, outcome: Outcome) -> None:
+def _show_tasks(console: PlainConsole, outcome: Outcome) -> None:
     rows = [
         (
             task.title,
@@ -86,7 +85,7 @@ def _format_peak(task: Task, outcome: Outcome) -> str:
     return f"{metrics[PEAK_MEMORY]:,.0f}"
 
 
-def _show_stages(console: Console, history: Path) -> None:
+def _show_stages(console: PlainConsole, history: Path) -> None:
     rows = [
         (stage.stage, str(stage.epochs), f"{stage.seconds:.1f}", f"{stage.validation['ndcg@10']:.4f}")
         for stage in read_history(history).stages
@@ -94,12 +93,12 @@ def _show_stages(console: Console, history: Path) -> None:
     _show_table(console, "training stages", ("stage", "epochs", "seconds", "validation ndcg@10"), rows)
 
 
-def show_test(console: Console, results: Results) -> None:
+def show_test(console: PlainConsole, results: Results) -> None:
     """Prints a line a system, with as many intervals as there is room for."""
     tables = [_make_test_table(results, num_intervals) for num_intervals in range(len(HEADLINE_METRICS), -1, -1)]
     table = next((table for table in tables if _measure(console, table) <= console.width), tables[-1])
-    _print_line(console, f"test on {results.dataset.name}", "bold")
-    _print_line(console, str(results.protocol), "dim")
+    console.tell((f"test on {results.dataset.name}", "bold"))
+    console.tell((str(results.protocol), "dim"))
     _print_table(console, table)
 
 
@@ -119,7 +118,7 @@ def _shorten(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")  # three columns of intervals fit on a terminal of 80
 
 
-def _show_verdict(console: Console, decision: Path) -> None:
+def _show_verdict(console: PlainConsole, decision: Path) -> None:
     verdict = load_verdict(decision)
     numbers = [(each, format_number(each.value), format_number(each.threshold)) for each in verdict.outcomes]
     rows = [(each.rule, each.outcome.partition(":")[0], *pair) for each, *pair in numbers]
@@ -127,18 +126,17 @@ def _show_verdict(console: Console, decision: Path) -> None:
     _show_table(console, title, ("rule", "outcome", "value", "threshold"), rows)
 
 
-def _show_end(console: Console, outcome: Outcome, seconds: float) -> None:
+def _show_end(console: PlainConsole, outcome: Outcome, seconds: float) -> None:
     cached = sum(task.status is Status.CACHED for task in outcome.tasks)
     executed = len(outcome.tasks) - cached
-    console.print(
+    console.tell(
         f"tasks: {executed} run, {cached} cached; {seconds:.0f} s of wall time, "
-        f"largest process {outcome.peak_memory_mb:,.0f} MB",
-        highlight=False,
+        f"largest process {outcome.peak_memory_mb:,.0f} MB"
     )
 
 
-def _show_table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    _print_line(console, title, "bold")
+def _show_table(console: PlainConsole, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    console.tell((title, "bold"))
     _print_table(console, _make_table(columns, rows))
 
 
@@ -147,18 +145,14 @@ def _make_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number and column else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     return table
 
 
-def _measure(console: Console, table: Table) -> int:
+def _measure(console: PlainConsole, table: Table) -> int:
     return Measurement.get(console, console.options.update(max_width=UNLIMITED), table).maximum
 
 
-def _print_table(console: Console, table: Table) -> None:
+def _print_table(console: PlainConsole, table: Table) -> None:
     console.print(table)
     console.print()
-
-
-def _print_line(console: Console, line: str, style: str) -> None:
-    console.print(line, style=style, soft_wrap=True, highlight=False, markup=False)

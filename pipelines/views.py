@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from pipelines.task_log import Status, Task
+from ur4rec.terminal import PlainConsole, make_inert
 
 REFRESHES_PER_SECOND = 4
 PLAIN_INTERVAL_S = 10.0
@@ -39,7 +39,7 @@ class View(Protocol):
 
 
 @contextmanager
-def open_view(console: Console, tasks: list[Task], footer: str) -> Iterator[View]:
+def open_view(console: PlainConsole, tasks: list[Task], footer: str) -> Iterator[View]:
     """The view that fits the console.
 
     Args:
@@ -83,7 +83,7 @@ class LiveView:
         finished = sum(task.status in (Status.DONE, Status.CACHED, Status.SKIPPED) for task in self._tasks)
         elapsed = format_seconds(self._clock() - self._started)
         summary = f"{finished} of {len(self._tasks)} tasks, {elapsed}   {self._footer}"
-        return Group(table, Text(summary, "dim", overflow="fold"))
+        return Group(table, Text(make_inert(summary), "dim", overflow="fold"))
 
     def _elapsed(self, task: Task) -> float | None:
         return self._clock() - task.started if task.status is Status.RUNNING else task.seconds
@@ -92,7 +92,7 @@ class LiveView:
 class PlainView:
     """A line where a task starts or ends, and its progress now and then and at its end."""
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, console: PlainConsole, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
         self._shown: dict[str, Status] = {}
@@ -118,7 +118,7 @@ class PlainView:
         self._print(f"{task.title}: {format_progress(task.progress)}")
 
     def _print(self, line: str) -> None:
-        self._console.print(escape(line), soft_wrap=True, highlight=False)
+        self._console.tell(line)
 
 
 def find_fraction(progress: dict[str, object]) -> tuple[str, int, int] | None:
@@ -149,7 +149,7 @@ def format_progress(progress: dict[str, object]) -> str:
 
 def _describe(task: Task) -> Text:
     if task.status is Status.RUNNING and task.progress:
-        return Text(format_progress(task.progress))
+        return Text(make_inert(format_progress(task.progress)))
     return Text(task.status.value, "dim")
 
 

@@ -1,7 +1,12 @@
+import shlex
+
 import pytest
 
-from ur4rec.config_files import DuplicateKeyError, parse_setting, parse_yaml, read_settings
+from ur4rec.commands.console import split_settings
+from ur4rec.config import load_config
+from ur4rec.config_files import DuplicateKeyError, parse_setting, parse_yaml, quote_setting, read_settings
 from ur4rec.config_section import ConfigError
+from ur4rec.registry.gate.rules import load_rules
 
 
 def test_a_key_given_twice_is_named_with_its_lines(tmp_path):
@@ -33,3 +38,61 @@ def test_the_same_key_in_several_mappings_or_over_a_merged_one_stands():
 def test_no_object_is_built():
     with pytest.raises(ConfigError, match="could not determine a constructor"):
         parse_setting("seed", "!!python/object/apply:os.getcwd []")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("dataset_name", "[eu] plays", "cannot be read as YAML"),
+        ("dataset_name", "[eu]", "is read as ['eu'], expected text"),
+        ("dataset_name", "{eu}", "is read as {'eu': None}, expected text"),
+        ("dataset_name", "2024", "is read as 2024, expected text"),
+        ("dataset_name", "yes", "is read as True, expected text"),
+        ("dataset_name", "null", "is read as None, expected text"),
+        ("dataset_name", "2024-05-06", "expected text"),
+        ("dataset_name", "a: b", "expected text"),
+        ("dataset_name", "#1", "what is behind # would be lost"),
+        ("dataset_name", "Plays #1", "what is behind # would be lost"),
+        ("dataset_name", "*plays", "cannot be read as YAML"),
+        ("dataset_name", "plays: [eu", "cannot be read as YAML"),
+        ("dataset_name", 'it\'s [eu] "plays"\t\\ äé 😀', ""),
+        ("text_model", "%x", "cannot be read as YAML"),
+        ("text_request_fields", "{top_p: 1 # note}", ""),
+        ("min_rating", "[1", "cannot be read as YAML"),
+    ],
+)
+def test_a_value_that_yaml_reads_otherwise_says_how_to_quote_it(key, value, told):
+    """The advice can be pasted into a shell, and then gives the text."""
+    if told:
+        with pytest.raises(ConfigError) as caught:
+            load_config(None, {key: value})
+        advice = str(caught.value).partition("; text goes in quotes: --set ")
+        assert told in advice[0]
+        assert f"{key}: {value!r}" in advice[0]
+        (argument,) = shlex.split(advice[2])
+    else:
+        argument = shlex.split(quote_setting(key, value))[0]
+    assert split_settings([argument]).keys() == {key}
+    assert parse_yaml(split_settings([argument])[key]) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ('"[eu] plays"', "[eu] plays"),
+        ("'[/x] plays #1'", "[/x] plays #1"),
+        ("plays#1", "plays#1"),
+        ("a [b] c", "a [b] c"),
+        ("https://x/y#z", "https://x/y#z"),
+        ('""', ""),
+    ],
+)
+def test_text_that_yaml_reads_as_text_stays(value, expected):
+    assert load_config(None, {"dataset_name": value}).dataset_name == expected
+
+
+def test_other_values_are_read_as_before():
+    values = {"min_rating": "null", "k_core": "yes", "min_seq_len": "7", "text_budget": "1.5"}
+    config = load_config(None, values)
+    assert (config.min_rating, config.k_core, config.min_seq_len, config.text_budget) == (None, True, 7, 1.5)
+    assert load_rules(None, {"margin_by_users": "{0: 0.1, 50: 0.05}"}).margin_by_users == {0: 0.1, 50: 0.05}

@@ -49,4 +49,10 @@ def override_values(values: Mapping[str, Any], overrides: Mapping[str, Any], sou
     Raises:
         ConfigError: A key or value is wrong.
     """
-    return Config.parse({**values, **{key: parse_setting(key, value) for key, value in overrides.items()}}, source)
+    parsed = {key: parse_setting(key, value, _expects_text(key)) for key, value in overrides.items()}
+    return Config.parse({**values, **parsed}, source)
+
+
+def _expects_text(key: str) -> bool:
+    """Whether text and nothing else is a value of a setting."""
+    return key in Config.model_fields and Config.model_fields[key].annotation is str

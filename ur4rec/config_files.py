@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +73,44 @@ def locate_shipped(name: Path | str, folder: Path) -> Path:
     raise ConfigError(f"{name}: no such file; expected a YAML file or one of the shipped {names}")
 
 
-def parse_setting(key: str, value: Any) -> Any:
+def parse_setting(key: str, value: Any, expects_text: bool = False) -> Any:
     """A value, read as YAML where it is text.
 
+    Args:
+        key: Of the setting.
+        value: As it was given.
+        expects_text: Whether nothing but text will do, which YAML may take for a list, a number or a comment.
+
     Raises:
-        ConfigError: It cannot be read; names the key.
+        ConfigError: It cannot be read, or is read as something else; names the key and how to quote the value.
     """
+    if not isinstance(value, str):
+        return value
     try:
-        return parse_yaml(value) if isinstance(value, str) else value
+        parsed = parse_yaml(value)
+        found = "what is behind # would be lost" if _ends_in_comment(value, parsed) else ""
     except yaml.YAMLError as error:
-        raise ConfigError(f"{key}: {value!r} cannot be read as YAML: {error}") from None
+        found = f"cannot be read as YAML: {' '.join(str(error).split())}"
+    else:
+        if expects_text and not found and not isinstance(parsed, str):
+            found = f"is read as {parsed!r}, expected text"
+    if found:
+        raise ConfigError(f"{key}: {value!r} {found}; text goes in quotes: --set {quote_setting(key, value)}")
+    return parsed
+
+
+def _ends_in_comment(value: str, parsed: Any) -> bool:
+    """Whether what stands at the end of a value is not read."""
+    with suppress(yaml.YAMLError):
+        return "#" in value and bool(value.strip()) and parse_yaml(f"{value}x") == parsed
+    return False
+
+
+def quote_value(text: str) -> str:
+    """Text as a value that YAML reads as this text."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def quote_setting(key: str, value: str) -> str:
+    """`KEY=VALUE` for the shell, the value being text."""
+    return shlex.quote(f"{key}={quote_value(value)}")

@@ -6,14 +6,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from rich.console import Console
-from rich.markup import escape
-
 from pipelines.cluster.connection import Cluster
 from pipelines.cluster.failures import UnavailableError
 from pipelines.cluster.run_status import RunReader, RunStatus
 from pipelines.task_log import Status
 from pipelines.views import open_view
+from ur4rec.terminal import PlainConsole
 
 Answer = TypeVar("Answer")
 
@@ -22,7 +20,7 @@ PATIENCE_S = 600.0
 """For which a server may be away."""
 
 
-def follow(cluster: Cluster, run_id: str, console: Console) -> RunStatus:
+def follow(cluster: Cluster, run_id: str, console: PlainConsole) -> RunStatus:
     """Asks until the run has ended, whichever way; kfp's own waiting does not know CANCELED.
 
     Args:
@@ -50,7 +48,7 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def _insist(ask: Callable[[], Answer], console: Console) -> Answer:
+def _insist(ask: Callable[[], Answer], console: PlainConsole) -> Answer:
     """The answer to a question, however often it is asked.
 
     Raises:
@@ -74,5 +72,5 @@ def _insist(ask: Callable[[], Answer], console: Console) -> Answer:
         return answer
 
 
-def _say(console: Console, line: str) -> None:
-    console.print(escape(line), soft_wrap=True, highlight=False, style="dim")
+def _say(console: PlainConsole, line: str) -> None:
+    console.tell((line, "dim"))

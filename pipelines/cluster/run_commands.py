@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from pipelines.options import (
     DEFAULT_CONFIG,
@@ -34,6 +33,7 @@ from pipelines.options import (
     ServiceAccountOption,
 )
 from ur4rec.commands.console import OptionError, SetOption, show
+from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from pipelines.cluster.connection import Cluster
@@ -167,7 +167,7 @@ def _follow(cluster: Cluster, run_id: str) -> int:
     from pipelines.cluster.tables import show_end
 
     try:
-        found = follow(cluster, run_id, Console())
+        found = follow(cluster, run_id, PlainConsole())
     except KeyboardInterrupt:
         show(f"the run goes on: python -m pipelines status {run_id} --wait")
         raise

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from kfp_server_api import V2beta1RecurringRun, V2beta1Run
-from rich.console import Console
-from rich.markup import escape
 
 from pipelines.cluster.connection import Cluster
 from pipelines.cluster.run_status import SUCCEEDED, RunStatus, as_known
@@ -19,6 +17,7 @@ from pipelines.cluster.triggers import describe_trigger, format_time, trigger_of
 from pipelines.task_log import Status, Task
 from pipelines.views import MARKS, format_seconds
 from ur4rec.commands.console import show, show_table
+from ur4rec.terminal import PlainConsole
 
 SHOWN_RUNS = 5
 LATEST = "the latest"
@@ -34,12 +33,12 @@ def show_status(status: RunStatus, cluster: Cluster) -> None:
 
 def show_end(status: RunStatus, cluster: Cluster) -> None:
     """Prints how a run stands, which tasks failed and why, and where more is to be read."""
-    console = Console()
+    console = PlainConsole()
     style = "green" if status.state == SUCCEEDED else "red" if status.is_final else "cyan"
-    console.print(f"run {status.run_id}: [{style}]{escape(status.state)}[/]", soft_wrap=True, highlight=False)
+    console.tell(f"run {status.run_id}: ", (status.state, style))
     for failure in status.failures:
         reason = f": {failure.message}" if failure.message else ""
-        console.print(f"[red]failed:[/] {escape(failure.title + reason)}", soft_wrap=True, highlight=False)
+        console.tell(("failed:", "red"), f" {failure.title}{reason}")
     if status.message:
         show(f"reason: {' '.join(status.message.split())}")
     if status.failures:

@@ -1,12 +1,11 @@
 import io
 
-from rich.console import Console
-
 from ur4rec.commands.progress import progress_bars
+from ur4rec.terminal import PlainConsole
 
 
-def terminal() -> Console:
-    return Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+def terminal() -> PlainConsole:
+    return PlainConsole(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
 
 
 def test_a_terminal_gets_a_bar_a_task_and_other_lines_as_they_are():

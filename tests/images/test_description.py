@@ -73,7 +73,9 @@ def test_the_provenance_names_image_commit_base_and_lock_files(description):
 
 
 def test_every_image_that_make_builds_is_described(description):
-    targets = set(re.findall(r"^FROM \S+ AS (slim|train-(?!libraries)\w+)$", (ROOT / "images/Dockerfile").read_text(), re.M))
+    targets = set(
+        re.findall(r"^FROM \S+ AS (slim|train-(?!libraries)\w+)$", (ROOT / "images/Dockerfile").read_text(), re.M)
+    )
     assert set(description.INPUTS) == targets
     printed = subprocess.run(
         ["make", "-n", "images", "CONTAINERS=true"], cwd=ROOT, capture_output=True, text=True, check=True

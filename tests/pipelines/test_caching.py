@@ -10,7 +10,6 @@ import pytest
 import yaml
 from emulators import put_object
 from kfp import compiler, dsl
-from rich.console import Console
 
 from components.preprocess_sequences import preprocess_sequences
 from components.resolve_inputs import resolve_inputs
@@ -22,6 +21,7 @@ from pipelines.local_run import LocalRun, execute
 from pipelines.task_log import Status
 from ur4rec.config import load_config
 from ur4rec.registry.warm_start import ResolvedStart
+from ur4rec.terminal import PlainConsole
 
 ROWS = "user_id,item_id,timestamp\n" + "".join(f"{user},{item},{item}\n" for user in "ab" for item in range(9))
 LATER = {"pretrain-retriever", "joint-finetune", "end-to-end", "evaluate", "register-model"}
@@ -279,7 +279,7 @@ def test_a_scheduled_run_finds_new_data_and_nothing_else_runs_again(folder: Path
     )
 
     def find_status() -> list[Status]:
-        return [task.status for task in execute(run, Console(quiet=True)).tasks]
+        return [task.status for task in execute(run, PlainConsole(quiet=True)).tasks]
 
     assert find_status() == [Status.DONE, Status.DONE]
     assert find_status() == [Status.DONE, Status.CACHED]

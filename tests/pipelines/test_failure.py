@@ -4,13 +4,13 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from toy_results import make_results
 
 from pipelines.failure import NO_ERROR, show_failure
 from pipelines.local_run import LocalRun, Outcome
 from pipelines.task_log import Status, Task
 from ur4rec.evaluation.results import write_results
+from ur4rec.terminal import PlainConsole
 
 MESSAGE = "plays.csv: row 3: rating [5 is no number"
 
@@ -29,7 +29,7 @@ def local_run(tmp_path: Path) -> LocalRun:
 def show(run: LocalRun, *log: str) -> list[str]:
     task = Task("one", "comp-one", "One", status=Status.FAILED)
     task.log.extend(log)
-    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    console = PlainConsole(file=io.StringIO(), width=80, force_terminal=False)
     show_failure(console, run, Outcome(tasks=[task], outputs={}, peak_memory_mb=1.0))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()

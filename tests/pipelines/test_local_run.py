@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from toy_pipeline import compile_toy
 
 from pipelines.failure import show_failure
 from pipelines.local_cache import CACHE_FOLDER
 from pipelines.local_run import LocalRun, Outcome, execute
 from pipelines.task_log import Status
+from ur4rec.terminal import PlainConsole
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def make_run(pipeline: Path, **arguments: Any) -> LocalRun:
 
 
 def run(request: LocalRun) -> tuple[Outcome, str]:
-    console = Console(file=io.StringIO(), width=200, force_terminal=False)
+    console = PlainConsole(file=io.StringIO(), width=200, force_terminal=False)
     outcome = execute(request, console)
     if not outcome.succeeded:
         show_failure(console, request, outcome)

@@ -3,15 +3,15 @@ from __future__ import annotations
 import io
 
 import pytest
-from rich.console import Console
 from toy_results import make_results
 
 from pipelines.summary import show_test
 from ur4rec.evaluation.results import Results
+from ur4rec.terminal import PlainConsole
 
 
 def show(results: Results, width: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console = PlainConsole(file=io.StringIO(), width=width, force_terminal=False)
     show_test(console, results)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()

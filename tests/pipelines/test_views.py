@@ -3,10 +3,10 @@ from __future__ import annotations
 import io
 
 import pytest
-from rich.console import Console
 
 from pipelines.task_log import Status, Task
 from pipelines.views import LiveView, PlainView, format_progress, open_view
+from ur4rec.terminal import PlainConsole
 
 
 class Clock:
@@ -17,11 +17,11 @@ class Clock:
         return self.now
 
 
-def make_console(terminal: bool) -> Console:
-    return Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None, _environ={})
+def make_console(terminal: bool) -> PlainConsole:
+    return PlainConsole(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None, _environ={})
 
 
-def read(console: Console) -> str:
+def read(console: PlainConsole) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from kfp import compiler, dsl
 from registry_servers import running_server
-from rich.console import Console
 from typer.testing import CliRunner
 
 from components.preprocess_sequences import preprocess_sequences
@@ -22,6 +21,7 @@ from ur4rec.registry.tracking import RegistryError, open_mlflow
 from ur4rec.registry.versions import TAG_WARM_START
 from ur4rec.registry.warm_start import open_warm_start, resolve_warm_start
 from ur4rec.storage.artifacts import read_artifact
+from ur4rec.terminal import PlainConsole
 from ur4rec.training.checkpoints import read_origin
 from ur4rec.training.config import StageConfig
 from ur4rec.training.run import train_all
@@ -145,7 +145,7 @@ def test_a_scheduled_run_starts_from_the_champion_of_the_day(tracking_uri, train
         )
 
         def train_first() -> tuple[dict[str, Status], str]:
-            tasks = execute(run, Console(quiet=True)).tasks
+            tasks = execute(run, PlainConsole(quiet=True)).tasks
             return {task.name: task.status for task in tasks}, run.log.read_text()
 
         done, cached = Status.DONE, Status.CACHED

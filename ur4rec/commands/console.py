@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
 from ur4rec.commands import locations
 from ur4rec.registry.tracking import REGISTERED
+from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -91,11 +90,11 @@ def report_errors(debug: bool = False) -> Iterator[None]:
         if debug or type(error) is ValueError:
             raise
         message = " ".join(_explain(error).split())
-        Console(stderr=True).print(f"[red]Error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+        PlainConsole(stderr=True).tell(("Error:", "red"), f" {message}")
         raise typer.Exit(USER_ERROR) from None
     except KeyboardInterrupt as interruption:
         message = "; ".join(["interrupted", *map(str, interruption.args)])
-        Console(stderr=True).print(message, markup=False, soft_wrap=True, highlight=False)
+        PlainConsole(stderr=True).tell(message)
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -137,7 +136,7 @@ def split_settings(overrides: Sequence[str]) -> dict[str, str]:
 
 def show(message: str) -> None:
     """Prints one line."""
-    Console().print(escape(message), soft_wrap=True, highlight=False)
+    PlainConsole().tell(message)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -149,8 +148,8 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
         short = number == 0 and all(len(str(row[number])) <= LONGEST_NAME for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=short)
     for row in rows:
-        table.add_row(*(escape(_format(value)) for value in row))
-    Console().print(table)
+        table.add_row(*map(_format, row))
+    PlainConsole().print(table)
 
 
 def _explain(error: ValueError | OSError) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from ur4rec.commands.console import show, show_table
 from ur4rec.commands.progress import bar_columns
 from ur4rec.progress import report
+from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from ur4rec.experiments.ablation_table import AblationTable
@@ -26,7 +26,7 @@ FAILED = 1
 @contextmanager
 def show_units(task: str) -> Iterator[Callable[[int, int, str, float | None], None]]:
     """A bar on a terminal, a line for each call elsewhere: done, total, what has ended, its value."""
-    console = Console()
+    console = PlainConsole()
     if not console.is_terminal:
         yield lambda done, total, name, value: _print(task, done, total, name, value)
         return
@@ -100,8 +100,6 @@ def end_with(failures: dict[str, str], hint: str) -> None:
     if not failures:
         return
     for name, error in failures.items():
-        Console(stderr=True).print(
-            f"failed: {name}: {error}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
-    Console(stderr=True).print(hint, markup=False, highlight=False, soft_wrap=True)
+        PlainConsole(stderr=True).tell((f"failed: {name}: {error}", "red"))
+    PlainConsole(stderr=True).tell(hint)
     raise typer.Exit(FAILED)

@@ -8,27 +8,27 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     TaskID,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from ur4rec.progress import Advance, report_tenths
+from ur4rec.terminal import PlainColumn, PlainConsole, make_inert
 
 PREFIX = "progress"
 
 
 @contextmanager
-def progress_bars(console: Console | None = None) -> Iterator[None]:
+def progress_bars(console: PlainConsole | None = None) -> Iterator[None]:
     """Draws a bar a task while the block runs; elsewhere than on a terminal the lines stay as they are."""
-    console = console or Console(file=sys.stdout)
+    console = console or PlainConsole(file=sys.stdout)
     if not console.is_terminal:
         yield
         return
@@ -40,10 +40,10 @@ def progress_bars(console: Console | None = None) -> Iterator[None]:
 def bar_columns(field: str) -> tuple[ProgressColumn, ...]:
     """What every bar shows; `field` of a task is its own text."""
     return (
-        TextColumn("{task.description}"),
+        PlainColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn(f"{{task.fields[{field}]}}"),
+        PlainColumn(f"{{task.fields[{field}]}}"),
         TimeElapsedColumn(),
     )
 
@@ -55,7 +55,7 @@ def count_users(task: str, total: int) -> Iterator[Advance]:
     Yields:
         A function that takes the number of users done since its last call.
     """
-    console = Console(file=sys.stdout)
+    console = PlainConsole(file=sys.stdout)
     if not console.is_terminal:
         yield report_tenths(task, "user", total)
         return
@@ -85,7 +85,7 @@ class ProgressLines(io.TextIOBase):
         if prefix == PREFIX and values.startswith("{"):
             self._advance(task, json.loads(values))
         else:
-            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._bars.console.print(Text(make_inert(line)), soft_wrap=True)
 
     def _advance(self, task: str, values: Mapping[str, float]) -> None:
         if task not in self._tasks:

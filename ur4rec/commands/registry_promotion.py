@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from ur4rec.commands.console import (
     ConfigOption,
@@ -19,6 +17,7 @@ from ur4rec.commands.console import (
     show,
     show_table,
 )
+from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from ur4rec.registry.config import RegistryConfig
@@ -229,10 +228,10 @@ def _asking() -> Iterator[None]:
     from ur4rec.registry.promotion_mover import PromotionRefused
 
     try:
-        with Console(stderr=True).status("asking MLflow"):
+        with PlainConsole(stderr=True).status("asking MLflow"):
             yield
     except PromotionRefused as refused:
-        Console(stderr=True).print(f"[red]Refused:[/] {escape(str(refused))}", soft_wrap=True, highlight=False)
+        PlainConsole(stderr=True).tell(("Refused:", "red"), f" {refused}")
         raise typer.Exit(REFUSED) from None
 
 

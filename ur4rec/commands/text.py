@@ -87,6 +87,7 @@ def generate(
 
         ur4rec text generate outputs/sequences --provider dashscope --budget 2 --cache gs://bucket/texts
     """
+    from ur4rec.config_files import quote_value
     from ur4rec.text.config import TextConfig
     from ur4rec.text.generate import generate_text
 
@@ -94,11 +95,14 @@ def generate(
         "text_provider": provider,
         "text_model": model,
         "text_cache": cache,
+        "text_prices": str(prices) if prices else None,
+    }
+    values = {
+        **{key: quote_value(text) for key, text in named.items() if text is not None},
         "text_max_failed_share": max_failed_share,
         "text_budget": budget,
-        "text_prices": prices,
     }
-    overrides = [*(settings or ()), *(f"{key}={value}" for key, value in named.items() if value is not None)]
+    overrides = [*(settings or ()), *(f"{key}={value}" for key, value in values.items() if value is not None)]
     section = read_config(config, overrides).narrow(TextConfig)
     if estimate:
         _show_estimate(sequences, section, item_text, user_text)

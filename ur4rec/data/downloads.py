@@ -9,10 +9,10 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
 from ur4rec.data.errors import SourceError
+from ur4rec.terminal import PlainColumn, PlainConsole
 
 TIMEOUT_S = 20
 PIP_TIMEOUT_S = 300
@@ -64,6 +64,6 @@ def download_wheel(requirement: str, folder: Path) -> Path:
 
 
 def _show_progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    console = Console(stderr=True)
+    columns = (PlainColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = PlainConsole(stderr=True)
     return Progress(*columns, console=console, disable=not console.is_terminal)

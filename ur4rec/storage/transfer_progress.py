@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from ur4rec.progress import Advance, report_tenths
+from ur4rec.terminal import PlainColumn
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def show_transfer(task: str, total_bytes: int) -> Iterator[Advance]:
     if not sys.stdout.isatty():
         yield report_tenths(task, "byte", total_bytes)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (PlainColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn()) as bar:
         running = bar.add_task(task, total=total_bytes)
         yield lambda count: bar.advance(running, count)

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from ur4rec.progress import Advance, report_tenths
+from ur4rec.terminal import PlainColumn
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def show_progress(task: str, total: int) -> Iterator[Advance]:
     if not sys.stdout.isatty():
         yield report_tenths(task, "text", total)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (PlainColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
         running = bar.add_task(task, total=total)
         yield lambda count: bar.advance(running, count)

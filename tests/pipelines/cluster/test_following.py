@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 from kfp_server import Frame, KfpServer
-from rich.console import Console
 
 from pipelines.cluster import following
 from pipelines.cluster.connection import connect
@@ -14,6 +13,7 @@ from pipelines.cluster.following import follow
 from pipelines.cluster.run_status import RunReader
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.task_log import Status
+from ur4rec.terminal import PlainConsole
 
 pytestmark = pytest.mark.server
 
@@ -46,7 +46,7 @@ def test_a_terminal_shows_a_table_that_lives(
 ) -> None:
     monkeypatch.setattr(following, "pause", lambda seconds: None)
     run_id = start(Frame("RUNNING", {"evaluate": "RUNNING"}), Frame("SUCCEEDED", {"evaluate": "SUCCEEDED"}))
-    console = Console(force_terminal=True, file=io.StringIO(), width=100, _environ={"TERM": "xterm"})
+    console = PlainConsole(force_terminal=True, file=io.StringIO(), width=100, _environ={"TERM": "xterm"})
     assert follow(connect(), run_id, console).state == "SUCCEEDED"
     assert isinstance(console.file, io.StringIO)
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
