@@ -12,7 +12,7 @@ from pipelines.task_log import Status, Task
 from ur4rec.evaluation.results import write_results
 from ur4rec.terminal import PlainConsole
 
-MESSAGE = "plays.csv: row 3: rating [5 is no number"
+MESSAGE = "[/plays].csv: row 3: rating [5 is no [bold]number[/bold] :smile:"
 
 
 @pytest.fixture
@@ -47,13 +47,13 @@ def test_any_other_error_comes_with_the_end_of_the_log(local_run: LocalRun) -> N
 
 
 def test_a_process_that_was_killed_has_no_error(local_run: LocalRun) -> None:
-    assert show(local_run, "loading")[:3] == [NO_ERROR, "last lines of its log:", "  loading"]
+    assert show(local_run, "[/loading]\x1b[2J")[:3] == [NO_ERROR, "last lines of its log:", "  [/loading]␛[2J"]
 
 
 def test_results_of_an_earlier_run_are_named(local_run: LocalRun) -> None:
     results = local_run.output_dir / "results.json"
-    write_results(make_results(name="last year"), results)
+    write_results(make_results(name="[/last] year"), results)
     expected = f"{local_run.output_dir} still holds the results of an earlier run"
-    assert show(local_run)[-1] == f"{expected} (last year)"
+    assert show(local_run)[-1] == f"{expected} ([/last] year)"
     results.write_text("{}")
     assert show(local_run)[-1] == f"{expected} (its results.json cannot be read)"

@@ -39,3 +39,8 @@ def test_perfect_numbers_fit_on_80_columns_as_well() -> None:
     lines = show(make_results(value=1.0, ci95=(1.0, 1.0)), 80)
     assert len([line for line in lines if line]) == 8
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("name", ["[/x] plays", "[eu] plays", "[bold]", r"a\[b", ":smile:"])
+def test_the_name_of_the_data_is_shown_as_it_is_written(name: str) -> None:
+    assert show(make_results(name=name), 80)[0] == f"test on {name}"
