@@ -20,12 +20,12 @@ def ask_texts(
     """Thin wrapper around `ur4rec.text.shards.ask_shard`."""
     from pathlib import Path
 
-    from ur4rec.text.config import TextConfig
+    from ur4rec.text.config import WritingConfig
     from ur4rec.text.shards import ask_shard
 
     return ask_shard(
         Path(sequences.path),
-        TextConfig.parse(config, "text_config"),
+        WritingConfig.parse(config, "writing_config"),
         shard,
         item_text=item_text,
         user_text=user_text,

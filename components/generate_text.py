@@ -23,13 +23,13 @@ def generate_text(
     from pathlib import Path
 
     from ur4rec.storage.task_metrics import log_metrics
-    from ur4rec.text.config import TextConfig
+    from ur4rec.text.config import WritingConfig
     from ur4rec.text.generate import generate_text
 
     manifest = generate_text(
         Path(sequences.path),
         Path(texts.path),
-        TextConfig.parse(config, "text_config"),
+        WritingConfig.parse(config, "writing_config"),
         item_text=item_text,
         user_text=user_text,
         asked=asked,

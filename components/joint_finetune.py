@@ -33,7 +33,7 @@ def joint_finetune(
         Path(sequences.path),
         Path(checkpoint.path),
         Path(memories.path),
-        StageConfig.parse(config, "training_config"),
+        StageConfig.parse(config, "joint_config"),
         embeddings=Path(embeddings.path),
         previous_checkpoint=Path(previous_checkpoint.path),
         previous_memories=Path(previous_memories.path),

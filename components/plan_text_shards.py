@@ -17,7 +17,7 @@ def plan_text_shards(
     """Thin wrapper around `ur4rec.text.shards.plan_shards`."""
     from pathlib import Path
 
-    from ur4rec.text.config import TextConfig
+    from ur4rec.text.config import ShardsConfig
     from ur4rec.text.shards import plan_shards
 
-    return plan_shards(Path(sequences.path), TextConfig.parse(config, "text_config"), max_shards)
+    return plan_shards(Path(sequences.path), ShardsConfig.parse(config, "shards_config"), max_shards)

@@ -33,7 +33,7 @@ def pretrain_sasrec(
         Path(sequences.path),
         Path(checkpoint.path),
         Path(memories.path),
-        StageConfig.parse(config, "training_config"),
+        StageConfig.parse(config, "sasrec_config"),
         device=device,
         state=state or None,
         resume=True,

@@ -24,7 +24,7 @@ def register_model(
     """Thin wrapper around `ur4rec.registry.register.register_model`."""
     from pathlib import Path
 
-    from ur4rec.registry.config import RegistryConfig
+    from ur4rec.registry.config import RegistrationConfig
     from ur4rec.registry.register import register_model
     from ur4rec.storage.task_metrics import log_metrics
 
@@ -34,7 +34,7 @@ def register_model(
         Path(memories.path),
         Path(results.path),
         Path(report.path),
-        RegistryConfig.parse(config, "registry_config"),
+        RegistrationConfig.parse(config, "registration_config"),
         Path(registration.path),
         tracking_uri=tracking_uri or None,
         card=Path(card.path),

@@ -15,13 +15,14 @@ from ur4rec.data.config import DataConfig
 from ur4rec.data.sources import DATASETS, fetch
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.input_digests import InputDigests, resolve_inputs
-from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.config import RegistrationConfig, RegistryConfig
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.registry.tracking import ENVIRONMENT, TRACKING_URI, public_uri
 from ur4rec.storage.artifacts import sha256_file
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.storage.inputs import is_cloud
-from ur4rec.text.config import EncodeConfig, TextConfig
+from ur4rec.text.config import EncodeConfig, ShardsConfig, TextConfig
+from ur4rec.training.config import READ_BY
 from ur4rec.training.stage_names import STAGES
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ CODE = {
     "gate_code": ("ur4rec.registry.gate.gate", "ur4rec.registry.retrain"),
 }
 """Parameter of the pipeline → what its tasks call."""
+STAGE_CONFIGS = dict(zip(("sasrec_config", "retriever_config", "joint_config", "final_config"), STAGES, strict=True))
+"""Parameter of the pipeline → stage that it is for."""
 
 
 class DataNotFoundError(ValueError):
@@ -154,8 +157,6 @@ def build_arguments(
         DataError: An input file is missing.
         StagesError: The system lacks a stage.
     """
-    from ur4rec.training.config import StageConfig
-
     check_system(config)
     read = {
         "interactions": str(inputs.interactions),
@@ -178,9 +179,12 @@ def build_arguments(
         "tracking_uri": tracking.parameter,
         "data_config": list_settings(config.narrow(DataConfig)),
         "text_config": list_settings(text_config),
+        "shards_config": list_settings(config.narrow(ShardsConfig)),
+        "writing_config": list_settings(text_config.read()),
         "encode_config": list_settings(config.narrow(EncodeConfig)),
-        "training_config": list_settings(config.narrow(StageConfig)),
+        **{name: list_settings(config.narrow(READ_BY[stage])) for name, stage in STAGE_CONFIGS.items()},
         "evaluation_config": list_settings(config.narrow(EvaluationConfig)),
+        "registration_config": list_settings(config.narrow(RegistrationConfig)),
         "registry_config": list_settings(config.narrow(RegistryConfig)),
         "gate_rules": dict(gate_rules or {}),
         **digests,

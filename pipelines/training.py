@@ -43,9 +43,15 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
         tracking_uri: str = "",
         data_config: dict[str, Any] = {},  # noqa: B006  # kfp's way to a default
         text_config: dict[str, Any] = {},  # noqa: B006
+        shards_config: dict[str, Any] = {},  # noqa: B006
+        writing_config: dict[str, Any] = {},  # noqa: B006
         encode_config: dict[str, Any] = {},  # noqa: B006
-        training_config: dict[str, Any] = {},  # noqa: B006
+        sasrec_config: dict[str, Any] = {},  # noqa: B006
+        retriever_config: dict[str, Any] = {},  # noqa: B006
+        joint_config: dict[str, Any] = {},  # noqa: B006
+        final_config: dict[str, Any] = {},  # noqa: B006
         evaluation_config: dict[str, Any] = {},  # noqa: B006
+        registration_config: dict[str, Any] = {},  # noqa: B006
         registry_config: dict[str, Any] = {},  # noqa: B006
         gate_rules: dict[str, Any] = {},  # noqa: B006
         data_code: str = "",
@@ -69,9 +75,15 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             tracking_uri: MLflow's address without credentials; empty: MLFLOW_TRACKING_URI of the task.
             data_config: Settings of DataConfig that differ from the defaults.
             text_config: The same of TextConfig.
+            shards_config: The same of ShardsConfig.
+            writing_config: The same of WritingConfig; without a language model of GridConfig.
             encode_config: The same of EncodeConfig.
-            training_config: The same of StageConfig.
+            sasrec_config: The same of PretrainSasrecConfig.
+            retriever_config: The same of PretrainRetrieverConfig.
+            joint_config: The same of JointFinetuneConfig.
+            final_config: The same of EndToEndConfig.
             evaluation_config: The same of EvaluationConfig.
+            registration_config: The same of RegistrationConfig.
             registry_config: The same of RegistryConfig.
             gate_rules: The same of GateRules.
             data_code: Digest of the code of preprocess_sequences.
@@ -106,7 +118,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             shards = plan_text_shards(
                 max_shards=MAX_TEXT_SHARDS,
                 code_digest=text_code,
-                config=text_config,
+                config=shards_config,
                 sequences=sequences,
             )
             size(shards, "preparation", "Plan text shards")
@@ -117,7 +129,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                     user_text=user_text,
                     text_digest=resolved.outputs["text_digest"],
                     code_digest=text_code,
-                    config=text_config,
+                    config=writing_config,
                     sequences=sequences,
                 )
                 give_text_keys(size(asked, "asking", "Ask for texts"))
@@ -127,7 +139,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                 user_text=user_text,
                 text_digest=resolved.outputs["text_digest"],
                 code_digest=text_code,
-                config=text_config,
+                config=writing_config,
                 asked=dsl.Collected(asked.output),
                 sequences=sequences,
             )
@@ -148,7 +160,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
 
             sasrec = pretrain_sasrec(
                 code_digest=training_code,
-                config=training_config,
+                config=sasrec_config,
                 device=device,
                 state=state,
                 warm_start=started.outputs["warm_start"],
@@ -159,7 +171,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
 
             retriever = pretrain_retriever(
                 code_digest=training_code,
-                config=training_config,
+                config=retriever_config,
                 device=device,
                 state=state,
                 sequences=sequences,
@@ -171,7 +183,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
 
             joint = joint_finetune(
                 code_digest=training_code,
-                config=training_config,
+                config=joint_config,
                 device=device,
                 state=state,
                 sequences=sequences,
@@ -183,7 +195,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
 
             final = end_to_end(
                 code_digest=training_code,
-                config=training_config,
+                config=final_config,
                 device=device,
                 state=state,
                 sequences=sequences,
@@ -208,7 +220,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
 
             registered = register_model(
                 code_digest=registry_code,
-                config=registry_config,
+                config=registration_config,
                 tracking_uri=tracking_uri,
                 sequences=sequences,
                 checkpoint=final.outputs["checkpoint"],

@@ -473,7 +473,6 @@ CHANGES = {
     "text_batch_size": Change(7, see_encoded_at_once),
     "max_sentences": Change(1, see_embeddings),
     # pretrain_sasrec
-    "system": Change("UR4RecV2", see_first),
     "sasrec_hidden_dim": Change(12, see_first),
     "sasrec_num_blocks": Change(2, see_first),
     "sasrec_num_heads": Change(1, see_first),
@@ -494,6 +493,7 @@ CHANGES = {
     "precision": Change("bf16", see_stages),
     "seed": Change(43, see_first),
     # pretrain_retriever
+    "system": Change("UR4RecV2", see_second),
     "text_control": Change("shuffled", see_second),
     "retriever_output_dim": Change(12, see_second),
     "moe_num_heads": Change(1, see_second),

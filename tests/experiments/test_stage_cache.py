@@ -1,48 +1,33 @@
 import json
 import shutil
 from dataclasses import replace
+from enum import StrEnum
 
 import pytest
-import torch
 
-from ur4rec.experiments.stage_cache import obtain_stages, plan_stages, stage_settings
-from ur4rec.training.config import StageConfig
+from ur4rec.experiments.stage_cache import CachedStage, obtain_stages, plan_stages
+from ur4rec.models.config import SASRecConfig
+from ur4rec.training.config import READ_BY, StageConfig
 from ur4rec.training.stage_names import STAGES
 from ur4rec.training.stages import run_stage
 
 FIRST, SECOND = STAGES[:2]
-UNREAD = {
-    "retriever_lr": 0.5,
-    "finetune_lr_scale": 0.5,
-    "adaptive_switch_threshold": 0.5,
-    "adaptive_min_steps": 3,
-    "retriever_output_dim": 4,
-    "moe_num_heads": 1,
-    "moe_dropout": 0.5,
-    "moe_num_proxies": 1,
-    "moe_experts": ["item_description"],
-    "text_components": 3,
-    "id_dropout": 0.5,
-    "memory_dim": 3,
-    "max_memory_size": 2,
-    "update_trigger": "explicit",
-    "interaction_threshold": 2,
-    "drift_threshold": 0.1,
-    "time_threshold_s": 5,
-    "decay_factor": 0.5,
-    "fusion_method": "weighted",
-    "sasrec_weight": 0.3,
-    "retriever_weight": 0.3,
-    "cooccurrence_weight": 0.3,
-    "cooccurrence_neighbors": 3,
-    "cooccurrence_smoothing": 5,
-    "cooccurrence_age_decay": 0.5,
-    "system": "UR4RecV2",
-    "text_control": "shuffled",
-    "alignment_weight": 0.5,
-    "load_balance_weight": 0.5,
+FINETUNING = {"finetune_lr_scale", "adaptive_switch_threshold", "adaptive_min_steps"}
+FUSION = {"fusion_method", "sasrec_weight", "retriever_weight", "cooccurrence_weight"}
+SCORER = {"cooccurrence_neighbors", "cooccurrence_smoothing", "cooccurrence_age_decay"}
+FIRST_READS = {
+    *SASRecConfig.model_fields,
+    *("cooccurrence_window", "cooccurrence_gap_decay", "num_negatives", "batch_size", "epochs_per_stage", "patience"),
+    *("sasrec_lr", "weight_decay", "warmup_share", "gradient_clip", "ema_decay", "random_window_share"),
+    *("shuffle_ties", "precision", "seed"),
 }
-"""Another value of every field that the first stage is said not to read."""
+UNREAD = {
+    FIRST: StageConfig.model_fields.keys() - FIRST_READS,
+    SECOND: {"sasrec_lr", *FINETUNING, *FUSION, *SCORER},
+    STAGES[2]: {"text_control"},
+    STAGES[3]: {"text_control", "adaptive_switch_threshold", "adaptive_min_steps"},
+}
+"""What a stage does not read, given what the stage before it wrote."""
 
 
 @pytest.fixture
@@ -54,10 +39,21 @@ def change(config, **fields):
     return StageConfig.parse(config.to_dict() | fields)
 
 
-def test_a_system_without_sasrec_hands_its_fusion_on(stage_config):
-    config = change(stage_config, system="UR4RecMoEMemory", fusion_method="weighted")
-    assert stage_settings(SECOND, config)["fusion_method"] == "weighted"
-    assert "fusion_method" not in stage_settings(SECOND, stage_config)
+def alter(config, names):
+    """Another value of each of these fields."""
+    return change(config, **{name: find_another(getattr(config, name)) for name in names})
+
+
+def find_another(value):
+    if isinstance(value, tuple):
+        return value[:1]
+    if isinstance(value, StrEnum):
+        return list(type(value))[1 if value == next(iter(type(value))) else 0]
+    if isinstance(value, str):
+        return "bf16"
+    if isinstance(value, bool):
+        return not value
+    return value / 2 or 0.25 if isinstance(value, float) else 2 * value or 1
 
 
 def digests(inputs, config, tmp_path):
@@ -108,38 +104,46 @@ def test_what_the_first_stage_reads_changes_all(inputs, stage_config, tmp_path, 
     assert not set(one) & set(other)
 
 
-def test_no_field_that_is_left_out_changes_the_first_stage(sequences, stage_config, tmp_path):
-    """All of them at once; without dropout no random number follows those that initialize the model."""
-    plain = change(stage_config, sasrec_dropout=0)
-    unread = stage_config.to_dict().keys() - stage_settings(FIRST, stage_config).keys()
-    assert unread == UNREAD.keys(), "decide whether the first stage reads the new field: stage_settings, or UNREAD here"
-    weights = []
-    for name, config in (("plain", plain), ("changed", change(plain, **UNREAD))):
-        run_stage(FIRST, sequences, tmp_path / name, tmp_path / f"{name}_memories", config, device="cpu")
-        state = torch.load(tmp_path / name / f"{FIRST}_best.pt", weights_only=True)
-        weights.append({key: value for key, value in state.items() if key.startswith("sasrec.")})
-    assert weights[0].keys() == weights[1].keys() != set()
-    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+@pytest.mark.parametrize("field", StageConfig.model_fields)
+def test_a_field_is_in_the_keys_of_the_first_stage_that_reads_it_and_of_those_after(
+    inputs, stage_config, tmp_path, field
+):
+    one, other = (digests(inputs, config, tmp_path) for config in (stage_config, alter(stage_config, [field])))
+    assert {stage for stage in STAGES if field not in READ_BY[stage].model_fields} == {
+        stage for stage in STAGES if field in UNREAD[stage]
+    }
+    first = next(place for place, stage in enumerate(STAGES) if field not in UNREAD[stage])
+    assert [a == b for a, b in zip(one, other, strict=True)] == [place < first for place in range(len(STAGES))]
 
 
-def test_the_second_stage_leaves_the_fusion_to_the_third(sequences, embeddings, stage_config, tmp_path):
-    """Another fusion, other neighbours: the same weights of both encoders after stage two."""
-    first = tmp_path / "first"
-    run_stage(FIRST, sequences, first, tmp_path / "first_memories", stage_config, device="cpu")
-    unread = stage_config.to_dict().keys() - stage_settings(SECOND, stage_config).keys()
-    plain = change(stage_config, sasrec_dropout=0, moe_dropout=0, id_dropout=0)
-    weights = []
-    for name, config in (("plain", plain), ("changed", change(plain, **{key: UNREAD[key] for key in unread}))):
-        folders = tmp_path / name, tmp_path / f"{name}_memories"
-        run_stage(SECOND, sequences, *folders, config, embeddings, first, tmp_path / "first_memories", "cpu")
-        state = torch.load(tmp_path / name / f"{SECOND}_best.pt", weights_only=True)
-        weights.append({key: value for key, value in state.items() if key.startswith(("sasrec.", "retriever."))})
-    assert weights[0].keys() == weights[1].keys() != set()
-    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+@pytest.fixture(scope="module")
+def obtained(inputs, config, tmp_path_factory):
+    """All stages; not to be altered."""
+    return obtain_stages(tmp_path_factory.mktemp("stages"), inputs, config.narrow(StageConfig), STAGES[-1])
 
 
-def test_the_last_stages_read_everything(stage_config):
-    assert stage_settings(STAGES[2], stage_config) == stage_settings(STAGES[3], stage_config) == stage_config.to_dict()
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_stage_does_not_read_changes_no_byte_and_no_key(inputs, obtained, stage_config, tmp_path, stage):
+    """All of it at once."""
+    place = STAGES.index(stage)
+    before = obtained[place - 1] if place else None
+    again = CachedStage(stage, tmp_path, {})
+    run_stage(
+        stage,
+        inputs.sequences,
+        again.checkpoint,
+        again.memories,
+        alter(stage_config, UNREAD[stage]),
+        embeddings=inputs.embeddings if place else None,
+        previous_checkpoint=before and before.checkpoint,
+        previous_memories=before and before.memories,
+        device="cpu",
+    )
+    for name in (f"{stage}_best.pt", "model_config.json"):
+        assert (again.checkpoint / name).read_bytes() == (obtained[place].checkpoint / name).read_bytes()
+    name = f"{stage}_memories.pt"
+    assert (again.memories / name).read_bytes() == (obtained[place].memories / name).read_bytes()
+    assert again.manifest().details["key"] == obtained[place].manifest().details["key"]
 
 
 @pytest.mark.parametrize(
@@ -195,16 +199,6 @@ def test_the_key_says_what_the_digest_covers(inputs, stage_config, tmp_path):
     assert key["settings"]["sasrec_hidden_dim"] == 8
     assert key["sequences"] == inputs.sequences_digest
     assert key["embeddings"] is None
-
-
-def test_whoever_trains_a_shared_stage_leaves_the_same_weights(inputs, stage_config, tmp_path):
-    """The retriever's shape decides how many random numbers are drawn before training."""
-    weights = []
-    for number, fields in enumerate(({}, {"moe_num_proxies": 0, "retriever_output_dim": 4})):
-        (first,) = obtain_stages(tmp_path / str(number), inputs, change(stage_config, **fields), FIRST)
-        weights.append(torch.load(first.checkpoint / f"{FIRST}_best.pt", weights_only=True))
-    assert weights[0].keys() == weights[1].keys() != set()
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_validation_is_what_the_stage_measured(inputs, stage_config, tmp_path):

@@ -67,11 +67,18 @@ def test_the_groups_of_settings_join_to_the_whole_configuration(inputs: Inputs) 
     ("key", "value", "changed"),
     [
         ("min_rating", 2.0, {"data_config"}),
-        ("snapshot_base", 5, {"text_config"}),
+        ("snapshot_base", 5, {"text_config", "shards_config", "writing_config"}),
+        ("text_model", "qwen-max", {"text_config"}),
+        ("texts_per_shard", 9, {"text_config", "shards_config"}),
         ("max_sentences", 2, {"encode_config"}),
-        ("sasrec_lr", 0.5, {"training_config"}),
+        ("sasrec_lr", 0.5, {"sasrec_config", "joint_config", "final_config"}),
+        ("retriever_lr", 0.5, {"retriever_config", "joint_config", "final_config"}),
+        ("text_control", "shuffled", {"retriever_config"}),
+        ("finetune_lr_scale", 0.5, {"joint_config", "final_config"}),
+        ("adaptive_min_steps", 5, {"joint_config"}),
         ("bootstrap_samples", 500, {"evaluation_config"}),
-        ("experiment_name", "other", {"registry_config"}),
+        ("experiment_name", "other", {"registration_config", "registry_config"}),
+        ("promote_automatically", True, {"registry_config"}),
     ],
 )
 def test_a_setting_reaches_its_group_only(inputs: Inputs, key: str, value: object, changed: set[str]) -> None:
@@ -82,7 +89,7 @@ def test_a_system_that_lacks_a_stage_is_refused(inputs: Inputs) -> None:
     message = "system: UR4RecMoEMemory: has the stages pretrain_retriever, end_to_end only, .* `ur4rec train`"
     with pytest.raises(StagesError, match=message):
         build(inputs, load_config(None, {"system": "UR4RecMoEMemory"}))
-    assert build(inputs, load_config(None, {"system": "UR4RecV2"}))["training_config"]["system"] == "UR4RecV2"
+    assert build(inputs, load_config(None, {"system": "UR4RecV2"}))["final_config"]["system"] == "UR4RecV2"
 
 
 def test_the_contents_of_the_data_count_not_their_place(inputs: Inputs, tmp_path: Path) -> None:

@@ -189,18 +189,38 @@ def test_another_generation_of_the_data(cache: Cache, bucket: str, is_scheduled:
     [
         ({"min_rating": 2.0}, EVERYTHING),
         ({"text_provider": "openai", "text_base_url": "http://vllm:8000/v1"}, FROM_TEXT),
-        ({"text_model": "qwen-max"}, FROM_TEXT),
-        ({"text_user_prompt": "user_preferences.v1"}, FROM_TEXT),
+        ({"text_model": "qwen-max"}, FROM_TEXT - {"plan-text-shards"}),
+        ({"text_user_prompt": "user_preferences.v1"}, FROM_TEXT - {"plan-text-shards"}),
         ({"max_sentences": 2}, FROM_ENCODING),
+        ({"texts_per_shard": 9}, FROM_TEXT),
         ({"sasrec_lr": 0.5}, FROM_TRAINING),
+        ({"retriever_lr": 0.5}, LATER),
+        ({"memory_dim": 8}, LATER),
+        ({"text_control": "shuffled"}, LATER),
+        ({"fusion_method": "learned"}, LATER - {"pretrain-retriever"}),
+        ({"finetune_lr_scale": 0.5}, LATER - {"pretrain-retriever"}),
+        ({"adaptive_min_steps": 3}, LATER - {"pretrain-retriever"}),
         ({"bootstrap_samples": 500}, {"evaluate", "register-model"}),
         ({"experiment_name": "other"}, {"register-model"}),
+        ({"champion_alias": "best"}, set()),
+        ({"promote_automatically": True}, set()),
+        ({"anchor_alias": "floor"}, set()),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_setting(cache: Cache, folder: Path, settings: Values, expected: set[str]) -> None:
     before, after = (make_arguments(folder, **LANGUAGE_MODEL | dict(change)) for change in ({}, settings))
     assert find_changed(cache.keys(before), cache.keys(after)) == expected
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"text_model": "qwen-max"}, {"text_temperature": 0.5}, {"text_concurrency": 2}, {"text_max_failed_share": 0.5}],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_how_a_language_model_is_asked_counts_only_where_one_is(cache: Cache, folder: Path, settings: Values) -> None:
+    before, after = (cache.keys(make_arguments(folder, **change)) for change in ({}, settings))
+    assert find_changed(before, after) == set()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pipelines.arguments import CODE
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.outputs import OUTPUTS
 from pipelines.resources import REGISTRY_KEYS, TEXT_KEYS
+from ur4rec.training.stage_names import STAGES
 
 SPEC, PLATFORM = yaml.safe_load_all(PIPELINE_FILE.read_text(encoding="utf-8"))
 ROOT: dict[str, dict[str, Any]] = SPEC["root"]["dag"]["tasks"]
@@ -139,14 +140,19 @@ def test_every_parameter_is_used_and_all_but_the_data_have_defaults() -> None:
 
 
 def test_the_configuration_of_a_task_is_its_own_group() -> None:
-    for group in ("data", "training", "evaluation", "registry"):
+    for group in ("data", "evaluation"):
         for task in GROUPS[group]:
             assert find_parameter(task, "config") == f"{group}_config"
+    for stage, name in zip(STAGES, ("sasrec", "retriever", "joint", "final"), strict=True):
+        assert find_parameter(stage.replace("_", "-"), "config") == f"{name}_config"
+    assert find_parameter("register-model", "config") == "registration_config"
     for task in JUDGING | {START}:
         assert find_parameter(task, "config") == "registry_config"
     assert find_parameter("gate-model", "rules") == "gate_rules"
-    for task in GROUPS["text"] - {"encode-text"}:
-        assert find_parameter(task, "config") == "text_config"
+    for task in GROUPS["text"] - {"encode-text", "plan-text-shards"}:
+        assert find_parameter(task, "config") == "writing_config"
+    assert find_parameter("plan-text-shards", "config") == "shards_config"
+    assert find_parameter("resolve-inputs", "config") == "text_config"
     assert find_parameter("encode-text", "config") == "encode_config"
 
 

@@ -104,7 +104,7 @@ def test_the_command_starts_from_an_option_or_from_the_setting(champion, trained
 
 @dsl.pipeline(name="start")
 def start_of_training(
-    interactions: str, data_config: dict, training_config: dict, registry_config: dict, tracking_uri: str = ""
+    interactions: str, data_config: dict, sasrec_config: dict, registry_config: dict, tracking_uri: str = ""
 ) -> None:
     """The tasks up to the first stage, wired as in the training."""
     preprocessed = preprocess_sequences(
@@ -113,7 +113,7 @@ def start_of_training(
     resolved = resolve_task(config=registry_config, tracking_uri=tracking_uri).set_caching_options(False)
     pretrain_sasrec(
         code_digest="",
-        config=training_config,
+        config=sasrec_config,
         device="cpu",
         state="",
         warm_start=resolved.outputs["warm_start"],
@@ -135,7 +135,7 @@ def test_a_scheduled_run_starts_from_the_champion_of_the_day(tracking_uri, train
             arguments={
                 "interactions": str(trained.sequences.with_name("plays.csv")),
                 "data_config": {},
-                "training_config": training,
+                "sasrec_config": training,
                 "registry_config": {"warm_start": "champion"},
                 "tracking_uri": server.address,
             },

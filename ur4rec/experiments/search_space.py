@@ -10,7 +10,7 @@ from optuna import Trial
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, RootModel, model_validator
 
 from ur4rec.config import CONFIGS, Config
-from ur4rec.experiments.stage_cache import check_stage, stage_settings
+from ur4rec.experiments.stage_cache import check_stage, list_read
 from ur4rec.experiments.yaml_files import ExperimentError, read_yaml
 from ur4rec.training.config import StageConfig
 
@@ -106,7 +106,7 @@ def load_space(path: Path | None, base: Config, stage: str) -> SearchSpace:
     check_stage(stage, base, "--stage")
     path = path or SHIPPED_SPACE
     space = read_yaml(path, _Space).root
-    read = stage_settings(stage, base.narrow(StageConfig))
+    read = list_read(stage, base.narrow(StageConfig))
     for name, parameter in space.items():
         for value in parameter.ends():
             Config.parse(base.to_dict() | {name: value}, str(path))

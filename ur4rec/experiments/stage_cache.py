@@ -13,12 +13,11 @@ from filelock import FileLock
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.experiments.yaml_files import ExperimentError
-from ur4rec.models.config import CooccurrenceConfig, FusionConfig, Part, SASRecConfig
 from ur4rec.storage.artifacts import ArtifactError, Manifest, read_artifact, write_text_atomic
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.text.embeddings import check_embeddings
 from ur4rec.training.checkpoints import resolve_device
-from ur4rec.training.config import StageConfig, TrainingConfig
+from ur4rec.training.config import READ_BY, StageConfig
 from ur4rec.training.stage_names import Stage
 from ur4rec.training.stages import run_stage, stages_of
 
@@ -27,13 +26,6 @@ STAGES_FOLDER = "stages"
 """Of an experiment's output; holds the results and their locks."""
 KEY = "key.json"
 DIGEST_LENGTH = 32
-FINETUNING = {"finetune_lr_scale", "adaptive_switch_threshold", "adaptive_min_steps"}
-"""Training fields that the two pretraining stages do not read."""
-FUSED = FusionConfig.model_fields.keys() | CooccurrenceConfig.model_fields.keys() | FINETUNING
-ITEM_FACTORS = {"cooccurrence_window", "cooccurrence_gap_decay"}
-"""What shapes the item factors that SASRec starts from."""
-RETRIEVER_ONLY = {"retriever_lr", "alignment_weight", "load_balance_weight"}
-"""Training fields that the first stage does not read."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +105,10 @@ def read_inputs(sequences: Path, embeddings: Path, device: str = "auto") -> Stag
     )
 
 
-def stage_settings(stage: str, config: StageConfig) -> dict[str, Any]:
-    """The fields that a stage and the stages before it read; no other field can change its result."""
-    values = config.to_dict()
-    read = set(values)
-    if stage == Stage.PRETRAIN_SASREC:
-        read = set(SASRecConfig.model_fields) | (TrainingConfig.model_fields.keys() - RETRIEVER_ONLY - FINETUNING)
-    elif stage == Stage.PRETRAIN_RETRIEVER:
-        read = set(values) - FUSED
-        if config.whole is Part.RETRIEVER:  # the next stage takes over all of its weights, those of the fusion too
-            read |= {"fusion_method"}
-    return {name: value for name, value in values.items() if name in read | ITEM_FACTORS}
+def list_read(stage: str, config: StageConfig) -> set[str]:
+    """The fields that a stage and the system's stages before it read."""
+    stages = stages_of(config)
+    return {name for before in stages[: stages.index(stage) + 1] for name in READ_BY[before].model_fields}
 
 
 def check_stage(stage: str, config: StageConfig, source: str) -> None:
@@ -144,7 +129,7 @@ def plan_stages(cache: Path, inputs: StageInputs, config: StageConfig, last: str
     for stage in stages[: stages.index(last) + 1]:
         key = {
             "stage": stage,
-            "settings": stage_settings(stage, config),
+            "settings": config.narrow(READ_BY[stage]).to_dict(),
             "code": inputs.code,
             "device": inputs.device,
             "sequences": inputs.sequences_digest,
@@ -184,7 +169,6 @@ def _train(planned: CachedStage, inputs: StageInputs, previous: CachedStage | No
         inputs.sequences,
         planned.checkpoint,
         planned.memories,
-        # Fields that are not read have their defaults: whoever trains a shared stage leaves the same weights.
         StageConfig.parse(planned.key["settings"], planned.stage),
         embeddings=inputs.embeddings if planned.key["embeddings"] else None,
         previous_checkpoint=previous.checkpoint if previous else None,

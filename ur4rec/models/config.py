@@ -115,15 +115,20 @@ class FusionConfig(ConfigSection):
     cooccurrence_weight: float = Field(0.5, ge=0)
 
 
-class CooccurrenceConfig(ConfigSection):
-    """What counts as beside, and how much of it is kept."""
+class PairsConfig(ConfigSection):
+    """What counts as beside; the item factors come from it, too."""
 
-    cooccurrence_neighbors: int = Field(256, ge=0)
-    """Strongest neighbours kept per item; 0 leaves the scorer out."""
     cooccurrence_window: int = Field(10, ge=1)
     """Two items of a history are neighbours when at most this many places apart."""
     cooccurrence_gap_decay: float = Field(0.9, gt=0, le=1)
     """A pair one place further apart counts this much of the nearer one."""
+
+
+class CooccurrenceConfig(PairsConfig):
+    """What counts as beside, and how much of it is kept."""
+
+    cooccurrence_neighbors: int = Field(256, ge=0)
+    """Strongest neighbours kept per item; 0 leaves the scorer out."""
     cooccurrence_smoothing: float = Field(20.0, ge=0)
     """Added to both items' total counts in the cosine, so that rare items do not score on one pair."""
     cooccurrence_age_decay: float = Field(0.8, gt=0, le=1)
@@ -162,10 +167,14 @@ PRESETS: dict[System, dict[str, Any]] = {
 """What a system fixes, whatever else the configuration says."""
 
 
-class ModelConfig(SASRecConfig, RetrieverConfig, MemoryConfig, FusionConfig, CooccurrenceConfig):
-    """Everything that shapes the model."""
+class SystemConfig(ConfigSection):
+    """Which of the named systems."""
 
     system: System = System.V2_MOE
+
+
+class ModelConfig(SASRecConfig, RetrieverConfig, MemoryConfig, FusionConfig, CooccurrenceConfig, SystemConfig):
+    """Everything that shapes the model."""
 
     def resolve(self) -> ModelConfig:
         """With what the system fixes."""

@@ -33,12 +33,17 @@ ModelName = Annotated[
 ExperimentName = Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,256}", "1 to 256 characters in one line")]
 
 
-class RegistryConfig(ConfigSection):
+class RegistrationConfig(ConfigSection):
     """Where in MLflow a trained model goes."""
 
     registered_model_name: ModelName = "ur4rec"
     experiment_name: ExperimentName = "ur4rec"
     challenger_alias: Alias = "challenger"
+
+
+class RegistryConfig(RegistrationConfig):
+    """Also who it is judged against, and what becomes of it."""
+
     champion_alias: Alias = "champion"
     """Of the version that serves."""
     anchor_alias: Alias = "anchor"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ur4rec.evaluation.results import Results, explain_problems
 from ur4rec.registry.bundle import write_bundle
-from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.config import RegistrationConfig
 from ur4rec.registry.links import describe_links, link_run, pipeline_tags
 from ur4rec.registry.model_card import CARD, fit_description, render_card
 from ur4rec.registry.model_package import describe_code, save_model_package
@@ -71,7 +71,7 @@ class _Inputs:
     def folders(self) -> dict[str, Path]:
         return {"sequences": self.sequences, "checkpoint": self.checkpoint, "memories": self.memories}
 
-    def digest(self, config: RegistryConfig) -> str:
+    def digest(self, config: RegistrationConfig) -> str:
         """Equal for the very same artifacts under the same names; a model trained again differs."""
         parts = {name: sha256_file(folder / MANIFEST) for name, folder in self.folders.items()}
         names = [config.registered_model_name, config.experiment_name]
@@ -99,7 +99,7 @@ def register_model(
     memories: Path,
     results: Path,
     report: Path,
-    config: RegistryConfig,
+    config: RegistrationConfig,
     output: Path,
     tracking_uri: str | None = None,
     card: Path | None = None,
@@ -161,7 +161,7 @@ def _log_and_register(
     inputs: _Inputs,
     results: Results,
     card: str,
-    config: RegistryConfig,
+    config: RegistrationConfig,
     digest: str,
     preset: str | None,
 ) -> ModelVersion:

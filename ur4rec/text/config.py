@@ -11,16 +11,28 @@ from ur4rec.config_section import ConfigSection
 from ur4rec.text.request_fields import refuse_fields, restore_integers
 
 
-class TextConfig(ConfigSection):
-    """What writes the texts, how often a user gets a new one, and how a language model is asked.
-
-    Keys of the two language model providers come from the environment: `DASHSCOPE_API_KEY`, `OPENAI_API_KEY`.
-    """
+class GridConfig(ConfigSection):
+    """What writes the texts, and how often a user gets a new one."""
 
     text_provider: Literal["template", "dashscope", "openai"] = "template"
     """`template` is offline; `openai` is any service that speaks the route `/chat/completions`, vLLM for one."""
     snapshot_base: int = Field(10, ge=1)
     """Interactions behind a user's first text; the following ones come at 2, 4, 8, … times as many."""
+
+
+class ShardsConfig(GridConfig):
+    """How many tasks of the pipeline share the texts."""
+
+    texts_per_shard: int = Field(20_000, ge=1)
+    """Texts that one task of the pipeline asks for; more are asked for by several at once."""
+
+
+class WritingConfig(GridConfig):
+    """What writes the texts, how often a user gets a new one, and how a language model is asked.
+
+    Keys of the two language model providers come from the environment: `DASHSCOPE_API_KEY`, `OPENAI_API_KEY`.
+    """
+
     text_model: str = Field("qwen-flash", min_length=1)
     text_base_url: str = ""
     """Address of the service, without credentials; empty: DashScope's own."""
@@ -47,8 +59,6 @@ class TextConfig(ConfigSection):
     """Most that a run may spend, in the currency of the prices; what earlier runs paid for does not count."""
     text_prices: str = ""
     """YAML table of prices; empty: the shipped one."""
-    texts_per_shard: int = Field(20_000, ge=1)
-    """Texts that one task of the pipeline asks for; more are asked for by several at once."""
 
     @field_validator("text_request_fields")
     @classmethod
@@ -56,17 +66,25 @@ class TextConfig(ConfigSection):
         return {name: restore_integers(value) for name, value in fields.items()}
 
     @model_validator(mode="after")
-    def _may_be_asked(self) -> TextConfig:
+    def _may_be_asked(self) -> WritingConfig:
         refuse_fields(self.text_request_fields)
         return self
 
     @model_validator(mode="after")
-    def _has_an_address(self) -> TextConfig:
+    def _has_an_address(self) -> WritingConfig:
         if not re.fullmatch(r"(https?://[^@\s]+)?", self.text_base_url):
             raise ValueError("text_base_url: expected http(s)://host/path, without user and password")
         if self.text_provider == "openai" and not self.text_base_url:
             raise ValueError("text_base_url: text_provider openai needs an address, such as http://vllm:8000/v1")
         return self
+
+    def read(self) -> ConfigSection:
+        """The fields that are read: without a language model, the grid alone."""
+        return self.narrow(GridConfig if self.text_provider == "template" else WritingConfig)
+
+
+class TextConfig(WritingConfig, ShardsConfig):
+    """Everything about texts."""
 
 
 class EncodeConfig(ConfigSection):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact
 from ur4rec.text.artifact import IMPORTED, LEAK_CHECK, SEQUENCES_DIGEST
-from ur4rec.text.config import TextConfig
+from ur4rec.text.config import WritingConfig
 from ur4rec.text.given_texts import open_given_texts
 from ur4rec.text.leak_check import LeakReport, check_leaks, describe_leaks
 from ur4rec.text.plan import TextPlan, plan_texts
@@ -23,7 +23,7 @@ PRODUCER = "generate_text"
 def generate_text(
     sequences: Path,
     output: Path,
-    config: TextConfig,
+    config: WritingConfig,
     item_text: str | Path | None = None,
     user_text: str | Path | None = None,
     asked: Sequence[str] = (),
@@ -82,7 +82,7 @@ def _write(work: TextPlan, writer: ArtifactWriter, provider: TextProvider, name:
     return judged
 
 
-def find_budget_left(config: TextConfig, asked: Sequence[str]) -> float | None:
+def find_budget_left(config: WritingConfig, asked: Sequence[str]) -> float | None:
     """What of the budget is left after the tasks that asked beforehand; none: no limit."""
     if config.text_budget is None:
         return None
@@ -90,7 +90,7 @@ def find_budget_left(config: TextConfig, asked: Sequence[str]) -> float | None:
 
 
 @contextmanager
-def open_provider(config: TextConfig, budget: float | None) -> Iterator[TextProvider]:
+def open_provider(config: WritingConfig, budget: float | None) -> Iterator[TextProvider]:
     """The provider that a configuration names.
 
     Args:
@@ -106,7 +106,7 @@ def open_provider(config: TextConfig, budget: float | None) -> Iterator[TextProv
         yield provider
 
 
-def _report(details: dict[str, Any], config: TextConfig) -> None:
+def _report(details: dict[str, Any], config: WritingConfig) -> None:
     items, users, snapshots = details["items"], details["users"], details["snapshots"]
     lines = [
         f"{items['total']:,} item descriptions: {_list_counts(items['by_source'])}",

@@ -16,7 +16,7 @@ from jaxtyping import Int64
 
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.text.artifact import IMPORTED, Snapshot, write_items, write_snapshots
-from ur4rec.text.config import TextConfig
+from ur4rec.text.config import GridConfig
 from ur4rec.text.imports import ImportedItems, ImportedUsers, import_items, import_users
 from ur4rec.text.leak_check import LeakReport, judge_texts
 from ur4rec.text.providers import Advance, Text, TextProvider
@@ -126,7 +126,7 @@ class TextPlan:
 
 
 def plan_texts(
-    sequences: Path, config: TextConfig, item_text: Path | None = None, user_text: Path | None = None
+    sequences: Path, config: GridConfig, item_text: Path | None = None, user_text: Path | None = None
 ) -> TextPlan:
     """Finds out which texts are needed.
 

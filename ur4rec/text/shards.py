@@ -7,7 +7,7 @@ import math
 from itertools import chain, islice
 from pathlib import Path
 
-from ur4rec.text.config import TextConfig
+from ur4rec.text.config import ShardsConfig, WritingConfig
 from ur4rec.text.generate import open_provider
 from ur4rec.text.given_texts import open_given_texts
 from ur4rec.text.llm.budget import BudgetError
@@ -15,7 +15,7 @@ from ur4rec.text.plan import plan_texts
 from ur4rec.text.progress import show_progress
 
 
-def plan_shards(sequences: Path, config: TextConfig, max_shards: int) -> list[str]:
+def plan_shards(sequences: Path, config: ShardsConfig, max_shards: int) -> list[str]:
     """Names of the shards, as `<number>/<of>`; a single one where the template writes the texts.
 
     Args:
@@ -31,7 +31,7 @@ def plan_shards(sequences: Path, config: TextConfig, max_shards: int) -> list[st
 
 def ask_shard(
     sequences: Path,
-    config: TextConfig,
+    config: WritingConfig,
     shard: str,
     item_text: str | Path | None = None,
     user_text: str | Path | None = None,

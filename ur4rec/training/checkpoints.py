@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,16 @@ FINAL_MEMORIES = "final_memories.pt"
 MEND = "copy the file anew from where it is whole, or train again"
 
 
+SASREC = ("sasrec.", "fusion.sasrec_log_temperature")
+RETRIEVER = ("retriever.", "fusion.retriever_log_temperature")
+"""Prefixes of the parameters that a pretraining stage trains."""
+HELD: Mapping[str, tuple[str, ...]] = {
+    Stage.PRETRAIN_SASREC: SASREC,
+    Stage.PRETRAIN_RETRIEVER: (*SASREC, *RETRIEVER),
+}
+"""Prefixes of what a pretraining stage leaves, for the rest has the shape of later stages; those leave everything."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint folder that does not hold what was asked for."""
 
@@ -39,6 +50,16 @@ def best_file(stage: str) -> str:
 def memories_file(stage: str) -> str:
     """File name of a stage's memories."""
     return f"{stage}_memories.pt"
+
+
+def list_held(stage: str) -> tuple[str, ...]:
+    """Prefixes of the weights that a stage leaves for the ones after it."""
+    return HELD.get(stage, ("",))
+
+
+def select_held(stage: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of the weights of a model, those that a stage leaves for the ones after it."""
+    return {name: value for name, value in state.items() if name.startswith(list_held(stage))}
 
 
 def write_model_config(folder: Path, model: UR4RecV2MoE, dataset_digest: str) -> None:
@@ -134,7 +155,7 @@ def load_model(checkpoint: Path, device: str = "cpu", stage: str | None = None) 
     state = read_tensors(weights)
     config = _parse_shape(Path(checkpoint), content)
     model = UR4RecV2MoE(content["num_items"], content["num_users"], config)
-    model.load_weights(weights, state)
+    model.load_weights(weights, state, list_held(weights.name.removesuffix(best_file(""))))
     return model.to(resolve_device(device)).eval()
 
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
 
 from ur4rec.config_section import ConfigSection
-from ur4rec.models.config import ModelConfig
+from ur4rec.models.config import (
+    MemoryConfig,
+    ModelConfig,
+    PairsConfig,
+    RetrieverConfig,
+    SASRecConfig,
+    SystemConfig,
+)
+from ur4rec.training.stage_names import Stage
 
 
-class ObjectiveConfig(ConfigSection):
-    """What is minimised."""
+class NegativesConfig(ConfigSection):
+    """What a target competes with in training."""
 
     num_negatives: int = Field(0, ge=0, le=2**20)
     """0: softmax over the whole catalogue at every position; otherwise over this many shared negatives."""
+
+
+class RetrieverLossConfig(ConfigSection):
+    """What is added to the loss where the retriever takes part."""
+
     alignment_weight: float = Field(0.0, ge=0)
     """Of a second loss of the retriever, in which every item is its text alone: it aligns what a user wants with what
     the texts say, so that an item without interactions can be found."""
@@ -23,17 +37,17 @@ class ObjectiveConfig(ConfigSection):
     """Of a loss that grows when the router prefers some experts to others."""
 
 
-class TrainingConfig(ObjectiveConfig):
-    """How every stage is trained."""
+class ObjectiveConfig(NegativesConfig, RetrieverLossConfig):
+    """What is minimised."""
+
+
+class EpochsConfig(NegativesConfig):
+    """What every stage is trained by."""
 
     batch_size: int = Field(128, ge=1)
     epochs_per_stage: int = Field(60, ge=1)
     patience: int = Field(12, ge=1)
     """Validations without a better score before a stage stops."""
-    sasrec_lr: float = Field(4e-3, gt=0)
-    retriever_lr: float = Field(4e-3, gt=0)
-    finetune_lr_scale: float = Field(0.02, gt=0)
-    """Of both learning rates, in the last two stages."""
     weight_decay: float = Field(0.01, ge=0)
     warmup_share: float = Field(0.05, ge=0, lt=1)
     gradient_clip: float = Field(1.0, gt=0)
@@ -41,10 +55,34 @@ class TrainingConfig(ObjectiveConfig):
     """Of the averaged weights that are evaluated and kept; 0 keeps the last ones."""
     random_window_share: float = Field(0.5, ge=0, le=1)
     shuffle_ties: bool = True
-    adaptive_switch_threshold: float = Field(0.01, ge=0)
-    adaptive_min_steps: int = Field(20, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = Field(42, ge=0, le=2**32 - 1)
+
+
+class SasrecTrainingConfig(EpochsConfig):
+    """How SASRec is trained."""
+
+    sasrec_lr: float = Field(4e-3, gt=0)
+
+
+class RetrieverTrainingConfig(EpochsConfig, RetrieverLossConfig):
+    """How the retriever is trained."""
+
+    retriever_lr: float = Field(4e-3, gt=0)
+
+
+class FinetuningConfig(SasrecTrainingConfig, RetrieverTrainingConfig):
+    """How both are trained on."""
+
+    finetune_lr_scale: float = Field(0.02, gt=0)
+    """Of both learning rates, in the last two stages."""
+
+
+class TrainingConfig(FinetuningConfig, ObjectiveConfig):
+    """How the stages are trained."""
+
+    adaptive_switch_threshold: float = Field(0.01, ge=0)
+    adaptive_min_steps: int = Field(20, ge=1)
 
 
 class TextControl(StrEnum):
@@ -59,8 +97,45 @@ class TextControl(StrEnum):
     """No texts: the retriever has the items' ID vectors alone."""
 
 
-class StageConfig(ModelConfig, TrainingConfig):
-    """Everything a stage reads."""
+class TextControlConfig(ConfigSection):
+    """What the retriever is given as texts."""
 
     text_control: TextControl = TextControl.NONE
     """What the retriever is given instead of the texts' meaning; read by `pretrain_retriever`."""
+
+
+class PretrainSasrecConfig(SASRecConfig, PairsConfig, SasrecTrainingConfig):
+    """What the first stage reads."""
+
+
+class PretrainRetrieverConfig(
+    SASRecConfig,
+    RetrieverConfig,
+    MemoryConfig,
+    PairsConfig,
+    SystemConfig,
+    RetrieverTrainingConfig,
+    TextControlConfig,
+):
+    """What the second stage reads; SASRec is there, but not trained."""
+
+
+class JointFinetuneConfig(ModelConfig, TrainingConfig):
+    """What the third stage reads; it alternates."""
+
+
+class EndToEndConfig(ModelConfig, FinetuningConfig):
+    """What the last stage reads."""
+
+
+class StageConfig(ModelConfig, TrainingConfig, TextControlConfig):
+    """Everything that the stages read."""
+
+
+READ_BY: Mapping[str, type[ConfigSection]] = {
+    Stage.PRETRAIN_SASREC: PretrainSasrecConfig,
+    Stage.PRETRAIN_RETRIEVER: PretrainRetrieverConfig,
+    Stage.JOINT_FINETUNE: JointFinetuneConfig,
+    Stage.END_TO_END: EndToEndConfig,
+}
+"""Stage → the fields that can change its result, given what the stage before it wrote."""

@@ -18,14 +18,10 @@ from ur4rec.models.sasrec import EMBEDDING_STD
 from ur4rec.models.tensor_files import TensorFileError, read_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.text.embeddings import TextEmbeddings
-from ur4rec.training.checkpoints import CheckpointError, find_weights, read_origin
+from ur4rec.training.checkpoints import CheckpointError, find_weights, list_held, read_origin
 from ur4rec.training.cooccurrence import count_pairs, fit_table, item_factors
 from ur4rec.training.stage_names import Stage
 from ur4rec.training.warm_start import WarmStart, continue_sasrec, describe_cold_items
-
-SASREC = ("sasrec.", "fusion.sasrec_log_temperature")
-RETRIEVER = ("retriever.", "fusion.retriever_log_temperature")
-"""Prefixes of the parameters that a pretraining stage trains."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,7 @@ def begin(
     counts = count_pairs(data.histories("validation"), data.num_items, config.narrow(CooccurrenceConfig))
     _add_statistics(model, data, counts)
     if stage == Stage.PRETRAIN_SASREC:
+        model.retriever.memory = None  # it begins with the retriever
         _start_sasrec(model, data, counts, seed, warm_start)
     elif stage == Stage.PRETRAIN_RETRIEVER:
         _start_retriever(model, counts, seed, previous)
@@ -76,16 +73,16 @@ def begin(
             describe_cold_items(model)
     else:
         assert previous is not None
-        _take(model, previous, (*SASREC, *RETRIEVER))
+        _take(model, previous)
     return model
 
 
-def _take(model: UR4RecV2MoE, previous: Previous, prefixes: tuple[str, ...] = ("",)) -> None:
-    """Weights of the stage before, as far as they begin with a prefix; the rest begins here."""
+def _take(model: UR4RecV2MoE, previous: Previous) -> None:
+    """What the stage before leaves; the rest begins here."""
     path = find_weights(previous.checkpoint, previous.stage)
     state = read_tensors(path)
     try:
-        model.load_weights(path, state, prefixes)
+        model.load_weights(path, state, list_held(previous.stage))
     except TensorFileError as error:
         raise CheckpointError(
             f"{path}: {error.fault}; use the configuration of the stages before, or train them again"
@@ -129,7 +126,7 @@ def _start_retriever(model: UR4RecV2MoE, counts: csr_array, seed: int, previous:
         factors = item_factors(counts, embedding.embedding_dim, seed)
         embedding.weight.copy_(torch.from_numpy(factors) * EMBEDDING_STD)
         return
-    _take(model, previous, SASREC)
+    _take(model, previous)
     assert model.sasrec is not None
     learned = model.sasrec.item_vectors()
     if learned.shape == embedding.weight.shape:

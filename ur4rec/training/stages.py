@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ur4rec.config_section import ConfigSection
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.models.config import ModelConfig, Part
 from ur4rec.models.tensor_files import write_tensors
@@ -22,6 +23,8 @@ from ur4rec.training.checkpoints import (
     FINAL_MEMORIES,
     FINAL_MODEL,
     HISTORY,
+    RETRIEVER,
+    SASREC,
     WARM_START,
     CheckpointError,
     Origin,
@@ -29,15 +32,16 @@ from ur4rec.training.checkpoints import (
     check_dataset,
     memories_file,
     resolve_device,
+    select_held,
     write_model_config,
 )
-from ur4rec.training.config import StageConfig, TrainingConfig
+from ur4rec.training.config import READ_BY, StageConfig, TrainingConfig
 from ur4rec.training.loop import StagePlan, Trainer
 from ur4rec.training.randomness import deterministic
 from ur4rec.training.resume import ResumePoint, open_resume_point
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stage_names import Stage
-from ur4rec.training.stage_start import RETRIEVER, SASREC, Previous, begin
+from ur4rec.training.stage_start import Previous, begin
 from ur4rec.training.stage_training import train_stage
 from ur4rec.training.text_controls import control_text
 from ur4rec.training.warm_start import WarmStart, WarmStartError, check_warm_start
@@ -122,7 +126,7 @@ def run_stage(
         checkpoint: Folder to write: best weights of this and earlier stages, `model_config.json`, `history.json`,
             TensorBoard `logs/`.
         memories: Folder to write: memories replayed over the training prefix.
-        config: Model and training.
+        config: Model and training; what `READ_BY` does not list for the stage is left aside, so it changes nothing.
         embeddings: Folder of `encode_text`; read by `pretrain_retriever`.
         previous_checkpoint: What the stage before wrote; none for the system's first.
         previous_memories: Beside it; verified, then rebuilt with the new weights.
@@ -145,20 +149,22 @@ def run_stage(
         check_embeddings(embeddings, data)
     if previous_checkpoint is not None:
         check_dataset(previous_checkpoint, sequences)
+    settings = config.narrow(READ_BY[stage])
+    config = StageConfig.model_validate(dict(settings))
     origin = _check_origin(stage, warm_start, data, sequences, config)
     given = {"embeddings": embeddings, "checkpoint": previous_checkpoint, "memories": previous_memories}
     inputs = {"sequences": sequences, **{name: path for name, path in given.items() if path is not None}}
-    key = _digest(stage, config, inputs, device, origin)
+    key = _digest(stage, settings, inputs, device, origin)
     if resume and (summary := _finished(checkpoint, memories, key)):
         print(f"resume: {stage} is finished, {summary.epochs} epochs", flush=True)
         return summary
-    with open_resume_point(state, stage, key, config.to_dict()) as point:
+    with open_resume_point(state, stage, key, settings.to_dict()) as point:
         if resume:
-            _say_what_is_ignored(stage, config, key, checkpoint, point)
+            _say_what_is_ignored(stage, settings, key, checkpoint, point)
         elif point:
             point.clear()
         started = time.perf_counter()
-        with write_artifact(checkpoint, stage, config, inputs) as writer, deterministic(config.seed):
+        with write_artifact(checkpoint, stage, settings, inputs) as writer, deterministic(config.seed):
             text = _load_text(embeddings, data, config) if stage == Stage.PRETRAIN_RETRIEVER else None
             shape = config.narrow(ModelConfig)
             model = begin(stage, data, shape, config.seed, previous, text, warm_start).to(resolve_device(device))
@@ -168,7 +174,8 @@ def run_stage(
             prepared_s = time.perf_counter() - started
             record = train_stage(trainer, writer.folder / "logs" / stage, point)
             record.seconds = round(prepared_s + record.seconds, 3)
-            weights = {name: value.cpu() for name, value in model.state_dict().items()}  # any machine can read these
+            held = select_held(stage, model.state_dict())
+            weights = {name: value.cpu() for name, value in held.items()}  # any machine can read these
             with (writer.folder / best_file(stage)).open("wb") as file:
                 write_tensors(file, weights)
             if stage == Stage.END_TO_END:
@@ -178,17 +185,17 @@ def run_stage(
             (writer.folder / HISTORY).write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
             writer.details |= {"validation": record.validation, "epochs": record.epochs, KEY: key}
             writer.details |= {name: value for name, value in history.items() if name == WARM_START}
-        _write_memories(model, data, stage, memories, config, checkpoint)
+        _write_memories(model, data, stage, memories, settings, checkpoint)
         if point:
             point.finish()
     return StageSummary(stage, record.epochs, record.best_epoch, record.seconds, record.validation)
 
 
-def _digest(stage: str, config: StageConfig, inputs: Mapping[str, Path], device: str, origin: Origin | None) -> str:
+def _digest(stage: str, settings: ConfigSection, inputs: Mapping[str, Path], device: str, origin: Origin | None) -> str:
     """Equal for equal results: of all that a stage reads, and of the code."""
     key = {
         "stage": stage,
-        "config": config.to_dict(),
+        "config": settings.to_dict(),
         "inputs": {name: read_artifact(path).content_digest for name, path in inputs.items()},
         "warm_start": origin and origin.digest,
         "device": resolve_device(device).type,
@@ -210,13 +217,12 @@ def _finished(checkpoint: Path, memories: Path, key: str) -> StageSummary | None
 
 
 def _say_what_is_ignored(
-    stage: str, config: StageConfig, key: str, checkpoint: Path, point: ResumePoint | None
+    stage: str, settings: ConfigSection, key: str, checkpoint: Path, point: ResumePoint | None
 ) -> None:
     kept = (point.find_other() if point else None) or _other_result(checkpoint, key)
     if kept is None or (point and point.has_state()):
         return
-    now = config.to_dict()
-    names = sorted(name for name in kept.keys() | now.keys() if kept.get(name) != now.get(name))
+    names = sorted(name for name, value in settings.to_dict().items() if kept.get(name) != value)
     reason = f"has other settings ({', '.join(names)})" if names else "has other inputs, another device or other code"
     print(f"resume: {stage} starts from scratch: what an earlier run left {reason}", flush=True)
 
@@ -276,9 +282,9 @@ def _copy_previous(previous: Path | None, folder: Path, origin: Origin | None) -
 
 
 def _write_memories(
-    model: UR4RecV2MoE, data: Sequences, stage: str, path: Path, config: StageConfig, checkpoint: Path
+    model: UR4RecV2MoE, data: Sequences, stage: str, path: Path, settings: ConfigSection, checkpoint: Path
 ) -> None:
-    with write_artifact(path, f"{stage}_memories", config, {"checkpoint": checkpoint}) as writer:
+    with write_artifact(path, f"{stage}_memories", settings, {"checkpoint": checkpoint}) as writer:
         if stage != Stage.PRETRAIN_SASREC:  # the memory begins with the retriever
             ModelScorer(model, data.histories("validation"))
         model.save_memories(writer.folder / memories_file(stage))

@@ -173,9 +173,9 @@ def test_an_update_of_settings_keeps_the_others(kfp_server: KfpServer) -> None:
     invoke("update", "nightly", "--set", "epochs_per_stage=5", "--state", "gs://bucket/state")
     after = parameters_of(only(kfp_server))
     changed = {name for name in after if after[name] != before[name]}
-    assert changed == {"training_config", "state"}
-    assert after["training_config"]["epochs_per_stage"] == 5
-    assert after["training_config"]["seed"] == 7
+    stages = {"sasrec_config", "retriever_config", "joint_config", "final_config"}
+    assert changed == {*stages, "state"}
+    assert {(after[stage]["epochs_per_stage"], after[stage]["seed"]) for stage in stages} == {(5, 7)}
     assert after["data_digest"] == ""
     assert after["user_text"] == "gs://bucket/users.parquet"
 

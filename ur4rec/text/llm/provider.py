@@ -16,7 +16,7 @@ from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from platformdirs import user_cache_path
 
-from ur4rec.text.config import TextConfig
+from ur4rec.text.config import WritingConfig
 from ur4rec.text.llm.answer_book import DAY_S, FAILED_FOR_S, REFUSED_FOR_S, Failed, Found, Question, RunAnswers, look_up
 from ur4rec.text.llm.answers import AnswerError, FormError, parse_answer, quote_beginning
 from ur4rec.text.llm.batch import Batch
@@ -70,7 +70,7 @@ class LanguageModelProvider:
 
     def __init__(
         self,
-        config: TextConfig,
+        config: WritingConfig,
         client: ChatClient,
         cache: AnswerCache,
         portal: BlockingPortal,
@@ -323,7 +323,7 @@ class LanguageModelProvider:
 
 
 @contextmanager
-def open_language_model(config: TextConfig, budget: float | None = None) -> Iterator[LanguageModelProvider]:
+def open_language_model(config: WritingConfig, budget: float | None = None) -> Iterator[LanguageModelProvider]:
     """The provider of a configuration, with its connections and its cache.
 
     Raises:
@@ -347,12 +347,12 @@ def open_language_model(config: TextConfig, budget: float | None = None) -> Iter
         yield LanguageModelProvider(config, client, cache, portal, prices, budget)
 
 
-def read_api_key(config: TextConfig) -> str:
+def read_api_key(config: WritingConfig) -> str:
     """From the environment; a secret made from a file ends in a line break."""
     return os.environ.get(API_KEYS[config.text_provider], "").strip()
 
 
-def find_limits(config: TextConfig) -> BatchLimits:
+def find_limits(config: WritingConfig) -> BatchLimits:
     """How fast to go and how long to try."""
     return BatchLimits(
         concurrency=config.text_concurrency,
@@ -364,7 +364,7 @@ def find_limits(config: TextConfig) -> BatchLimits:
     )
 
 
-def cache_location(config: TextConfig) -> str:
+def cache_location(config: WritingConfig) -> str:
     """Where the answers are kept."""
     return config.text_cache or str(user_cache_path("ur4rec") / "texts")
 

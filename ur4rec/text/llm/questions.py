@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ur4rec.text.config import TextConfig
+from ur4rec.text.config import WritingConfig
 from ur4rec.text.llm.answer_book import Question
 from ur4rec.text.llm.chat import ChatRequest
 from ur4rec.text.llm.prompts import Prompt, PromptError, Subject, load_prompt
@@ -21,7 +21,7 @@ class Questions:
         PromptError: A prompt file cannot be used.
     """
 
-    def __init__(self, config: TextConfig) -> None:
+    def __init__(self, config: WritingConfig) -> None:
         self.config = config
         self.prompts: dict[type[ItemRequest] | type[UserRequest], Prompt] = {
             ItemRequest: _load_prompt("text_item_prompt", config.text_item_prompt, "item"),
