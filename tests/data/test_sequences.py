@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from digests import digest_again
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,6 +118,111 @@ def test_another_artifact_is_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(ArtifactError, match="written by 'generate_text'; expected a folder of 'preprocess_sequences'"):
         load_sequences(tmp_path / "texts")
+
+
+def put(row: int, column: int, value: int) -> Callable[[np.ndarray], np.ndarray]:
+    def change(rows: np.ndarray) -> np.ndarray:
+        rows[row, column] = value
+        return rows
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("train", lambda rows: rows.astype(np.int32), r"expected int64 \(any, 3\), found int32 \(3, 3\)"),
+        ("train", lambda rows: rows[:, :2], r"expected int64 \(any, 3\), found int64 \(3, 2\)"),
+        ("train", put(1, 1, 0), "row 1: expected an item from 1 to 4"),
+        ("train", put(1, 1, -3), "row 1: expected an item from 1 to 4"),
+        ("train", put(2, 1, 5), "row 2: expected an item from 1 to 4"),
+        ("train", put(0, 0, 0), "row 0: expected a user from 1 to 2"),
+        ("train", put(2, 0, 3), "row 2: expected a user from 1 to 2"),
+        ("train", lambda rows: rows[::-1], "row 0: expected the row after it to be of the same user, no earlier"),
+        ("train", put(0, 2, 25), "row 0: expected the row after it to be of the same user, no earlier"),
+        ("train", lambda rows: rows[[0, 0, 1, 2]], "rows 0 to 3: an interaction occurs twice"),
+        ("train", lambda rows: rows[:2], None),
+        ("val", lambda rows: rows[[0, 0, 1]], "rows 0 to 2: an interaction occurs twice"),
+        ("val", put(1, 0, 1), "row 0: expected one target a user"),
+        ("val", put(1, 2, 19), "row 1: expected a target no earlier than what its user did before"),
+        ("test", put(0, 2, 29), "row 0: expected a target no earlier than what its user did before"),
+    ],
+)
+def test_rows_that_cannot_be_are_named(folder: Path, name: str, change: Any, message: str | None) -> None:
+    path = folder / f"{name}_sequences.npy"
+    np.save(path, change(np.load(path)))
+    digest_again(folder)
+    if message is None:  # a user's targets without what came before
+        path, message = folder / "val_sequences.npy", "row 1: expected a user with interactions before the target"
+    with pytest.raises(ArtifactError, match=rf"^{path}: {message}.*; make the artifact again$"):
+        load_sequences(folder)
+
+
+def test_swapped_targets_are_noticed_by_their_times(folder: Path) -> None:
+    val, test = (folder / f"{name}_sequences.npy" for name in ("val", "test"))
+    before = val.read_bytes()
+    val.write_bytes(test.read_bytes())
+    test.write_bytes(before)
+    digest_again(folder)
+    with pytest.raises(ArtifactError, match=r"test_sequences\.npy: row 0: expected a target no earlier"):
+        load_sequences(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"al": 1, "bo": 1}, "expected each of the numbers 1 to 2 once, one an id"),
+        ({"al": 0, "bo": 1}, "expected each of the numbers 1 to 2 once, one an id"),
+        ({"al": 1}, "expected 2 ids, found 1"),
+        ({"al": 1, "bo": "2"}, "bo: Input should be a valid integer"),
+        ({"al": 1, "bo": True}, "bo: Input should be a valid integer"),
+        (["al", "bo"], "Input should be an object"),
+    ],
+)
+def test_a_map_that_is_none_is_named(folder: Path, content: object, message: str) -> None:
+    (folder / "user_map.json").write_text(json.dumps(content))
+    digest_again(folder)
+    with pytest.raises(ArtifactError, match=rf"user_map\.json: {message}"):
+        load_sequences(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda items: items.drop(columns="title"), "column 'title': missing"),
+        (lambda items: items.assign(title=7), "column 'title': expected text, found int64"),
+        (lambda items: items.assign(year="1999"), "column 'year': expected whole numbers, found"),
+        (lambda items: items.assign(genres=[None, "", "", ""]), "column 'genres': expected text in every row"),
+        (lambda items: items[::-1], r"expected the 4 items of item_map\.json in the order of their indices"),
+        (lambda items: items.assign(item_index=items.item_index - 1), "row 0: expected the indices to rise from 1"),
+    ],
+)
+def test_an_item_table_that_does_not_fit_is_named(folder: Path, change: Any, message: str) -> None:
+    change(pd.read_parquet(folder / "items.parquet", dtype_backend="numpy_nullable")).to_parquet(
+        folder / "items.parquet"
+    )
+    digest_again(folder)
+    with pytest.raises(ArtifactError, match=rf"items\.parquet: {message}"):
+        load_sequences(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("schema_version", 2, r"schema version 2, this release reads 1"),
+        ("files", {}, r"does not name train_sequences\.npy"),
+        ("files", [], "not a manifest of schema version 1: .*files"),
+        ("details", {"dataset_name": 7}, r"details\.dataset_name: expected str"),
+        ("details", {"dataset_name": "toy", "num_users": "2"}, r"details\.num_users: expected int"),
+    ],
+)
+def test_a_manifest_that_does_not_say_what_is_needed_is_named(
+    folder: Path, key: str, value: object, message: str
+) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {key: value}))
+    with pytest.raises(ArtifactError, match=rf"(?s)manifest\.json: {message}"):
+        load_sequences(folder)
 
 
 @given(

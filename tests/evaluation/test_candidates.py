@@ -163,13 +163,14 @@ def test_the_files_hold_what_is_ranked_and_are_the_same_every_time(sequences, tm
 
 
 def test_altered_and_other_folders_are_refused(sequences, tmp_path):
-    write_candidates(tmp_path / "drawn", sequences, load_sequences(sequences), CandidateConfig())
+    data = load_sequences(sequences)
+    write_candidates(tmp_path / "drawn", sequences, data, CandidateConfig())
     with (tmp_path / "drawn" / "test_candidates.npy").open("ab") as file:
         file.write(b"\0")
     with pytest.raises(ArtifactError, match=r"test_candidates\.npy: sha256 differs"):
-        load_candidates(tmp_path / "drawn")
+        load_candidates(tmp_path / "drawn", data)
     with pytest.raises(ArtifactError, match="written by 'preprocess_sequences'; expected a folder of 'draw_"):
-        load_candidates(sequences)
+        load_candidates(sequences, data)
 
 
 SAMPLED = EvaluationConfig(bootstrap_samples=100, eval_protocol="sampled", num_candidates=6)
@@ -181,7 +182,8 @@ def sampled(sequences, checkpoint, systems, tmp_path):
 
 
 def test_every_system_is_ranked_on_the_files(sampled, sequences, systems, tmp_path):
-    data, drawn = load_sequences(sequences), load_candidates(tmp_path / "candidates")
+    data = load_sequences(sequences)
+    drawn = load_candidates(tmp_path / "candidates", data)
     seen = data.histories("test")
     expected = metrics_from_ranks(rank_users(systems(seen)["sasrec"], data.test, seen, 256, drawn.test))
     results = sampled[0]

@@ -106,9 +106,10 @@ def test_experts_of_a_slice_are_those_of_its_users(outcome, sequences, trained):
 
 def test_the_sampled_protocol_keeps_its_candidates_beside_the_results(sequences, trained, tmp_path):
     config = EvaluationConfig(bootstrap_samples=100, eval_protocol="sampled", num_candidates=6)
+    data = load_sequences(sequences)
     results = evaluate(sequences, trained, tmp_path / "results.json", tmp_path / "report.html", config)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["candidates", "report.html", "results.json"]
-    assert results.protocol.candidates.sha256 == load_candidates(tmp_path / "candidates").sha256
+    assert results.protocol.candidates.sha256 == load_candidates(tmp_path / "candidates", data).sha256
 
 
 def test_a_model_of_other_sequences_is_not_evaluated(sequences, trained, tmp_path):

@@ -15,7 +15,7 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from ur4rec.columns import DESCRIPTION, GENRES, ITEM, ITEM_ID, TIMESTAMP_S, TITLE, USER, YEAR
-from ur4rec.storage.artifacts import check_named, read_artifact_of
+from ur4rec.storage.artifacts import Manifest, check_named, read_artifact_of
 from ur4rec.storage.contents import ROWS_AT_ONCE, ContentError, read_array, read_columns, read_index, refuse_rows
 
 PRODUCER = "preprocess_sequences"
@@ -184,7 +184,7 @@ def load_sequences(path: Path) -> Sequences:
         digest=manifest.content_digest,
     )
     for name, rows in ((TRAIN, train), (VAL, val), (TEST, test)):
-        _check_rows(path / name, rows, sequences)
+        _check_rows(path / name, rows, sequences, _may_repeat(manifest))
     _check_targets(path / VAL, val, train)
     _check_targets(path / TEST, test, train)
     _check_targets(path / TEST, test[np.isin(test[:, USER], val[:, USER])], val)
@@ -223,16 +223,30 @@ def _read_items(path: Path, item_ids: tuple[str, ...]) -> pd.DataFrame:
     return items.set_index(ITEM_INDEX).astype({YEAR: "Int64"})
 
 
-def _check_rows(path: Path, rows: Int64[np.ndarray, "R 3"], sequences: Sequences) -> None:
-    """Checks ranges and order, some rows at a time."""
+def _may_repeat(manifest: Manifest) -> bool:
+    """Whether an interaction may occur twice: imported ones may, and those whose times were cut to whole seconds."""
+    told = manifest.details.get("timestamps")
+    return not isinstance(told, dict) or ARE_POSITIONS in told or told.get("cut_to_whole_seconds") != 0
+
+
+def _check_rows(path: Path, rows: Int64[np.ndarray, "R 3"], sequences: Sequences, may_repeat: bool) -> None:
+    """Checks ranges, order and repeats, some rows at a time."""
     for start in range(0, len(rows), ROWS_AT_ONCE):
         first = max(0, start - 1)  # the order of two parts is checked too
         users, items, times = np.ascontiguousarray(rows[first : start + ROWS_AT_ONCE].T)
         is_user, is_item = (users > 0) & (users <= sequences.num_users), (items > 0) & (items <= sequences.num_items)
         refuse_rows(path, ~is_user, f"a user from 1 to {sequences.num_users:,}", first)
         refuse_rows(path, ~is_item, f"an item from 1 to {sequences.num_items:,}", first)
-        goes_back = (np.diff(users) < 0) | ((np.diff(users) == 0) & (np.diff(times) < 0))
+        is_same = np.diff(users) == 0
+        goes_back = (np.diff(users) < 0) | (is_same & (np.diff(times) < 0))
         refuse_rows(path, goes_back, "the row after it to be of the same user, no earlier, or of a later user", first)
+        is_tied = is_same & (np.diff(times) == 0)
+        if not may_repeat and is_tied.any():
+            in_group = np.append(is_tied, False) | np.append(False, is_tied)
+            group = np.cumsum(np.append(True, ~is_tied))[in_group]
+            keys = np.sort(group * (sequences.num_items + 1) + items[in_group])
+            if (keys[1:] == keys[:-1]).any():
+                raise ContentError(path, f"rows {first:,} to {first + len(users) - 1:,}: an interaction occurs twice")
 
 
 def _check_targets(path: Path, targets: Int64[np.ndarray, "T 3"], before: Int64[np.ndarray, "R 3"]) -> None:

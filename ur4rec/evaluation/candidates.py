@@ -21,7 +21,7 @@ from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.evaluation.config import CandidateConfig
 from ur4rec.storage.arrays import save_array
 from ur4rec.storage.artifacts import check_named, read_artifact_of, write_artifact
-from ur4rec.storage.contents import read_array, refuse_rows
+from ur4rec.storage.contents import check_array, read_array, refuse_rows
 
 PRODUCER = "draw_candidates"
 CANDIDATES = "candidates"
@@ -63,22 +63,33 @@ def write_candidates(folder: Path, sequences: Path, data: Sequences, config: Can
             generator = np.random.default_rng([config.candidate_seed, stream])
             drawn = draw_candidates(targets, touched, data.num_items, config.num_candidates, generator)
             save_array(writer.folder / name, drawn)
-    return load_candidates(folder)
+    return load_candidates(folder, data)
 
 
-def load_candidates(folder: Path) -> Candidates:
-    """Reads what `write_candidates` wrote.
+def load_candidates(folder: Path, data: Sequences) -> Candidates:
+    """Reads what `write_candidates` wrote for a data set.
 
     Raises:
-        ArtifactError: A file is missing or altered, or another task wrote the folder; names it.
+        ArtifactError: A file is missing or altered, another task wrote the folder, or the candidates are not of the
+            targets of `data`; names it.
     """
     manifest = read_artifact_of(folder, PRODUCER)
     check_named(folder, manifest, FILES.values())
     arrays = {horizon: np.array(read_array(folder / name, "int64", (None, None))) for horizon, name in FILES.items()}
-    for horizon, array in arrays.items():
-        wrong = np.any(array < 0, axis=1) | np.any(array[:, :1] < 1, axis=1)
-        refuse_rows(folder / FILES[horizon], wrong, "a target, then items from 1 on, then zeros")
+    for horizon, targets in (("validation", data.val), ("test", data.test)):
+        _check(folder / FILES[horizon], arrays[horizon], targets, data.num_items)
     return Candidates(**arrays, sha256={horizon: manifest.files[name] for horizon, name in FILES.items()})
+
+
+def _check(path: Path, candidates: Int64[np.ndarray, "T C1"], targets: np.ndarray, num_items: int) -> None:
+    check_array(path, candidates, "int64", (len(targets), None))
+    drawn = candidates[:, 1:]
+    differs = candidates[:, 0] != targets[:, ITEM] if candidates.size else np.ones(len(targets), dtype=bool)
+    refuse_rows(path, differs, "the item of the target in front")
+    outside = (drawn < 0) | (drawn > num_items) | (drawn == candidates[:, :1])
+    refuse_rows(path, outside.any(axis=1), f"other items than the target, up to {num_items:,}")
+    unsorted = (np.diff(drawn, axis=1) <= 0) & (drawn[:, 1:] != 0)
+    refuse_rows(path, unsorted.any(axis=1), "items that rise, then zeros")
 
 
 def draw_candidates(

@@ -22,7 +22,7 @@ from ur4rec.registry.tracking import open_mlflow, public_uri
 from ur4rec.registry.versions import TAG_WARM_START, create_version, describe_version, find_version, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_text_atomic
 from ur4rec.storage.temporaries import scratch_folder
-from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, check_whole, read_origin
+from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, check_whole, read_history, read_origin
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -84,6 +84,7 @@ class _Inputs:
         if not self.report.is_file():
             raise ArtifactError(f"{self.report}: not found; run the evaluation first")
         check_whole(self.checkpoint)
+        read_history(self.checkpoint)
         return check_own_results(self.results, manifests["sequences"], manifests["checkpoint"], self.checkpoint)
 
     def files(self) -> dict[str, Path]:

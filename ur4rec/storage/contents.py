@@ -83,9 +83,9 @@ def read_arrays(path: Path, kinds: Mapping[str, str]) -> dict[str, np.ndarray]:
         OSError: It cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file}
-    except (*DAMAGE, AttributeError) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content}
+    except DAMAGE as error:
         raise _refuse(path, error) from None
     if arrays.keys() != kinds.keys():
         raise ContentError(path, f"expected the arrays {', '.join(kinds)}, found {', '.join(arrays)}")
@@ -184,7 +184,8 @@ def read_columns(
         OSError: It cannot be read.
     """
     try:
-        table = pq.read_table(path)
+        with path.open("rb") as file:
+            table = pq.read_table(file)
     except (pa.ArrowException, ValueError, OSError) as error:
         raise _refuse(path, error) from None
     for name in (*texts, *numbers, *nullable):

@@ -111,4 +111,5 @@ def load_embeddings(path: Path, sequences: Sequences) -> TextEmbeddings:
         raise ContentError(path / OFFSETS, f"expected 0 to {len(sentences):,}, found {offsets[0]:,} to {offsets[-1]:,}")
     for name, vectors in ((ITEM_DESCRIPTIONS, items), (SENTENCES, sentences)):
         check_finite(path / name, vectors)
+    refuse_rows(path / ITEM_DESCRIPTIONS, items[:1].any(axis=1), "zeros, for padding")
     return TextEmbeddings(items, sentences, offsets, snapshots)

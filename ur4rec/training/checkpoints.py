@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ WARM_START = "warm_start"
 """Key of the history, beside `stages`: the origin of a training that did not begin from scratch."""
 FINAL_MODEL = "final_model.pt"
 FINAL_MEMORIES = "final_memories.pt"
+STAGE_KEYS = {"stage", "epochs", "best_epoch", "seconds", "validation", "series"}
+"""Of each entry of the history's `stages`."""
 MEND = "copy the file anew from where it is whole, or train again"
 
 
@@ -87,10 +89,34 @@ class Origin:
 
 
 def read_origin(checkpoint: Path) -> Origin | None:
-    """What the first stage of a checkpoint started from; None: from scratch."""
-    path = checkpoint / HISTORY
-    told = _read_json(path).get(WARM_START) if path.is_file() else None
+    """What the first stage of a checkpoint started from; None: from scratch.
+
+    Raises:
+        CheckpointError: The history is damaged.
+    """
+    told = read_history(checkpoint).get(WARM_START) if (checkpoint / HISTORY).is_file() else None
     return None if told is None else Origin(**told)
+
+
+def read_history(checkpoint: Path) -> dict[str, Any]:
+    """The stages of a checkpoint so far, and the origin of the first where it has one.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, or a key is missing; names it.
+    """
+    path = checkpoint / HISTORY
+    content = _read_json(path)
+    stages = content.get("stages")
+    if not isinstance(stages, list):
+        raise CheckpointError(f"{path}: stages: expected a list; {MEND}")
+    parts = [*((f"stages.{place}", STAGE_KEYS, stage) for place, stage in enumerate(stages))]
+    parts += (
+        [(WARM_START, {field.name for field in fields(Origin)}, content[WARM_START])] if WARM_START in content else []
+    )
+    for name, keys, part in parts:
+        if not isinstance(part, dict) or not keys <= part.keys():
+            raise CheckpointError(f"{path}: {name}: expected the keys {', '.join(sorted(keys))}; {MEND}")
+    return content
 
 
 def find_weights(checkpoint: Path, stage: str | None = None) -> Path:

@@ -31,6 +31,7 @@ from ur4rec.training.checkpoints import (
     best_file,
     check_dataset,
     memories_file,
+    read_history,
     resolve_device,
     select_held,
     write_model_config,
@@ -212,7 +213,7 @@ def _finished(checkpoint: Path, memories: Path, key: str) -> StageSummary | None
         return None
     if details.get(KEY) != key or made_from["checkpoint"] != sha256_file(checkpoint / MANIFEST):
         return None
-    *_, record = json.loads((checkpoint / HISTORY).read_text(encoding="utf-8"))["stages"]
+    *_, record = read_history(checkpoint)["stages"]
     return StageSummary(**{field.name: record[field.name] for field in fields(StageSummary)})
 
 
@@ -277,8 +278,7 @@ def _copy_previous(previous: Path | None, folder: Path, origin: Origin | None) -
     for path in previous.glob("*_best.pt"):
         shutil.copyfile(path, folder / path.name)
     shutil.copytree(previous / "logs", folder / "logs")
-    history: dict[str, Any] = json.loads((previous / HISTORY).read_text(encoding="utf-8"))
-    return history
+    return read_history(previous)
 
 
 def _write_memories(

@@ -8,6 +8,8 @@ import zlib
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
 Status = Literal["accepted", "answered", "refused", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 FAILURE = STATUSES.index("refused")
@@ -22,6 +24,8 @@ class CacheError(ValueError):
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
     """What became of one request."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     key: str
     """sha256 of the request, in hexadecimal."""
@@ -47,6 +51,9 @@ class CachedAnswer:
         return self.expires_at_s is not None and self.expires_at_s <= now_s
 
 
+ANSWER = TypeAdapter(CachedAnswer)
+
+
 def encode_line(answer: CachedAnswer) -> bytes:
     """A line of JSON with a checksum of its own; pure ASCII, so that no text can break it."""
     fields = {name: value for name, value in asdict(answer).items() if name != "estimated" or value}
@@ -60,6 +67,6 @@ def decode_line(line: bytes) -> CachedAnswer | None:
     if match is None or zlib.crc32(match[2]) != int(match[1], 16):
         return None
     try:
-        return CachedAnswer(**json.loads(match[2]))
-    except (TypeError, ValueError):
+        return ANSWER.validate_json(match[2], strict=True)
+    except ValidationError:
         return None
