@@ -1,5 +1,6 @@
 """Every form in which MLflow takes a request: the answer is the same, or one line refuses it."""
 
+import io
 import json
 
 import numpy as np
@@ -35,7 +36,7 @@ def server(model):
 
 @pytest.fixture(scope="module")
 def expected(model):
-    """Of users, of histories, of the second with one of each."""
+    """Of users, of histories."""
     return {
         "users": ask(model, pd.DataFrame({"user_id": USERS})),
         "histories": ask(model, pd.DataFrame({"history": HISTORIES})),
@@ -143,8 +144,21 @@ def test_every_payload_gets_the_same_over_http(server, expected, body):
     assert response.json()["predictions"] == expected["users"]
 
 
+@pytest.mark.parametrize("dtype", ["string[pyarrow]", "category"])
+def test_a_parquet_file_gets_the_same_over_http(server, model, dtype):
+    file = io.BytesIO()
+    pd.DataFrame({"user_id": USERS}, dtype=dtype).to_parquet(file)
+    headers = {"Content-Type": "application/vnd.apache.parquet"}
+    response = server.post("/invocations", content=file.getvalue(), headers=headers)
+    assert response.json()["predictions"] == ask(model, pd.DataFrame({"user_id": USERS}), {})
+
+
+def test_lines_of_text_are_refused(server):
+    response = server.post("/invocations", content="user_id\nu03\n", headers={"Content-Type": "text/csv"})
+    assert response.status_code == 400
+
+
 def test_a_record_may_leave_out_what_another_has(server, expected):
-    body = {"dataframe_records": [{"user_id": "u03"}, {"history": HISTORIES[0]}], "params": PARAMS}
     for name in ("dataframe_records", "inputs"):
         body = {name: [{"user_id": "u03"}, {"history": HISTORIES[0]}], "params": PARAMS}
         rows = server.post("/invocations", json=body).json()["predictions"]
