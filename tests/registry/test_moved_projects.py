@@ -15,8 +15,11 @@ from emulators import find_free_port
 from registry_servers import running_server
 
 from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.gate.gate import gate_version
+from ur4rec.registry.gate.rules import load_rules
+from ur4rec.registry.gate.verdict import NOBODY
 from ur4rec.registry.loading import ask_registered
-from ur4rec.registry.promotion import promote
+from ur4rec.registry.promotion import Permission, promote
 from ur4rec.registry.register import register_model
 from ur4rec.registry.tracking import RegistryError, open_mlflow
 from ur4rec.registry.version_table import list_versions
@@ -82,7 +85,9 @@ def test_a_moved_project_answers_lists_and_promotes(base, tmp_path, trained, cap
     notice = f"{moved}/mlflow/mlflow.db: was made in {base}/mlflow; its files are now looked for beside it\n"
     assert notice in capfd.readouterr().err
     assert list_versions(CONFIG, address_of(moved))[0].version == "1"
-    assert promote(CONFIG, "1", tracking_uri=address_of(moved), force=True, reason="moved").version == "1"
+    assert gate_version(trained.sequences, "1", CONFIG, load_rules(), address_of(moved)).champion == NOBODY
+    forced = Permission(force=True, reason="moved")
+    assert promote(CONFIG, "1", forced, tracking_uri=address_of(moved)).version == "1"
     again = register_model(*trained.inputs, CONFIG, moved / "registration.json", address_of(moved))
     assert again.version == "1", "the version made from the same inputs is found with its files"
     assert "was made in" not in capfd.readouterr().err
