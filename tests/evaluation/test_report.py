@@ -3,6 +3,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from markdown_views import ODD_NAMES, as_shown, list_tags, read_page
 
 from ur4rec.evaluation.history import Epoch, TrainingHistory
 from ur4rec.evaluation.report import render_report, write_report
@@ -184,3 +185,12 @@ def test_equal_results_give_equal_bytes(text, measured, tmp_path):
     write_report(*measured, tmp_path / "new" / "report.html")
     assert (tmp_path / "new" / "report.html").read_text(encoding="utf-8") == text
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_name_full_of_markup_is_shown_as_it_is(measured, text, name):
+    results, history = measured
+    dataset = results.dataset.model_copy(update={"name": name})
+    page = render_report(results.model_copy(update={"dataset": dataset, "notes": [name]}), history)
+    assert list_tags(page) == list_tags(render_report(results.model_copy(update={"notes": ["a note"]}), history))
+    assert f"on {as_shown(name)}" in read_page(page)

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from markdown_views import ODD_NAMES, as_shown, list_tags, read_page, show_markdown
 
 from ur4rec.data.sequences import load_sequences
-from ur4rec.experiments.ablation_report import cells, columns, sections
+from ur4rec.experiments.ablation_report import cells, columns, sections, write_ablation
 from ur4rec.experiments.ablation_table import (
     AblationTable,
     Dataset,
@@ -121,3 +122,26 @@ def test_cells_say_what_is_known():
     assert full == ["full", "2", "0.6250 ± 0.1768", "0.8750 ± 0.1768", "1.0000 ± 0.0000", "–"]
     assert less[-1] == "-0.3750 [-0.5000, -0.2500] *"
     assert baseline[:4] == ["baseline", "–", "1.0000", "0.5000"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_and_errors_are_shown_as_they_are(name, tmp_path):
+    """Of the data set, of a variant of one's own, and what a failed one said."""
+    full, odd = compare({"full": FULL, "other": LESS}, "full", "ndcg@10", 500)
+    table = AblationTable(
+        dataset=Dataset(name=name, digest="ab" * 32, num_users=2, num_items=3, num_targets=2, num_long_tail=0),
+        metric="ndcg@10",
+        reference="full",
+        config={},
+        bootstrap_samples=500,
+        rows=[full, odd.model_copy(update={"name": name, "description": name})],
+        long_tail=[],
+        failures={"other": name},
+        notes=[name],
+    )
+    write_ablation(table, tmp_path)
+    page = show_markdown((tmp_path / "ablation.md").read_text())
+    assert list_tags(page) == {"h1", "h2", "table", "thead", "tr", "th", "tbody", "td", "p", "ul", "li", "code"}
+    shown = read_page(page)
+    for expected in ("{}: all 2 test targets", "{} 2 0.", ": {}.", "{}.", "other: {}"):
+        assert expected.format(as_shown(name)) in shown

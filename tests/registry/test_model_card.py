@@ -1,4 +1,5 @@
 import pytest
+from markdown_views import ODD_NAMES, as_shown, list_tags, read_page, show_markdown
 
 from ur4rec.evaluation.results import load_results
 from ur4rec.registry.model_card import CUT, LONGEST_DESCRIPTION, fit_description, render_card
@@ -44,3 +45,14 @@ def test_a_description_is_no_longer_than_mlflow_keeps(results):
     assert len(fitted) <= LONGEST_DESCRIPTION < len(long)
     assert fitted.endswith(CUT)
     assert long.startswith(fitted.removesuffix(CUT) + "\n")
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_name_full_of_markup_is_shown_as_it_is(results, name):
+    data = results.dataset.model_copy(update={"name": name})
+    plain = show_markdown(render_card(results, "0.1.0"))
+    page = show_markdown(render_card(results.model_copy(update={"dataset": data}), "0.1.0"))
+    assert list_tags(page) == list_tags(plain)
+    shown = read_page(page)
+    assert f"{results.model_name} on {as_shown(name)} Intended use" in shown
+    assert f"data {as_shown(name)}: {data.num_users} users" in shown

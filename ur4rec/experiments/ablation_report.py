@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from ur4rec.evaluation.bootstrap import Estimate
 from ur4rec.experiments.ablation_table import LONG_TAIL_BELOW, AblationTable, Row
+from ur4rec.markdown import escape_markdown, make_code_span, make_table
 from ur4rec.storage.artifacts import write_text_atomic
 
 ABLATION_JSON, ABLATION_MD = "ablation.json", "ablation.md"
@@ -67,23 +67,17 @@ def _describe(difference: Estimate | None) -> str:
 def _markdown(table: AblationTable) -> str:
     lines = ["# Ablation", ""]
     for title, rows in sections(table):
-        lines += [f"## {title}", "", *_markdown_table(columns(table), [cells(row) for row in rows]), ""]
-    lines += [LEGEND.replace("*", "\\*"), "", f"Data set digest `{table.dataset.digest[:8]}`.", ""]
-    lines += [f"* `{row.name}`: {row.description}{_list_settings(row)}." for row in table.rows]
-    lines += [f"* {note}." for note in table.notes]
-    if table.failures:
-        lines += ["", "## Failed", "", *(f"* {unit}: {error}" for unit, error in table.failures.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        "| " + " | ".join(heads) + " |",
-        "|" + "---|" * len(heads),
-        *("| " + " | ".join(cell.replace("*", "\\*") for cell in row) + " |" for row in rows),
+        shown = [[escape_markdown(cell) for cell in line] for line in (columns(table), *map(cells, rows))]
+        lines += [f"## {escape_markdown(title)}", "", make_table(shown[0], shown[1:]), ""]
+    lines += [escape_markdown(LEGEND), "", f"Data set digest `{table.dataset.digest[:8]}`.", ""]
+    lines += [
+        f"* {make_code_span(row.name)}: {escape_markdown(row.description)}{_list_settings(row)}." for row in table.rows
     ]
+    lines += [f"* {escape_markdown(note)}." for note in table.notes]
+    failures = [f"* {escape_markdown(f'{unit}: {error}')}" for unit, error in table.failures.items()]
+    return "\n".join([*lines, *(["", "## Failed", "", *failures] if failures else [])]) + "\n"
 
 
 def _list_settings(row: Row) -> str:
     settings = ", ".join(f"{key}: {value}" for key, value in row.settings.items())
-    return f" (`{settings}`)" if settings else ""
+    return f" ({make_code_span(settings)})" if settings else ""

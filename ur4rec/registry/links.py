@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from ur4rec.markdown import escape_markdown
 from ur4rec.registry.tracking import public_uri
 
 if TYPE_CHECKING:
@@ -49,5 +50,5 @@ def describe_links(client: MlflowClient, version: ModelVersion) -> str:
         f"run {version.run_id}": f"experiments/{experiment}/runs/{version.run_id}",
     }
     if not base.startswith(("http://", "https://")):
-        return ", ".join(places) + f" in {base}"
-    return ", ".join(f"[{name}]({base}/#/{place})" for name, place in places.items())
+        return escape_markdown(", ".join(places) + f" in {base}")
+    return ", ".join(f"[{escape_markdown(name)}]({base}/#/{place})" for name, place in places.items())

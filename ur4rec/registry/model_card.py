@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ur4rec.evaluation.bootstrap import Estimate
 from ur4rec.evaluation.results import HEADLINE_METRICS, Results, Slice
+from ur4rec.markdown import escape_markdown, make_table
 
 CARD = "model_card.md"
 LONGEST_DESCRIPTION = 5000
@@ -33,20 +34,21 @@ def render_card(results: Results, code_version: str) -> str:
         code_version: Of the code that serves it.
     """
     data = results.dataset
+    name = escape_markdown(data.name)
     facts = (
-        ("data", f"{data.name}: {data.num_users:,} users, {data.num_items:,} items, {data.num_interactions:,} actions"),
+        ("data", f"{name}: {data.num_users:,} users, {data.num_items:,} items, {data.num_interactions:,} actions"),
         ("data digest", f"`{data.digest}`"),
         ("protocol", str(results.protocol)),
         ("seeds", ", ".join(map(str, results.seeds))),
         ("code", f"`{code_version}`"),
     )
     parts = (
-        f"# {results.model_name} on {data.name}",
+        f"# {results.model_name} on {name}",
         "## Intended use\n\n" + INTENDED_USE,
-        "## What it was trained and tested on\n\n" + _table(("", ""), facts),
+        "## What it was trained and tested on\n\n" + make_table(("", ""), facts),
         "## Test metrics, with 95 % intervals over users\n\n" + _systems(results),
         "## NDCG@10 of parts of the users\n\n" + _slices(results.slices, results.model_name),
-        "## Limits\n\n" + "\n".join(f"* {limit}" for limit in (*LIMITS, *results.notes)),
+        "## Limits\n\n" + "\n".join(f"* {limit}" for limit in (*LIMITS, *map(escape_markdown, results.notes))),
     )
     return "\n\n".join(parts) + "\n"
 
@@ -62,7 +64,7 @@ def _systems(results: Results) -> str:
     rows = [
         (system, *(_format(metrics[name]) for name in HEADLINE_METRICS)) for system, metrics in results.test.items()
     ]
-    return _table(("system", *HEADLINE_METRICS), rows)
+    return make_table(("system", *HEADLINE_METRICS), rows)
 
 
 def _slices(slices: Sequence[Slice], model: str) -> str:
@@ -76,12 +78,7 @@ def _slices(slices: Sequence[Slice], model: str) -> str:
         )
         for part in slices
     ]
-    return _table(("slice", "", "from – to", "users", "ndcg@10"), rows)
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return make_table(("slice", "", "from – to", "users", "ndcg@10"), rows)
 
 
 def _format(estimate: Estimate) -> str:

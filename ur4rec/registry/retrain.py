@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from ur4rec.markdown import escape_markdown
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import NOBODY, Verdict, load_verdict
 from ur4rec.registry.promotion import Permission, promote
@@ -123,4 +124,5 @@ def _find_champion(config: RegistryConfig, tracking_uri: str | None) -> str:
 
 
 def _write_summary(outcome: RetrainOutcome) -> str:
-    return f"# {outcome.name} version {outcome.version}: {outcome.ending}\n\n{outcome.notice}"
+    name, notice = escape_markdown(outcome.name), escape_markdown(outcome.notice)
+    return f"# {name} version {outcome.version}: {outcome.ending}\n\n{notice}"

@@ -1,4 +1,5 @@
 import pytest
+from markdown_views import ODD_NAMES, as_shown, list_tags, read_page, show_markdown
 from pydantic import ValidationError
 
 from ur4rec.registry.gate.summary import format_number, render_markdown
@@ -101,3 +102,12 @@ def test_the_markdown_is_a_table_with_a_row_a_rule():
 @pytest.mark.parametrize(("value", "text"), [(943.0, "943"), (2000.0, "2,000"), (0.25, "0.2500"), (None, "")])
 def test_whole_numbers_have_no_fraction(value, text):
     assert format_number(value) == text
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_what_a_rule_or_a_note_says_is_shown_as_it_is(name):
+    outcomes = [RuleOutcome(rule="floor", outcome="failed", detail=name)]
+    page = show_markdown(render_markdown(make(outcomes=outcomes, notes=[name])))
+    plain = show_markdown(render_markdown(make(outcomes=OUTCOMES[1:2], notes=["a note"])))
+    assert list_tags(page) == list_tags(plain)
+    assert f"failed {as_shown(name)} {as_shown(name)} test data" in read_page(page)

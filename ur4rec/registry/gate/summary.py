@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ur4rec.markdown import escape_markdown
 from ur4rec.registry.gate.verdict import NOBODY, RuleOutcome, Verdict
 
 MARKS = {"passed": "✓ passed", "failed": "✗ **failed**"}
@@ -12,7 +13,7 @@ def render_markdown(verdict: Verdict) -> str:
     against = f"champion version {verdict.champion}" if verdict.champion != NOBODY else "no champion"
     anchor = f", anchor version {verdict.anchor}" if verdict.anchor != NOBODY else ""
     lines = [
-        f"# Gate: {verdict.model_name} version {verdict.challenger} {verdict.verdict}",
+        f"# Gate: {escape_markdown(verdict.model_name)} version {verdict.challenger} {verdict.verdict}",
         "",
         f"Against {against}{anchor}, on {verdict.num_users:,} users ({verdict.population} targets), "
         f"{verdict.decided_at}.",
@@ -21,7 +22,7 @@ def render_markdown(verdict: Verdict) -> str:
         "|---|---|---:|---:|---|",
         *(_row(outcome) for outcome in verdict.outcomes),
         "",
-        *(f"* {note}" for note in verdict.notes),
+        *(f"* {escape_markdown(note)}" for note in verdict.notes),
         f"* test data `{verdict.test_digest[:12]}`, rules `{verdict.rules_digest[:12]}`, "
         f"verdict `{verdict.digest[:12]}`",
     ]
@@ -36,6 +37,6 @@ def format_number(value: float | None) -> str:
 
 
 def _row(outcome: RuleOutcome) -> str:
-    mark = MARKS.get(outcome.outcome, outcome.outcome)
-    cells = (outcome.rule, mark, format_number(outcome.value), format_number(outcome.threshold), outcome.detail)
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    mark = MARKS.get(outcome.outcome) or escape_markdown(outcome.outcome)
+    numbers = (format_number(outcome.value), format_number(outcome.threshold))
+    return "| " + " | ".join((outcome.rule, mark, *numbers, escape_markdown(outcome.detail))) + " |"
