@@ -31,6 +31,29 @@ def test_an_object_and_a_prefix_are_copied_and_the_copy_goes_away(bucket: str) -
     assert not path.exists()
 
 
+def test_an_error_about_a_copy_names_the_location(bucket: str, tmp_path: Path) -> None:
+    """Whatever says it, the reader of the file or the operating system."""
+    put_object(bucket, "data/plays.csv", b"1")
+    for location in (f"gs://{bucket}/data/", f"gs://{bucket}/data/plays.csv"):
+        with pytest.raises(ArtifactError) as caught, local_copy(location) as path:
+            raise ArtifactError(f"{path}: odd, as is {path.parent}/other")
+        assert str(caught.value).startswith(f"{location.rstrip('/')}: odd, as is ")
+        assert "ur4rec-input" not in str(caught.value).partition(" as is ")[0]
+        with pytest.raises(FileNotFoundError) as missing, local_copy(location) as path:
+            (path / "nowhere").read_bytes() if path.is_dir() else path.with_name("nowhere").read_bytes()
+        assert missing.value.filename == f"gs://{bucket}/data/nowhere"
+    with pytest.raises(ArtifactError, match=f"^{tmp_path}: odd"), local_copy(tmp_path) as path:
+        raise ArtifactError(f"{path}: odd")
+
+
+def test_folders_below_a_prefix(bucket: str) -> None:
+    for name in ("data/a/x", "data/b/c/y", "data/z", "database/d/x"):
+        put_object(bucket, name, b"1")
+    prefix = GcsPrefix(GcsLocation(bucket, "data"))
+    assert prefix.list_folders() == ["a", "b"]
+    prefix.close()
+
+
 def test_other_contents_are_another_version(bucket: str) -> None:
     put_object(bucket, "data/plays.csv", b"1")
     before = list_versions(f"gs://{bucket}/data")

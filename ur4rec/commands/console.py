@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from ur4rec.commands import locations
 from ur4rec.registry.tracking import REGISTERED
+from ur4rec.storage.origins import name_origins
 from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def report_errors(debug: bool = False) -> Iterator[None]:
     except (ValueError, OSError) as error:
         if debug or type(error) is ValueError:
             raise
-        message = " ".join(_explain(error).split())
+        message = name_origins(" ".join(_explain(error).split()))
         PlainConsole(stderr=True).tell(("Error:", "red"), f" {message}")
         raise typer.Exit(USER_ERROR) from None
     except KeyboardInterrupt as interruption:
@@ -135,8 +136,8 @@ def split_settings(overrides: Sequence[str]) -> dict[str, str]:
 
 
 def show(message: str) -> None:
-    """Prints one line."""
-    PlainConsole().tell(message)
+    """Prints one line, which names what was copied and not the copies."""
+    PlainConsole().tell(name_origins(message))
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -21,6 +21,7 @@ from ur4rec.commands.console import (
     show,
     show_table,
 )
+from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from ur4rec.storage.artifacts import Manifest
@@ -33,7 +34,10 @@ data_app = typer.Typer(help="Fetch and prepare interactions.", no_args_is_help=T
 @data_app.command()
 def fetch(
     name: Annotated[str, typer.Argument(help="Data set, for example ml-100k, or gs://bucket/prefix.")],
-    source: Annotated[Path | None, typer.Option("--from", help="Folder or zip you already have.", exists=True)] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Folder or zip you already have; a path or gs://….", parser=locations.path),
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Cache folder instead of the user's own.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where gs:// goes instead of the cache.", file_okay=False)
@@ -57,13 +61,13 @@ def fetch(
     if not is_cloud(name):
         if output:
             raise OptionError("--output: is for gs://… alone; a data set goes to the cache, or where --cache says")
-        show(str(fetch_data(name, source=source, cache=cache)))
+        PlainConsole().tell(str(fetch_data(name, source=source, cache=cache)))
         return
     if source:
         raise OptionError("--from: is for data sets alone; gs://… names its source")
     with redirect_stdout(sys.stderr):  # progress; the place is what a script reads
         place = fetch_folder(name, output) if output else fetch_into_cache(name, cache or default_cache())
-    show(str(place))
+    PlainConsole().tell(str(place))
 
 
 @data_app.command()

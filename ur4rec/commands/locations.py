@@ -11,6 +11,7 @@ import typer
 
 from ur4rec.registry.tracking import REGISTERED
 from ur4rec.storage.inputs import CLOUD_SCHEME
+from ur4rec.storage.origins import remember_copy
 
 
 def folder(text: str) -> Path:
@@ -35,6 +36,18 @@ def file(text: str) -> Path:
     if not path.is_file():
         raise typer.BadParameter(f"File '{text}' does not exist.")
     return path
+
+
+def path(text: str) -> Path:
+    """The file or folder on this machine.
+
+    Raises:
+        BadParameter: There is none, or it cannot be fetched.
+    """
+    found = _fetch(text)
+    if not found.exists():
+        raise typer.BadParameter(f"Path '{text}' does not exist.")
+    return found
 
 
 def model(text: str) -> str:
@@ -81,8 +94,10 @@ def _fetch(text: str) -> Path:
 
     try:
         with redirect_stdout(sys.stderr):  # progress is not what the command shows
-            return fetch_into_cache(text, default_cache())
+            copy = fetch_into_cache(text, default_cache())
     except (ValueError, OSError) as error:
         if type(error) is ValueError:
             raise AssertionError(text) from error  # a defect, which the parser would take for a wrong argument
         raise typer.BadParameter(str(error)) from None
+    remember_copy(copy, text.rstrip("/"))
+    return copy

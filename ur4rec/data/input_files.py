@@ -7,6 +7,7 @@ from pathlib import Path
 from ur4rec.data.errors import DataError
 from ur4rec.data.tables import CSV, PARQUET
 from ur4rec.storage.artifacts import MANIFEST, read_artifact
+from ur4rec.storage.inputs import list_some
 
 INTERACTIONS, ITEM_TABLE = "interactions", "items"
 """Names of the files in a folder, without their ending."""
@@ -50,4 +51,6 @@ def _explain_folder(folder: Path) -> str:
     for name, dataset in RAW_FILES.items():
         if (folder / name).is_file():
             return f"original files of {dataset}; convert them: ur4rec data fetch {dataset} --from {folder}"
-    return f"no file {INTERACTIONS}{CSV} or {INTERACTIONS}{PARQUET} in this folder"
+    there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
+    told = f"no file {INTERACTIONS}{CSV} or {INTERACTIONS}{PARQUET} in this folder, which holds {list_some(there)}"
+    return f"{told}; name the file to read, or give it this name" if there else told

@@ -14,6 +14,7 @@ from ur4rec.registry.recommender import Recommender
 from ur4rec.registry.tracking import open_mlflow
 from ur4rec.registry.versions import expect_files
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact
+from ur4rec.storage.origins import named
 from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.training.checkpoints import check_whole
 
@@ -38,8 +39,9 @@ def open_recommender(folder: Path, sequences: Path | None = None) -> Recommender
     check_whole(folder)
     with scratch_folder("bundle") as scratch:
         bundle = scratch / "bundle"
-        write_bundle(sequences, folder, bundle)
-        return Recommender.load(bundle)
+        with named(bundle, str(folder)):
+            write_bundle(sequences, folder, bundle)
+            return Recommender.load(bundle)
 
 
 def ask_registered(
@@ -73,4 +75,5 @@ def fetch_bundle(model_uri: str, tracking_uri: str | None = None) -> Iterator[Pa
             bundle = mlflow.artifacts.download_artifacts(
                 f"{model_uri.rstrip('/')}/{BUNDLE_PATH}", dst_path=str(scratch)
             )
-        yield Path(bundle)
+        with named(Path(bundle), model_uri):
+            yield Path(bundle)

@@ -11,6 +11,8 @@ from ur4rec.storage.artifacts import MANIFEST, read_artifact
 from ur4rec.storage.checksums import FileDigest
 from ur4rec.storage.cloud_folders import fetch_published, find_current
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, StoredObject
+from ur4rec.storage.inputs import list_some
+from ur4rec.storage.origins import named
 from ur4rec.storage.transfer_progress import show_transfer
 
 MOST_LISTINGS = 5
@@ -51,7 +53,28 @@ def open_objects(location: str, deep: bool = False) -> Iterator[Objects]:
             if objects:
                 yield Objects(prefix, objects, chosen)
                 return
-    raise GcsError(f"{location}: nothing is there; expected an object, or a prefix with objects below it")
+    raise GcsError(f"{where}: {_explain_nothing(where)}")
+
+
+def _explain_nothing(where: GcsLocation) -> str:
+    """What is deeper, or else beside it."""
+    if deeper := _find_deeper(where):
+        return f"no object is directly below it, they are deeper: {list_some(map(str, deeper))}; name one of these"
+    folder, _, _ = where.prefix.rpartition("/")
+    told = "nothing is there; expected an object, or a prefix with objects below it"
+    with closing(GcsPrefix(GcsLocation(where.bucket, folder))) as beside:
+        names = [*(stored.name for stored in beside.list_objects()), *(f"{name}/" for name in beside.list_folders())]
+        return f"{told}; {beside.location} holds {list_some(names)}" if names else told
+
+
+def _find_deeper(where: GcsLocation) -> list[GcsLocation]:
+    """The folders below a location that hold objects, where a single way leads to them; else the next ones."""
+    with closing(GcsPrefix(where)) as prefix:
+        below = [GcsLocation(where.bucket, f"{where.prefix}/{name}".lstrip("/")) for name in prefix.list_folders()]
+    if len(below) != 1:
+        return below
+    with closing(GcsPrefix(below[0])) as prefix:
+        return below if prefix.list_objects() else _find_deeper(below[0])
 
 
 def holds(location: str, files: Mapping[str, FileDigest]) -> bool:
@@ -81,7 +104,7 @@ def copy_cloud(location: str, folder: Path, deep: bool) -> Path:
         GcsError: Nothing is there, or it cannot be read.
     """
     folder.mkdir(exist_ok=True)
-    with open_objects(location, deep) as found:
+    with open_objects(location, deep) as found, named(folder, str(found.prefix.location)):
         if not found.has_manifest:
             _download(found.prefix, found.objects, folder)
             return folder / found.name

@@ -25,6 +25,7 @@ from ur4rec.storage.artifacts import (
 from ur4rec.storage.checksums import HASHERS, FileDigest, digest_file
 from ur4rec.storage.inputs import copy_location, is_cloud
 from ur4rec.storage.locks import LOCK
+from ur4rec.storage.origins import named
 from ur4rec.storage.publication import check_file_name
 from ur4rec.storage.temporaries import move_folder, temporary_sibling
 
@@ -98,9 +99,10 @@ def fetch_into_cache(source: str, cache: Path) -> Path:
     place = source.rstrip("/")
     name = "".join(letter if letter.isalnum() else "-" for letter in place.removeprefix("gs://"))[:CACHED_NAME_LENGTH]
     target = cache / "gs" / f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
-    if target.is_dir() and holds(source, _digest_files(target)):
-        return target
-    return _fetch(source, target, any_kind=True)
+    with named(target, place):
+        if target.is_dir() and holds(source, _digest_files(target)):
+            return target
+        return _fetch(source, target, any_kind=True)
 
 
 def digest_folder(folder: Path) -> dict[str, FileDigest]:
@@ -142,7 +144,9 @@ def _publish_here(folder: Path, files: Mapping[str, FileDigest], target: Path) -
             for name in files:
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(folder / name, copy / name)
-            if digest_folder(copy) != files:
+            with named(copy, str(folder)):
+                copied = digest_folder(copy)
+            if copied != files:
                 raise ArtifactError(f"{folder}: changed while it was published; publish again when it is finished")
             move_folder(copy, target)
     return True

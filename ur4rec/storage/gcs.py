@@ -120,6 +120,18 @@ class GcsPrefix:
             blobs = self._client.list_blobs(self._bucket, prefix=self._folder, delimiter=delimiter, retry=self._retry)
             return [self._describe(blob) for blob in blobs if not blob.name.endswith("/")]
 
+    def list_folders(self) -> list[str]:
+        """Names of the folders directly below the prefix that have objects somewhere below them.
+
+        Raises:
+            GcsError: The bucket is missing, may not be listed or cannot be reached.
+        """
+        with self._explaining("list"):
+            blobs = self._client.list_blobs(self._bucket, prefix=self._folder, delimiter="/", retry=self._retry)
+            for _ in blobs:  # the folders come with the pages
+                pass
+            return sorted(name.removeprefix(self._folder).rstrip("/") for name in blobs.prefixes)
+
     def read(self, name: str) -> tuple[bytes, int] | None:
         """The content of a small object and the generation that has it; None where there is no such object.
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ur4rec.storage.origins import named
 from ur4rec.storage.temporaries import scratch_folder
 
 CLOUD_SCHEME = "gs://"
+SHOWN_NAMES = 5
+"""Of what is there instead, in a message."""
 
 
 def is_cloud(location: str | Path) -> bool:
@@ -20,6 +23,8 @@ def is_cloud(location: str | Path) -> bool:
 @contextmanager
 def local_copy(location: str | Path) -> Iterator[Path]:
     """A path with the contents of a location; a copy of what is in cloud storage, gone after the block.
+
+    Errors of the block name the location, not the copy.
 
     Args:
         location: A file or folder, or the `gs://bucket/…` of an object, of a published folder or of a prefix. A folder
@@ -34,8 +39,11 @@ def local_copy(location: str | Path) -> Iterator[Path]:
         return
     from ur4rec.storage.cloud_inputs import copy_cloud  # its client takes a second to import
 
-    with scratch_folder("input") as folder:
-        yield copy_cloud(str(location), folder / "input", deep=False)
+    with scratch_folder("input") as scratch:
+        folder, place = scratch / "input", str(location).rstrip("/")
+        copied = copy_cloud(place, folder, deep=False)
+        with named(folder, place if copied == folder else place.rpartition("/")[0]):
+            yield copied
 
 
 def copy_location(location: str | Path, folder: Path) -> Path:
@@ -62,7 +70,8 @@ def copy_location(location: str | Path, folder: Path) -> Path:
 
     shutil.copytree(location, folder, dirs_exist_ok=True)
     if (folder / MANIFEST).is_file():
-        read_artifact(folder)
+        with named(folder, str(location)):
+            read_artifact(folder)
     return folder
 
 
@@ -76,3 +85,14 @@ def list_versions(location: str) -> list[str]:
 
     with open_objects(location) as found:
         return [f"{stored.name}#{stored.generation}" for stored in found.objects]
+
+
+def list_some(names: Iterable[str]) -> str:
+    """The first few of some names.
+
+    >>> list_some("abcdefg"), list_some([])
+    ('a, b, c, d, e and 2 more', 'nothing')
+    """
+    listed = list(names)
+    rest = f" and {len(listed) - SHOWN_NAMES:,} more" if len(listed) > SHOWN_NAMES else ""
+    return f"{', '.join(listed[:SHOWN_NAMES])}{rest}" or "nothing"

@@ -18,10 +18,15 @@ which is asked for again: the line on disk holds the whole key, so a wrong answe
 
 
 class AnswerIndex:
-    """Finds answers in segments: key → (segment, offset), about 115 bytes an entry."""
+    """Finds answers in segments: key → (segment, offset), about 115 bytes an entry.
 
-    def __init__(self) -> None:
+    Args:
+        location: Of the cache, for messages.
+    """
+
+    def __init__(self, location: str = "") -> None:
         self.skipped_lines = 0
+        self._location = location
         self._addresses: dict[int, int] = {}
         self._segments: list[Path] = []
         self._opened: tuple[int, BinaryIO] | None = None
@@ -92,8 +97,8 @@ class AnswerIndex:
             file.seek(offset)
             return file.readline()
         except OSError as error:
-            path = self._segments[segment]
-            raise CacheError(f"{path}: cannot be read ({error.strerror}); was the cache moved while in use?") from None
+            name = f"{self._location}/{self._segments[segment].name}"
+            raise CacheError(f"{name}: cannot be read ({error.strerror}); was the cache moved while in use?") from None
 
     def _open(self, segment: int) -> BinaryIO:
         if self._opened is None or self._opened[0] != segment:

@@ -56,7 +56,7 @@ class AnswerCache:
     def __init__(self, location: str, store: SegmentStore) -> None:
         self.location = location
         self._store = store
-        self._index = AnswerIndex()
+        self._index = AnswerIndex(location)
         self._segments: dict[Path, int] = {}
         self._waiting: _Group | None = None
         self._newest: asyncio.Task[None] | None = None
@@ -128,7 +128,9 @@ class AnswerCache:
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
-                raise CacheError(f"{self.location}: cannot be read ({error}); correct its permissions") from None
+                raise CacheError(
+                    f"{self.location}: cannot be read ({error.strerror}); correct its permissions"
+                ) from None
             raise
 
     def _join_group(self) -> _Group:
