@@ -102,7 +102,16 @@ def read_run_config(config: str, settings: Sequence[str], data: str | None) -> C
     read = read_config(Path(config), settings)
     if data is None or chooses_dataset_name(settings):
         return read
-    return read.model_copy(update={"dataset_name": name_data(data)})
+    return name_after(read, data)
+
+
+def name_after(config: Config, data: str) -> Config:
+    """The configuration with the name that data bring along.
+
+    Raises:
+        ConfigError: It cannot be written anywhere.
+    """
+    return type(config).parse(config.to_dict() | {"dataset_name": name_data(data)}, "--data")
 
 
 def chooses_dataset_name(settings: Sequence[str]) -> bool:

@@ -192,6 +192,15 @@ def test_a_model_can_have_every_shape(name: str) -> None:
         UR4RecV2MoE(9, 9, ModelConfig.parse(FITTING.get(name, {}) | {name: high}))
 
 
+def test_data_whose_name_no_file_takes_are_refused(tmp_path: Path) -> None:
+    plays = tmp_path / "pl\udcffays.csv"  # a byte that is no UTF-8
+    plays.write_text("user_id,item_id,timestamp\n")
+    result = CliRunner().invoke(app, ["run", "--data", str(plays), "--pipeline-root", str(tmp_path / "root")])
+    assert result.exit_code == 2
+    assert "--data: dataset_name: holds a character that files and databases do not take" in result.stderr
+    assert not (tmp_path / "root").exists()
+
+
 @pytest.mark.parametrize("command", ["run", "submit", "schedule create"])
 @pytest.mark.parametrize(("name", "value"), [("candidate_seed", 2**53 + 1), ("seed", 2**32), ("weight_decay", ".inf")])
 def test_no_command_starts_with_a_number_out_of_range(

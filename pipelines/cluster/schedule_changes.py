@@ -15,7 +15,7 @@ from pipelines.cluster.schedules import Plan, is_enabled
 from pipelines.cluster.triggers import ScheduleError, Trigger, describe_trigger, trigger_of
 from pipelines.cluster.versions import Version, ensure_version_of
 from pipelines.image_names import ImageNames
-from pipelines.preparation import chooses_dataset_name, name_data
+from pipelines.preparation import chooses_dataset_name, name_after, name_data
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -92,7 +92,7 @@ def _change_config(parameters: Mapping[str, Any], changes: Changes, before: str,
     config = restore_config(parameters, changes.settings)
     if chooses_dataset_name(changes.settings) or config.dataset_name != name_data(before):  # somebody has chosen it
         return config
-    return config.model_copy(update={"dataset_name": name_data(data)})
+    return name_after(config, data)
 
 
 def _read_plan(schedule: V2beta1RecurringRun, trigger: Trigger | None) -> Plan:
