@@ -61,9 +61,7 @@ class CooccurrenceScorer(ResizableBuffers):
     def find_fault(self) -> str:
         """What is wrong with the table; empty where nothing is."""
         if self.neighbors.shape != (1, self.num_items + 1, self.neighbors.shape[-1]):
-            return (
-                f"neighbors: expected a row for each of {self.num_items + 1} items, found {tuple(self.neighbors.shape)}"
-            )
+            return f"neighbors: expected {self.num_items + 1} rows in one table, found {tuple(self.neighbors.shape)}"
         if self.strengths.shape != self.neighbors.shape:
             return f"strengths: expected the shape of neighbors, found {tuple(self.strengths.shape)}"
         if not self.neighbors.numel():

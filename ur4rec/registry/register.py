@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ur4rec.evaluation.results import Results, explain_problems
+from ur4rec.models.tensor_files import read_tensors
 from ur4rec.registry.bundle import write_bundle
 from ur4rec.registry.config import RegistrationConfig
 from ur4rec.registry.links import describe_links, link_run, pipeline_tags
@@ -22,7 +23,7 @@ from ur4rec.registry.tracking import open_mlflow, public_uri
 from ur4rec.registry.versions import TAG_WARM_START, create_version, describe_version, find_version, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_text_atomic
 from ur4rec.storage.temporaries import scratch_folder
-from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, check_whole, read_history, read_origin
+from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, check_whole, load_model, read_history, read_origin
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,6 +86,9 @@ class _Inputs:
             raise ArtifactError(f"{self.report}: not found; run the evaluation first")
         check_whole(self.checkpoint)
         read_history(self.checkpoint)
+        load_model(self.checkpoint)
+        for path in self.memories.glob("*.pt"):
+            read_tensors(path)
         return check_own_results(self.results, manifests["sequences"], manifests["checkpoint"], self.checkpoint)
 
     def files(self) -> dict[str, Path]:
@@ -123,6 +127,8 @@ def register_model(
 
     Raises:
         ArtifactError: An input is missing or altered, or the results are those of another model.
+        CheckpointError: The checkpoint does not hold a model whose whole is trained.
+        TensorFileError: Weights or memories are damaged, or hold NaN or an infinity.
         ResultsError: The results cannot be read.
         RegistryError: MLflow cannot be reached or refuses; says what to do.
     """
