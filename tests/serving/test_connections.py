@@ -63,12 +63,14 @@ def hurried(bundle):
     assert len(stop_server(process)) < LONGEST_LOG
 
 
-def test_who_asks_is_answered_beside_hundreds_who_say_nothing(bundle):
+def test_who_asks_is_answered_beside_hundreds_who_do_not(bundle):
     process, address = start_server(bundle, limit=(200, 256))
     with ExitStack() as stack:
-        for _ in range(400):
-            stack.enter_context(closing(connect(address)))
-        assert all(is_served(address) for _ in range(20))
+        for said in (b"", b"POST /recommend HTTP/1.1\r\nX: ", post()[:-1], post()):
+            for _ in range(400):
+                connection = stack.enter_context(closing(connect(address)))
+                connection.sendall(said)
+            assert all(is_served(address) for _ in range(5))
         log = stop_server(process)  # which they do not keep from ending
     assert "connections: closing those that say nothing" in log
     assert len(log) < LONGEST_LOG
