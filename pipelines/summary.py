@@ -13,7 +13,7 @@ from rich.table import Table
 from pipelines.local_run import LocalRun, Outcome
 from pipelines.next_steps import show_next_steps
 from pipelines.task_log import Status, Task
-from ur4rec.data.summary import exclusion_table
+from ur4rec.data.summary import doubt_times, exclusion_table
 from ur4rec.evaluation.history import HISTORY, read_history
 from ur4rec.evaluation.results import HEADLINE_METRICS, Results, load_results
 from ur4rec.registry.gate.summary import format_number
@@ -50,7 +50,7 @@ def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, trackin
         seconds: Since the command began, so preparation and export are included.
     """
     results = load_results(outcome.outputs["results"])
-    _show_exclusions(console, outcome.outputs["sequences"])
+    _show_data(console, outcome.outputs["sequences"])
     _show_tasks(console, outcome)
     _show_stages(console, outcome.outputs[STAGES[-1]] / HISTORY)
     show_test(console, results)
@@ -59,10 +59,13 @@ def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, trackin
     show_next_steps(console, run, outcome, tracking_uri)
 
 
-def _show_exclusions(console: PlainConsole, sequences: Path) -> None:
-    rows = exclusion_table(read_artifact(sequences))
+def _show_data(console: PlainConsole, sequences: Path) -> None:
+    manifest = read_artifact(sequences)
+    rows = exclusion_table(manifest)
     if rows:
         _show_table(console, "data", ("what", "count"), [(words, f"{count:,}") for words, count in rows])
+    if doubt := doubt_times(manifest):
+        console.tell((doubt, "yellow"))
 
 
 def _show_tasks(console: PlainConsole, outcome: Outcome) -> None:

@@ -93,11 +93,13 @@ def preprocess(
     """
     from ur4rec.data.config import DataConfig
     from ur4rec.data.preprocess import preprocess_sequences
+    from ur4rec.data.summary import describe_times
 
     section = read_config(config, settings).narrow(DataConfig)
     manifest = preprocess_sequences(interactions, output, section, items=items)
     show_exclusions(manifest)
     show(_count(manifest))
+    show(describe_times(manifest))
     show(f"sequences: {output}")
 
 
@@ -119,15 +121,13 @@ def import_legacy(
     """
     from ur4rec.data.legacy import LegacyConfig
     from ur4rec.data.legacy import import_legacy as import_files
-    from ur4rec.data.sequences import ARE_POSITIONS
     from ur4rec.storage.inputs import local_copy
 
     with local_copy(items or "") as table:
         manifest = import_files(folder, output, LegacyConfig(dataset_name=name), table if items else None)
     show_exclusions(manifest)
     show(_count(manifest))
-    if manifest.details["timestamps"][ARE_POSITIONS]:
-        show("timestamps: positions in each user's list, because the files hold no times")
+    show_times(manifest)
     show(f"sequences: {output}")
 
 
@@ -154,7 +154,9 @@ def show_sequences(sequences: SequencesArgument) -> None:
         ("test targets", len(loaded.test)),
     ]
     show_table(loaded.name, ("what", "count"), rows)
-    show_exclusions(read_artifact(sequences))
+    manifest = read_artifact(sequences)
+    show_exclusions(manifest)
+    show_times(manifest)
     head = loaded.items.head(SHOWN_ITEMS)
     show_table("first items", ("item_id", "title", "genres"), head[["item_id", "title", "genres"]].to_numpy())
 
@@ -168,6 +170,15 @@ def show_exclusions(manifest: Manifest) -> None:
         show_table("exclusions", ("what", "count"), rows)
     else:
         show("exclusions: none")
+
+
+def show_times(manifest: Manifest) -> None:
+    """The range of the times, and what speaks against them."""
+    from ur4rec.data.summary import describe_times, doubt_times
+
+    for line in (describe_times(manifest), doubt_times(manifest)):
+        if line:
+            show(line)
 
 
 def _count(manifest: Manifest) -> str:

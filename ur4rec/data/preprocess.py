@@ -25,6 +25,7 @@ from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
 from ur4rec.data.selection import Rows, Selection, select_rows
 from ur4rec.data.splits import Part
+from ur4rec.data.summary import doubt_times
 from ur4rec.storage.arrays import save_array
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact, write_text_atomic
 from ur4rec.storage.inputs import local_copy
@@ -69,7 +70,10 @@ def preprocess_sequences(
     """
     with local_copy(interactions) as rows, local_copy(items or "") as table:
         _check_unchanged(str(interactions), str(items or ""), data_digest)
-        return _preprocess(find_inputs(rows, table if items else None), output, config)
+        manifest = _preprocess(find_inputs(rows, table if items else None), output, config)
+    if doubt := doubt_times(manifest):
+        print(f"{files.PRODUCER}: {doubt}", flush=True)
+    return manifest
 
 
 def _check_unchanged(interactions: str, items: str, data_digest: str) -> None:
