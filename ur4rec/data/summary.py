@@ -12,7 +12,7 @@ JANUARY_ENDS = datetime(1970, 2, 1, tzinfo=UTC)
 """Seconds divided once more by 1,000 come before it, as do days, and positions in a list of any length."""
 OLDEST_LIKELY = datetime(1990, 1, 1, tzinfo=UTC)
 """Minutes and dates written as 20240131 come before it; nobody logged interactions then."""
-NOT_DATES = "positions and other counts serve as they are, for their order counts"
+NOT_DATES = "positions and other counts serve as they are"
 TOO_SMALL = "dates were divided by too much, or are no seconds: expected seconds since 1970-01-01"
 
 ITEM_NOTES = {
