@@ -238,6 +238,18 @@ def test_registry_and_outputs_recommend_the_same(folder, monkeypatch):
     assert "popular recently" in run("recommend", "--user", "nobody", *outputs)
 
 
+def test_a_history_is_split_repeated_or_read_from_a_file(folder, tmp_path):
+    outputs = ("--model", folder / "outputs", "--sequences", folder / "sequences", "-k", 18)
+    (tmp_path / "ids.txt").write_text("i02\r\ni03\n\nnope, not\n")
+    expected = recommended(run("recommend", "--history", "i02,i03", *outputs))
+    assert recommended(run("recommend", "--history", "i02", "--history", "i03", *outputs)) == expected
+    text = run("recommend", "--history-file", tmp_path / "ids.txt", *outputs)
+    assert recommended(text) == expected
+    assert "1 item(s) of the history are not in the catalogue" in text
+    split = run("recommend", "--history", "i02,i03,nope, not", *outputs)
+    assert "2 item(s) of the history are not in the catalogue" in split
+
+
 def test_memories_of_the_registered_model(folder, monkeypatch):
     monkeypatch.chdir(folder)
     text = run("memory", "stats")
@@ -270,6 +282,11 @@ def test_a_question_to_an_empty_folder_leaves_it_empty(tmp_path, monkeypatch, co
     [
         (["recommend"], "expected one of --user"),
         (["recommend", "--user", "1", "--history", "2"], "expected one of --user"),
+        (["recommend", "--history", "1", "--history-file", "plays.csv"], "expected one of --user"),
+        (["recommend", "--history", " , "], "--history: holds no item id; expected some"),
+        (["recommend", "--history-file", "nowhere"], "File 'nowhere' does not exist."),
+        (["recommend", "--history-file", "empty.txt"], "--history-file empty.txt: holds no item id"),
+        (["recommend", "--history-file", "latin.txt"], "--history-file latin.txt: expected text in UTF-8"),
         (["recommend", "--user", "1", "--model", "nowhere"], "nowhere: not found"),
         (["recommend", "--user", "1", "--model", "."], "--sequences"),
         (["data", "fetch", "ml-100"], "did you mean 'ml-100k'?"),
@@ -298,6 +315,8 @@ def test_a_question_to_an_empty_folder_leaves_it_empty(tmp_path, monkeypatch, co
 def test_errors_are_one_line_and_exit_code_2(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     write_plays(tmp_path / "plays.csv")
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "latin.txt").write_bytes("Amélie".encode("latin-1"))
     assert message in fail(*arguments)
 
 

@@ -24,7 +24,7 @@ pytestmark = [
 ]
 DATA, MODEL, ALIAS = "[/x] plays [bold]", "odd model", "odd-alias"
 USERS = [f"{name}{number}" for number in range(4) for name in ("[/u]", r"a\[b", ":smile:", "[bold]x[/bold]", "[red")]
-ITEMS = [f"[/i{number}]" for number in range(10)] + [f":heart:{number}" for number in range(8)]
+ITEMS = [f"[/i{number}], 1995" for number in range(10)] + [f":heart:{number}" for number in range(8)]
 TITLE, SHOWN_TITLE = "[link=x]T[/link] :fire: \x1b[31m", "[link=x]T[/link] :fire: ␛[31m"
 FOLDER = "out [/y]"
 runner = CliRunner(env={"COLUMNS": "250", "TERM": "dumb", "NO_COLOR": "1"})
@@ -90,6 +90,10 @@ ASKED = {
     "recommend user": (("recommend", "--user", "[/u]0", *REGISTERED), ("user [/u]0 (source: user)", SHOWN_TITLE)),
     "recommend nobody": (("recommend", "--user", "[/nobody]", *REGISTERED), ("user [/nobody] (source: fallback)",)),
     "recommend history": (("recommend", "--history", ":heart:1", *REGISTERED), ("history (source", SHOWN_TITLE)),
+    "recommend repeated": (
+        ("recommend", "--history", "[/i1], 1995", "--history", "[/i2], 1995", "-k", "18", *REGISTERED),
+        ("history (source: history)", "[/i3], 1995"),
+    ),
     "recommend all": (
         ("recommend", "--all-users", "-o", "[/all].parquet", *REGISTERED),
         ("[/all].parquet: 120 rows for 20 users",),

@@ -30,7 +30,14 @@ AGAIN = "--include-seen recommends it again"
 def recommend(
     user: Annotated[list[str] | None, typer.Option("--user", "-u", help="User id; may be repeated.")] = None,
     history: Annotated[
-        str | None, typer.Option(help="Item ids in order of time, comma-separated; instead of --user.")
+        list[str] | None,
+        typer.Option(
+            help="Item ids in order of time, instead of --user: given once, separated by commas; given several times, "
+            "one id each, commas and all."
+        ),
+    ] = None,
+    history_file: Annotated[
+        Path | None, typer.Option(help="The same from a text file, one id a line.", parser=locations.file)
     ] = None,
     all_users: Annotated[bool, typer.Option("--all-users", help="Every user of the model, into --output.")] = False,
     output: Annotated[
@@ -50,12 +57,16 @@ def recommend(
 
         ur4rec recommend --history 50,172,181 -k 5
 
+        ur4rec recommend --history "Heat, 1995" --history "Alien, 1979"
+
         ur4rec recommend --user 1 --user 2 --model outputs/ur4rec_moe --sequences outputs/sequences
 
         ur4rec recommend --all-users -o outputs/recommendations.parquet
     """
-    if [bool(user), bool(history), all_users].count(True) != 1:
-        raise OptionError("expected one of --user (once or more), --history and --all-users, for example --user 1")
+    if [bool(user), bool(history), history_file is not None, all_users].count(True) != 1:
+        raise OptionError(
+            "expected one of --user (once or more), --history, --history-file and --all-users, for example --user 1"
+        )
     if all_users != (output is not None):
         raise OptionError("expected --all-users and --output together, for example --all-users -o all.parquet")
     if output is not None:
@@ -63,7 +74,7 @@ def recommend(
         return
     from ur4rec.registry.recommendation_table import UNKNOWN_ITEMS
 
-    histories = [[item.strip() for item in history.split(",") if item.strip()]] if history else None
+    histories = None if user else [read_history(history, history_file)]
     if model.startswith(REGISTERED):
         table = _ask_registry(model, user, histories, k, not include_seen, tracking_uri)
     else:
@@ -74,6 +85,29 @@ def recommend(
         _show_recommendations(title, table[table["request"] == number], k, not include_seen)
     for unknown in table.attrs.get(UNKNOWN_ITEMS, {}).values():
         show(f"{unknown} item(s) of the history are not in the catalogue and were ignored")
+
+
+def read_history(given: list[str] | None, file: Path | None) -> list[str]:
+    """Item ids from what `--history` was given, or the lines of a file.
+
+    Raises:
+        OptionError: There is no id, or the file is no text.
+
+    >>> read_history(["50, 172,181"], None), read_history(["Heat, 1995", "7"], None)
+    (['50', '172', '181'], ['Heat, 1995', '7'])
+    """
+    if file is not None:
+        try:
+            ids = file.read_text(encoding="utf-8-sig").split("\n")
+        except UnicodeDecodeError:
+            raise OptionError(f"--history-file {file}: expected text in UTF-8, one item id a line") from None
+    else:
+        ids = given or []
+        ids = [item.strip() for item in ids[0].split(",")] if len(ids) == 1 else ids
+    found = [item for item in ids if item.strip()]
+    if not found:
+        raise OptionError(f"{f'--history-file {file}' if file else '--history'}: holds no item id; expected some")
+    return found
 
 
 def _write_all(
