@@ -453,7 +453,7 @@ def test_when_all_fail_alike_nothing_is_ruled_out(sequences: Path, tmp_path: Pat
             with pytest.raises(TextGenerationError) as caught:
                 generate(server, sequences, tmp_path / "out", tmp_path / "cache")
             assert server.counts()["calls"] > before
-        assert "invalid_json; an answer begins 'Sure!'; correct the prompt or choose" in str(caught.value)
+        assert "invalid_json; an answer begins 'Sure!'; correct the prompt, turn off the thinking" in str(caught.value)
         assert list_cached(tmp_path / "cache") == []
         server.behaviour.shares = {}
         used = generate(server, sequences, tmp_path / "out", tmp_path / "cache").details["language_model"]
