@@ -152,10 +152,12 @@ def _run(prepared: LocalRun, tracking: Tracking, started: float) -> int:
     with lock_run(prepared):
         try:
             outcome = execute(prepared, console)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
+            for kept in getattr(interruption, "__notes__", ()):
+                show(kept)
             show("interrupted; what had finished is cached, so the same command goes on from there")
             show_leftovers(console, prepared.output_dir)
-            return INTERRUPTED
+            return int(getattr(interruption, "code", INTERRUPTED))
         if not outcome.succeeded:
             show_failure(console, prepared, outcome)
             return 1

@@ -12,12 +12,15 @@ from typing import Any
 import yaml
 from kfp import components, local
 from kfp.local import cache as kfp_cache
+from kfp.local import subprocess_task_handler
+from kfp.local.subprocess_task_handler import run_local_subprocess
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.containers import Containers, run_container
 from pipelines.movable_cache import MovableCache
 from pipelines.outputs import load_with_outputs
 from ur4rec.commands.console import let_waiting_threads_sleep
+from ur4rec.stop_signals import finished_first, interrupted_by_signals
 from ur4rec.storage.artifacts import write_text_atomic
 
 INTERPRETER = "python3"
@@ -51,9 +54,17 @@ def execute(request: Request) -> dict[str, str]:
     local.init(_create_runner(request.containers), pipeline_root=str(request.pipeline_root))
     cache = MovableCache(request.cache, request.pipeline_root)
     kfp_cache.get_local_cache = lambda: cache
+    subprocess_task_handler.run_local_subprocess = _run_to_its_end
     component = components.load_component_from_text(load_without_retries(request.pipeline))
-    task = component(**request.arguments)
+    with interrupted_by_signals():
+        task = component(**request.arguments)
     return {name: artifact.uri for name, artifact in task.outputs.items()}
+
+
+def _run_to_its_end(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
+    """A signal that asks this process to end reaches the task as well: what that still prints is not lost."""
+    with finished_first():
+        return int(run_local_subprocess(full_command, env_vars))
 
 
 def _create_runner(containers: Containers | None) -> local.SubprocessRunner | local.DockerRunner:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
 
 from pipelines.containers import Containers
@@ -21,13 +20,15 @@ from pipelines.local_cache import RUNS_AGAIN, open_cache
 from pipelines.local_executor import INTERPRETER
 from pipelines.task_log import COLOR, Task, TaskLog, read_tasks
 from pipelines.views import View, open_view
+from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.locks import lock_folder
 from ur4rec.storage.temporaries import replacing, scratch_folder
 from ur4rec.storage.writing import writing
 from ur4rec.terminal import PlainConsole
 
-GRACE_S = 5
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+GRACE_S = 30
+"""For tasks to keep what they have, as much as on Kubernetes; most need none of it."""
+STOPPED = "stopped: "
 LOG = Path("logs", "pipeline.log")
 OUTPUTS = "outputs.json"
 
@@ -86,7 +87,7 @@ def execute(run: LocalRun, console: PlainConsole) -> Outcome:
     """Runs every task that is not cached and shows the progress.
 
     Raises:
-        KeyboardInterrupt: Also for SIGTERM and SIGHUP; no process is left behind.
+        KeyboardInterrupt: Also for SIGTERM and SIGHUP; its notes say what tasks have kept. No process is left behind.
     """
     tasks = read_tasks(run.pipeline)
     run.log.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +125,7 @@ def _start(run: LocalRun, cache: Path, scratch: Path) -> Iterator[IO[str]]:
     containers = run.containers.model_dump(mode="json") if run.containers else None
     content = {"arguments": dict(run.arguments), "containers": containers, **named}
     request.write_text(json.dumps(content), encoding="utf-8")
-    with _stop_signals_interrupt():
+    with interrupted_by_signals():
         process = subprocess.Popen(  # noqa: S603  # our own module
             [sys.executable, "-m", "pipelines.local_executor", str(request)],
             stdin=subprocess.DEVNULL,
@@ -140,8 +141,10 @@ def _start(run: LocalRun, cache: Path, scratch: Path) -> Iterator[IO[str]]:
             try:
                 yield lines
                 process.wait()
-            except BaseException:
+            except BaseException as error:
                 _kill_group(process)
+                for line in _log_rest(lines, run.log):
+                    error.add_note(line)
                 raise
 
 
@@ -153,6 +156,14 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
             process.wait(GRACE_S)
 
 
+def _log_rest(lines: IO[str], log: Path) -> list[str]:
+    """What the tasks said when they were stopped."""
+    rest = [COLOR.sub("", line) for line in lines]
+    with log.open("a", encoding="utf-8") as file:
+        file.writelines(rest)
+    return [line.strip() for line in rest if line.startswith(STOPPED)]
+
+
 def _make_environment(run: LocalRun, scratch: Path) -> dict[str, str]:
     folder = run.pipeline_root / ".bin"
     interpreter = folder / INTERPRETER
@@ -162,20 +173,6 @@ def _make_environment(run: LocalRun, scratch: Path) -> dict[str, str]:
     path = os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])
     own = {"PATH": path, "TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}
     return {**os.environ, **run.environment, **own}
-
-
-@contextmanager
-def _stop_signals_interrupt() -> Iterator[None]:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heeded}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _largest_child_mb() -> float:

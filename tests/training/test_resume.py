@@ -86,7 +86,7 @@ def test_the_settings_of_a_state_with_another_key_are_known(tmp_path):
     def make_point(key, **settings):
         return ResumePoint(tmp_path, "pretrain_sasrec", key, settings)
 
-    make_point("1", patience=3).save({"step": 3})
+    make_point("1", patience=3).save(make_state(3))
     same, other = make_point("1"), make_point("2", patience=4)
     assert (same.has_state(), same.find_other()) == (True, None)
     assert (other.has_state(), other.find_other()) == (False, {"patience": 3})
@@ -98,8 +98,8 @@ def test_the_settings_of_a_state_with_another_key_are_known(tmp_path):
 
 def test_another_key_is_another_state(data, tmp_path):  # noqa: F811
     one, other = (ResumePoint(tmp_path, "pretrain_sasrec", key) for key in ("1", "2"))
-    one.save({"step": 3})
-    assert (one.load(), other.load()) == ({"step": 3}, None)
+    one.save(make_state(3))
+    assert (one.load(), other.load()) == (make_state(3), None)
     one.clear()
     assert one.load() is None
     assert list(tmp_path.iterdir()) == []
@@ -107,10 +107,26 @@ def test_another_key_is_another_state(data, tmp_path):  # noqa: F811
 
 def test_a_damaged_state_is_named(tmp_path):
     point = ResumePoint(tmp_path, "pretrain_sasrec", "1")
-    point.save({"step": 3})
+    point.save(make_state(3))
     (point.folder / "state.pt").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match=r"state\.pt: damaged, .*; delete it"):
         point.load()
+
+
+def make_state(step):
+    """As far as a point reads it."""
+    return {"step": step, "record": {"epochs": step}}
+
+
+def stop(home, error, *steps, before=lambda: None):
+    """Ends a stage with an error after some epochs, of which the first is uploaded at once."""
+    with open_resume_point(home, "end_to_end", "1") as point:
+        for step in steps:
+            point.save(make_state(step))
+            if step == steps[0]:
+                point.share()
+        before()
+        raise error
 
 
 def make_archive(files):
@@ -152,21 +168,52 @@ def test_the_next_machine_goes_on_from_cloud_storage(data, tmp_path, home, stage
 @pytest.mark.emulator
 def test_the_newest_state_counts_and_another_key_is_another_prefix(home):
     with open_resume_point(home, "end_to_end", "1") as one, open_resume_point(home, "end_to_end", "1") as again:
-        one.save({"step": 3})
-        assert again.load() == {"step": 3}
-        again.save({"step": 4})
-        one.save({"step": 5})  # the first machine was not dead after all: as far as the second one, or nearly
+        one.save(make_state(3))
+        one.share()
+        assert again.load() == make_state(3)
+        again.save(make_state(4))
+        again.share()
+        one.save(make_state(5))
+        one.share()  # the first machine was not dead after all: as far as the second one, or nearly
         assert len(one._prefix.list_objects()) == 1
     with open_resume_point(home, "end_to_end", "1") as later, open_resume_point(home, "end_to_end", "2") as other:
-        assert later.load() in ({"step": 4}, {"step": 5})
+        assert later.load() in (make_state(4), make_state(5))
         assert other.load() is None
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Killed])
+def test_a_stage_that_ends_before_its_time_uploads_its_last_state(home, capsys, monkeypatch, error):
+    with pytest.raises(error):
+        stop(home, error, 3, 4, 5)
+    told = "stopped: end_to_end: epoch 5 is kept in {}/end_to_end-1; the same inputs and settings go on from there\n"
+    assert capsys.readouterr().out == (told.format(home) if error is KeyboardInterrupt else "")
+    with open_resume_point(home, "end_to_end", "1") as later:
+        assert later.load() == make_state(5)
+
+
+@pytest.mark.emulator
+def test_storage_that_fails_as_a_stage_is_stopped_says_what_it_holds(home, capsys, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        stop(home, KeyboardInterrupt, 3, 4, before=lambda: monkeypatch.setattr(CloudResumePoint, "_upload", _fail))
+    failed, told = capsys.readouterr().out.splitlines()
+    assert failed == "the state could not be stored, it is left as it was: gs://b: gone"
+    assert told.startswith(f"stopped: end_to_end: epoch 3 is kept in {home}/end_to_end-1;")
+
+
+def test_a_stage_that_keeps_nothing_says_so(capsys, tmp_path):
+    for home, told in ((None, "nothing is kept, for no place"), (tmp_path, "no epoch was finished")):
+        with pytest.raises(KeyboardInterrupt), open_resume_point(home, "end_to_end", "1"):
+            raise KeyboardInterrupt
+        assert capsys.readouterr().out.startswith(f"stopped: end_to_end: {told}")
 
 
 @pytest.mark.emulator
 def test_storage_that_fails_does_not_stop_the_training(home, capsys, monkeypatch):
     with open_resume_point(home, "end_to_end", "1") as point:
         monkeypatch.setattr(CloudResumePoint, "_upload", _fail)
-        point.save({"step": 3})
+        point.save(make_state(3))
+        point.share()
         assert point.folder.exists()
     assert "the state could not be stored, training goes on: gs://b: gone" in capsys.readouterr().out
 

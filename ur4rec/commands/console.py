@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from ur4rec.commands import locations
 from ur4rec.registry.tracking import REGISTERED
+from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.origins import name_origins
 from ur4rec.terminal import PlainConsole
 
@@ -80,11 +81,12 @@ class ErrorGroup(TyperGroup):
 def report_errors(debug: bool = False) -> Iterator[None]:
     """Turns a typed `ValueError` or an `OSError` into one red line on stderr and exit code 2, Ctrl-C into code 130.
 
-    A bare `ValueError` is a defect of ours or of a library, so it keeps its traceback. What a command adds to a
-    `KeyboardInterrupt` is shown.
+    Other signals that ask the process to end are as Ctrl-C, with codes of their own. A bare `ValueError` is a defect of
+    ours or of a library, so it keeps its traceback. What a command notes on an interruption is shown.
     """
     try:
-        yield
+        with interrupted_by_signals():
+            yield
     except BrokenPipeError:
         raise  # the reader has left, as `head` does; Typer then ends without a word
     except (ValueError, OSError) as error:
@@ -94,9 +96,9 @@ def report_errors(debug: bool = False) -> Iterator[None]:
         PlainConsole(stderr=True).tell(("Error:", "red"), f" {message}")
         raise typer.Exit(USER_ERROR) from None
     except KeyboardInterrupt as interruption:
-        message = "; ".join(["interrupted", *map(str, interruption.args)])
+        message = "; ".join(["interrupted", *map(str, getattr(interruption, "__notes__", ()))])
         PlainConsole(stderr=True).tell(message)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(getattr(interruption, "code", INTERRUPTED)) from None
 
 
 def let_waiting_threads_sleep() -> None:

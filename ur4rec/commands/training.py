@@ -92,8 +92,9 @@ def train(
 def _say_how_to_go_on() -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command with --resume goes on from there") from None
+    except KeyboardInterrupt as interruption:
+        interruption.add_note("the same command with --resume goes on from there")
+        raise
 
 
 def read_warm_start(address: str | None, config: Config, tracking_uri: str | None = None) -> WarmStart | None:

@@ -7,7 +7,6 @@ import time
 import zipfile
 import zlib
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, StoredObject
@@ -15,13 +14,15 @@ from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.training.resume import ResumePoint
 
 UPLOAD_EVERY_S = 15.0
-"""A state is uploaded no more often: so much work is lost at most, and an epoch."""
+"""A state is uploaded no more often: so much work is lost at most, and an epoch, where a process is killed outright."""
 LARGEST_SHARE = 0.1
 """Of the time, that uploads may take: large states are uploaded less often."""
 
 
 class CloudResumePoint(ResumePoint):
     """The same folder on this machine, each state of it an object of its own; the newest whole one counts.
+
+    A stage that ends before its time uploads the last state that it has.
 
     Args:
         home: `gs://bucket/prefix` below which the prefixes of all stages are.
@@ -37,6 +38,17 @@ class CloudResumePoint(ResumePoint):
         super().__init__(self._scratch.enter_context(scratch_folder("state")), stage, key)
         self._prefix = GcsPrefix(GcsLocation.parse(f"{home.rstrip('/')}/{self.folder.name}"))
         self._name, self._number, self._next_s = "", 0, 0.0
+        self._shared: int | None = None
+        """The last epoch that is uploaded."""
+
+    @property
+    def place(self) -> str:
+        """Where the state is kept."""
+        return str(self._prefix.location)
+
+    @property
+    def _loaded_from(self) -> str:
+        return f"{self._prefix.location}/{self._name}"
 
     def has_state(self) -> bool:
         """Whether there is something to go on from.
@@ -64,32 +76,34 @@ class CloudResumePoint(ResumePoint):
             except (zipfile.BadZipFile, zlib.error, EOFError):
                 raise self.refuse("damaged") from None
             archive.unlink()
-            return super().load()
+            state = super().load()
+            self._shared = self.epoch
+            return state
         return None
 
-    @property
-    def _place(self) -> Path | str:
-        return f"{self._prefix.location}/{self._name}"
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Replaces the state here, and from time to time in cloud storage.
+    def share(self) -> None:
+        """Takes the state to cloud storage, from time to time.
 
         Storage that fails does not stop the training: it costs no more than what a retry would have to repeat.
         """
-        super().save(state)
         if time.monotonic() < self._next_s:
             return
         began_s = time.monotonic()
-        try:
-            self._upload()
-        except GcsError as error:
-            print(f"the state could not be stored, training goes on: {error}", flush=True)
+        self._try_to_upload("training goes on")
         ended_s = time.monotonic()
         self._next_s = ended_s + max(UPLOAD_EVERY_S, (ended_s - began_s) / LARGEST_SHARE)
+
+    def keep(self) -> str:
+        """Uploads the state now, unless it is; says what is kept, and where."""
+        if self._shared != self.epoch:
+            self._try_to_upload("it is left as it was")
+        self.epoch = self._shared
+        return super().keep()
 
     def clear(self) -> None:
         """Forgets everything."""
         super().clear()
+        self._shared = None
         self._prefix.delete(self._list())
 
     def finish(self) -> None:
@@ -100,9 +114,18 @@ class CloudResumePoint(ResumePoint):
             print(f"the state of the finished stage could not be removed: {error}", flush=True)
 
     def close(self) -> None:
-        """Ends the connections and removes the folder on this machine."""
+        """Uploads what is not yet, ends the connections and removes the folder on this machine."""
+        self.keep()
         self._prefix.close()
         self._scratch.close()
+
+    def _try_to_upload(self, otherwise: str) -> None:
+        try:
+            self._upload()
+        except GcsError as error:
+            print(f"the state could not be stored, {otherwise}: {error}", flush=True)
+            return
+        self._shared = self.epoch
 
     def _upload(self) -> None:
         older = self._list()

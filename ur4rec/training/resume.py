@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from ur4rec.models.tensor_files import TensorFileError, read_tensors, write_tensors
+from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.artifacts import write_text_atomic
 from ur4rec.storage.inputs import is_cloud
 from ur4rec.storage.temporaries import replacing
@@ -31,11 +32,18 @@ class ResumePoint:
     """
 
     def __init__(self, home: Path, stage: str, key: str, settings: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self.epoch: int | None = None
+        """The last one that is kept, as far as this process knows."""
         self._others = f"{stage}-*/{SETTINGS}"
         self._settings = dict(settings)
         self.folder = home / f"{stage}-{key[:DIGEST_LENGTH]}"
         self.logs = self.folder / "logs"
         self._file = self.folder / "state.pt"
+
+    @property
+    def place(self) -> str:
+        """Where the state is kept."""
+        return str(self.folder)
 
     def load(self) -> dict[str, Any] | None:
         """The state saved last; None where there is none.
@@ -46,17 +54,21 @@ class ResumePoint:
         if not self._file.is_file():
             return None
         try:
-            return read_tensors(self._file)
+            state = read_tensors(self._file)
+            self.epoch = state["record"]["epochs"]
         except TensorFileError as error:
             raise self.refuse(error.fault) from None
+        except (LookupError, TypeError):
+            raise self.refuse("is not the state of a stage") from None
+        return state
 
     def refuse(self, fault: str) -> CheckpointError:
         """The error to raise for a state that cannot be gone on from."""
-        return CheckpointError(f"{self._place}: {fault}; delete it to train from the start")
+        return CheckpointError(f"{self._loaded_from}: {fault}; delete it to train from the start")
 
     @property
-    def _place(self) -> Path | str:
-        return self._file
+    def _loaded_from(self) -> str:
+        return str(self._file)
 
     def find_other(self) -> dict[str, Any] | None:
         """The settings of this stage's newest state that has another key; None where there is none on this machine."""
@@ -80,10 +92,21 @@ class ResumePoint:
             write_text_atomic(self.folder / SETTINGS, json.dumps(self._settings))
         with replacing(self._file) as temporary, temporary.open("wb") as file:
             write_tensors(file, state)
+        self.epoch = state["record"]["epochs"]
+
+    def share(self) -> None:
+        """Takes the state to where a later run finds it, where that is another place and it is time to."""
+
+    def keep(self) -> str:
+        """Takes the state there now; says what is kept, and where."""
+        if self.epoch is None:
+            return "no epoch was finished that could be kept"
+        return f"epoch {self.epoch} is kept in {self.place}; the same inputs and settings go on from there"
 
     def clear(self) -> None:
         """Forgets everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.epoch = None
 
     def finish(self) -> None:
         """Forgets everything, for the stage is done and its result is written."""
@@ -97,7 +120,7 @@ class ResumePoint:
 def open_resume_point(
     home: Path | str | None, stage: str, key: str, settings: Mapping[str, Any] = MappingProxyType({})
 ) -> Iterator[ResumePoint | None]:
-    """Where the state of a stage is kept; None where it is not.
+    """Where the state of a stage is kept; None where it is not. An interruption says what is left.
 
     Args:
         home: A folder or `gs://bucket/prefix`.
@@ -105,16 +128,21 @@ def open_resume_point(
         key: Digest of all that shapes the result.
         settings: Those that are part of the key.
     """
-    if not home:
-        yield None
-        return
+    with interrupted_by_signals(), ExitStack() as stack:
+        point = _open(home, stage, key, settings) if home else None
+        if point:
+            stack.callback(point.close)
+        try:
+            yield point
+        except KeyboardInterrupt:
+            kept = point.keep() if point else "nothing is kept, for no place of its state is named"
+            print(f"stopped: {stage}: {kept}", flush=True)
+            raise
+
+
+def _open(home: Path | str, stage: str, key: str, settings: Mapping[str, Any]) -> ResumePoint:
     if is_cloud(home):
         from ur4rec.training.cloud_resume import CloudResumePoint  # its client takes a second to import
 
-        point: ResumePoint = CloudResumePoint(str(home), stage, key)
-    else:
-        point = ResumePoint(Path(home), stage, key, settings)
-    try:
-        yield point
-    finally:
-        point.close()
+        return CloudResumePoint(str(home), stage, key)
+    return ResumePoint(Path(home), stage, key, settings)

@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ur4rec.models.tensor_files import DAMAGE, TensorFileError, check_tensors
 from ur4rec.progress import report
+from ur4rec.stop_signals import finished_first
 from ur4rec.storage.writing import writing
 from ur4rec.training.expert_usage import NUM_BINS, ExpertUsage
 from ur4rec.training.loop import SELECTION_METRIC, StageRecord, Trainer
@@ -43,12 +44,15 @@ def train_stage(trainer: Trainer, logs: Path, resume: ResumePoint | None = None)
     with writing(events), _quiet_threads(), SummaryWriter(str(events), purge_step=purge_step) as writer:
 
         def on_epoch(entry: dict[str, float], usage: ExpertUsage) -> None:
-            _log_epoch(writer, trainer.plan.name, entry, usage)
-            headline = {name: entry[name] for name in ("epoch", "loss", SELECTION_METRIC) if name in entry}
-            report(trainer.plan.name, {"epochs": trainer.config.epochs_per_stage, **headline})
+            with finished_first():  # an epoch that is told is kept
+                _log_epoch(writer, trainer.plan.name, entry, usage)
+                headline = {name: entry[name] for name in ("epoch", "loss", SELECTION_METRIC) if name in entry}
+                report(trainer.plan.name, {"epochs": trainer.config.epochs_per_stage, **headline})
+                if resume:
+                    writer.flush()
+                    resume.save(trainer.state_dict())
             if resume:
-                writer.flush()
-                resume.save(trainer.state_dict())
+                resume.share()
 
         record = trainer.run(on_epoch)
     if resume:

@@ -157,8 +157,8 @@ class LanguageModelProvider:
             raise TextGenerationError(
                 f"{self._name_service()}: {reasons.total():,} of {len(settled):,} answers to "
                 f"{prompt.version} are of no use, even after a repair: {_list(reasons)}{self._quote(found)}; correct "
-                "the prompt, turn off the thinking of a model that thinks first (text_request_fields) or choose another "
-                "model before more is paid for"
+                "the prompt, turn off the thinking of a model that thinks first (text_request_fields) or choose "
+                "another model before more is paid for"
             )
         return settled
 
