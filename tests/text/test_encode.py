@@ -1,4 +1,6 @@
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -123,6 +125,76 @@ def test_arrays_that_do_not_belong_together_are_refused(
     digest_again(folder)
     with pytest.raises(ArtifactError, match=f"{OFFSETS}: expected 0 to .*, found 0 to 7; make the artifact again"):
         load_embeddings(folder, load_sequences(sequences))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("item_descriptions.npy", lambda array: array[1:], r"expected float32 \(7, any\), found float32 \(6, 8\)"),
+        ("item_descriptions.npy", lambda array: array.astype(np.float64), r"expected float32 .*, found float64"),
+        ("item_descriptions.npy", lambda array: array + 1, "row 0: expected zeros, for padding"),
+        ("item_descriptions.npy", lambda array: array * np.nan, "row 0: holds NaN or an infinity"),
+        ("user_preferences.npy", lambda array: array[:, :-1], r"expected float32 \(any, 8\), found float32 \(6, 7\)"),
+        ("user_preferences.npy", lambda array: array / 0, "row 0: holds NaN or an infinity"),
+        ("user_preferences_offsets.npy", lambda array: array[[0, 2, 1, 3]], "row 1: expected no number above the next"),
+        ("user_preferences_offsets.npy", lambda array: array[:-1], r"expected int64 \(4\), found int64 \(3\)"),
+        ("user_preferences_as_of.npy", lambda array: array[::-1], "row 0: expected a later text of the same user"),
+        ("user_preferences_as_of.npy", lambda array: array - np.array([0, 3]), "row 0: expected an as_of from 1 to"),
+        ("user_preferences_as_of.npy", lambda array: array * [1, 9], "row 0: expected an as_of from 1 to"),
+        ("user_preferences_as_of.npy", lambda array: array + np.array([3, 0]), "row 0: expected a user of"),
+        ("user_preferences_as_of.npy", lambda array: array.astype(np.int32), r"expected int64 \(any, 2\), found int32"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_arrays_that_cannot_be_are_named(
+    sequences: Path, texts: Path, config: EncodeConfig, tmp_path: Path, name: str, change: Any, message: str
+) -> None:
+    encode_text(sequences, texts, tmp_path / "embeddings", config, device="cpu")
+    path = tmp_path / "embeddings" / name
+    np.save(path, change(np.load(path)))
+    digest_again(path.parent)
+    with pytest.raises(ArtifactError, match=rf"{name}: {message}"):
+        load_embeddings(path.parent, load_sequences(sequences))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop(columns="source"), "column 'source': missing"),
+        (lambda table: table.assign(as_of=table.as_of.astype(str)), "column 'as_of': expected whole numbers"),
+        (lambda table: table.assign(text=[None, *table.text[1:]]), "column 'text': expected text in every row"),
+        (lambda table: table.assign(user_id="nobody"), "row 0: expected a user of"),
+        (lambda table: table[::-1], "row 0: expected a later text of the same user"),
+        (lambda table: table.assign(as_of=0), "row [01]: expected "),
+        (lambda table: table.assign(as_of=table.as_of + 9), "row 0: expected an as_of from 1 to the user's training"),
+    ],
+)
+def test_texts_that_cannot_be_are_named(
+    sequences: Path, texts: Path, config: EncodeConfig, tmp_path: Path, change: Any, message: str
+) -> None:
+    change(pd.read_parquet(texts / "user_snapshots.parquet")).to_parquet(texts / "user_snapshots.parquet")
+    digest_again(texts)
+    with pytest.raises(ArtifactError, match=rf"user_snapshots\.parquet: {message}"):
+        encode_text(sequences, texts, tmp_path / "embeddings", config, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda texts: dict(list(texts.items())[1:]), "expected a text for every item, item 'p' differs"),
+        (lambda texts: texts | {"zz": "text"}, "expected a text for every item, item 'zz' differs"),
+        (lambda texts: texts | {"p": 7}, "p: Input should be a valid string"),
+        (list, "Input should be an object"),
+    ],
+)
+def test_descriptions_that_cannot_be_are_named(
+    sequences: Path, texts: Path, config: EncodeConfig, tmp_path: Path, change: Any, message: str
+) -> None:
+    path = texts / "item_descriptions.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    digest_again(texts)
+    with pytest.raises(ArtifactError, match=rf"item_descriptions\.json: {message}"):
+        encode_text(sequences, texts, tmp_path / "embeddings", config, device="cpu")
 
 
 def test_embeddings_of_other_sequences_are_refused(

@@ -6,7 +6,14 @@ import torch
 
 from ur4rec.models.tensor_files import TensorFileError
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.training.checkpoints import CheckpointError, load_model, load_state, read_origin, write_model_config
+from ur4rec.training.checkpoints import (
+    CheckpointError,
+    load_model,
+    load_state,
+    read_history,
+    read_origin,
+    write_model_config,
+)
 
 
 @pytest.fixture
@@ -38,6 +45,12 @@ def test_weights_cut_short_are_named(checkpoint: Path) -> None:
         ('{"num_items": 5,', "damaged or cut short, not JSON"),
         ("[]", "expected keys and values, found list"),
         (json.dumps({"num_items": 5, "config": {}}), "num_users: missing"),
+        (json.dumps({"num_items": 0, "num_users": 3, "config": {}}), "num_items: expected a number from 1 on, found 0"),
+        (json.dumps({"num_items": 5, "num_users": "3", "config": {}}), "num_users: expected a number from 1 on"),
+        (
+            json.dumps({"num_items": 5, "num_users": 3, "config": "toy"}),
+            "config: expected keys and values, found 'toy'",
+        ),
     ],
 )
 def test_a_damaged_configuration_is_named(checkpoint: Path, content: str, message: str) -> None:
@@ -51,3 +64,30 @@ def test_a_damaged_history_is_named(checkpoint: Path) -> None:
     (checkpoint / "history.json").write_text("")
     with pytest.raises(CheckpointError, match=r"history\.json: damaged or cut short"):
         read_origin(checkpoint)
+
+
+STAGE = {"stage": "end_to_end", "epochs": 1, "best_epoch": 1, "seconds": 1.0, "validation": {}, "series": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "stages: expected a list"),
+        ({"stages": ["end_to_end"]}, "stages.0: expected the keys best_epoch, epochs"),
+        ({"stages": [STAGE, {"stage": "x"}]}, "stages.1: expected the keys"),
+        ({"stages": [], "warm_start": {"name": "x"}}, "warm_start: expected the keys digest, name"),
+    ],
+)
+def test_a_history_without_what_is_read_is_named(checkpoint: Path, content: object, message: str) -> None:
+    (checkpoint / "history.json").write_text(json.dumps({"stages": [STAGE]}))
+    assert read_history(checkpoint)["stages"] == [STAGE]
+    (checkpoint / "history.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=rf"history\.json: {message}.*; copy the file anew"):
+        read_history(checkpoint)
+
+
+def test_weights_of_another_model_name_the_tensor(checkpoint: Path) -> None:
+    state = torch.load(checkpoint / "final_model.pt", weights_only=True)
+    torch.save(state | {"sasrec.odd": torch.ones(1)}, checkpoint / "final_model.pt")
+    with pytest.raises(TensorFileError, match=r"final_model\.pt: sasrec\.odd: this model has no such tensor"):
+        load_model(checkpoint)

@@ -129,6 +129,34 @@ def stop(home, error, *steps, before=lambda: None):
         raise error
 
 
+def test_a_state_of_numbers_that_are_none_is_named_with_the_tensor(tmp_path):
+    point = ResumePoint(tmp_path, "pretrain_sasrec", "1")
+    point.save({**make_state(1), "weights": {"sasrec.x": torch.tensor([1.0, float("nan")])}})
+    with pytest.raises(CheckpointError, match=r"state\.pt: weights\.sasrec\.x: holds NaN or an infinity; delete it"):
+        point.load()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("optimizer"), "is not the state of this stage"),
+        (lambda state: state["weights"].popitem(), "missing"),
+        (lambda state: state.update(weights={name: each[:1] for name, each in state["weights"].items()}), "expected"),
+        (lambda state: state.update(record={"epochs": 2, "mood": 1}), "is not the state of this stage"),
+    ],
+    ids=["key", "tensor", "shape", "record"],
+)
+def test_the_state_of_something_else_is_named(data, tmp_path, change, message):  # noqa: F811
+    point = ResumePoint(tmp_path / "resume", "end_to_end", "1")
+    with pytest.raises(Killed):
+        train(data, "end_to_end", tmp_path / "logs", point, 2)
+    state = point.load()
+    change(state)
+    point.save(state)
+    with pytest.raises(CheckpointError, match=rf"state\.pt: .*{message}.*; delete it to train from the start"):
+        train(data, "end_to_end", tmp_path / "logs", point)
+
+
 def make_archive(files):
     """The bytes of a zip."""
     archive = io.BytesIO()

@@ -77,18 +77,18 @@ def load_candidates(folder: Path, data: Sequences) -> Candidates:
     check_named(folder, manifest, FILES.values())
     arrays = {horizon: np.array(read_array(folder / name, "int64", (None, None))) for horizon, name in FILES.items()}
     for horizon, targets in (("validation", data.val), ("test", data.test)):
+        shape = len(targets), 1 + manifest.config.get("num_candidates", 0)
+        check_array(folder / FILES[horizon], arrays[horizon], "int64", shape)
         _check(folder / FILES[horizon], arrays[horizon], targets, data.num_items)
     return Candidates(**arrays, sha256={horizon: manifest.files[name] for horizon, name in FILES.items()})
 
 
 def _check(path: Path, candidates: Int64[np.ndarray, "T C1"], targets: np.ndarray, num_items: int) -> None:
-    check_array(path, candidates, "int64", (len(targets), None))
     drawn = candidates[:, 1:]
-    differs = candidates[:, 0] != targets[:, ITEM] if candidates.size else np.ones(len(targets), dtype=bool)
-    refuse_rows(path, differs, "the item of the target in front")
+    refuse_rows(path, candidates[:, 0] != targets[:, ITEM], "the item of the target in front")
     outside = (drawn < 0) | (drawn > num_items) | (drawn == candidates[:, :1])
     refuse_rows(path, outside.any(axis=1), f"other items than the target, up to {num_items:,}")
-    unsorted = (np.diff(drawn, axis=1) <= 0) & (drawn[:, 1:] != 0)
+    unsorted = ((np.diff(drawn, axis=1) <= 0) | (drawn[:, :-1] == 0)) & (drawn[:, 1:] != 0)
     refuse_rows(path, unsorted.any(axis=1), "items that rise, then zeros")
 
 

@@ -119,6 +119,9 @@ class Results(_Part):
         for system, metrics in self.test.items():
             if tuple(metrics) != METRICS:
                 raise ValueError(f"test.{system} holds {list(metrics)}, expected {list(METRICS)}")
+            for name, found in metrics.items():
+                if not 0 <= min(found.value, *found.ci95) <= max(found.value, *found.ci95) <= 1:
+                    raise ValueError(f"test.{system}.{name} is {found.value} in {list(found.ci95)}, expected 0 to 1")
         return self
 
     @property

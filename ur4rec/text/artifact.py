@@ -159,6 +159,9 @@ def load_texts(path: Path, sequences: Sequences) -> Texts:
     users = [index_of.get(user_id, 0) for user_id in table[USER_ID]]
     points = np.array([users, table[AS_OF]], dtype=np.int64).T.reshape(-1, 2)
     check_points(path / USER_SNAPSHOTS, points, sequences)
+    told = manifest.details.get("snapshots")
+    if isinstance(told, dict) and told.get("total", len(points)) != len(points):
+        raise ContentError(path / USER_SNAPSHOTS, f"expected {told['total']} texts of users, found {len(points)}")
     return Texts(
         items=[descriptions[item_id] for item_id in sequences.item_ids[1:]],
         points=points,

@@ -99,10 +99,11 @@ def load_embeddings(path: Path, sequences: Sequences) -> TextEmbeddings:
         ArtifactError: The folder is incomplete or altered, or what an array holds is not what belongs there; names it.
     """
     path = Path(path)
-    check_named(path, read_artifact_of(path, PRODUCER), (ITEM_DESCRIPTIONS, SENTENCES, OFFSETS, SNAPSHOTS))
+    manifest = read_artifact_of(path, PRODUCER)
+    check_named(path, manifest, (ITEM_DESCRIPTIONS, SENTENCES, OFFSETS, SNAPSHOTS))
     items = read_array(path / ITEM_DESCRIPTIONS, "float32", (sequences.num_items + 1, None))
     sentences = read_array(path / SENTENCES, "float32", (None, items.shape[1]))
-    snapshots = read_array(path / SNAPSHOTS, "int64", (None, 2))
+    snapshots = read_array(path / SNAPSHOTS, "int64", (manifest.details.get("snapshots"), 2))
     offsets = read_array(path / OFFSETS, "int64", (len(snapshots) + 1,))
     check_points(path / SNAPSHOTS, snapshots, sequences)
     check_prefixes(path / SNAPSHOTS, snapshots, sequences)
@@ -111,5 +112,5 @@ def load_embeddings(path: Path, sequences: Sequences) -> TextEmbeddings:
         raise ContentError(path / OFFSETS, f"expected 0 to {len(sentences):,}, found {offsets[0]:,} to {offsets[-1]:,}")
     for name, vectors in ((ITEM_DESCRIPTIONS, items), (SENTENCES, sentences)):
         check_finite(path / name, vectors)
-    refuse_rows(path / ITEM_DESCRIPTIONS, items[:1].any(axis=1), "zeros, for padding")
+    refuse_rows(path / ITEM_DESCRIPTIONS, np.asarray(items[:1].any(axis=1)), "zeros, for padding")
     return TextEmbeddings(items, sentences, offsets, snapshots)

@@ -59,7 +59,7 @@ class ResumePoint:
         except TensorFileError as error:
             raise self.refuse(error.fault) from None
         except (LookupError, TypeError):
-            raise self.refuse("is not the state of a stage") from None
+            raise self.refuse("is not the state of this stage") from None
         return state
 
     def refuse(self, fault: str) -> CheckpointError:
