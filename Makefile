@@ -15,9 +15,10 @@ HASHED = install --quiet --no-deps --require-hashes
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-$(VENV)/installed: requirements.lock requirements-torch.lock pyproject.toml
+$(VENV)/installed: requirements.lock requirements-torch.lock images/build.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip $(HASHED) -r requirements.lock
+	$(BIN)/python -m pip $(HASHED) -r images/build.lock
+	$(BIN)/python -m pip $(HASHED) --no-build-isolation -r requirements.lock
 	$(BIN)/python -m pip install --quiet $(TORCH_ARGS) -r requirements-torch.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@

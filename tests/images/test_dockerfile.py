@@ -24,12 +24,13 @@ def test_the_two_lists_are_what_the_project_depends_on() -> None:
 
 def test_everything_installed_is_checked_against_a_hash_but_torch_and_the_package() -> None:
     installs = re.findall(r"pip install (.*?)(?: \\| &&|$)", (ROOT / "images/Dockerfile").read_text(), re.M)
-    hashed = [f"-q --no-deps --require-hashes -r /opt/{name}.lock" for name in ("build", "slim", "train")]
+    tools = "-q --no-deps --require-hashes -r /opt/build.lock"
+    hashed = [f"-q --no-deps --require-hashes --no-build-isolation -r /opt/{name}.lock" for name in ("slim", "train")]
     package, torch = (
         "-q --no-deps --no-build-isolation --target /opt/ur4rec .",
         "-q ${TORCH_ARGS} -r /opt/requirements-torch.lock",
     )
-    assert sorted(installs) == sorted([*hashed, package, torch])
+    assert sorted(installs) == sorted([tools, tools, *hashed, package, torch])
 
 
 @pytest.mark.parametrize("target", ["slim", "train-cpu"])
