@@ -144,7 +144,7 @@ def test_files_that_were_left_behind_are_named_with_the_folder(base, tmp_path):
     message = str(refused.value)
     assert message.startswith(f"{tmp_path}/moved/mlflow/mlartifacts/models/m-")
     assert ": not found, where sqlite:///" in message
-    assert "where the project was moved or copied without them, bring them along" in message
+    assert "if the project was moved or copied, put its mlartifacts there" in message
 
 
 def test_projects_of_earlier_releases_are_followed_from_their_next_registration_on(base, tmp_path, retrained):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +51,7 @@ ADVICE = {
     "error code 401|error code 403": "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     r"\(sqlite3\.\w+\) (table|index|no such|duplicate column)": "its tables are not whole: another program was stopped "
     "while it made them; restore a copy or move the file away, and run this again",
-    "could not be acquired": "another command is opening this database: end it if it hangs, and run this again",
+    "could not be acquired|database is locked": "another program holds this database: end it if it hangs, and run this again",
     "filesystem tracking backend": "a sqlite file is named sqlite:///PATH, a server http://HOST:PORT",
     "Invalid Model Version stage|Logged model with ID": "write models:/NAME@ALIAS or models:/NAME/NUMBER",
     "(?s)(?=.*not found).*(alias|Model Version)": "`ur4rec registry list` shows the versions and their aliases",
@@ -96,7 +97,7 @@ def open_mlflow(tracking_uri: str | None = None, read_only: bool = False) -> Ite
     mlflow.set_tracking_uri(uri)
     try:
         yield _open_client(uri)
-    except (MlflowException, SQLAlchemyError, Timeout) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, Timeout) as error:
         raise RegistryError(_explain(uri, str(error), getattr(error, "error_code", None))) from None
     finally:
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None resets it, "" would not

@@ -112,7 +112,7 @@ def expect_files(client: MlflowClient, address: str) -> None:
     if folder is not None and not folder.is_dir():
         raise RegistryError(
             f"{folder}: not found, where {client.tracking_uri} says that the files of {pinned_address(version)} are; "
-            "where the project was moved or copied without them, bring them along, else register the model again"
+            "if the project was moved or copied, put its mlartifacts there; else register the model again"
         )
 
 
