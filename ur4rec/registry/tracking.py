@@ -51,7 +51,8 @@ ADVICE = {
     "error code 401|error code 403": "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     r"\(sqlite3\.\w+\) (table|index|no such|duplicate column)": "its tables are not whole: another program was stopped "
     "while it made them; restore a copy or move the file away, and run this again",
-    "could not be acquired|database is locked": "another program holds this database: end it if it hangs, and run this again",
+    "could not be acquired|database is locked": "another program holds this database: end it if it hangs, and run this "
+    "again",
     "filesystem tracking backend": "a sqlite file is named sqlite:///PATH, a server http://HOST:PORT",
     "Invalid Model Version stage|Logged model with ID": "write models:/NAME@ALIAS or models:/NAME/NUMBER",
     "(?s)(?=.*not found).*(alias|Model Version)": "`ur4rec registry list` shows the versions and their aliases",
