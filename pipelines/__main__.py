@@ -159,8 +159,7 @@ def _run(prepared: LocalRun, tracking: Tracking, started: float) -> int:
             show_leftovers(console, prepared.output_dir)
             return int(getattr(interruption, "code", INTERRUPTED))
         if not outcome.succeeded:
-            show_failure(console, prepared, outcome)
-            return 1
+            return show_failure(console, prepared, outcome)
         export_run(outcome, prepared.output_dir)
     show_success(console, prepared, outcome, tracking.public, time.monotonic() - started)
     return 0

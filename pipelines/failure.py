@@ -6,18 +6,26 @@ from pathlib import Path
 
 from pipelines.local_run import LocalRun, Outcome
 from pipelines.task_log import Status, Task
+from ur4rec.commands.console import USER_ERROR
 from ur4rec.evaluation.results import ResultsError, load_results
 from ur4rec.storage.export import RESULTS
+from ur4rec.storage.writing import WriteError
 from ur4rec.terminal import PlainConsole
 
 SHOWN_LOG_LINES = 20
-NO_ERROR = "the task's process ended without an error message; it may have been killed, for example for lack of memory"
+NO_ERROR = (
+    "the task's process ended without an error message; it may have been killed, for example for lack of memory: "
+    "lower batch_size, eval_batch_size, text_batch_size or max_seq_len"
+)
 
 
-def show_failure(console: PlainConsole, run: LocalRun, outcome: Outcome) -> None:
+def show_failure(console: PlainConsole, run: LocalRun, outcome: Outcome) -> int:
     """Prints the error, the end of the log where the error does not say all, and where the whole log is.
 
     Which task failed is not said again: the view has shown it.
+
+    Returns:
+        The exit code: 2 where a task could not write what it made, else 1.
     """
     failed = next((task for task in outcome.tasks if task.status is Status.FAILED), None)
     if failed is None:
@@ -27,6 +35,8 @@ def show_failure(console: PlainConsole, run: LocalRun, outcome: Outcome) -> None
         _show_failed_task(console, failed)
     console.tell(f"whole log: {run.log}")
     show_leftovers(console, run.output_dir)
+    error = failed.find_error() if failed else None
+    return USER_ERROR if error and error.text.startswith(WriteError.__name__) else 1
 
 
 def show_leftovers(console: PlainConsole, output_dir: Path) -> None:

@@ -19,7 +19,7 @@ from ur4rec.evaluation.results import HEADLINE_METRICS, Results, load_results
 from ur4rec.registry.gate.summary import format_number
 from ur4rec.registry.gate.verdict import load_verdict
 from ur4rec.storage.artifacts import read_artifact
-from ur4rec.storage.export import copy_atomic, export_outputs
+from ur4rec.storage.export import export_outputs
 from ur4rec.storage.task_metrics import PEAK_MEMORY
 from ur4rec.terminal import PlainConsole
 from ur4rec.training.stage_names import STAGES
@@ -35,8 +35,8 @@ def export_run(outcome: Outcome, output_dir: Path) -> list[Path]:
     """Copies the artifacts to the names that users know; returns the files."""
     outputs = outcome.outputs
     memories = [outputs[f"{stage}_memories"] for stage in STAGES]
-    files = export_outputs(outputs[STAGES[-1]], memories, outputs["results"], outputs["report"], output_dir)
-    return [*files, *(copy_atomic(outputs[output], output_dir / name) for output, name in FILES.items())]
+    others = {name: outputs[output] for output, name in FILES.items()}
+    return export_outputs(outputs[STAGES[-1]], memories, outputs["results"], outputs["report"], output_dir, others)
 
 
 def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, tracking_uri: str, seconds: float) -> None:

@@ -12,13 +12,46 @@ import yaml
 
 from ur4rec.config_section import ConfigError
 
+MAX_DEPTH = 50
+MAX_VALUES = 100_000
+
 
 class DuplicateKeyError(yaml.YAMLError):
     """A key that stands twice in the same mapping; says where."""
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses what YAML forbids and `SafeLoader` lets pass: of a key given twice it would take the last value."""
+class TooLargeError(yaml.YAMLError):
+    """A document that is nested too deeply, or grows too large where its aliases stand for what they name."""
+
+
+class _CheckedLoader(yaml.SafeLoader):
+    """Refuses what YAML forbids and `SafeLoader` lets pass: of a key given twice it would take the last value.
+
+    And it refuses, before anything is built, what nobody writes by hand and what would not be read in reasonable time.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth, self._num_values = 0, 0
+        self._sizes: dict[str, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Counts values, those again that an alias stands for."""
+        event, before = self.peek_event(), self._num_values  # type: ignore[no-untyped-call]
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise TooLargeError(f"nested more than {MAX_DEPTH} deep, line {event.start_mark.line + 1}")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        is_alias = isinstance(event, yaml.AliasEvent)
+        if is_alias and event.anchor not in self._sizes:
+            raise TooLargeError(f"*{event.anchor} is an alias of what it is part of, line {event.start_mark.line + 1}")
+        self._num_values += self._sizes[event.anchor] if is_alias else 1
+        if self._num_values > MAX_VALUES:
+            raise TooLargeError(f"more than {MAX_VALUES:,} values, those counted that aliases (*name) stand for")
+        if event.anchor:
+            self._sizes[event.anchor] = self._num_values - before
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -37,10 +70,10 @@ def parse_yaml(text: str) -> Any:
     """What a YAML document of a user says; every such document is read here.
 
     Raises:
-        yaml.YAMLError: It is malformed, or a key is given twice.
+        yaml.YAMLError: It is malformed, nested too deeply or too large, or a key is given twice.
     """
     try:
-        return yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, _CheckedLoader)  # noqa: S506 - a SafeLoader
     except ValueError as error:  # of a date that there is not, or a number of thousands of digits
         raise yaml.YAMLError(str(error)) from None
 
@@ -95,7 +128,7 @@ def parse_setting(key: str, value: Any, expects_text: bool = False) -> Any:
         if expects_text and not found and not isinstance(parsed, str):
             found = f"is read as {parsed!r}, expected text"
     if found:
-        raise ConfigError(f"{key}: {value!r} {found}; text goes in quotes: --set {quote_setting(key, value)}")
+        raise ConfigError(f"{key}: {value!r:.80} {found}; text goes in quotes: --set {quote_setting(key, value)}")
     return parsed
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from ur4rec.storage.artifacts import ArtifactError
-from ur4rec.storage.export import copy_atomic, export_outputs
+from ur4rec.storage.export import export_outputs
 
 STAGES = ("pretrain_sasrec", "pretrain_retriever", "joint_finetune", "end_to_end")
 ELEVEN = {f"{stage}_{kind}.pt" for stage in STAGES for kind in ("best", "memories")} | {
@@ -91,9 +91,9 @@ def test_a_missing_source_is_named_and_nothing_is_written(tmp_path, folders, mis
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_failed_copy_leaves_the_old_file(tmp_path):
-    target = write(tmp_path / "target", "old")
+def test_a_copy_that_fails_leaves_every_old_file(tmp_path, folders):
+    target = write(tmp_path / "outputs/final_model.pt", "old")
     with pytest.raises(FileNotFoundError):
-        copy_atomic(tmp_path / "missing", target)
+        export_outputs(*folders, None, None, tmp_path / "outputs", {"verdict.json": tmp_path / "missing"})
     assert target.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+    assert list((tmp_path / "outputs").iterdir()) == [target]

@@ -13,6 +13,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from ur4rec.commands import locations
+from ur4rec.memory_limits import explain_lack, lacks_memory
 from ur4rec.registry.tracking import REGISTERED
 from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.origins import name_origins
@@ -79,7 +80,7 @@ class ErrorGroup(TyperGroup):
 
 @contextmanager
 def report_errors(debug: bool = False) -> Iterator[None]:
-    """Turns a typed `ValueError` or an `OSError` into one red line on stderr and exit code 2, Ctrl-C into code 130.
+    """Turns a typed `ValueError`, an `OSError` or a lack of memory into one red line on stderr and exit code 2.
 
     Other signals that ask the process to end are as Ctrl-C, with codes of their own. A bare `ValueError` is a defect of
     ours or of a library, so it keeps its traceback. What a command notes on an interruption is shown.
@@ -92,8 +93,12 @@ def report_errors(debug: bool = False) -> Iterator[None]:
     except (ValueError, OSError) as error:
         if debug or type(error) is ValueError:
             raise
-        message = name_origins(" ".join(_explain(error).split()))
-        PlainConsole(stderr=True).tell(("Error:", "red"), f" {message}")
+        _print_error(_explain(error))
+        raise typer.Exit(USER_ERROR) from None
+    except (MemoryError, RuntimeError) as error:
+        if debug or not lacks_memory(error):
+            raise
+        _print_error(explain_lack(error, "the amount of data"))
         raise typer.Exit(USER_ERROR) from None
     except KeyboardInterrupt as interruption:
         message = "; ".join(["interrupted", *map(str, getattr(interruption, "__notes__", ()))])
@@ -153,6 +158,10 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     for row in rows:
         table.add_row(*map(_format, row))
     PlainConsole().print(table)
+
+
+def _print_error(message: str) -> None:
+    PlainConsole(stderr=True).tell(("Error:", "red"), f" {name_origins(' '.join(message.split()))}")
 
 
 def _explain(error: ValueError | OSError) -> str:

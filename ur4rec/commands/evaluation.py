@@ -47,7 +47,6 @@ def evaluate(
     from ur4rec.evaluation.evaluate import evaluate as evaluate_model
 
     section = read_config(config, settings).narrow(EvaluationConfig)
-    output.mkdir(parents=True, exist_ok=True)
     upstream = find_upstream(sequences, checkpoint, embeddings)
     results = evaluate_model(sequences, checkpoint, output / "results.json", output / "report.html", section, upstream)
     show_results(results)

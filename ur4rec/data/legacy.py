@@ -129,7 +129,7 @@ def _read_item_map(path: Path) -> dict[str, str]:
     """Number in the sequences → original id."""
     try:
         index_of = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error})") from None
     if not (isinstance(index_of, dict) and all(type(index) is int for index in index_of.values())):
         raise DataError(f"{path}: expected original item id → whole number, as in the sequences")

@@ -26,6 +26,7 @@ from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_item
 from ur4rec.data.selection import Rows, Selection, select_rows
 from ur4rec.data.splits import Part
 from ur4rec.data.summary import doubt_times
+from ur4rec.memory_limits import naming_settings
 from ur4rec.storage.arrays import save_array
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact, write_text_atomic
 from ur4rec.storage.inputs import local_copy
@@ -42,6 +43,7 @@ class _Index:
     ids: pa.StringArray
 
 
+@naming_settings("the number of interactions")
 def preprocess_sequences(
     interactions: Path | str,
     output: Path,

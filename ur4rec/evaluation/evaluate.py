@@ -8,10 +8,11 @@ from pathlib import Path
 from ur4rec.evaluation.candidates import CANDIDATES
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.measure import measure
-from ur4rec.evaluation.report import write_report
-from ur4rec.evaluation.results import Results, write_results
+from ur4rec.evaluation.report import render_report
+from ur4rec.evaluation.results import Results, format_results
 from ur4rec.evaluation.systems import TrainedSystems
 from ur4rec.models.config import Part
+from ur4rec.storage.artifacts import write_texts_atomic
 from ur4rec.training.checkpoints import check_dataset, load_model, trained_part
 from ur4rec.training.stage_names import Stage
 
@@ -43,13 +44,14 @@ def evaluate(
         CheckpointError: The model was trained on other sequences.
         HistoryError: The checkpoint folder holds no training history.
         ScoreError: A system returns scores that cannot be ranked.
+        WriteError: The disk is full, say; both files are as they were.
     """
     candidates = Path(results).parent / CANDIDATES
     check_dataset(checkpoint, sequences)
     systems = _load_systems(checkpoint)
     outcome, history = measure(sequences, checkpoint, systems, config, upstream, candidates)
-    write_results(outcome, results)
-    write_report(outcome, history, report)
+    texts = {Path(results): format_results(outcome, results), Path(report): render_report(outcome, history)}
+    write_texts_atomic(texts)
     return outcome
 
 

@@ -25,6 +25,7 @@ from ur4rec.evaluation.metrics import metrics_from_ranks
 from ur4rec.evaluation.provenance import describe_versions, trace
 from ur4rec.evaluation.ranking import Scorer
 from ur4rec.evaluation.results import Dataset, Protocol, Results, SampledCandidates
+from ur4rec.memory_limits import naming_settings
 from ur4rec.storage.artifacts import Manifest, peak_memory_mb, read_artifact
 
 TASK = "evaluate"
@@ -50,6 +51,7 @@ class ModelSystems(Interface):
         ...
 
 
+@naming_settings("eval_batch_size")
 def measure(
     sequences: Path,
     checkpoint: Path,

@@ -142,12 +142,20 @@ def write_results(results: Results, path: Path) -> None:
     Raises:
         ResultsError: A number is NaN or an infinity.
     """
-    path = Path(path)
+    write_text_atomic(Path(path), format_results(results, path))
+
+
+def format_results(results: Results, path: Path) -> str:
+    """What `results.json` at a path holds.
+
+    Raises:
+        ResultsError: A number is NaN or an infinity; names the path.
+    """
     try:
         text = json.dumps(results.model_dump(), indent=2, allow_nan=False, ensure_ascii=False)
     except ValueError:
         raise ResultsError(f"{path}: a number is NaN or an infinity; every number must be finite") from None
-    write_text_atomic(path, text + "\n")
+    return text + "\n"
 
 
 def load_results(path: Path) -> Results:

@@ -24,6 +24,7 @@ from ur4rec.experiments.units import Unit, UnitRecord, run_unit
 from ur4rec.experiments.variants import configure
 from ur4rec.experiments.workers import Failure, run_all
 from ur4rec.experiments.yaml_files import ExperimentError
+from ur4rec.storage.writing import writing
 
 OnUnit = Callable[[Unit, int, int], None]
 """Called with a unit that has ended, the number of those that have, and the number of all."""
@@ -118,7 +119,7 @@ def train_units(
         if isinstance(outcome, Failure):
             failures[str(unit)] = outcome.error
             unit.log.parent.mkdir(parents=True, exist_ok=True)
-            with unit.log.open("a", encoding="utf-8") as log:
+            with writing(unit.log), unit.log.open("a", encoding="utf-8") as log:
                 log.write(outcome.traceback or outcome.error)
         else:
             finished[unit] = outcome

@@ -8,7 +8,7 @@ from pathlib import Path
 from ur4rec.evaluation.bootstrap import Estimate
 from ur4rec.experiments.ablation_table import LONG_TAIL_BELOW, AblationTable, Row
 from ur4rec.markdown import escape_markdown, make_code_span, make_table
-from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.storage.artifacts import write_texts_atomic
 
 ABLATION_JSON, ABLATION_MD = "ablation.json", "ablation.md"
 LEGEND = (
@@ -18,10 +18,9 @@ LEGEND = (
 
 
 def write_ablation(table: AblationTable, output: Path) -> None:
-    """Writes both files; each appears complete or not at all."""
+    """Writes both files, or neither."""
     text = json.dumps(table.model_dump(), indent=2, allow_nan=False, ensure_ascii=False)
-    write_text_atomic(output / ABLATION_JSON, text + "\n")
-    write_text_atomic(output / ABLATION_MD, _markdown(table))
+    write_texts_atomic({output / ABLATION_JSON: text + "\n", output / ABLATION_MD: _markdown(table)})
 
 
 def sections(table: AblationTable) -> list[tuple[str, list[Row]]]:

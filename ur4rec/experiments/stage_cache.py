@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.experiments.yaml_files import ExperimentError
-from ur4rec.storage.artifacts import ArtifactError, Manifest, read_artifact, write_text_atomic
+from ur4rec.storage.artifacts import MANIFEST, ArtifactError, Manifest, read_artifact, write_text_atomic
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.text.embeddings import check_embeddings
 from ur4rec.training.checkpoints import resolve_device
@@ -149,6 +150,7 @@ def obtain_stages(cache: Path, inputs: StageInputs, config: StageConfig, last: s
     """
     stages = plan_stages(cache, inputs, config, last)
     cache.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(cache)
     previous = None
     for planned in stages:
         with FileLock(f"{planned.folder}.lock"):
@@ -158,11 +160,27 @@ def obtain_stages(cache: Path, inputs: StageInputs, config: StageConfig, last: s
     return stages
 
 
+def remove_unfinished(cache: Path) -> None:
+    """Removes stages whose process was killed, of other settings too; not those that are trained now."""
+    for folder in [path for path in cache.iterdir() if path.is_dir()]:
+        with suppress(Timeout), FileLock(f"{folder}.lock", timeout=0):
+            if not (folder / "memories" / MANIFEST).is_file():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def _train(planned: CachedStage, inputs: StageInputs, previous: CachedStage | None) -> None:
     if planned.folder.exists():  # a killed process has left it, or somebody has altered it
         print(f"{planned.stage}: {planned.folder} is incomplete or altered, it is trained again", flush=True)
     shutil.rmtree(planned.folder, ignore_errors=True)
     planned.folder.mkdir()
+    try:
+        _fill(planned, inputs, previous)
+    except BaseException:
+        shutil.rmtree(planned.folder, ignore_errors=True)
+        raise
+
+
+def _fill(planned: CachedStage, inputs: StageInputs, previous: CachedStage | None) -> None:
     write_text_atomic(planned.folder / KEY, json.dumps(planned.key, indent=2) + "\n")
     run_stage(
         planned.stage,

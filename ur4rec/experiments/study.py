@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna import Study, Trial
+from optuna.exceptions import StorageInternalError
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from ur4rec.experiments.search_space import SearchSpace, find_outside
 from ur4rec.experiments.yaml_files import ExperimentError
@@ -63,18 +67,36 @@ def open_study(output: Path, settings: dict[str, Any], prune: bool) -> Study:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruner: BasePruner = StagePruner() if prune else NopPruner()
-    study = optuna.create_study(
-        storage=f"sqlite:///{(output / STUDY_FILE).absolute()}",
-        study_name=NAME,
-        direction="maximize",
-        pruner=pruner,
-        load_if_exists=True,
-    )
+    file = (output / STUDY_FILE).absolute()
+    is_new = not file.exists()
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{file}", study_name=NAME, direction="maximize", pruner=pruner, load_if_exists=True
+        )
+    except SQLAlchemyError:
+        if is_new:
+            file.unlink(missing_ok=True)  # half made
+        raise
     _check_settings(study, settings, output)
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params, skip_if_exists=False)
     return study
+
+
+@contextmanager
+def explaining_database(output: Path) -> Iterator[None]:
+    """Names the study of a folder where its database fails.
+
+    Raises:
+        ExperimentError: The disk is full, say.
+    """
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        reason = getattr(cause, "orig", cause)
+        raise ExperimentError(f"{output / STUDY_FILE}: {reason}; free some space, or choose another --output") from None
 
 
 def begin_with(study: Study, space: SearchSpace, base: dict[str, Any]) -> None:

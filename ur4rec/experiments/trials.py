@@ -20,6 +20,7 @@ from ur4rec.experiments.search_space import SearchSpace, suggest
 from ur4rec.experiments.stage_cache import STAGES_FOLDER, StageInputs, check_stage, obtain_stages
 from ur4rec.experiments.workers import Failure, open_workers
 from ur4rec.experiments.yaml_files import ExperimentError
+from ur4rec.storage.writing import writing
 from ur4rec.training.config import StageConfig
 from ur4rec.training.stage_names import STAGES
 from ur4rec.training.stages import stages_of
@@ -66,7 +67,7 @@ def train_step(step: Step) -> dict[str, float]:
     """Trains a stage unless it is there; returns its metrics on the validation targets. No test target is read."""
     log = step.output / LOGS_FOLDER / f"trial_{step.number}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file):
+    with writing(log), log.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file):
         return obtain_stages(step.output / STAGES_FOLDER, step.inputs, step.config, step.stage)[-1].validation()
 
 

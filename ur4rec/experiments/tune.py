@@ -84,15 +84,15 @@ def tune(
         on_trial: Called in this process.
 
     Raises:
-        ExperimentError: The metric is unknown, the folder holds trials with other settings, or another process is
-            writing there.
+        ExperimentError: The metric is unknown, the folder holds trials with other settings, another process is
+            writing there, or the study cannot be kept.
         ArtifactError: A folder is altered.
     """
     check_metric(search.metric)
     inputs = read_inputs(sequences, embeddings, device)
     output.mkdir(parents=True, exist_ok=True)
     message = f"{output}: another process is tuning there; wait for it or choose another --output"
-    with hold_lock(output / LOCK, ExperimentError(message)):
+    with hold_lock(output / LOCK, ExperimentError(message)), studies.explaining_database(output):
         study = studies.open_study(output, _list_settings(config, search, inputs), search.prune)
         studies.begin_with(study, search.space, config.to_dict())
         runner = TrialRunner(study, search, config, inputs, output, on_trial)

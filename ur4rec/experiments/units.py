@@ -21,9 +21,11 @@ from ur4rec.evaluation.systems import TrainedSystems
 from ur4rec.experiments.ranks import HORIZONS, RanksAt, load_ranks, save_ranks
 from ur4rec.experiments.stage_cache import STAGES_FOLDER, CachedStage, StageInputs, obtain_stages, plan_stages
 from ur4rec.experiments.variants import Variant
+from ur4rec.memory_limits import naming_settings
 from ur4rec.models.config import Part
 from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact, write_text_atomic
 from ur4rec.storage.code_digest import code_digest
+from ur4rec.storage.writing import writing
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.config import StageConfig
 
@@ -120,7 +122,7 @@ def run_unit(unit: Unit) -> UnitRecord:
         ArtifactError: An input or a cached stage is altered.
     """
     unit.log.parent.mkdir(parents=True, exist_ok=True)
-    with unit.log.open("w", encoding="utf-8", buffering=1) as log, redirect_stdout(log):
+    with writing(unit.log), unit.log.open("w", encoding="utf-8", buffering=1) as log, redirect_stdout(log):
         stages = obtain_stages(unit.cache, unit.inputs, unit.config.narrow(StageConfig), unit.variant.stage)
         started = time.perf_counter()
         systems = _load_systems(stages, unit)
@@ -148,6 +150,7 @@ def _load_systems(stages: list[CachedStage], unit: Unit) -> TrainedSystems:
     return TrainedSystems(model, sasrec, MODEL, unit.variant.part)
 
 
+@naming_settings("eval_batch_size")
 def _rank(unit: Unit, systems: TrainedSystems) -> RanksAt:
     data = load_sequences(unit.inputs.sequences)
     # The test comes last, so that `systems` then describes its state at the test.

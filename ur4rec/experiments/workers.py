@@ -17,6 +17,8 @@ from typing import Generic, TypeVar
 
 import torch
 
+from ur4rec.storage.writing import WriteError
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -69,17 +71,23 @@ class Workers(Generic[Task, Result]):
         self._busy[worker.connection] = worker, task
 
     def wait(self) -> tuple[Task, Result | Failure]:
-        """The next task that ends; one must be running."""
+        """The next task that ends; one must be running.
+
+        Raises:
+            WriteError: The disk is full, say, so that no other task would fare better.
+        """
         ready = connection.wait(list(self._busy))[0]
         assert isinstance(ready, Connection)
         worker, task = self._busy.pop(ready)
         try:
-            outcome: Result | Failure = ready.recv()
+            outcome: Result | Failure | WriteError = ready.recv()
         except (EOFError, ConnectionResetError):  # the latter where it ended before it had read its task
             worker.process.join()
             worker.connection.close()
-            return task, Failure(f"its process ended with exit code {worker.process.exitcode}; out of memory?")
+            return task, Failure(_explain_end(worker.process.exitcode))
         self._idle.append(worker)
+        if isinstance(outcome, WriteError):
+            raise outcome
         return task, outcome
 
     def close(self) -> None:
@@ -140,10 +148,18 @@ def _serve(tasks: Connection, threads: int) -> None:
             return
         try:
             outcome = function(task)
+        except WriteError as error:
+            outcome = error
         except Exception as error:
             message = " ".join(f"{type(error).__name__}: {error}".split())
             outcome = Failure(message, traceback.format_exc())
         tasks.send(outcome)
+
+
+def _explain_end(code: int | None) -> str:
+    if code == -signal.SIGKILL:
+        return "its process was killed, most likely for lack of memory; lower --jobs, batch_size or max_seq_len"
+    return f"its process ended with exit code {code}; the end of its log may say why"
 
 
 def _follow_parent() -> None:

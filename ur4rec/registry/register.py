@@ -21,7 +21,7 @@ from ur4rec.registry.own_results import check_own_results
 from ur4rec.registry.run_log import find_preset_run, log_curves, log_files, log_params, log_test_metrics, open_run
 from ur4rec.registry.tracking import open_mlflow, public_uri
 from ur4rec.registry.versions import TAG_WARM_START, create_version, describe_version, find_version, pinned_address
-from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_text_atomic
+from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_texts_atomic
 from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, check_whole, load_model, read_history, read_origin
 
@@ -153,14 +153,11 @@ def register_model(
         model_uri=pinned_address(version),
         tracking_uri=address,
     )
-    _write(Path(output), registration.model_dump_json(indent=2) + "\n")
+    texts = {Path(output): registration.model_dump_json(indent=2) + "\n"}
     if card is not None:
-        _write(Path(card), f"In MLflow: {links}\n\n{text}")
+        texts[Path(card)] = f"In MLflow: {links}\n\n{text}"
+    write_texts_atomic(texts)
     return registration
-
-
-def _write(path: Path, text: str) -> None:
-    write_text_atomic(path, text)
 
 
 def _log_and_register(

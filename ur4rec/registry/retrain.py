@@ -15,7 +15,7 @@ from ur4rec.registry.promotion_history import fetch_history
 from ur4rec.registry.promotion_mover import PromotionRefused
 from ur4rec.registry.register import Registration, load_registration
 from ur4rec.registry.tracking import RegistryError, open_mlflow
-from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.storage.artifacts import write_texts_atomic
 
 REASON = "passed the gate, promote_automatically is on"
 
@@ -89,8 +89,8 @@ def conclude_retrain(
         notice=notice,
     )
     print(f"notice {notice}", flush=True)
-    for path, text in ((output, outcome.model_dump_json(indent=2)), (summary, _write_summary(outcome))):
-        write_text_atomic(Path(path), text + "\n")
+    texts = {Path(output): outcome.model_dump_json(indent=2), Path(summary): _write_summary(outcome)}
+    write_texts_atomic({path: f"{text}\n" for path, text in texts.items()})
     return outcome
 
 

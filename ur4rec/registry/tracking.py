@@ -31,6 +31,7 @@ GONE = "RESOURCE_DOES_NOT_EXIST"
 REFUSED_VALUE = "INVALID_PARAMETER_VALUE"
 """What it answers to a name or a value that it does not take."""
 QUOTES = "\"'"
+AUTOFLUSH = re.compile(r"\(raised as a result of Query-invoked autoflush;[^)]*\)\s*")
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -71,6 +72,7 @@ def prepare_mlflow() -> None:
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # the traceback of an error that is raised
 
 
 @contextmanager
@@ -200,7 +202,7 @@ def _shorten(message: str) -> str:
     """Leaves out what only a developer of MLflow needs: statements, and the connection as its library prints it."""
     _, caused, cause = message.partition("(Caused by ")
     if not caused:
-        return message.partition("[SQL:")[0].strip()
+        return AUTOFLUSH.sub("", message.partition("[SQL:")[0]).strip()
     cause = re.sub(r"\w+\(host='[^']*', port=\d+\): ", "", cause)
     cause = re.sub(r"^\w+\(", "", cause).removesuffix("))")
     return f"no usable answer: {cause.strip(QUOTES)}"

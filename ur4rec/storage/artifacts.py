@@ -10,7 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -205,10 +205,18 @@ def write_text_atomic(path: Path, text: str) -> None:
     Raises:
         WriteError: The disk is full, say; what was there before is as it was.
     """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    write_texts_atomic({path: text})
+
+
+def write_texts_atomic(texts: Mapping[Path, str]) -> None:
+    """The same for files that belong together: where one of them cannot be written, all are as they were."""
+    with ExitStack() as places:
+        for path, text in texts.items():
+            temporary = places.enter_context(replacing(path))
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def digest_artifact(source: Path) -> str:
@@ -263,7 +271,7 @@ def find_producer(folder: Path) -> str | None:
     """Who wrote an artifact folder; None where there is no manifest, or a damaged one."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return manifest.get("producer") if isinstance(manifest, dict) else None
 

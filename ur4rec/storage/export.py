@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.storage.temporaries import replacing
@@ -26,8 +28,9 @@ def export_outputs(
     results: Path | None,
     report: Path | None,
     output_dir: Path,
+    others: Mapping[str, Path] = MappingProxyType({}),
 ) -> list[Path]:
-    """Fills the outputs folder; each file appears complete or not at all.
+    """Fills the outputs folder with all files, or none where one of them cannot be written.
 
     What an older run left under the names of stages that this one does not have is removed, and so are its event files,
     which TensorBoard would draw into the new curves.
@@ -38,27 +41,26 @@ def export_outputs(
         results: `results.json`, or None where nothing was evaluated.
         report: The HTML report, or None.
         output_dir: Where the files go; other files there stay as they are.
+        others: Name → further file to copy.
 
     Returns:
         The files that were written, in the order of writing.
 
     Raises:
         ArtifactError: A source is missing, or the checkpoint folder holds no weights.
+        WriteError: The disk is full, say; all files are as they were.
     """
     output_dir = Path(output_dir)
     copies = _plan_copies(Path(checkpoint), memories, results, report)
-    written = [copy_atomic(source, output_dir / name) for source, name in copies]
+    copies += [(source, name) for name, source in others.items()]
+    written = [output_dir / name for _, name in copies]
+    with ExitStack() as places:
+        for (source, _), target in zip(copies, written, strict=True):
+            shutil.copyfile(source, places.enter_context(replacing(target)))
     named = {output_dir / name for name in WEIGHTS | FINAL}
     for stale in {*(output_dir / LOGS).rglob(EVENT_FILES), *named} - set(written):
         stale.unlink(missing_ok=True)
     return written
-
-
-def copy_atomic(source: Path, target: Path) -> Path:
-    """Copies one file so that `target` is either the old file or the complete new one."""
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
-    return target
 
 
 def _plan_copies(

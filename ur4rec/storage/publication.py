@@ -98,7 +98,7 @@ def parse_publication(content: bytes, place: str) -> Publication | None:
         if not isinstance(found, dict) or found.get("kind") != KIND:
             return None
         return Publication.model_validate(found)
-    except (ValidationError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValidationError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ArtifactError(f"{place}: not the manifest of a published folder; publish it again: {error}") from None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ur4rec.data.sequences import load_sequences
+from ur4rec.memory_limits import naming_settings
 from ur4rec.storage.artifacts import Manifest, read_artifact, write_artifact
 from ur4rec.text.artifact import (
     SEQUENCES_DIGEST,
@@ -30,6 +31,7 @@ from ur4rec.text.sentences import split_sentences
 LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch", "numpy")
 
 
+@naming_settings("text_batch_size")
 def encode_text(sequences: Path, texts: Path, output: Path, config: EncodeConfig, device: str = "auto") -> Manifest:
     """Embeds every text: a user's sentence by sentence, an item's as a whole (as far as the model reads).
 

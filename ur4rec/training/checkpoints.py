@@ -229,7 +229,7 @@ def _read_model_config(checkpoint: Path) -> dict[str, Any]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged or cut short, not JSON ({error}); {MEND}") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected keys and values, found {type(content).__name__}; {MEND}")

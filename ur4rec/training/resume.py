@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -113,7 +113,11 @@ class ResumePoint:
         self.clear()
 
     def close(self) -> None:
-        """Ends what the point holds on to; the state stays."""
+        """Ends what the point holds on to; the state stays, events without one go."""
+        if not self._file.is_file():
+            self.clear()
+        with suppress(OSError):  # other states are there
+            self.folder.parent.rmdir()
 
 
 @contextmanager

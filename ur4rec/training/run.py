@@ -12,6 +12,7 @@ from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import evaluate
 from ur4rec.evaluation.results import Results
 from ur4rec.storage.export import REPORT, RESULTS, export_outputs
+from ur4rec.storage.temporaries import temporary_sibling
 from ur4rec.text.embeddings import check_embeddings
 from ur4rec.training.config import StageConfig
 from ur4rec.training.stage_names import Stage
@@ -82,15 +83,11 @@ def train_all(
         )
         checkpoints.append(folder / "checkpoint")
         memories.append(folder / "memories")
-    files = export_outputs(checkpoints[-1], memories, None, None, output_dir)
-    results_path, report_path = output_dir / RESULTS, output_dir / REPORT
-    results = evaluate(
-        sequences,
-        checkpoints[-1],
-        results_path,
-        report_path,
-        config.narrow(EvaluationConfig),
-        upstream=[embeddings, *checkpoints[:-1]],
-    )
+    with temporary_sibling(output_dir / RESULTS) as evaluation:
+        measured = evaluation / RESULTS, evaluation / REPORT
+        section = config.narrow(EvaluationConfig)
+        upstream = [embeddings, *checkpoints[:-1]]
+        results = evaluate(sequences, checkpoints[-1], *measured, section, upstream=upstream)
+        files = export_outputs(checkpoints[-1], memories, *measured, output_dir)
     shutil.rmtree(output_dir / STATE_FOLDER, ignore_errors=True)
-    return TrainingRun(summaries, results, checkpoints[-1], memories[-1], [*files, results_path, report_path])
+    return TrainingRun(summaries, results, checkpoints[-1], memories[-1], files)

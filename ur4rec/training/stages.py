@@ -13,6 +13,7 @@ from typing import Any
 
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.sequences import Sequences, load_sequences
+from ur4rec.memory_limits import naming_settings
 from ur4rec.models.config import ModelConfig, Part
 from ur4rec.models.tensor_files import write_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
@@ -105,6 +106,7 @@ class StageSummary:
     validation: dict[str, float]
 
 
+@naming_settings("batch_size", "max_seq_len")
 def run_stage(
     stage: str,
     sequences: Path,
@@ -143,6 +145,8 @@ def run_stage(
             checkpoint is of another shape or other sequences, or the state is damaged.
         ArtifactError: An input is missing or altered, or the embeddings are of other sequences.
         GcsError: The state cannot be read.
+        OutOfMemoryError: Names the settings to lower.
+        WriteError: The disk is full, say.
     """
     previous = _check(stage, config, embeddings, previous_checkpoint)
     data = load_sequences(sequences)

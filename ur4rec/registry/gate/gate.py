@@ -14,11 +14,11 @@ from ur4rec.registry.gate.judge import skip
 from ur4rec.registry.gate.rules import GateRules
 from ur4rec.registry.gate.sides import Contender
 from ur4rec.registry.gate.summary import render_markdown
-from ur4rec.registry.gate.verdict import NOBODY, Verdict, decide, write_verdict
+from ur4rec.registry.gate.verdict import NOBODY, Verdict, decide
 from ur4rec.registry.register import load_registration
 from ur4rec.registry.tracking import RegistryError, open_mlflow
 from ur4rec.registry.versions import find_version_by_alias, get_version
-from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.storage.artifacts import write_texts_atomic
 from ur4rec.storage.temporaries import scratch_folder
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def gate_registered(
     registered = load_registration(registration)
     config = config.model_copy(update={"registered_model_name": registered.name})
     verdict = gate_version(sequences, registered.version, config, rules, tracking_uri)
-    write_verdict(verdict, output)
-    write_text_atomic(Path(summary), render_markdown(verdict))
+    write_texts_atomic({Path(output): verdict.to_json(), Path(summary): render_markdown(verdict)})
     return verdict
 
 

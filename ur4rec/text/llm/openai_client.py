@@ -72,7 +72,7 @@ def _parse(content: bytes) -> Any:
     """The JSON of a body; `None` where it is something else."""
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
