@@ -1,6 +1,7 @@
 """On a full disk every command that writes ends with one line, and what was there before is as it was."""
 
 import csv
+import json
 import os
 import random
 import subprocess

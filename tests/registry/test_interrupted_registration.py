@@ -1,10 +1,17 @@
-"""The MLflow server goes away in the middle of a registration."""
+"""The MLflow server, or the registering process, goes away in the middle of a registration."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from clean_registry import clean_environment, copy_database
 from emulators import find_free_port
 from registry_servers import CutOff, Proxy, running_proxy, running_server
 
+from ur4rec.registry.abandoned_runs import LONGEST_S, OWNER, name_process
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.register import register_model
 from ur4rec.registry.tracking import RegistryError, open_mlflow
@@ -75,3 +82,50 @@ def test_a_lost_answer_to_the_last_request_leaves_one_version(place, trained, tm
         assert proxy.paths.count(CREATE_VERSION) == 2
         assert registration.version == "1"
         assert versions(server.address) == ["1"]
+
+
+def test_what_a_killed_registration_leaves_is_ended_by_the_next(trained, tmp_path, tracking_uri):
+    """Killed while it uploads the model; a run of a living process, and one that is not ours, go on."""
+    code = f"""
+import time
+import ur4rec.registry.register as module
+module.save_model_package = lambda *_: (print("uploading", flush=True), time.sleep(600))
+paths = {[str(path) for path in trained.inputs]}
+module.register_model(*paths, module.RegistryConfig(), {str(tmp_path / "out.json")!r}, {tracking_uri!r})
+"""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = os.environ | {"TMPDIR": str(scratch)}
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    with process, process.stdout as lines:
+        assert any(line == "uploading\n" for line in lines)
+        with open_mlflow(tracking_uri) as client:
+            experiment = client.get_experiment_by_name(CONFIG.experiment_name).experiment_id
+            (left,) = client.search_runs([experiment])
+            tags = {"living": {OWNER: name_process()}, "foreign": {}, "elsewhere": {OWNER: "host/ns 1 2"}}
+            others = {name: client.create_run(experiment, tags=tag).info.run_id for name, tag in tags.items()}
+            long_ago = int((time.time() - 2 * LONGEST_S) * 1000)
+            others["long ago"] = client.create_run(experiment, start_time=long_ago, tags=tags["elsewhere"]).info.run_id
+        assert left.info.status == "RUNNING"
+        register(trained, tmp_path, tracking_uri)
+        with open_mlflow(tracking_uri) as client:
+            assert client.get_run(left.info.run_id).info.status == "RUNNING", "it uploads still"
+        process.send_signal(signal.SIGKILL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(scratch))
+        assert list(scratch.iterdir())
+        register(trained, tmp_path, tracking_uri)
+        register_again(trained, tmp_path, tracking_uri)
+    with open_mlflow(tracking_uri) as client:
+        found = {name: client.get_run(run_id).info.status for name, run_id in others.items()}
+        assert client.get_run(left.info.run_id).info.status == "KILLED"
+        models = client.search_logged_models([experiment])
+    assert found == {"living": "RUNNING", "foreign": "RUNNING", "elsewhere": "RUNNING", "long ago": "KILLED"}
+    assert sorted(str(model.status) for model in models) == ["FAILED", "READY", "READY"]
+    assert list(scratch.iterdir()) == []
+
+
+def register_again(trained, folder, uri):
+    """Under another name, so that there is something to upload."""
+    config = RegistryConfig(registered_model_name="other")
+    return register_model(*trained.inputs, config, folder / "registration.json", uri)

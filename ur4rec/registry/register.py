@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ur4rec.evaluation.results import Results, explain_problems
 from ur4rec.models.tensor_files import read_tensors
+from ur4rec.registry.abandoned_runs import end_abandoned_runs
 from ur4rec.registry.bundle import write_bundle
 from ur4rec.registry.config import RegistrationConfig
 from ur4rec.registry.links import describe_links, link_run, pipeline_tags
@@ -112,7 +113,8 @@ def register_model(
     """Logs a run, makes a version of the registered model and points the challenger alias at it.
 
     The version appears last, when everything it needs is uploaded. Called again with the very same
-    inputs (a retried task, say), it reuses the version that is there and only sets the alias again.
+    inputs (a retried task, say), it reuses the version that is there and only sets the alias again. Runs that killed
+    registrations have left in the experiment are ended.
 
     Args:
         sequences: Sequences artifact folder.
@@ -138,6 +140,7 @@ def register_model(
     text = render_card(evaluated, describe_code())
     preset = find_preset_run(tracking_uri)
     with open_mlflow(tracking_uri) as client:
+        end_abandoned_runs(client, config.experiment_name)
         version = find_version(client, name, digest)
         if version is None:
             version = _log_and_register(client, inputs, evaluated, text, config, digest, preset)

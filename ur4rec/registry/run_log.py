@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ur4rec.evaluation.results import Results
+from ur4rec.registry.abandoned_runs import OWNER, name_process
 from ur4rec.registry.tracking import GONE, TRACKING_URI, RegistryError, ensure_experiment, resolve_tracking_uri
 from ur4rec.storage.temporaries import scratch_folder
 
@@ -39,7 +40,7 @@ def open_run(client: MlflowClient, experiment_name: str, preset: str | None) -> 
     if preset:
         yield _get_preset_run(client, preset)
         return
-    run = client.create_run(ensure_experiment(client, experiment_name))
+    run = client.create_run(ensure_experiment(client, experiment_name), tags={OWNER: name_process()})
     status = "FAILED"
     try:
         yield run
