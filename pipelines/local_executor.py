@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -108,5 +111,21 @@ def main() -> int:
     return 0
 
 
+def end_with_parent() -> None:
+    """Ends this process and its tasks with the one that started it: standard input is a pipe that ends with that.
+
+    Both this process and its tasks are the group of a session of their own.
+    """
+    pipe, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # tasks inherit it
+
+    def follow() -> None:
+        os.read(pipe, 1)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main())

@@ -18,6 +18,7 @@ from typing import IO, Any
 from pipelines.containers import Containers
 from pipelines.local_cache import RUNS_AGAIN, open_cache
 from pipelines.local_executor import INTERPRETER
+from pipelines.run_folders import mark_run
 from pipelines.task_log import COLOR, Task, TaskLog, read_tasks
 from pipelines.views import View, open_view
 from ur4rec.stop_signals import interrupted_by_signals
@@ -93,6 +94,7 @@ def execute(run: LocalRun, console: PlainConsole) -> Outcome:
     run.log.parent.mkdir(parents=True, exist_ok=True)
     with (
         scratch_folder("run") as scratch,
+        mark_run(run.pipeline_root),
         open_cache(run.pipeline_root, run.caching) as cache,
     ):
         with open_view(console, tasks, f"log: {run.log}") as view, _start(run, cache, scratch) as lines:
@@ -128,7 +130,7 @@ def _start(run: LocalRun, cache: Path, scratch: Path) -> Iterator[IO[str]]:
     with interrupted_by_signals():
         process = subprocess.Popen(  # noqa: S603  # our own module
             [sys.executable, "-m", "pipelines.local_executor", str(request)],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # it ends with this process, even where that is killed
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
@@ -136,8 +138,9 @@ def _start(run: LocalRun, cache: Path, scratch: Path) -> Iterator[IO[str]]:
             env=_make_environment(run, scratch),
             start_new_session=True,  # so that one signal to the group reaches the tasks as well
         )
+        assert process.stdin is not None
         assert process.stdout is not None
-        with process.stdout as lines:
+        with process.stdin, process.stdout as lines:
             try:
                 yield lines
                 process.wait()

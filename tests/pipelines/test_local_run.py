@@ -4,7 +4,10 @@ import io
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -223,3 +226,47 @@ def test_temporary_files_of_the_tasks_are_removed(
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     run(make_run(pipeline))
     assert list(scratch.iterdir()) == []
+
+
+def test_what_a_killed_run_leaves_is_removed_by_the_next(pipeline: Path, tmp_path: Path) -> None:
+    """Killed for good in its second task: no process of it goes on, what its first task made is used."""
+    request, scratch = make_run(pipeline), tmp_path / "scratch"
+    scratch.mkdir()
+    code = f"""
+import io
+from pathlib import Path
+from rich.console import Console
+from pipelines.local_run import LocalRun, execute
+folder = Path({str(pipeline.parent)!r})
+arguments = {{"text": "a b c", "expected": 3, "pause": 600.0}}
+run = LocalRun(Path({str(pipeline)!r}), arguments, {{}}, folder / "python3 root", folder / "out")
+execute(run, Console(file=io.StringIO()))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(scratch)}) as process:
+        while not (found := [file for file in request.pipeline_root.rglob("count_id") if file.read_text()]):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+    task = int(found[0].read_text())
+    while is_running(task):
+        time.sleep(0.05)
+    assert list(scratch.iterdir())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(scratch))
+        outcome, _ = run(request)
+    assert get_statuses(outcome) == [Status.CACHED, Status.DONE]
+    assert not found[0].exists()
+    assert outcome.outputs["words"].read_text() == "a b c"
+    assert outcome.outputs["words"].parts[-3] == found[0].parts[-3], "in the folder of the killed run"
+    assert list(scratch.iterdir()) == []
+    assert {path.name for path in request.pipeline_root.iterdir()} >= {".bin", ".kfp_cache"}
+    assert not (request.pipeline_root / ".running.json").exists()
+
+
+def test_what_a_failed_run_leaves_stays(pipeline: Path) -> None:
+    """It is there to be looked at."""
+    request = make_run(pipeline, expected=4)
+    run(request)
+    (left,) = request.pipeline_root.rglob("count_id")
+    run(make_run(pipeline))
+    assert left.exists()

@@ -20,9 +20,13 @@ def write(text: str, seconds: float, words: dsl.Output[dsl.Artifact]):
 
 
 @dsl.component(base_image="toy/python:1", install_kfp_package=False)
-def count(words: dsl.Input[dsl.Artifact], expected: int, counted: dsl.Output[dsl.Artifact]):
+def count(words: dsl.Input[dsl.Artifact], expected: int, pause: float, counted: dsl.Output[dsl.Artifact]):
+    import os
+    import time
     from pathlib import Path
 
+    Path(counted.path).with_name("count_id").write_text(str(os.getpid()))
+    time.sleep(pause)
     found = len(Path(words.path).read_text().split())
     if found != expected:
         raise ValueError(f"{words.path}: {found} words, expected {expected}")
@@ -35,9 +39,11 @@ class Outputs(NamedTuple):
 
 
 @dsl.pipeline(name="toy")
-def toy(text: str, expected: int, seconds: float = 0.0) -> Outputs:
+def toy(text: str, expected: int, seconds: float = 0.0, pause: float = 0.0) -> Outputs:
     written = write(text=text, seconds=seconds).set_retry(3, backoff_duration="600s")
-    counted = count(words=written.outputs["words"], expected=expected).set_retry(3, backoff_duration="600s")
+    counted = count(words=written.outputs["words"], expected=expected, pause=pause).set_retry(
+        3, backoff_duration="600s"
+    )
     return Outputs(words=written.outputs["words"], counted=counted.outputs["counted"])
 
 

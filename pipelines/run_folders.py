@@ -1,0 +1,49 @@
+"""What runs that were killed leave below the pipeline root."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines.local_cache import CACHE_FOLDER
+from ur4rec.storage.artifacts import write_text_atomic
+
+MARK = ".running.json"
+"""There while a run is at work, and after it was killed: the names of the folders that it found."""
+
+
+@contextmanager
+def mark_run(pipeline_root: Path) -> Iterator[None]:
+    """Removes what killed runs have left of tasks that did not end; to be called by who holds the root's lock.
+
+    What finished tasks made stays, for the cache names it, and so does all that a run leaves that ended by itself.
+    """
+    pipeline_root.mkdir(parents=True, exist_ok=True)
+    mark = pipeline_root / MARK
+    if mark.is_file():
+        known = json.loads(mark.read_bytes())
+        entries = "".join(entry.read_text("utf-8") for entry in (pipeline_root / CACHE_FOLDER).glob("*.json"))
+        for folder in _list_folders(pipeline_root):
+            if folder.name not in known:
+                _remove_unnamed(folder, folder.name, entries)
+    write_text_atomic(mark, json.dumps([folder.name for folder in _list_folders(pipeline_root)]))
+    yield
+    mark.unlink()
+
+
+def _list_folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _remove_unnamed(folder: Path, name: str, entries: str) -> None:
+    """Removes a folder of a run, of a task or of a loop, unless entries of the cache name an artifact in it."""
+    if re.search(rf'{re.escape(name)}/[^/"]+"', entries):
+        return
+    if f"{name}/" not in entries:
+        shutil.rmtree(folder, ignore_errors=True)
+    for part in _list_folders(folder) if folder.is_dir() else ():
+        _remove_unnamed(part, f"{name}/{part.name}", entries)
