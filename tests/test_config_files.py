@@ -2,11 +2,22 @@ import shlex
 
 import pytest
 
+from pipelines.resources import load_profile
 from ur4rec.commands.console import split_settings
 from ur4rec.config import load_config
-from ur4rec.config_files import DuplicateKeyError, parse_setting, parse_yaml, quote_setting, read_settings
+from ur4rec.config_files import (
+    DuplicateKeyError,
+    TooLargeError,
+    parse_setting,
+    parse_yaml,
+    quote_setting,
+    read_settings,
+)
 from ur4rec.config_section import ConfigError
+from ur4rec.experiments.variants import load_variants
 from ur4rec.registry.gate.rules import load_rules
+from ur4rec.text.llm.costs import load_prices
+from ur4rec.text.llm.prompts import load_prompt
 
 
 def test_a_key_given_twice_is_named_with_its_lines(tmp_path):
@@ -96,3 +107,43 @@ def test_other_values_are_read_as_before():
     config = load_config(None, values)
     assert (config.min_rating, config.k_core, config.min_seq_len, config.text_budget) == (None, True, 7, 1.5)
     assert load_rules(None, {"margin_by_users": "{0: 0.1, 50: 0.05}"}).margin_by_users == {0: 0.1, 50: 0.05}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 5000 + "]" * 5000, "[" * 5000, "\n".join(" " * depth + "a:" for depth in range(200)), "{a: " * 200],
+    ids=["flow", "unclosed", "block", "mappings"],
+)
+def test_what_is_nested_too_deeply_is_refused_in_one_line(tmp_path, text):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"run\.yaml: cannot be read as YAML: nested more than 50 deep, line \d+$"):
+        read_settings(path)
+    with pytest.raises(ConfigError, match=r"^seed: .* nested more than 50 deep") as failure:
+        parse_setting("seed", text)
+    assert len(str(failure.value)) < 250
+
+
+def test_aliases_are_counted_before_anything_is_built(monkeypatch):
+    """Three lists of three: 61 values, of which the last has 40."""
+    text = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: &c [*b, *b, *b]\n"
+    assert parse_yaml(text)["c"] == [[["x"] * 3] * 3] * 3
+    monkeypatch.setattr("ur4rec.config_files.MAX_VALUES", 61)
+    assert parse_yaml(text)["c"] == [[["x"] * 3] * 3] * 3
+    monkeypatch.setattr("ur4rec.config_files.MAX_VALUES", 60)
+    with pytest.raises(TooLargeError, match=r"more than 60 values, those counted that aliases \(\*name\) stand for"):
+        parse_yaml(text)
+
+
+def test_an_alias_of_what_it_is_part_of_is_refused():
+    with pytest.raises(TooLargeError, match=r"^\*a is an alias of what it is part of, line 1$"):
+        parse_yaml("&a [1, *a]")
+
+
+@pytest.mark.parametrize("load", [load_config, load_prices, load_profile, load_prompt, load_rules, load_variants])
+def test_every_document_of_a_user_is_read_here(tmp_path, load):
+    path = tmp_path / "mine.yaml"
+    path.write_text("a: " + "[" * 5000)
+    with pytest.raises(ValueError, match=r"mine\.yaml: .*nested more than 50 deep") as failure:
+        load(str(path) if load in (load_prices, load_profile, load_prompt) else path)
+    assert "\n" not in str(failure.value).strip()

@@ -14,6 +14,7 @@ from ur4rec.config_section import ConfigError
 
 MAX_DEPTH = 50
 MAX_VALUES = 100_000
+LONGEST_SHOWN = 80
 
 
 class DuplicateKeyError(yaml.YAMLError):
@@ -128,7 +129,8 @@ def parse_setting(key: str, value: Any, expects_text: bool = False) -> Any:
         if expects_text and not found and not isinstance(parsed, str):
             found = f"is read as {parsed!r}, expected text"
     if found:
-        raise ConfigError(f"{key}: {value!r:.80} {found}; text goes in quotes: --set {quote_setting(key, value)}")
+        quoted = quote_setting(key, value if len(value) <= LONGEST_SHOWN else "…")
+        raise ConfigError(f"{key}: {value!r:.{LONGEST_SHOWN}} {found}; text goes in quotes: --set {quoted}")
     return parsed
 
 
