@@ -161,10 +161,10 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
 
 def _log_rest(lines: IO[str], log: Path) -> list[str]:
     """What the tasks said when they were stopped."""
-    rest = [COLOR.sub("", line) for line in lines]
+    rest = [COLOR.sub("", line) for line in lines]  # kfp indents what tasks print
     with log.open("a", encoding="utf-8") as file:
         file.writelines(rest)
-    return [line.strip() for line in rest if line.startswith(STOPPED)]
+    return [line.strip() for line in rest if line.lstrip().startswith(STOPPED)]
 
 
 def _make_environment(run: LocalRun, scratch: Path) -> dict[str, str]:

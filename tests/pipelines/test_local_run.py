@@ -200,12 +200,15 @@ def test_an_interruption_leaves_no_process_behind(pipeline: Path, number: int) -
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as caught:
             run(request)
     finally:
         ended.set()
         thread.join()
     assert not is_running(found[0])
+    told = "stopped: write: nothing is kept"
+    assert caught.value.__notes__ == [told]
+    assert told in request.log.read_text()
 
 
 def is_running(process_id: int) -> bool:

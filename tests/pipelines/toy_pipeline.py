@@ -12,10 +12,17 @@ def write(text: str, seconds: float, words: dsl.Output[dsl.Artifact]):
     import time
     from pathlib import Path
 
+    from ur4rec.stop_signals import interrupted_by_signals
+
     print('progress write {"line": 1, "lines": 1}')
-    Path(words.path).with_name("process_id").write_text(str(os.getpid()))
     Path(words.path).with_name("wait_policy").write_text(os.environ.get("OMP_WAIT_POLICY", ""))
-    time.sleep(seconds)
+    with interrupted_by_signals():
+        try:
+            Path(words.path).with_name("process_id").write_text(str(os.getpid()))
+            time.sleep(seconds)
+        except KeyboardInterrupt:
+            print("stopped: write: nothing is kept", flush=True)
+            raise
     Path(words.path).write_text(text)
 
 

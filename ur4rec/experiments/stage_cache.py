@@ -26,6 +26,8 @@ CODE = "ur4rec.training.stages"
 STAGES_FOLDER = "stages"
 """Of an experiment's output; holds the results and their locks."""
 KEY = "key.json"
+STATE = ".state"
+"""Suffix of the folder that an unfinished stage goes on from."""
 DIGEST_LENGTH = 32
 
 
@@ -161,8 +163,8 @@ def obtain_stages(cache: Path, inputs: StageInputs, config: StageConfig, last: s
 
 
 def remove_unfinished(cache: Path) -> None:
-    """Removes stages whose process was killed, of other settings too; not those that are trained now."""
-    for folder in [path for path in cache.iterdir() if path.is_dir()]:
+    """Removes stages whose process was killed, of other settings too; not those that are trained now, nor any state."""
+    for folder in [path for path in cache.iterdir() if path.is_dir() and path.suffix != STATE]:
         with suppress(Timeout), FileLock(f"{folder}.lock", timeout=0):
             if not (folder / "memories" / MANIFEST).is_file():
                 shutil.rmtree(folder, ignore_errors=True)
@@ -181,6 +183,7 @@ def _train(planned: CachedStage, inputs: StageInputs, previous: CachedStage | No
 
 
 def _fill(planned: CachedStage, inputs: StageInputs, previous: CachedStage | None) -> None:
+    state = Path(f"{planned.folder}{STATE}")  # a killed process has left its last finished epoch there
     write_text_atomic(planned.folder / KEY, json.dumps(planned.key, indent=2) + "\n")
     run_stage(
         planned.stage,
@@ -192,4 +195,7 @@ def _fill(planned: CachedStage, inputs: StageInputs, previous: CachedStage | Non
         previous_checkpoint=previous.checkpoint if previous else None,
         previous_memories=previous.memories if previous else None,
         device=inputs.device,
+        state=state,
+        resume=True,
     )
+    shutil.rmtree(state)

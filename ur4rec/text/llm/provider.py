@@ -16,6 +16,7 @@ from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from platformdirs import user_cache_path
 
+from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.text.config import WritingConfig
 from ur4rec.text.llm.answer_book import DAY_S, FAILED_FOR_S, REFUSED_FOR_S, Failed, Found, Question, RunAnswers, look_up
 from ur4rec.text.llm.answers import AnswerError, FormError, parse_answer, quote_beginning
@@ -248,15 +249,16 @@ class LanguageModelProvider:
             raise TextGenerationError(f"{self._name_service()}: {error}{origin}") from None
 
     def _run(self, ask: Callable[..., Awaitable[None]]) -> None:
-        """On the event loop. After Ctrl-C the calls in flight come to their end, for they are paid for."""
+        """On the event loop. After Ctrl-C or SIGTERM the calls in flight come to their end, for they are paid for."""
         running, task = self._portal.start_task(ask)
-        try:
-            running.result()
-        except KeyboardInterrupt:
-            print("waiting for the answers to calls in flight; what is answered is kept", flush=True)
-            self._portal.call(task.cancel)
-            wait([running])
-            raise
+        with interrupted_by_signals():
+            try:
+                running.result()
+            except KeyboardInterrupt:
+                print("waiting for the answers to calls in flight; what is answered is kept", flush=True)
+                self._portal.call(task.cancel)
+                wait([running])
+                raise
 
     async def _keep(self, chat: ChatRequest, outcome: ChatAnswer | ChatError) -> None:
         if isinstance(outcome, ChatError):
