@@ -125,7 +125,7 @@ def test_what_is_nested_too_deeply_is_refused_in_one_line(tmp_path, text):
 
 
 def test_aliases_are_counted_before_anything_is_built(monkeypatch):
-    """Three lists of three: 61 values, of which the last has 40."""
+    """Three lists of three, the last of which stands for 40 values."""
     text = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: &c [*b, *b, *b]\n"
     assert parse_yaml(text)["c"] == [[["x"] * 3] * 3] * 3
     monkeypatch.setattr("ur4rec.config_files.MAX_VALUES", 61)

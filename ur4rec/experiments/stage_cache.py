@@ -198,4 +198,4 @@ def _fill(planned: CachedStage, inputs: StageInputs, previous: CachedStage | Non
         state=state,
         resume=True,
     )
-    shutil.rmtree(state)
+    shutil.rmtree(state, ignore_errors=True)
