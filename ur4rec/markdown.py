@@ -6,8 +6,8 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-_MARKUP = re.compile(r"[\\`*\[\]|~]|(?<!\w)[_@#]|_(?!\w)|:(?=\S)")
-"""Characters, where they mean something in Markdown, or in MLflow's (mentions, emoji, bare addresses)."""
+_MARKUP = re.compile(r"[\\`*\[\]|~]|(?<!\w)[_@#]|_(?!\w)|:(?=\w)")
+"""Characters, where they mean something in Markdown, or in MLflow's (mentions, emoji)."""
 
 
 def escape_markdown(text: str) -> str:
