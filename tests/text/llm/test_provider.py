@@ -530,3 +530,19 @@ def test_fields_of_a_request_key_the_cache_where_they_change_answers(sequences: 
             made = generate(server, sequences, tmp_path / "out", tmp_path / "cache", text_request_fields=fields)
             assert made.details["language_model"]["cached"] == cached, fields
             assert made.config["text_request_fields"] == fields
+
+
+def test_answers_that_an_earlier_release_found_no_object_in_are_not_paid_for_again(
+    sequences: Path, tmp_path: Path
+) -> None:
+    with serve(Behaviour()) as server:
+        config = make_config(server, tmp_path / "cache")
+        chats = [Questions(config).ask(each).chat for each in list_requests(plan_texts(sequences, config))]
+        expires = int(time.time()) + DAY_S
+        with open_cache(config.text_cache) as cache:
+            for chat in chats:
+                thought = f"<think>\nIt is.\n</think>\n{answer_to(chat.messages)}"
+                asyncio.run(cache.put(CachedAnswer(chat.key, "answered", thought, 1, 1, expires - DAY_S, expires)))
+        used = generate_text(sequences, tmp_path / "out", config).details["language_model"]
+        assert server.counts()["calls"] == 0
+    assert (used["cached"], used["fallen_back"]) == (NUM_TEXTS, {})
