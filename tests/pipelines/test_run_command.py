@@ -125,7 +125,7 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     assert load_results(outputs / "results.json") == results
 
     # The same elsewhere, then with files that are gone.
-    copy, before = folder.with_name("copy"), list_files(folder / "outputs")
+    copy, before = folder.with_name("copy"), list_files(folder)
     shutil.copytree(folder, copy)
     elsewhere = run_pipeline(copy, code)
     assert elsewhere.returncode == 0, elsewhere.stdout + elsewhere.stderr
@@ -140,7 +140,7 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     assert f"\ncache: end-to-end runs again, {checkpoint}/manifest.json: " in remade.stdout
     again = {"Stage 4: end to end", "Evaluate", "Register model"}
     assert list_titles(remade.stdout, "cached") == TITLES - ALWAYS - again
-    assert list_files(folder / "outputs") == before
+    assert list_files(folder) == before
 
     # An evaluation that fails.
     evaluate = code / "ur4rec" / "evaluation" / "evaluate.py"
