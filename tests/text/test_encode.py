@@ -142,7 +142,7 @@ def test_arrays_that_do_not_belong_together_are_refused(
         ("user_preferences_as_of.npy", lambda array: array - np.array([0, 3]), "row 0: expected an as_of from 1 to"),
         ("user_preferences_as_of.npy", lambda array: array * [1, 9], "row 0: expected an as_of from 1 to"),
         ("user_preferences_as_of.npy", lambda array: array + np.array([3, 0]), "row 0: expected a user of"),
-        ("user_preferences_as_of.npy", lambda array: array.astype(np.int32), r"expected int64 \(any, 2\), found int32"),
+        ("user_preferences_as_of.npy", lambda array: array.astype(np.int32), r"expected int64 \(3, 2\), found int32"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning", "ignore:invalid value:RuntimeWarning")

@@ -1,6 +1,7 @@
 """The cache in a local folder: what is stored stays, whatever happens to the process, the file or a neighbour."""
 
 import asyncio
+import json
 import random
 import resource
 import shutil
@@ -9,7 +10,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import permutations
 from pathlib import Path
 
@@ -281,3 +282,16 @@ def test_index_needs_little_memory() -> None:
         tracemalloc.stop()
     assert len(index) == 20_000
     assert used_bytes / 20_000 < 130
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"status": "odd"}, {"tokens_in": "1"}, {"stored_at_s": None}, {"expires_at_s": 1.5}, {"text": 7}, {"more": 1}],
+    ids=str,
+)
+def test_a_line_whose_checksum_fits_but_whose_fields_do_not_is_no_answer(change) -> None:
+    whole = asdict(CachedAnswer("a" * 64, "accepted", "text", 1, 2, 3, None))
+    for fields, is_answer in ((whole, True), (whole | change, False)):
+        body = json.dumps(fields).encode()
+        line = b'{"crc32":"%08x","answer":%b}\n' % (zlib.crc32(body), body)
+        assert (decode_line(line) is not None) == is_answer

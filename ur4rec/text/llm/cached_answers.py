@@ -8,8 +8,6 @@ import zlib
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
 Status = Literal["accepted", "answered", "refused", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 FAILURE = STATUSES.index("refused")
@@ -24,8 +22,6 @@ class CacheError(ValueError):
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
     """What became of one request."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
 
     key: str
     """sha256 of the request, in hexadecimal."""
@@ -42,6 +38,14 @@ class CachedAnswer:
     """Whether the service told no tokens; in a line only where it is so, which earlier versions cannot read."""
 
     @property
+    def is_well_formed(self) -> bool:
+        """Whether every field is of its type; a text may hold what is no valid Unicode, so no library can tell."""
+        numbers = self.tokens_in, self.tokens_out, self.stored_at_s, self.expires_at_s or 0
+        texts = self.key, self.status, self.text
+        is_typed = all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)
+        return is_typed and self.status in STATUSES
+
+    @property
     def precedence(self) -> tuple[int, int, str]:
         """Of several entries of a key the smallest counts: an answer before a failure, then the first stored."""
         return min(STATUSES.index(self.status), FAILURE), self.stored_at_s, self.text
@@ -49,9 +53,6 @@ class CachedAnswer:
     def is_expired(self, now_s: float) -> bool:
         """Whether the entry counts as absent."""
         return self.expires_at_s is not None and self.expires_at_s <= now_s
-
-
-ANSWER = TypeAdapter(CachedAnswer)
 
 
 def encode_line(answer: CachedAnswer) -> bytes:
@@ -67,6 +68,7 @@ def decode_line(line: bytes) -> CachedAnswer | None:
     if match is None or zlib.crc32(match[2]) != int(match[1], 16):
         return None
     try:
-        return ANSWER.validate_json(match[2], strict=True)
-    except ValidationError:
+        answer = CachedAnswer(**json.loads(match[2]))
+    except (TypeError, ValueError):
         return None
+    return answer if answer.is_well_formed else None
