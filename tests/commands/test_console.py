@@ -1,11 +1,14 @@
 """What becomes of an exception on the command line."""
 
 import errno
+from contextlib import redirect_stdout, suppress
+from pathlib import Path
 
 import pytest
 import typer
 
-from ur4rec.commands.console import report_errors, show_table
+from ur4rec.commands.console import report_errors, show, show_table
+from ur4rec.storage.writing import WriteError
 
 
 class TypedError(ValueError):
@@ -19,6 +22,13 @@ class TypedError(ValueError):
         (PermissionError(errno.EACCES, "Permission denied", "/locked/x"), "Error: /locked/x: Permission denied"),
         (OSError(errno.ENOTEMPTY, "Directory not empty", ".new", None, "old"), "Error: old: Directory not empty"),
         (OSError("no answer from the server"), "Error: no answer from the server"),
+        (WriteError(errno.ENOSPC, "No space left on device", "/full/x"), "Error: /full/x: No space left on device"),
+        (MemoryError("4 TiB"), "Error: out of memory (4 TiB); lower the amount of data, or give it more memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+            "Error: out of memory (DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes); "
+            "lower the amount of data, or give it more memory",
+        ),
     ],
 )
 def test_what_a_user_can_put_right_is_one_line(capsys, error, line):
@@ -31,12 +41,20 @@ def test_what_a_user_can_put_right_is_one_line(capsys, error, line):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("a defect"), KeyError("a defect"), BrokenPipeError(errno.EPIPE, "closed")]
+    "error",
+    [ValueError("a defect"), KeyError("a defect"), RuntimeError("a defect"), BrokenPipeError(errno.EPIPE, "closed")],
 )
 def test_everything_else_passes(capsys, error):
     with pytest.raises(type(error)), report_errors():
         raise error
     assert capsys.readouterr().err == ""
+
+
+def test_standard_output_that_is_full_is_named():
+    with suppress(OSError), Path("/dev/full").open("w") as full, redirect_stdout(full):
+        for tell in (lambda: show("a line"), lambda: show_table("rules", ("rule",), [("a",)])):
+            with pytest.raises(WriteError, match=r"^standard output: No space left on device; free some space$"):
+                tell()
 
 
 def test_the_name_of_a_row_is_not_broken(capsys, monkeypatch):

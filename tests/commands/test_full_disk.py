@@ -27,8 +27,8 @@ def write_plays(path: Path) -> Path:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("user_id", "item_id", "timestamp"))
-        for user in range(300):
-            for step, item in enumerate(draw.sample(range(200), draw.randint(12, 30))):
+        for user in range(60):
+            for step, item in enumerate(draw.sample(range(60), draw.randint(12, 20))):
                 writer.writerow((f"u{user:03}", f"i{item:03}", 1_600_000_000 + 1000 * user + 60 * step))
     return path
 
@@ -38,6 +38,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the commands read, on a disk with room."""
     folder = tmp_path_factory.mktemp("inputs")
     write_plays(folder / "plays.csv")
+    (folder / "variants.yaml").write_text("first: {description: SASRec, part: sasrec, stage: pretrain_sasrec}")
+    (folder / "space.yaml").write_text("sasrec_dropout: {low: 0.1, high: 0.3}")
     run_command(folder, "data", "preprocess", "plays.csv", "-o", "sequences")
     run_command(folder, "text", "generate", "sequences", "-o", "texts")
     run_command(folder, "text", "encode", "sequences", "texts", "-o", "embeddings")
@@ -48,7 +50,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 STAGES = "trained/stages/end_to_end"
 MODEL = [f"{STAGES}/checkpoint", f"{STAGES}/memories"]
 TRACKING = ["--tracking-uri", "sqlite:///{out}/mlflow.db"]
-ONE_UNIT = ["--only", "no_memory", "--seeds", "1,", "--jobs", "1"]
+ONE_UNIT = ["--variants", "variants.yaml", "--reference", "first", "--seeds", "1,", "--jobs", "1"]
+ONE_TRIAL = ["--space", "space.yaml", "--stage", "pretrain_sasrec", "--trials", "1"]
 COMMANDS = {
     "data preprocess": ["data", "preprocess", "plays.csv", "-o", "{out}"],
     "text generate": ["text", "generate", "sequences", "-o", "{out}"],
@@ -78,7 +81,7 @@ COMMANDS = {
     ],
     "publish": ["publish", "embeddings", "{out}"],
     "ablate": ["ablate", "sequences", "embeddings", *ONE_UNIT, "-o", "{out}", *SETTINGS],
-    "tune": ["tune", "sequences", "embeddings", "--trials", "1", "-o", "{out}", *SETTINGS],
+    "tune": ["tune", "sequences", "embeddings", *ONE_TRIAL, "-o", "{out}", *SETTINGS],
     "compile": ["compile", "-o", "{out}/pipeline.yaml"],
 }
 PIPELINES = {"compile"}

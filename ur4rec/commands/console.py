@@ -17,6 +17,7 @@ from ur4rec.memory_limits import explain_lack, lacks_memory
 from ur4rec.registry.tracking import REGISTERED
 from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.origins import name_origins
+from ur4rec.storage.writing import writing
 from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ USER_ERROR = 2
 INTERRUPTED = 130
 LONGEST_NAME = 32
 """Characters of the first column of a table that are never broken."""
+OUTPUT = Path("standard output")
 DEFAULT_MODEL = f"{REGISTERED}ur4rec@challenger"
 
 
@@ -144,7 +146,8 @@ def split_settings(overrides: Sequence[str]) -> dict[str, str]:
 
 def show(message: str) -> None:
     """Prints one line, which names what was copied and not the copies."""
-    PlainConsole().tell(name_origins(message))
+    with writing(OUTPUT):
+        PlainConsole().tell(name_origins(message))
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -157,7 +160,8 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=short)
     for row in rows:
         table.add_row(*map(_format, row))
-    PlainConsole().print(table)
+    with writing(OUTPUT):
+        PlainConsole().print(table)
 
 
 def _print_error(message: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
 from ur4rec.data.errors import SourceError
+from ur4rec.storage.writing import writing
 from ur4rec.terminal import PlainColumn, PlainConsole
 
 TIMEOUT_S = 20
@@ -31,7 +32,7 @@ def download(url: str, target: Path) -> Path:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, _show_progress() as progress:  # noqa: S310 - constant address
             total = response.headers.get("Content-Length")
             task = progress.add_task(target.name, total=int(total) if total else None)
-            with target.open("wb") as file:
+            with writing(target), target.open("wb") as file:
                 while chunk := response.read(CHUNK_BYTES):
                     file.write(chunk)
                     progress.advance(task, len(chunk))

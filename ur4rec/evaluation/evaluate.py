@@ -24,16 +24,18 @@ def evaluate(
     report: Path,
     config: EvaluationConfig,
     upstream: Sequence[Path] = (),
+    candidates: Path | None = None,
 ) -> Results:
     """Ranks the model, SASRec alone where the system has one, and the baselines, and writes what was found.
 
     Args:
         sequences: Sequences artifact folder.
         checkpoint: Checkpoint artifact folder of the last stage.
-        results: Where `results.json` goes; the sampled protocol puts the folder `candidates` beside it.
+        results: Where `results.json` goes.
         report: Where `report.html` goes.
         config: Protocol, baselines and sizes.
         upstream: Further artifact folders, in the order they were made, whose time and memory are reported.
+        candidates: Folder of the sampled protocol; None: `candidates` beside the results.
 
     Returns:
         What `results.json` holds.
@@ -46,7 +48,7 @@ def evaluate(
         ScoreError: A system returns scores that cannot be ranked.
         WriteError: The disk is full, say; both files are as they were.
     """
-    candidates = Path(results).parent / CANDIDATES
+    candidates = candidates or Path(results).parent / CANDIDATES
     check_dataset(checkpoint, sequences)
     systems = _load_systems(checkpoint)
     outcome, history = measure(sequences, checkpoint, systems, config, upstream, candidates)

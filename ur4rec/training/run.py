@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ur4rec.config import Config
 from ur4rec.data.sequences import load_sequences
+from ur4rec.evaluation.candidates import CANDIDATES
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import evaluate
 from ur4rec.evaluation.results import Results
@@ -87,7 +88,7 @@ def train_all(
         measured = evaluation / RESULTS, evaluation / REPORT
         section = config.narrow(EvaluationConfig)
         upstream = [embeddings, *checkpoints[:-1]]
-        results = evaluate(sequences, checkpoints[-1], *measured, section, upstream=upstream)
+        results = evaluate(sequences, checkpoints[-1], *measured, section, upstream, output_dir / CANDIDATES)
         files = export_outputs(checkpoints[-1], memories, *measured, output_dir)
     shutil.rmtree(output_dir / STATE_FOLDER, ignore_errors=True)
     return TrainingRun(summaries, results, checkpoints[-1], memories[-1], files)
