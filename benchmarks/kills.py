@@ -9,6 +9,7 @@ only the pipeline is a program of its own. Same seed, same moments, as shares of
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import json
@@ -39,6 +40,8 @@ from ur4rec.storage.artifacts import write_text_atomic
 
 KILLS_A_RUN = 4
 LIMIT_S = 900.0
+LONGEST = 2000
+"""Characters of a difference that are shown."""
 TOY = ("--config", "toy", "--set", "epochs_per_stage=3", "--device", "cpu")
 VARYING = re.compile(r"[0-9a-f]{8,}|\d+")
 QUERIES = {
@@ -46,7 +49,7 @@ QUERIES = {
     "aliases": "SELECT name, alias, version FROM registered_model_aliases",
     "tags": "SELECT name, version, key FROM model_version_tags",
     "running": "SELECT run_uuid FROM runs WHERE status = 'RUNNING'",
-    "finished": "SELECT name FROM runs WHERE status = 'FINISHED'",
+    "finished": "SELECT count(*) FROM runs WHERE status = 'FINISHED'",
 }
 
 
@@ -288,18 +291,20 @@ def _open(place: Place, folder: Path) -> Path:
 def _end(place: Place, folder: Path) -> dict[str, Any]:
     """What is there once an attempt has come to its end; names of files without what no two runs share."""
     if problem := _finish(place.attempt, folder):
-        return {"problem": problem}
+        return {"state": problem}
     names = {VARYING.sub("#", path.relative_to(folder).as_posix()) for path in folder.rglob("*")}
     return {"state": place.see(folder), "names": names}
 
 
 def _compare(row: Row, expected: dict[str, Any], found: dict[str, Any]) -> None:
     row.runs += 1
-    row.litter += sorted(found.get("names", set()) - expected.get("names", set()))
-    if "state" in expected and expected["state"] == found.get("state"):
-        row.same += 1
+    more = found.pop("names", set()) - expected.get("names", set())
+    row.litter += sorted(name for name in more if name.rpartition("/")[0] not in more)
+    lines = [json.dumps(one["state"], indent=1).splitlines() for one in (expected, found)]
+    if different := [line for line in difflib.unified_diff(*lines, n=0, lineterm="") if line[:2] not in ("--", "++")]:
+        row.differing.append("; ".join(different)[:LONGEST])
     else:
-        row.differing.append(f"expected {expected.get('state', expected)}, found {found.get('state', found)}"[:4000])
+        row.same += 1
 
 
 def _show(rows: list[Row]) -> None:
