@@ -94,6 +94,30 @@ def test_the_old_folder_is_back_where_the_new_one_cannot_take_its_place(tmp_path
     assert (tmp_path / "old/file").read_text() == "old"
 
 
+@pytest.mark.parametrize("exchanges", [True, False], ids=["in one step", "in two"])
+def test_a_finished_folder_takes_the_place_of_an_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
+) -> None:
+    if not exchanges:
+        monkeypatch.setattr(temporaries, "_exchange", lambda first, second: False)
+    (tmp_path / "old/deep").mkdir(parents=True)
+    with temporary_sibling(tmp_path / "old") as new:
+        (new / "file").write_text("new")
+        move_folder(new, tmp_path / "old")
+    assert list_names(tmp_path) == ["old"]
+    assert list_names(tmp_path / "old") == ["file"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges two folders in one step")
+def test_two_folders_change_places(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    assert temporaries._exchange(tmp_path / "first", tmp_path / "second")
+    assert [list_names(tmp_path / name) for name in ("first", "second")] == [["second"], ["first"]]
+    assert not temporaries._exchange(tmp_path / "first", tmp_path / "missing")
+
+
 def test_a_file_has_the_permissions_that_the_user_wants(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:

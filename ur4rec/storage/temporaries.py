@@ -6,6 +6,7 @@ process that was killed, and the next one that works beside it removes it.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import re
@@ -20,6 +21,8 @@ from ur4rec.storage.writing import WriteError, writing
 
 NAME = re.compile(r"(\.|ur4rec-).+-[0-9a-f]{8}\.tmp")
 """Of what is made here."""
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Of Linux."""
 
 
 @contextmanager
@@ -70,9 +73,15 @@ def remove_leftovers(parent: Path) -> None:
 
 
 def move_folder(new: Path, target: Path) -> None:
-    """Moves a finished folder to its place on the same file system; an older one there goes."""
+    """Moves a finished folder to its place on the same file system; an older one there goes.
+
+    The older one changes places with it where the system can do that in one step: a kill then leaves one of the two.
+    """
     if not target.exists():
         new.rename(target)
+        return
+    if _exchange(new, target):
+        _remove(new)
         return
     with temporary_sibling(target) as retired:
         former = target.rename(retired / target.name)
@@ -81,6 +90,12 @@ def move_folder(new: Path, target: Path) -> None:
         except OSError:
             former.rename(target)
             raise
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Whether both have changed places; Linux can, on most file systems (renameat2)."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    return rename is not None and rename(AT_FDCWD, bytes(first), AT_FDCWD, bytes(second), RENAME_EXCHANGE) == 0
 
 
 @contextmanager
