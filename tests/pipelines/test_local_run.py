@@ -238,12 +238,12 @@ def test_what_a_killed_run_leaves_is_removed_by_the_next(pipeline: Path, tmp_pat
     code = f"""
 import io
 from pathlib import Path
-from rich.console import Console
+from ur4rec.terminal import PlainConsole
 from pipelines.local_run import LocalRun, execute
 folder = Path({str(pipeline.parent)!r})
 arguments = {{"text": "a b c", "expected": 3, "pause": 600.0}}
 run = LocalRun(Path({str(pipeline)!r}), arguments, {{}}, folder / "python3 root", folder / "out")
-execute(run, Console(file=io.StringIO()))
+execute(run, PlainConsole(file=io.StringIO()))
 """
     with subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(scratch)}) as process:
         while not (found := [file for file in request.pipeline_root.rglob("count_id") if file.read_text()]):
