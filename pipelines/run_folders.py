@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from pipelines.local_cache import CACHE_FOLDER
 from ur4rec.storage.artifacts import write_text_atomic
 
@@ -24,15 +26,27 @@ def mark_run(pipeline_root: Path) -> Iterator[None]:
     """
     pipeline_root.mkdir(parents=True, exist_ok=True)
     mark = pipeline_root / MARK
-    if mark.is_file():
-        known = json.loads(mark.read_bytes())
-        entries = "".join(entry.read_text("utf-8") for entry in (pipeline_root / CACHE_FOLDER).glob("*.json"))
+    if (known := _read(mark)) is not None:
+        entries = _read_entries(pipeline_root / CACHE_FOLDER)
         for folder in _list_folders(pipeline_root):
             if folder.name not in known:
                 _remove_unnamed(folder, folder.name, entries)
     write_text_atomic(mark, json.dumps([folder.name for folder in _list_folders(pipeline_root)]))
     yield
     mark.unlink()
+
+
+def _read(mark: Path) -> list[str] | None:
+    """The names that a killed run found; None where no run was killed, or what it noted is damaged."""
+    try:
+        return TypeAdapter(list[str]).validate_json(mark.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _read_entries(cache: Path) -> str:
+    """The text of all entries; what is no entry is left to the cache, which drops it."""
+    return "".join(entry.read_text("utf-8", "replace") for entry in cache.glob("*.json") if entry.is_file())
 
 
 def _list_folders(parent: Path) -> list[Path]:

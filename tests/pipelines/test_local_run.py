@@ -18,6 +18,7 @@ from toy_pipeline import compile_toy
 from pipelines.failure import show_failure
 from pipelines.local_cache import CACHE_FOLDER
 from pipelines.local_run import LocalRun, Outcome, execute
+from pipelines.run_folders import MARK, mark_run
 from pipelines.task_log import Status
 from ur4rec.terminal import PlainConsole
 
@@ -89,6 +90,7 @@ def test_damaged_entries_end_no_run(pipeline: Path, content: bytes) -> None:
     entries = list((request.pipeline_root / CACHE_FOLDER).glob("*.json"))
     for entry in entries:
         entry.write_bytes(content)
+    (request.pipeline_root / MARK).write_text("[]")  # of a run that was killed
     again, shown = run(request)
     assert get_statuses(again) == [Status.DONE, Status.DONE]
     notes = [line for line in shown.splitlines() if line.startswith("cache: ")]
@@ -96,6 +98,14 @@ def test_damaged_entries_end_no_run(pipeline: Path, content: bytes) -> None:
     third, shown = run(request)
     assert get_statuses(third) == [Status.CACHED, Status.CACHED]
     assert "cache: " not in shown
+
+
+def test_a_damaged_note_of_a_killed_run_removes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a run").mkdir()
+    (tmp_path / MARK).write_text('["cut o')
+    with mark_run(tmp_path):
+        assert (tmp_path / "a run").is_dir()
+    assert not (tmp_path / MARK).exists()
 
 
 @pytest.mark.parametrize("text", [None, ""], ids=["gone", "emptied"])
