@@ -13,7 +13,6 @@ import torch
 from kfp import compiler, dsl
 from optuna.samplers import TPESampler
 from pydantic.fields import FieldInfo
-from rich.console import Console
 from test_every_field import (
     MODEL,
     SAMPLED,
@@ -40,6 +39,7 @@ from ur4rec.config_section import LARGEST_WHOLE, ConfigError, ConfigSection
 from ur4rec.models.config import WIDEST, ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.registry.gate.rules import GateRules, load_rules
+from ur4rec.terminal import PlainConsole
 from ur4rec.training.cooccurrence import item_factors
 from ur4rec.training.randomness import deterministic
 
@@ -135,7 +135,7 @@ def test_what_is_accepted_arrives_unchanged(tmp_path: Path) -> None:
         pipeline_root=tmp_path / "root",
         output_dir=tmp_path / "out",
     )
-    (output,) = execute(run, Console(quiet=True)).outputs.values()
+    (output,) = execute(run, PlainConsole(quiet=True)).outputs.values()
     received = json.loads(output.read_bytes())
     assert received["whole"] == LARGEST_WHOLE
     assert list(map(repr, received["settings"]["floats"])) == list(map(repr, FLOATS))

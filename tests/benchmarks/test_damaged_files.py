@@ -4,7 +4,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from benchmarks.damaged_files import (
     AGAIN,
@@ -26,6 +25,7 @@ from benchmarks.damaged_files import (
     try_case,
 )
 from ur4rec.data.errors import DataError
+from ur4rec.terminal import PlainConsole
 
 SAMPLE = 41
 
@@ -67,7 +67,7 @@ def test_outcomes_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_the_table_adds_up() -> None:
-    console = Console(width=120)
+    console = PlainConsole(width=120)
     with console.capture() as capture:
         console.print(tabulate(Counter({("serve", NAMED): 3, ("serve", SILENT): 1, ("train", HARMLESS): 2})))
     lines = [line.replace("│", " ").split() for line in capture.get().splitlines()]

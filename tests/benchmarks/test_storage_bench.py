@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from benchmarks.storage import OURS, PEERS, Measured, make_files, measure, tabulate
+from ur4rec.terminal import PlainConsole
 
 
 def render(measured: list[Measured]) -> str:
-    console = Console(width=120)
+    console = PlainConsole(width=120)
     with console.capture() as capture:
         console.print(tabulate(measured, "toy", megabytes=100))
     return capture.get()

@@ -2,9 +2,8 @@
 
 import io
 
-from rich.console import Console
-
 from benchmarks.warm_start import SCRATCH, TWICE, UNTRAINED, WARM, Run, show
+from ur4rec.terminal import PlainConsole
 
 
 def test_the_epochs_that_the_champion_saves_are_counted_and_differences_are_paired() -> None:
@@ -15,7 +14,7 @@ def test_the_epochs_that_the_champion_saves_are_counted_and_differences_are_pair
         Run(UNTRAINED, 1, 0, 0, 0.0, [0.2], [0.1, 0.3]),
     ]
     assert [run.epochs_to(0.3) for run in runs] == [2, 1, 0, None]
-    console = Console(width=140, file=io.StringIO(), record=True)
+    console = PlainConsole(width=140, file=io.StringIO(), record=True)
     console.print(show(runs))
     rows = [line.split("│")[1:-1] for line in console.export_text().splitlines() if line.startswith("│")]
     cells = [[cell.strip() for cell in row] for row in rows]
