@@ -32,7 +32,6 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
-from rich.console import Console
 from rich.table import Table
 from typer.testing import CliRunner
 
@@ -50,6 +49,7 @@ from ur4rec.registry.gate.scoring import LoadedModel
 from ur4rec.registry.warm_start import open_warm_start
 from ur4rec.serving.served import open_served
 from ur4rec.storage.artifacts import MANIFEST, sha256_file, write_text_atomic
+from ur4rec.terminal import PlainConsole
 from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.encode import encode_text
 from ur4rec.text.generate import generate_text
@@ -517,7 +517,7 @@ def main(
         wholes = {id(reader): read_quietly(reader, run, run / reader.folder) for reader in READERS}
         tried = [(case, *try_case(run, case, wholes[id(case.reader)])) for case in list(list_cases(run))[::every]]
     outcomes = Counter((f"{case.reader.name} ({case.reader.folder})", outcome) for case, outcome, _ in tried)
-    console = Console(width=140)
+    console = PlainConsole(width=140)
     for case, outcome, said in tried:
         if outcome not in (NAMED, HARMLESS):
             console.print(f"{outcome}: {case}: {said}", markup=False)

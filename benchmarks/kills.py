@@ -32,11 +32,11 @@ from urllib.request import Request, urlopen
 
 import pandas as pd
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.generated_data import Tables, prepare
 from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.terminal import PlainConsole
 
 KILLS_A_RUN = 4
 LIMIT_S = 900.0
@@ -311,7 +311,7 @@ def _show(rows: list[Row]) -> None:
     table = Table("place", "seconds, not killed", "kills", "runs", "same end state", "litter")
     for row in rows:
         table.add_row(row.place, f"{row.seconds:.1f}", *map(str, (row.kills, row.runs, row.same, len(row.litter))))
-    console = Console()
+    console = PlainConsole()
     console.print(table)
     for row in rows:
         for problem in [*row.differing, *sorted(set(row.litter))]:

@@ -91,7 +91,7 @@ import time
 import ur4rec.registry.register as module
 module.save_model_package = lambda *_: (print("uploading", flush=True), time.sleep(600))
 paths = {[str(path) for path in trained.inputs]}
-module.register_model(*paths, module.RegistryConfig(), {str(tmp_path / "out.json")!r}, {tracking_uri!r})
+module.register_model(*paths, module.RegistrationConfig(), {str(tmp_path / "out.json")!r}, {tracking_uri!r})
 """
     scratch = tmp_path / "scratch"
     scratch.mkdir()
