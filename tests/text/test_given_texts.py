@@ -17,7 +17,7 @@ from components.generate_text import generate_text as generate_text_component
 from components.resolve_inputs import resolve_inputs
 from ur4rec.cli import app
 from ur4rec.storage.artifacts import read_artifact
-from ur4rec.text.config import TextConfig
+from ur4rec.text.config import TextConfig, WritingConfig
 from ur4rec.text.generate import generate_text
 from ur4rec.text.given_texts import digest_texts, open_given_texts
 from ur4rec.text.imports import TextImportError
@@ -100,9 +100,11 @@ def test_the_tasks_of_the_pipeline_read_objects(
     folder = dsl.Dataset(uri=str(sequences))
     texts, metrics = dsl.Artifact(uri=str(tmp_path / "texts")), dsl.Metrics(uri=str(tmp_path / "metrics"))
     with serve(Behaviour()) as server:
-        given["config"] = make_config(server, tmp_path / "cache").to_dict()
+        config = make_config(server, tmp_path / "cache")
+        given["config"] = config.to_dict()
         digests = resolve_inputs.python_func(interactions="", items="", data_digest="given", text_digest="", **given)
         given |= {"text_digest": digests.text_digest, "code_digest": "", "sequences": folder}
+        given["config"] = config.narrow(WritingConfig).to_dict()
         asked = ask_texts.python_func(shard="1/1", **given)
         before = server.counts()
         generate_text_component.python_func(asked=[asked], texts=texts, metrics=metrics, **given)

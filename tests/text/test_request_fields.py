@@ -38,7 +38,7 @@ def test_a_pipeline_hands_integers_on_as_fractions() -> None:
         ({"extra": {"access_token": "x"}}, "access_token looks like a secret"),
         ({"extra": [{"proof": "Bearer abc"}]}, "proof looks like a secret"),
         ({"note": "sk-12345"}, "note looks like a secret"),
-        ({"top_p": float("inf")}, "top_p is inf; expected a finite number"),
+        ({"top_p": float("inf")}, "top_p.float: Input should be a finite number, got inf"),
         ({"day": object()}, "text_request_fields"),
         ("top_p", "text_request_fields"),
     ],

@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from ur4rec.data.sequences import Histories
-from ur4rec.training.checkpoints import FINAL_MODEL, MODEL_CONFIG, CheckpointError, find_weights, load_model
+from ur4rec.models.tensor_files import write_tensors
+from ur4rec.training.checkpoints import FINAL_MODEL, MODEL_CONFIG, CheckpointError, load_model
 from ur4rec.training.scoring import ModelScorer
 
 MEMORIES = "memories.pt"
 
 
 def write_served_model(checkpoint: Path, histories: Histories, folder: Path) -> None:
-    """Copies the latest stage's weights and writes the memories those weights give over `histories`."""
+    """Writes the latest stage's weights, completed to those of a whole model, and their memories of `histories`."""
     model = load_model(checkpoint)
-    shutil.copyfile(find_weights(checkpoint), folder / FINAL_MODEL)
+    with (folder / FINAL_MODEL).open("wb") as file:
+        write_tensors(file, model.state_dict())
     shutil.copyfile(checkpoint / MODEL_CONFIG, folder / MODEL_CONFIG)
     ModelScorer(model, histories)  # replays the memories
     model.save_memories(folder / MEMORIES)

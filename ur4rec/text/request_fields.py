@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +34,7 @@ def refuse_fields(fields: dict[str, Any]) -> None:
     """Refuses what a request cannot have or a manifest must not hold.
 
     Raises:
-        ValueError: A field is decided by something else, looks like a secret or holds no finite number; names it.
+        ValueError: A field is decided by something else or looks like a secret; names it.
     """
     for name in fields:
         if name in OWN_FIELDS:
@@ -45,8 +44,6 @@ def refuse_fields(fields: dict[str, Any]) -> None:
             raise ValueError(
                 f"text_request_fields: {name} looks like a secret, and settings are written to manifests; leave it out"
             )
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"text_request_fields: {name} is {value}; expected a finite number")
 
 
 def restore_integers(value: Any) -> Any:
