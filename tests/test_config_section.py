@@ -50,3 +50,17 @@ def test_text_that_no_file_and_no_database_takes_is_refused(name):
     with pytest.raises(ConfigError, match=r"^configuration: name: holds a character that files and databases"):
         Name.parse({"name": name})
     assert Name.parse({"name": "plays, \n «été» 🎬"}).name.endswith("🎬")
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", True), ("min_rating", False), ("dropped_share", True)])
+def test_yes_is_no_number(key: str, value: bool) -> None:
+    class Toy(ConfigSection):
+        seed: int = 1
+        min_rating: float | None = None
+        dropped_share: float = 0.5
+        fused: bool = True
+        either: int | bool = 1
+
+    with pytest.raises(ConfigError, match=f"{key}: expected a number, got {value}"):
+        Toy.parse({key: value})
+    assert Toy.parse({"fused": False, "either": True, "min_rating": 1}).either is True

@@ -7,9 +7,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 LARGEST_WHOLE = 2**53 - 1
@@ -35,6 +35,16 @@ class ConfigSection(BaseModel):
         protected_namespaces=(),
         regex_engine="python-re",
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_yes_or_no(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic takes true for 1."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        kinds = {annotation, *get_args(annotation)}
+        if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
+            raise ValueError("expected a number")
+        return value
 
     @field_validator("*")
     @classmethod

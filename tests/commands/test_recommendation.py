@@ -4,7 +4,9 @@ import doctest
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from ur4rec.cli import app
 from ur4rec.commands import recommendation
 from ur4rec.commands.console import OptionError
 from ur4rec.commands.recommendation import read_history
@@ -47,3 +49,9 @@ def test_a_file_holds_an_id_a_line(tmp_path: Path, content: str, ids: list[str])
 def test_no_id_is_refused(given: list[str]) -> None:
     with pytest.raises(OptionError, match="holds no item id"):
         read_history(given, None)
+
+
+def test_what_is_no_name_of_parquet_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["recommend", "--all-users", "-o", str(tmp_path / "all.csv")])
+    assert result.exit_code == 2
+    assert "all.csv: Parquet is written" in " ".join(result.output.split())

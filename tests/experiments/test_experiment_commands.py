@@ -133,3 +133,11 @@ def test_seeds_are_whole_numbers(text):
 
 def test_one_number_counts_and_several_are_seeds():
     assert [read_seeds(text) for text in ("3", "4,7", "0,", "5 6")] == [[1, 2, 3], [4, 7], [0], [5, 6]]
+
+
+def test_more_seeds_than_anybody_trains_are_refused():
+    with pytest.raises(
+        OptionError, match=r"--seeds 4294967295: expected how many, at most 1,000; .* is --seeds 4294967295,"
+    ):
+        read_seeds("4294967295")
+    assert read_seeds("4294967295,") == [4294967295]

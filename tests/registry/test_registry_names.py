@@ -1,12 +1,16 @@
 """Every name that the configuration accepts is taken by MLflow; what MLflow refuses is refused when it is read."""
 
+import doctest
+import shlex
+
 import pytest
 from mlflow.exceptions import MlflowException
 from postgres import running_postgres
 
-from ur4rec.config import load_config
-from ur4rec.config_section import ConfigError
-from ur4rec.registry.config import RegistryConfig
+from ur4rec.config import Config, load_config
+from ur4rec.config_section import ConfigError, ConfigSection
+from ur4rec.registry import config as registry_config
+from ur4rec.registry.config import RegistryConfig, name_command
 from ur4rec.registry.promotion_mover import LONGEST_REASON
 from ur4rec.registry.register import register_model
 from ur4rec.registry.tracking import RegistryError, open_mlflow
@@ -91,3 +95,21 @@ def test_advice_on_a_refused_value_speaks_of_the_value(registered):
         open_mlflow(registered.tracking_uri) as client,
     ):
         client.set_registered_model_alias("ur4rec", "latest", registered.registration.version)
+
+
+@pytest.mark.parametrize("section", [RegistryConfig, Config])
+def test_two_aliases_of_one_name_are_refused(section: type[ConfigSection]) -> None:
+    """The challenger would be the champion, past the gate."""
+    for same in ({"champion_alias": "challenger"}, {"anchor_alias": "champion"}, {"challenger_alias": "anchor"}):
+        with pytest.raises(
+            ConfigError, match="challenger_alias, champion_alias, anchor_alias: expected three that differ"
+        ):
+            section.parse(same)
+    assert section.parse({"champion_alias": "live", "challenger_alias": "champion"})
+
+
+def test_a_command_to_type_names_the_model_as_yaml_reads_it() -> None:
+    assert not doctest.testmod(registry_config).failed
+    for model in ("songs", "yes", "2024", "a b", "été"):
+        argument = shlex.split(name_command("list", model).strip("`"))[-1]
+        assert load_config(None, dict([argument.split("=", 1)])).registered_model_name == model

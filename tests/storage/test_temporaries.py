@@ -194,3 +194,22 @@ with replacing(Path(sys.argv[1])) as temporary:
         f"WriteError: {tmp_path}/array.npy: File too large; raise the limit on the size of a file (`ulimit -f`)"
     )
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"array.npy": "old"}
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(WriteError, match=f"{name}: is there and is no file"), replacing(tmp_path / name):
+            pass
+    assert (tmp_path / "pipe").is_fifo()
+    assert list_names(tmp_path) == ["folder", "pipe"]
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to("target")
+    with replacing(tmp_path / "link") as file:
+        file.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "new"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ur4rec.experiments.units import Unit
 
 SEEDS = "--seeds"
+MOST_SEEDS = 1000
 
 EmbeddingsArgument = Annotated[Path, typer.Argument(help="Text embeddings folder.", parser=locations.folder)]
 JobsOption = Annotated[
@@ -151,4 +152,8 @@ def read_seeds(text: str) -> list[int]:
         return numbers
     if numbers == [0]:
         raise OptionError(f"{SEEDS} {text}: expected how many, at least 1; the seed 0 alone is {SEEDS} 0,")
+    if numbers[0] > MOST_SEEDS:
+        raise OptionError(
+            f"{SEEDS} {text}: expected how many, at most {MOST_SEEDS:,}; the seed {numbers[0]} alone is {SEEDS} {text},"
+        )
     return list(range(1, numbers[0] + 1))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGAIN = "--include-seen recommends it again"
+PARQUET = ("", ".parquet", ".pq")
 
 
 def recommend(
@@ -69,6 +70,8 @@ def recommend(
         )
     if all_users != (output is not None):
         raise OptionError("expected --all-users and --output together, for example --all-users -o all.parquet")
+    if output is not None and output.suffix.lower() not in PARQUET:
+        raise OptionError(f"--output {output}: Parquet is written; expected a name with .parquet or no ending")
     if output is not None:
         _write_all(model, sequences, output, k, not include_seen, tracking_uri)
         return

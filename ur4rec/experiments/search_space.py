@@ -111,7 +111,10 @@ def load_space(path: Path | None, base: Config, stage: str) -> SearchSpace:
         for value in parameter.ends():
             Config.parse(base.to_dict() | {name: value}, str(path))
         if name not in read or name == "seed":
-            raise ExperimentError(f"{path}: {name}: the stages up to {stage} do not read it, or it is the seed")
+            raise ExperimentError(
+                f"{path}: {name}: the stages up to {stage} do not read it, or it is the seed; "
+                "leave it out, in a file for --space"
+            )
         if isinstance(parameter, Range) and Config.model_fields[name].annotation not in (int, float):
             raise ExperimentError(f"{path}: {name}: is no number; expected choices instead of low and high")
     return space

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
+from ur4rec.config_files import parse_setting, quote_setting
 from ur4rec.config_section import ConfigSection
 
 
@@ -33,6 +34,21 @@ ModelName = Annotated[
 ExperimentName = Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,256}", "1 to 256 characters in one line")]
 
 
+def name_command(words: str, model: str) -> str:
+    r"""A command of the registry to type, with the name of the model where that is not the usual one.
+
+    >>> name_command("promote 1", "ur4rec"), name_command("promote 1", "songs")
+    ('`ur4rec registry promote 1`', '`ur4rec registry promote 1 --set registered_model_name=songs`')
+    >>> name_command("list", "2024 songs")
+    '`ur4rec registry list --set \'registered_model_name="2024 songs"\'`'
+    """
+    key = "registered_model_name"
+    if model == RegistrationConfig.model_fields[key].default:
+        return f"`ur4rec registry {words}`"
+    is_plain = re.fullmatch(r"[A-Za-z][\w.\-]*", model) and parse_setting(key, model) == model
+    return f"`ur4rec registry {words} --set {f'{key}={model}' if is_plain else quote_setting(key, model)}`"
+
+
 class RegistrationConfig(ConfigSection):
     """Where in MLflow a trained model goes."""
 
@@ -52,3 +68,12 @@ class RegistryConfig(RegistrationConfig):
     """Whether a retrain that passes the gate becomes the champion without a human."""
     warm_start: Annotated[str, _matching(f"({ALIAS})?", "an alias or a number of a version, or nothing")] = ""
     """Alias or number of the version that training starts from; empty: from scratch."""
+
+    @model_validator(mode="after")
+    def _have_aliases_of_their_own(self) -> Self:
+        aliases = self.challenger_alias, self.champion_alias, self.anchor_alias
+        if len(set(aliases)) < len(aliases):
+            raise ValueError(
+                "challenger_alias, champion_alias, anchor_alias: expected three that differ, got " + ", ".join(aliases)
+            )
+        return self

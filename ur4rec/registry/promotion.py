@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.config import RegistryConfig, name_command
 from ur4rec.registry.gate.verdict import NOBODY, PASSED, TAG_CHAMPION, TAG_VERDICT
 from ur4rec.registry.promotion_history import NO_VERSION, History, MoveKind
 from ur4rec.registry.promotion_mover import PATIENCE_S, Mover, PromotionRefused, plan_move
@@ -132,8 +132,9 @@ def check_permission(version: ModelVersion, history: History, permission: Permis
         if not permission.reason.strip():
             raise PromotionRefused('--force needs a reason for the history, such as --reason "agreed with Ann"')
         return
-    anyway = f'; to promote it all the same: `ur4rec registry promote {number} --force --reason "…"`'
-    gate = f"run `ur4rec registry gate SEQUENCES --version {number}`"
+    forced = name_command(f'promote {number} --force --reason "…"', str(version.name))
+    anyway = f"; to promote it all the same: {forced}"
+    gate = f"run {name_command(f'gate SEQUENCES --version {number}', str(version.name))}"
     verdict, compared = version.tags.get(TAG_VERDICT), version.tags.get(TAG_CHAMPION)
     if verdict is None:
         raise PromotionRefused(f"version {number} has not been through the gate; {gate}{anyway}")
@@ -188,5 +189,5 @@ def _get_earlier(client: MlflowClient, name: str, number: str, steps: int) -> Mo
             raise
         raise PromotionRefused(
             f"{name}: version {number} has been deleted, so it cannot be champion again; "
-            f"`ur4rec registry rollback --steps {steps + 1}` goes further back"
+            f"{name_command(f'rollback --steps {steps + 1}', name)} goes further back"
         ) from None

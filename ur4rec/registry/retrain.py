@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from ur4rec.markdown import escape_markdown
-from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.config import RegistryConfig, name_command
 from ur4rec.registry.gate.verdict import NOBODY, Verdict, load_verdict
 from ur4rec.registry.promotion import Permission, promote
 from ur4rec.registry.promotion_history import fetch_history
@@ -104,7 +104,7 @@ def _conclude(
     if not config.promote_automatically:
         return Ending.WAITS, (
             f"{version} passed the gate and waits as {registered.alias}; "
-            f"`ur4rec registry promote {registered.version}` makes it the champion"
+            f"{name_command(f'promote {registered.version}', registered.name)} makes it the champion"
         )
     champion = _find_champion(config, tracking_uri)
     if champion.isdecimal() and int(champion) > int(registered.version):

@@ -7,6 +7,7 @@ process that was killed, and the next one that works beside it removes it.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -29,9 +30,14 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 def replacing(path: Path) -> Iterator[Path]:
     """An empty temporary sibling that takes the place of `path` if the block ends well, and vanishes if it does not.
 
+    A link stays, and what it leads to is replaced.
+
     Raises:
-        WriteError: The disk is full, say; what was there before is as it was.
+        WriteError: The disk is full, say, or a folder, a device or a pipe is there; what was there before is as it was.
     """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        raise WriteError(errno.EEXIST, "is there and is no file; name a file to write", str(path))
     with _writing_beside(path), _make(path.parent, f".{path.name}", is_folder=False) as temporary:
         yield temporary
         temporary.replace(path)
@@ -163,7 +169,7 @@ def _remove_unheld(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
