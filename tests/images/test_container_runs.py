@@ -135,7 +135,7 @@ def test_the_retry_of_a_killed_task_goes_on_from_its_state(
                 pipeline=tmp_path / "pipeline.yaml",
                 arguments={"interactions": str(tmp_path / "plays.csv"), "state": state, "config": epochs},
                 pipeline_root=tmp_path / "root",
-                cache=tmp_path / "cache",
+                cache=tmp_path / ("cache of the second" if state else "cache"),  # a state changes no result
                 containers=containers,
                 outputs=tmp_path / "outputs.json",
             )
