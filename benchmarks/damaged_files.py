@@ -438,7 +438,7 @@ _TENSORS = {
     "infinity": _with_first(torch.is_floating_point, _fill(float("inf"))),
     "other type": _with_first(torch.is_floating_point, lambda tensor: tensor.double()),
     "other shape": _with_first(torch.is_floating_point, lambda tensor: tensor[..., :-1].clone()),
-    "tensor missing": _tensors(lambda state: state.pop(next(iter(state)))),
+    "tensor missing": _tensors(lambda state: state.pop(next(iter(state), ""), None)),
     "tensor unknown": _tensors(lambda state: state.update(unknown=torch.ones(1))),
     "negative": _with_first(lambda tensor: tensor.dtype in (torch.int32, torch.int64), lambda tensor: -tensor - 1),
     "a list": _with_first(torch.is_floating_point, lambda tensor: tensor.tolist()),
