@@ -112,7 +112,7 @@ def _follow(lines: Iterable[str], follower: TaskLog, log: Path, view: View, cons
         for line in lines:
             file.write(COLOR.sub("", line))
             if line.startswith(RUNS_AGAIN):
-                console.print(line.rstrip(), soft_wrap=True, highlight=False, markup=False)
+                console.tell(line.rstrip())
             if changed := follower.read(line):
                 file.flush()
                 view.update(changed)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool
 from pydantic import TypeAdapter, ValidationError
 
-from ur4rec.storage.artifacts import ArtifactError
+from ur4rec.storage.artifacts import MAKE_AGAIN, ArtifactError
 
 Content = TypeVar("Content")
 Shape = tuple[int | None, ...]
@@ -48,7 +48,7 @@ class ContentError(ArtifactError):
         self.path, self.fault = path, fault
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.fault}; make the artifact again"
+        return f"{self.path}: {self.fault}{MAKE_AGAIN}"
 
 
 def read_array(path: Path, kind: str, shape: Shape) -> np.ndarray:
