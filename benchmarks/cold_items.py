@@ -28,12 +28,12 @@ from ur4rec.config import SHIPPED, Config, load_config
 from ur4rec.data import sequences as files
 from ur4rec.data.config import DataConfig
 from ur4rec.data.sequences import Histories, load_sequences
-from ur4rec.evaluation.bootstrap import paired_difference
-from ur4rec.evaluation.metrics import per_user_metrics
-from ur4rec.evaluation.ranking import rank_users
 from ur4rec.evaluation.results import HEADLINE_METRICS
 from ur4rec.experiments.stage_cache import StageInputs, obtain_stages, read_inputs
 from ur4rec.experiments.workers import Failure, run_all
+from ur4rec.ranking.bootstrap import paired_difference
+from ur4rec.ranking.metrics import per_user_metrics
+from ur4rec.ranking.ranks import rank_users
 from ur4rec.storage.artifacts import MANIFEST, read_artifact, write_artifact, write_text_atomic
 from ur4rec.terminal import PlainConsole
 from ur4rec.text.artifact import SEQUENCES_DIGEST

@@ -19,17 +19,16 @@ from benchmarks.cold_items import cold_candidates, draw_folds, write_fold
 from ur4rec.commands.console import report_errors
 from ur4rec.config import SHIPPED, load_config
 from ur4rec.data.sequences import load_sequences
-from ur4rec.evaluation.metrics import per_user_metrics
-from ur4rec.evaluation.ranking import rank_users
 from ur4rec.evaluation.results import HEADLINE_METRICS
+from ur4rec.ranking.metrics import per_user_metrics
+from ur4rec.ranking.ranks import rank_users
 from ur4rec.terminal import PlainConsole
 from ur4rec.text.embeddings import TextEmbeddings, load_embeddings
 from ur4rec.training.checkpoints import load_model
-from ur4rec.training.config import StageConfig, TextControl
+from ur4rec.training.config import Stage, StageConfig, TextControl
 from ur4rec.training.scoring import ModelScorer
-from ur4rec.training.stage_names import Stage
-from ur4rec.training.stage_start import add_text
 from ur4rec.training.stages import run_stage
+from ur4rec.training.start import add_text
 from ur4rec.training.text_controls import control_text
 from ur4rec.training.warm_start import describe_cold_items
 

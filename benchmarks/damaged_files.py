@@ -44,16 +44,16 @@ from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.candidates import load_candidates, write_candidates
 from ur4rec.evaluation.config import CandidateConfig
 from ur4rec.evaluation.results import load_results
-from ur4rec.registry.bundle import write_bundle
-from ur4rec.registry.gate.scoring import LoadedModel
+from ur4rec.local import train_all
+from ur4rec.recommender.bundle import write_bundle
+from ur4rec.registry.gate.measurements import LoadedModel
 from ur4rec.registry.warm_start import open_warm_start
-from ur4rec.serving.served import open_served
+from ur4rec.serving.identity import open_served
 from ur4rec.storage.artifacts import MANIFEST, sha256_file, write_text_atomic
 from ur4rec.terminal import PlainConsole
 from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.encode import encode_text
 from ur4rec.text.generate import generate_text
-from ur4rec.training.run import train_all
 
 USERS, ITEMS = 30, 24
 SETTINGS = ["epochs_per_stage=1", "bootstrap_samples=100", "snapshot_base=2", "dataset_name=toy"]

@@ -21,9 +21,9 @@ import numpy as np
 import typer
 
 from ur4rec.data.sequences import Sequences, load_sequences
-from ur4rec.evaluation.metrics import per_user_metrics
-from ur4rec.evaluation.ranking import rank_users
 from ur4rec.models.config import Part
+from ur4rec.ranking.metrics import per_user_metrics
+from ur4rec.ranking.ranks import rank_users
 from ur4rec.registry.gate.judge import judge_non_inferiority, judge_slices
 from ur4rec.registry.gate.measurements import METRIC, Quality, find_slices
 from ur4rec.registry.gate.rules import GateRules, load_rules

@@ -18,8 +18,7 @@ from ur4rec.data.sequences import ITEM_MAP, ITEMS, USER_MAP, Histories
 from ur4rec.models.config import ModelConfig
 from ur4rec.models.cooccurrence import NeighborTables
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.registry.bundle import HISTORIES, POPULARITY, PRODUCER, BundleConfig, count_popularity
-from ur4rec.registry.served_model import MEMORIES
+from ur4rec.recommender.bundle import HISTORIES, MEMORIES, POPULARITY, PRODUCER, BundleConfig, count_popularity
 from ur4rec.storage.artifacts import write_artifact
 from ur4rec.training.checkpoints import FINAL_MODEL, write_model_config
 from ur4rec.training.scoring import ModelScorer

@@ -102,15 +102,10 @@ def main(
 
 def _load_libraries() -> None:
     """So that no attempt spends its time on it; nothing here may start a thread, for forks would lack it."""
-    from ur4rec.registry.tracking import prepare_mlflow
+    from ur4rec.registry.mlflow_client import prepare_mlflow
 
     prepare_mlflow()
     import mlflow.pyfunc  # noqa: F401
-
-    import ur4rec.cli
-    import ur4rec.registry.promotion
-    import ur4rec.registry.register
-    import ur4rec.training.run  # noqa: F401
 
 
 def _list_places(folder: Path, stack: ExitStack) -> Iterator[Place]:

@@ -26,9 +26,9 @@ from benchmarks.profiles import FunctionCost, list_costs, list_operations, tabul
 from ur4rec.commands.console import report_errors
 from ur4rec.config import SHIPPED, load_config
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
-from ur4rec.evaluation.ranking import rank_users
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
+from ur4rec.ranking.ranks import rank_users
 from ur4rec.storage.artifacts import ArtifactError, write_text_atomic
 from ur4rec.terminal import PlainConsole
 from ur4rec.text.embeddings import TextEmbeddings, load_embeddings
@@ -37,8 +37,8 @@ from ur4rec.training.cooccurrence import count_pairs, fit_table
 from ur4rec.training.loop import SCORES_AT_ONCE, Trainer
 from ur4rec.training.randomness import deterministic
 from ur4rec.training.scoring import ModelScorer
-from ur4rec.training.stage_start import add_text
 from ur4rec.training.stages import PLANS
+from ur4rec.training.start import add_text
 
 MATRIX = 2048
 """Rows and columns of the product that stands for the machine."""

@@ -27,10 +27,10 @@ from benchmarks.generated_data import prepare
 from ur4rec.commands.console import report_errors
 from ur4rec.config import load_config
 from ur4rec.data.sequences import load_sequences
-from ur4rec.evaluation.bootstrap import bootstrap_means, estimate
-from ur4rec.evaluation.metrics import per_user_metrics
-from ur4rec.evaluation.ranking import rank_users
 from ur4rec.experiments.stage_cache import obtain_stages, read_inputs
+from ur4rec.ranking.bootstrap import bootstrap_means, estimate
+from ur4rec.ranking.metrics import per_user_metrics
+from ur4rec.ranking.ranks import rank_users
 from ur4rec.storage.artifacts import write_text_atomic
 from ur4rec.terminal import PlainConsole
 from ur4rec.training.checkpoints import load_model

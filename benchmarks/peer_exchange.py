@@ -1,6 +1,6 @@
 """What a benchmarked system is given and what it gives back: plain arrays in `.npz` files, nothing pickled.
 
-This module runs in the peers' environment too, so it imports only what `ur4rec.evaluation.ranking` needs. B users in a
+This module runs in the peers' environment too, so it imports only what `ur4rec.ranking.ranks` needs. B users in a
 batch, L positions, N items (N1 = N + 1 columns, column 0 is padding), E validations, U users with a target.
 """
 
@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Float32, Int64
 
 from ur4rec.data.sequences import Histories
-from ur4rec.evaluation.metrics import metrics_from_ranks
-from ur4rec.evaluation.ranking import Scorer, rank_users
+from ur4rec.ranking.metrics import metrics_from_ranks
+from ur4rec.ranking.ranks import Scorer, rank_users
 from ur4rec.storage.artifacts import peak_memory_mb
 from ur4rec.storage.temporaries import replacing
 

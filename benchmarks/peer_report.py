@@ -12,8 +12,8 @@ from rich.table import Table
 from benchmarks.peer_exchange import BATCH_SIZE, HORIZONS, METRIC, Point, Run, Split
 from benchmarks.peer_jobs import OURS, BenchmarkError, Job, System
 from ur4rec.data.sequences import Sequences
-from ur4rec.evaluation.metrics import metrics_from_ranks
 from ur4rec.evaluation.provenance import describe_versions
+from ur4rec.ranking.metrics import metrics_from_ranks
 
 TOLERANCE = 1e-3
 """Of a score that was ranked twice: another batch size may break a tie of scores in the last digit."""

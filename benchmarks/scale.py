@@ -26,10 +26,10 @@ from benchmarks.peers import describe_machine
 from benchmarks.phases import Phase, Phases
 from benchmarks.profiles import FunctionCost, list_costs, tabulate_costs
 from ur4rec.data.sequences import Histories
-from ur4rec.evaluation.metrics import metrics_from_ranks
-from ur4rec.evaluation.ranking import rank_users
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
+from ur4rec.ranking.metrics import metrics_from_ranks
+from ur4rec.ranking.ranks import rank_users
 from ur4rec.storage.artifacts import write_text_atomic
 from ur4rec.terminal import PlainConsole
 from ur4rec.training.config import StageConfig, TrainingConfig

@@ -34,8 +34,8 @@ from benchmarks.generated_bundle import write_generated_bundle
 from benchmarks.peers import describe_machine
 from benchmarks.phases import Phases
 from ur4rec.models.config import ModelConfig
-from ur4rec.registry.queries import Query, Request, resolve
-from ur4rec.registry.recommender import Recommender
+from ur4rec.recommender.recommender import Recommender
+from ur4rec.recommender.requests import Query, Request, resolve
 from ur4rec.serving.microbatches import Microbatches
 
 app = typer.Typer(no_args_is_help=True)

@@ -26,21 +26,20 @@ from ur4rec.config import SHIPPED, load_config
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
-from ur4rec.evaluation.bootstrap import paired_difference
-from ur4rec.evaluation.metrics import per_user_metrics
-from ur4rec.evaluation.ranking import rank_users
 from ur4rec.models.config import ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.registry.bundle import write_bundle
+from ur4rec.ranking.bootstrap import paired_difference
+from ur4rec.ranking.metrics import per_user_metrics
+from ur4rec.ranking.ranks import rank_users
+from ur4rec.recommender.bundle import write_bundle
 from ur4rec.registry.warm_start import open_warm_start
 from ur4rec.storage.artifacts import write_text_atomic
 from ur4rec.terminal import PlainConsole
 from ur4rec.training.checkpoints import HISTORY, load_model
-from ur4rec.training.config import StageConfig
+from ur4rec.training.config import Stage, StageConfig
 from ur4rec.training.scoring import ModelScorer
-from ur4rec.training.stage_names import Stage
-from ur4rec.training.stage_start import begin
 from ur4rec.training.stages import run_stage
+from ur4rec.training.start import begin
 from ur4rec.training.warm_start import WarmStart
 
 FOLDER = Path("outputs/bench/warm_start")

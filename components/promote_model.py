@@ -18,11 +18,11 @@ def promote_model(
     summary: dsl.Output[dsl.Markdown],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Thin wrapper around `ur4rec.registry.retrain.conclude_retrain`."""
+    """Thin wrapper around `ur4rec.registry.champion.retrain.conclude_retrain`."""
     from pathlib import Path
 
+    from ur4rec.registry.champion.retrain import conclude_retrain
     from ur4rec.registry.config import RegistryConfig
-    from ur4rec.registry.retrain import conclude_retrain
     from ur4rec.storage.task_metrics import log_metrics
 
     outcome = conclude_retrain(

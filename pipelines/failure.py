@@ -8,9 +8,9 @@ from pipelines.local_run import LocalRun, Outcome
 from pipelines.task_log import Status, Task
 from ur4rec.commands.console import USER_ERROR
 from ur4rec.evaluation.results import ResultsError, load_results
-from ur4rec.storage.export import RESULTS
 from ur4rec.storage.writing import WriteError
 from ur4rec.terminal import PlainConsole
+from ur4rec.training.export import RESULTS
 
 SHOWN_LOG_LINES = 20
 NO_ERROR = (

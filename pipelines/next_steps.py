@@ -12,10 +12,10 @@ from pathlib import Path
 from pipelines.local_run import LocalRun, Outcome
 from pipelines.task_log import Status
 from ur4rec.data.sequences import USER_MAP
+from ur4rec.registry.champion.retrain import RetrainOutcome
 from ur4rec.registry.register import Registration
-from ur4rec.registry.retrain import RetrainOutcome
-from ur4rec.storage.export import LOGS, REPORT
 from ur4rec.terminal import PlainConsole
+from ur4rec.training.export import LOGS, REPORT
 
 
 def show_next_steps(console: PlainConsole, run: LocalRun, outcome: Outcome, tracking_uri: str) -> None:

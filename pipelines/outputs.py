@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ur4rec.training.stage_names import STAGES
+from ur4rec.training.config import STAGES
 
 OUTPUTS = {
     "sequences": ("preprocess-sequences", "sequences"),

@@ -20,7 +20,7 @@ from pipelines.compilation import PIPELINE_FILE, is_current
 from pipelines.containers import Runner, make_paths_absolute, plan_containers
 from pipelines.local_run import LocalRun
 from ur4rec.commands.console import read_config, show
-from ur4rec.registry.tracking import resolve_tracking_uri
+from ur4rec.registry.mlflow_client import resolve_tracking_uri
 from ur4rec.storage.inputs import is_cloud
 
 if TYPE_CHECKING:

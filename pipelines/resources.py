@@ -9,9 +9,8 @@ from typing import Literal
 from kfp import dsl, kubernetes
 from pydantic import Field
 
-from ur4rec.config_files import locate_shipped, read_settings
-from ur4rec.config_section import ConfigError, ConfigSection
-from ur4rec.registry.links import PIPELINE_RUN
+from ur4rec.config_section import ConfigError, ConfigSection, locate_shipped, read_settings
+from ur4rec.registry.versions import PIPELINE_RUN
 from ur4rec.text.llm.clients import API_KEYS
 
 PROFILES = Path(__file__).parent / "profiles"

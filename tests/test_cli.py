@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from ur4rec import __version__
 from ur4rec.cli import app
 from ur4rec.config import CONFIGS
-from ur4rec.registry.tracking import prepare_mlflow
+from ur4rec.registry.mlflow_client import prepare_mlflow
 from ur4rec.scripts.train_ur4rec_moe import app as script
 from ur4rec.storage.locks import LOCK, lock_folder
 
@@ -352,7 +352,7 @@ def test_ctrl_c_is_one_line(folder, tmp_path, monkeypatch, application):
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ur4rec.training.run.train_all", interrupt)
+    monkeypatch.setattr("ur4rec.local.train_all", interrupt)
     sequences, embeddings = folder / "sequences", folder / "embeddings"
     arguments = ["train", sequences, embeddings, "-o", tmp_path]
     if application is script:

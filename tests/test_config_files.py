@@ -5,7 +5,8 @@ import pytest
 from pipelines.resources import load_profile
 from ur4rec.commands.console import split_settings
 from ur4rec.config import load_config
-from ur4rec.config_files import (
+from ur4rec.config_section import (
+    ConfigError,
     DuplicateKeyError,
     TooLargeError,
     parse_setting,
@@ -13,7 +14,6 @@ from ur4rec.config_files import (
     quote_setting,
     read_settings,
 )
-from ur4rec.config_section import ConfigError
 from ur4rec.experiments.variants import load_variants
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.text.llm.costs import load_prices
@@ -128,9 +128,9 @@ def test_aliases_are_counted_before_anything_is_built(monkeypatch):
     """Three lists of three, the last of which stands for 40 values."""
     text = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: &c [*b, *b, *b]\n"
     assert parse_yaml(text)["c"] == [[["x"] * 3] * 3] * 3
-    monkeypatch.setattr("ur4rec.config_files.MAX_VALUES", 61)
+    monkeypatch.setattr("ur4rec.config_section.MAX_VALUES", 61)
     assert parse_yaml(text)["c"] == [[["x"] * 3] * 3] * 3
-    monkeypatch.setattr("ur4rec.config_files.MAX_VALUES", 60)
+    monkeypatch.setattr("ur4rec.config_section.MAX_VALUES", 60)
     with pytest.raises(TooLargeError, match=r"more than 60 values, those counted that aliases \(\*name\) stand for"):
         parse_yaml(text)
 

@@ -32,13 +32,13 @@ from ur4rec.evaluation.measure import measure
 from ur4rec.evaluation.results import write_results
 from ur4rec.evaluation.systems import TrainedSystems
 from ur4rec.models.config import Part
+from ur4rec.registry.champion.retrain import conclude_retrain
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_version
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.registry.gate.verdict import Verdict, load_verdict, write_verdict
+from ur4rec.registry.mlflow_client import open_mlflow, prepare_mlflow
 from ur4rec.registry.register import register_model
-from ur4rec.registry.retrain import conclude_retrain
-from ur4rec.registry.tracking import open_mlflow, prepare_mlflow
 from ur4rec.registry.warm_start import resolve_warm_start
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.config import EncodeConfig, TextConfig

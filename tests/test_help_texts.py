@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from pipelines.__main__ import app as pipelines
 from ur4rec.cli import app as ur4rec
 from ur4rec.scripts.train_v2 import app as script
-from ur4rec.text.__main__ import app as text
 
 runner = CliRunner(env={"COLUMNS": "2000", "TERMINAL_WIDTH": "2000", "TERM": "dumb", "NO_COLOR": "1"})
 
@@ -36,7 +35,7 @@ def as_printed(source: str) -> str:
     ("application", "path"),
     [
         pytest.param(application, path, id=" ".join([name, *path]))
-        for name, application in {"ur4rec": ur4rec, "pipelines": pipelines, "text": text, "script": script}.items()
+        for name, application in {"ur4rec": ur4rec, "pipelines": pipelines, "script": script}.items()
         for path, _ in list_commands(get_command(application))
     ],
 )

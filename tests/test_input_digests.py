@@ -4,10 +4,10 @@ import pytest
 from emulators import put_object
 
 from ur4rec.data.errors import DataError
-from ur4rec.data.input_digest import digest_data
+from ur4rec.data.input_files import digest_data
 from ur4rec.input_digests import resolve_inputs
 from ur4rec.text.config import TextConfig
-from ur4rec.text.given_texts import digest_texts
+from ur4rec.text.imports import digest_texts
 
 ROWS = "user_id,item_id,timestamp\na,x,1\n"
 ITEMS = "item_id,title\nx,A film\n"

@@ -15,7 +15,7 @@ from ur4rec.memory_limits import OutOfMemoryError, naming_settings
 LIMITED = """
 import re, resource, sys
 from pathlib import Path
-import ur4rec.cli, ur4rec.training.run, ur4rec.data.preprocess
+import ur4rec.cli, ur4rec.local, ur4rec.data.preprocess
 size = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) << 10
 resource.setrlimit(resource.RLIMIT_AS, (size + (600 << 20),) * 2)
 sys.argv[0] = "ur4rec"

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ur4rec.cli import app
-from ur4rec.registry.tracking import prepare_mlflow
+from ur4rec.registry.mlflow_client import prepare_mlflow
 
 prepare_mlflow()
 with warnings.catch_warnings():

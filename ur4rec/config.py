@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ur4rec.config_files import locate_shipped, parse_setting, read_settings
+from ur4rec.config_section import locate_shipped, parse_setting, read_settings
 from ur4rec.data.config import DataConfig
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.registry.config import RegistryConfig

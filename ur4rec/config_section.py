@@ -6,9 +6,13 @@ import difflib
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self, TypeVar, get_args
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
@@ -97,3 +101,142 @@ def _explain(problem: ErrorDetails) -> str:
         return problem["msg"].removeprefix("Value error, ")
     message = problem["msg"].removeprefix("Value error, ")
     return f"{'.'.join(map(str, problem['loc']))}: {message}, got {problem['input']!r}"
+
+
+MAX_DEPTH = 50
+MAX_VALUES = 100_000
+LONGEST_SHOWN = 80
+
+
+class DuplicateKeyError(yaml.YAMLError):
+    """A key that stands twice in the same mapping; says where."""
+
+
+class TooLargeError(yaml.YAMLError):
+    """A document that is nested too deeply, or grows too large where its aliases stand for what they name."""
+
+
+class _CheckedLoader(yaml.SafeLoader):
+    """Refuses what YAML forbids and `SafeLoader` lets pass: of a key given twice it would take the last value.
+
+    And it refuses, before anything is built, what nobody writes by hand and what would not be read in reasonable time.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth, self._num_values = 0, 0
+        self._sizes: dict[str, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Counts values, those again that an alias stands for."""
+        event, before = self.peek_event(), self._num_values  # type: ignore[no-untyped-call]
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise TooLargeError(f"nested more than {MAX_DEPTH} deep, line {event.start_mark.line + 1}")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        is_alias = isinstance(event, yaml.AliasEvent)
+        if is_alias and event.anchor not in self._sizes:
+            raise TooLargeError(f"*{event.anchor} is an alias of what it is part of, line {event.start_mark.line + 1}")
+        self._num_values += self._sizes[event.anchor] if is_alias else 1
+        if self._num_values > MAX_VALUES:
+            raise TooLargeError(f"more than {MAX_VALUES:,} values, those counted that aliases (*name) stand for")
+        if event.anchor:
+            self._sizes[event.anchor] = self._num_values - before
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, object], int] = {}
+        for key, _ in node.value:
+            line, name = key.start_mark.line + 1, (key.tag, str(key.value))
+            if name in lines:
+                raise DuplicateKeyError(
+                    f"{key.value}: given in line {lines[name]} and again in line {line}; keep one of them"
+                )
+            lines[name] = line
+        return node
+
+
+def parse_yaml(text: str) -> Any:
+    """What a YAML document of a user says; every such document is read here.
+
+    Raises:
+        yaml.YAMLError: It is malformed, nested too deeply or too large, or a key is given twice.
+    """
+    try:
+        return yaml.load(text, _CheckedLoader)  # noqa: S506 - a SafeLoader
+    except ValueError as error:  # of a date that there is not, or a number of thousands of digits
+        raise yaml.YAMLError(str(error)) from None
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Keys and values of a YAML file; none for an empty one.
+
+    Raises:
+        ConfigError: The file cannot be read, or holds something else.
+    """
+    try:
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
+    return values or {}
+
+
+def locate_shipped(name: Path | str, folder: Path) -> Path:
+    """A file at a path, else the shipped one of that name in a folder of ours.
+
+    Raises:
+        ConfigError: There is neither; names the shipped ones.
+    """
+    for path in (Path(name), folder / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+    raise ConfigError(f"{name}: no such file; expected a YAML file or one of the shipped {names}")
+
+
+def parse_setting(key: str, value: Any, expects_text: bool = False) -> Any:
+    """A value, read as YAML where it is text.
+
+    Args:
+        key: Of the setting.
+        value: As it was given.
+        expects_text: Whether nothing but text will do, which YAML may take for a list, a number or a comment.
+
+    Raises:
+        ConfigError: It cannot be read, or is read as something else; names the key and how to quote the value.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = parse_yaml(value)
+        found = "what is behind # would be lost" if _ends_in_comment(value, parsed) else ""
+    except yaml.YAMLError as error:
+        found = f"cannot be read as YAML: {' '.join(str(error).split())}"
+    else:
+        if expects_text and not found and not isinstance(parsed, str):
+            found = f"is read as {parsed!r}, expected text"
+    if found:
+        quoted = quote_setting(key, value if len(value) <= LONGEST_SHOWN else "…")
+        raise ConfigError(f"{key}: {value!r:.{LONGEST_SHOWN}} {found}; text goes in quotes: --set {quoted}")
+    return parsed
+
+
+def _ends_in_comment(value: str, parsed: Any) -> bool:
+    """Whether what stands at the end of a value is not read."""
+    with suppress(yaml.YAMLError):
+        return "#" in value and bool(value.strip()) and parse_yaml(f"{value}x") == parsed
+    return False
+
+
+def quote_value(text: str) -> str:
+    """Text as a value that YAML reads as this text."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def quote_setting(key: str, value: str) -> str:
+    """`KEY=VALUE` for the shell, the value being text."""
+    return shlex.quote(f"{key}={quote_value(value)}")

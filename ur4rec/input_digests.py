@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ur4rec.data.input_digest import digest_data
+from ur4rec.data.input_files import digest_data
 from ur4rec.text.config import TextConfig
-from ur4rec.text.given_texts import digest_texts
+from ur4rec.text.imports import digest_texts
 
 
 class InputDigests(NamedTuple):

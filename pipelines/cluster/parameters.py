@@ -14,7 +14,7 @@ from pipelines.containers import list_local_files
 from pipelines.preparation import read_run_config
 from pipelines.resources import REGISTRY_SECRET
 from ur4rec.commands.console import OptionError, split_settings
-from ur4rec.registry.tracking import TRACKING_URI, public_uri
+from ur4rec.registry.mlflow_client import TRACKING_URI, public_uri
 from ur4rec.storage.inputs import is_cloud
 
 if TYPE_CHECKING:

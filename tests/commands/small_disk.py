@@ -75,7 +75,7 @@ def run(program: str, arguments: list[str], log: Path) -> dict[str, object]:
 def main() -> None:
     request = json.loads(Path(sys.argv[1]).read_text())
     disk = Path(request["disk"])
-    __import__("ur4rec.training.run")
+    __import__("ur4rec.local")
     for name, (program, command) in request["commands"].items():
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "none", disk], check=True)
         before = count_used(disk)

@@ -14,7 +14,6 @@ from ur4rec.cli import app
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
-from ur4rec.text.__main__ import app as module_app
 
 runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 KEY = "sk-toy-0123456789abcdef"
@@ -44,9 +43,9 @@ def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
 
 
-def run(*arguments: object, code: int = 0, application=app) -> tuple[str, str]:
+def run(*arguments: object, code: int = 0) -> tuple[str, str]:
     """Standard output and error of a command with this exit code."""
-    result = runner.invoke(application, [str(argument) for argument in arguments])
+    result = runner.invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == code, (result.output, result.exception)
     assert "Traceback" not in result.output
     assert KEY not in result.output
@@ -78,19 +77,18 @@ def test_the_estimate_of_the_template_says_that_it_is_free(sequences):
 
 
 @pytest.mark.server
-@pytest.mark.parametrize(("application", "command"), [(app, ["text"]), (module_app, [])], ids=["ur4rec", "module"])
-def test_texts_are_written_and_then_cost_nothing(sequences, tmp_path, application, command):
+def test_texts_are_written_and_then_cost_nothing(sequences, tmp_path):
     with serve(Behaviour(api_key=KEY)) as server:
-        arguments = (*command, "generate", sequences, *options(server, tmp_path))
-        text, _ = run(*arguments, application=application)
+        arguments = ("text", "generate", sequences, *options(server, tmp_path))
+        text, _ = run(*arguments)
         assert f"{NUM_TEXTS} calls" in text
         assert f"texts: {tmp_path / 'out'}" in text
         assert server.counts()["calls"] == NUM_TEXTS
-        text, _ = run(*arguments, "--budget", "0", application=application)
+        text, _ = run(*arguments, "--budget", "0")
         assert f"{NUM_TEXTS} of {NUM_TEXTS} texts from the cache, 0 calls" in text
-        text, _ = run(*arguments, "--estimate", application=application)
+        text, _ = run(*arguments, "--estimate")
         assert "0.0000 USD" in text
-    run(*command, "check", sequences, "--texts", tmp_path / "out", application=application)
+    run("text", "check", sequences, "--texts", tmp_path / "out")
 
 
 @pytest.mark.server
@@ -109,12 +107,11 @@ def test_a_budget_that_is_spent_is_one_line(sequences, tmp_path):
 
 
 @pytest.mark.server
-@pytest.mark.parametrize(("application", "command"), [(app, ["text"]), (module_app, [])], ids=["ur4rec", "module"])
-def test_a_wrong_key_is_one_line_after_a_few_calls(sequences, tmp_path, application, command):
+def test_a_wrong_key_is_one_line_after_a_few_calls(sequences, tmp_path):
     with serve(Behaviour(api_key="sk-another", latency_ms=10)) as server:
         few = ("--set", "text_concurrency=3")
-        arguments = (*command, "generate", sequences, *options(server, tmp_path), *few)
-        _, error = run(*arguments, code=2, application=application)
+        arguments = ("text", "generate", sequences, *options(server, tmp_path), *few)
+        _, error = run(*arguments, code=2)
         assert 1 <= server.counts()["calls"] <= 3
     assert error.startswith(f"Error: openai qwen-flash at {server.url}/compatible-mode/v1: access was denied")
     assert error.count("\n") == 1

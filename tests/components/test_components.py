@@ -14,15 +14,15 @@ from components.resolve_inputs import resolve_inputs
 from components.resolve_warm_start import resolve_warm_start
 from ur4rec import __version__
 from ur4rec.config_section import ConfigError
-from ur4rec.data.input_digest import digest_data
+from ur4rec.data.input_files import digest_data
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.results import load_results
+from ur4rec.registry.champion.retrain import RetrainOutcome
 from ur4rec.registry.gate.verdict import load_verdict
 from ur4rec.registry.register import Registration
-from ur4rec.registry.retrain import RetrainOutcome
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.embeddings import load_embeddings
-from ur4rec.training.stage_names import STAGES
+from ur4rec.training.config import STAGES
 
 Artifacts = dict[str, dsl.Artifact]
 

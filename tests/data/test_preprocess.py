@@ -12,7 +12,7 @@ import pytest
 from ur4rec.config_section import ConfigError
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError, SourceError
-from ur4rec.data.input_digest import digest_data
+from ur4rec.data.input_files import digest_data
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.data.sources import fetch

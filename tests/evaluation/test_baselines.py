@@ -9,8 +9,8 @@ from ur4rec.data.sequences import Histories, load_sequences
 from ur4rec.data.sources import fetch
 from ur4rec.evaluation import baselines
 from ur4rec.evaluation.baselines import EASE, Popularity, RecencyEASE, fit_ease
-from ur4rec.evaluation.metrics import metrics_from_ranks
-from ur4rec.evaluation.ranking import ScoreError, rank_users
+from ur4rec.ranking.metrics import metrics_from_ranks
+from ur4rec.ranking.ranks import ScoreError, rank_users
 
 
 def make_histories(*items):

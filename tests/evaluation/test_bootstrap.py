@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ur4rec.evaluation import bootstrap
-from ur4rec.evaluation.bootstrap import Estimate, bootstrap_means, estimate, paired_difference
+from ur4rec.ranking import bootstrap
+from ur4rec.ranking.bootstrap import Estimate, bootstrap_means, estimate, paired_difference
 
 VALUES = np.random.default_rng(1).gamma(1.0, 1.0, (400, 2))
 

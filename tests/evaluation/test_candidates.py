@@ -10,10 +10,10 @@ from ur4rec.evaluation.candidates import KEYS_AT_ONCE, Candidates, draw_candidat
 from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
 from ur4rec.evaluation.measure import EvaluationError, measure
-from ur4rec.evaluation.metrics import metrics_from_ranks
-from ur4rec.evaluation.ranking import ScoreError, rank_users
 from ur4rec.evaluation.report import render_report
 from ur4rec.evaluation.results import load_results, write_results
+from ur4rec.ranking.metrics import metrics_from_ranks
+from ur4rec.ranking.ranks import ScoreError, rank_users
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
 
 NOTHING_SEEN = Histories(np.zeros(4, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))

@@ -15,7 +15,7 @@ from ur4rec.evaluation.comparison import (
     rank_systems,
 )
 from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
-from ur4rec.evaluation.metrics import METRICS
+from ur4rec.ranking.metrics import METRICS
 
 
 def make_data(train, val, test, num_items=5):

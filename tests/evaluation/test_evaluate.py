@@ -10,11 +10,11 @@ from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.candidates import load_candidates
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import evaluate
-from ur4rec.evaluation.metrics import metrics_from_ranks
-from ur4rec.evaluation.ranking import rank_users
 from ur4rec.evaluation.results import load_results
 from ur4rec.models.config import ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
+from ur4rec.ranking.metrics import metrics_from_ranks
+from ur4rec.ranking.ranks import rank_users
 from ur4rec.storage.artifacts import write_artifact
 from ur4rec.training.checkpoints import CheckpointError, best_file, load_model, write_model_config
 from ur4rec.training.scoring import ModelScorer

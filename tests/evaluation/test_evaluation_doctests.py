@@ -4,7 +4,9 @@ import doctest
 
 import pytest
 
-from ur4rec.evaluation import bootstrap, metrics, ranking, report, slices
+from ur4rec.evaluation import report, slices
+from ur4rec.ranking import bootstrap, metrics
+from ur4rec.ranking import ranks as ranking
 
 
 @pytest.mark.parametrize("module", [bootstrap, metrics, ranking, report, slices], ids=lambda module: module.__name__)

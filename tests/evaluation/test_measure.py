@@ -9,9 +9,9 @@ from ur4rec.data.legacy import LegacyConfig, import_legacy
 from ur4rec.data.sequences import TEST, VAL, load_sequences
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.measure import EvaluationError, measure
-from ur4rec.evaluation.metrics import METRICS, metrics_from_ranks
-from ur4rec.evaluation.ranking import ScoreError, rank_users
 from ur4rec.evaluation.report import render_report
+from ur4rec.ranking.metrics import METRICS, metrics_from_ranks
+from ur4rec.ranking.ranks import ScoreError, rank_users
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
 
 CONFIG = EvaluationConfig(bootstrap_samples=100)

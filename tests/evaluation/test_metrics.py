@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from ur4rec.evaluation.metrics import METRICS, MetricError, metrics_from_ranks, per_user_metrics
+from ur4rec.ranking.metrics import METRICS, MetricError, metrics_from_ranks, per_user_metrics
 
 rank_pairs = st.lists(
     st.tuples(st.integers(1, 60), st.integers(0, 60)).map(lambda pair: (pair[0], sum(pair))), min_size=1, max_size=30

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ur4rec.data.sequences import Histories
-from ur4rec.evaluation.ranking import ScoreError, rank_users, tied_ranks
+from ur4rec.ranking.ranks import ScoreError, rank_users, tied_ranks
 
 SCORES = [9.0, 5.0, 4.0, 4.0, 4.0, 1.0]  # column 0 is padding
 

@@ -9,8 +9,6 @@ from ur4rec.config import Config
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.comparison import Baselines, rank_systems
 from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.evaluation.metrics import metrics_from_ranks
-from ur4rec.evaluation.ranking import rank_users
 from ur4rec.experiments.ablate import ablate
 from ur4rec.experiments.ablation_table import AblationTable
 from ur4rec.experiments.choices import Ablation
@@ -18,6 +16,8 @@ from ur4rec.experiments.ranks import load_ranks
 from ur4rec.experiments.units import CODE, Unit
 from ur4rec.experiments.variants import load_variants
 from ur4rec.experiments.yaml_files import ExperimentError
+from ur4rec.ranking.metrics import metrics_from_ranks
+from ur4rec.ranking.ranks import rank_users
 from ur4rec.storage.code_digest import find_sources
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.scoring import ModelScorer

@@ -3,11 +3,11 @@ import json
 import numpy as np
 
 from ur4rec.data.sequences import load_sequences
-from ur4rec.evaluation.ranking import rank_users
 from ur4rec.experiments.choices import Ablation
 from ur4rec.experiments.measurements import gather_units
 from ur4rec.experiments.units import Unit, run_unit
 from ur4rec.experiments.variants import Variant, configure
+from ur4rec.ranking.ranks import rank_users
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.scoring import ModelScorer
 

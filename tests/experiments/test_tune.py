@@ -17,8 +17,7 @@ from ur4rec.experiments.tune import tune
 from ur4rec.experiments.workers import Failure
 from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.storage.artifacts import MANIFEST, read_artifact, write_artifact
-from ur4rec.training.config import StageConfig
-from ur4rec.training.stage_names import STAGES
+from ur4rec.training.config import STAGES, StageConfig
 
 
 @pytest.fixture

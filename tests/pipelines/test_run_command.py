@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from pipelines.__main__ import app
 from ur4rec.evaluation.results import load_results
 from ur4rec.storage.locks import lock_folder
-from ur4rec.training.stage_names import STAGES
+from ur4rec.training.config import STAGES
 
 REPOSITORY = Path(__file__).parents[2]
 NUM_USERS, NUM_ITEMS = 60, 40

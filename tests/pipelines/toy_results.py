@@ -1,8 +1,8 @@
 """Results with numbers of choice, for the tests of what is shown."""
 
-from ur4rec.evaluation.bootstrap import Estimate
-from ur4rec.evaluation.metrics import METRICS
 from ur4rec.evaluation.results import Dataset, Protocol, Results
+from ur4rec.ranking.bootstrap import Estimate
+from ur4rec.ranking.metrics import METRICS
 
 
 def make_results(name: str = "toy", value: float = 0.25, ci95: tuple[float, float] = (0.2, 0.3)) -> Results:

@@ -15,13 +15,13 @@ from emulators import find_free_port
 from ur4rec.config import Config, load_config
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.local import train_all
 from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.mlflow_client import open_mlflow, prepare_mlflow
 from ur4rec.registry.register import Registration, register_model
-from ur4rec.registry.tracking import open_mlflow, prepare_mlflow
 from ur4rec.storage.artifacts import write_artifact
 from ur4rec.text.config import EncodeConfig
 from ur4rec.text.embeddings import write_embeddings
-from ur4rec.training.run import train_all
 
 prepare_mlflow()
 with warnings.catch_warnings():

@@ -5,13 +5,13 @@ from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from ur4rec.registry import promotion_mover
+from ur4rec.registry.champion import move as promotion_mover
+from ur4rec.registry.champion.move import PromotionRefused
+from ur4rec.registry.champion.promotion import Promotion, promote, roll_back
 from ur4rec.registry.config import RegistryConfig
-from ur4rec.registry.promotion import Promotion, promote, roll_back
-from ur4rec.registry.promotion_mover import PromotionRefused
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pytest", "mlflow", "ur4rec.registry.promotion", "promoters"])
+CONTEXT.set_forkserver_preload(["pytest", "mlflow", "ur4rec.registry.champion.promotion", "promoters"])
 
 
 BUSY_MACHINE_S = 600.0

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ur4rec.data.sequences import load_sequences
-from ur4rec.registry.bundle import load_bundle, write_bundle
-from ur4rec.registry.loading import open_recommender
-from ur4rec.registry.recommender import Recommender
+from ur4rec.recommender.bundle import load_bundle, write_bundle
+from ur4rec.recommender.recommender import Recommender
+from ur4rec.registry.fetch import open_recommender
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.training.checkpoints import CheckpointError, load_model
 from ur4rec.training.scoring import ModelScorer

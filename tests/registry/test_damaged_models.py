@@ -14,17 +14,17 @@ from ur4rec.cli import app
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import evaluate
 from ur4rec.models.tensor_files import TensorFileError
-from ur4rec.registry.bundle import load_bundle, write_bundle
+from ur4rec.recommender.bundle import load_bundle, write_bundle
+from ur4rec.recommender.memories import describe_user, memory_statistics
+from ur4rec.recommender.recommender import Recommender
 from ur4rec.registry.config import RegistryConfig
-from ur4rec.registry.gate.scoring import LoadedModel, UnscorableError
-from ur4rec.registry.loading import open_recommender
-from ur4rec.registry.memories import describe_user, memory_statistics
-from ur4rec.registry.model_package import BUNDLE_PATH
-from ur4rec.registry.recommender import Recommender
+from ur4rec.registry.fetch import open_recommender
+from ur4rec.registry.gate.measurements import LoadedModel, UnscorableError
+from ur4rec.registry.mlflow_client import open_mlflow
+from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.register import register_model
-from ur4rec.registry.tracking import open_mlflow
 from ur4rec.registry.warm_start import open_warm_start
-from ur4rec.serving.served import open_served
+from ur4rec.serving.identity import open_served
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.training.checkpoints import CheckpointError
 from ur4rec.training.warm_start import WarmStartError

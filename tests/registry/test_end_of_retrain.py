@@ -6,11 +6,11 @@ import pytest
 from toy_registration import make_registration
 from toy_versions import add, client, history, model_id
 
+from ur4rec.registry.champion.promotion import roll_back
+from ur4rec.registry.champion.retrain import Ending, conclude_retrain
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import RuleOutcome, Verdict, write_verdict
-from ur4rec.registry.promotion import roll_back
-from ur4rec.registry.retrain import Ending, conclude_retrain
-from ur4rec.registry.tracking import RegistryError
+from ur4rec.registry.mlflow_client import RegistryError
 
 __all__ = ["add", "client", "history", "model_id"]
 AUTOMATIC = RegistryConfig(promote_automatically=True)

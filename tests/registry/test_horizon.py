@@ -5,9 +5,9 @@ import pytest
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.systems import TrainedSystems
-from ur4rec.registry.bundle import write_bundle
-from ur4rec.registry.queries import Request, resolve
-from ur4rec.registry.recommender import Recommender
+from ur4rec.recommender.bundle import write_bundle
+from ur4rec.recommender.recommender import Recommender
+from ur4rec.recommender.requests import Request, resolve
 from ur4rec.training.checkpoints import load_model
 
 

@@ -13,8 +13,8 @@ from registry_servers import CutOff, Proxy, running_proxy, running_server
 
 from ur4rec.registry.abandoned_runs import LONGEST_S, OWNER, name_process
 from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
 from ur4rec.registry.register import register_model
-from ur4rec.registry.tracking import RegistryError, open_mlflow
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 CREATE_VERSION = "POST /api/2.0/mlflow/model-versions/create"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from clean_registry import clean_environment
 
-from ur4rec.registry.tracking import RegistryError, ensure_experiment, open_mlflow
+from ur4rec.registry.mlflow_client import RegistryError, ensure_experiment, open_mlflow
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CONTEXT = multiprocessing.get_context("forkserver")

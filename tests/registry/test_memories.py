@@ -7,10 +7,10 @@ from memoryless import take_memory_away
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.models.tensor_files import TensorFileError
-from ur4rec.registry.bundle import write_bundle
-from ur4rec.registry.loading import fetch_bundle, open_recommender
-from ur4rec.registry.memories import MemoryLookupError, describe_user, memory_statistics
-from ur4rec.registry.tracking import RegistryError
+from ur4rec.recommender.bundle import write_bundle
+from ur4rec.recommender.memories import MemoryLookupError, describe_user, memory_statistics
+from ur4rec.registry.fetch import fetch_bundle, open_recommender
+from ur4rec.registry.mlflow_client import RegistryError
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.training.checkpoints import CheckpointError
 

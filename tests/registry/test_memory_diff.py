@@ -11,9 +11,9 @@ from ur4rec.cli import app
 from ur4rec.data.sequences import load_sequences
 from ur4rec.models.config import MemoryConfig
 from ur4rec.models.user_memory import MemoryState, UserMemory
-from ur4rec.registry.bundle import write_bundle
-from ur4rec.registry.memories import MemoryLookupError
-from ur4rec.registry.memory_diff import _updates_since, compare_memories
+from ur4rec.recommender.bundle import write_bundle
+from ur4rec.recommender.memories import MemoryLookupError
+from ur4rec.recommender.memory_diff import _updates_since, compare_memories
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.training.checkpoints import CheckpointError
 

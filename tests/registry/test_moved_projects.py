@@ -16,11 +16,11 @@ from clean_registry import clean_environment, copy_database
 from emulators import find_free_port
 from registry_servers import running_server
 
+from ur4rec.registry.champion.promotion import Permission, promote
 from ur4rec.registry.config import RegistryConfig
-from ur4rec.registry.loading import ask_registered
-from ur4rec.registry.promotion import Permission, promote
+from ur4rec.registry.fetch import ask_registered
+from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
 from ur4rec.registry.register import register_model
-from ur4rec.registry.tracking import RegistryError, open_mlflow
 from ur4rec.registry.version_table import list_versions
 
 CHALLENGER = "models:/ur4rec@challenger"

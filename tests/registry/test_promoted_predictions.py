@@ -9,13 +9,13 @@ from clean_registry import clean_environment, copy_database
 from emulators import find_free_port
 from registry_servers import running_cluster_server, running_server
 
+from ur4rec.registry.champion.history import fetch_history
+from ur4rec.registry.champion.move import PromotionRefused
+from ur4rec.registry.champion.promotion import promote, roll_back
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import PASSED, TAG_CHAMPION, TAG_VERDICT
-from ur4rec.registry.promotion import promote, roll_back
-from ur4rec.registry.promotion_history import fetch_history
-from ur4rec.registry.promotion_mover import PromotionRefused
+from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.register import register_model
-from ur4rec.registry.tracking import open_mlflow
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 CONFIG = RegistryConfig()
@@ -24,7 +24,7 @@ CONFIG = RegistryConfig()
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
     """A server that answers late, on a busy machine, is not what is tested."""
-    monkeypatch.setattr("ur4rec.registry.promotion_mover.HOLD_LIMIT_S", 600.0)
+    monkeypatch.setattr("ur4rec.registry.champion.move.HOLD_LIMIT_S", 600.0)
 
 
 @pytest.fixture

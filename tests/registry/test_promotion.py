@@ -3,12 +3,12 @@
 import pytest
 from toy_versions import add, client, history, model_id
 
+from ur4rec.registry.champion.history import History, MoveKind
+from ur4rec.registry.champion.lock import find_claims, place_claim
+from ur4rec.registry.champion.move import HOLD_LIMIT_S, Mover, PromotionRefused, plan_move
+from ur4rec.registry.champion.promotion import Permission, promote, roll_back
 from ur4rec.registry.config import RegistryConfig
-from ur4rec.registry.promotion import Permission, promote, roll_back
-from ur4rec.registry.promotion_claims import find_claims, place_claim
-from ur4rec.registry.promotion_history import History, MoveKind
-from ur4rec.registry.promotion_mover import HOLD_LIMIT_S, Mover, PromotionRefused, plan_move
-from ur4rec.registry.tracking import RegistryError
+from ur4rec.registry.mlflow_client import RegistryError
 
 __all__ = ["add", "client", "history", "model_id"]
 CONFIG = RegistryConfig()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ur4rec.registry.promotion_history import History, Move, MoveKind, read_history, record_tag
-from ur4rec.registry.tracking import RegistryError
+from ur4rec.registry.champion.history import History, Move, MoveKind, read_history, record_tag
+from ur4rec.registry.mlflow_client import RegistryError
 
 
 def move(version: str, previous: str, steps: int = 0) -> Move:

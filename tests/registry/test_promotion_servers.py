@@ -12,13 +12,13 @@ from emulators import find_free_port
 from promoters import BUSY_MACHINE_S, CONTEXT, compete, promote_version, roll_back_once, start
 from registry_servers import CutOff, Proxy, running_proxy, running_server
 
+from ur4rec.registry.champion.history import History, MoveKind, fetch_history, record_tag
+from ur4rec.registry.champion.lock import find_claims
+from ur4rec.registry.champion.move import PromotionRefused, plan_move
+from ur4rec.registry.champion.promotion import promote, roll_back
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import TAG_CHAMPION, TAG_VERDICT
-from ur4rec.registry.promotion import promote, roll_back
-from ur4rec.registry.promotion_claims import find_claims
-from ur4rec.registry.promotion_history import History, MoveKind, fetch_history, record_tag
-from ur4rec.registry.promotion_mover import PromotionRefused, plan_move
-from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.versions import TAG_MODEL
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
@@ -28,7 +28,7 @@ LIMIT_S = 600
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
-    monkeypatch.setattr("ur4rec.registry.promotion_mover.HOLD_LIMIT_S", BUSY_MACHINE_S)
+    monkeypatch.setattr("ur4rec.registry.champion.move.HOLD_LIMIT_S", BUSY_MACHINE_S)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ur4rec.data.sequences import Histories
-from ur4rec.registry import recommender as module
-from ur4rec.registry.bundle import Bundle, count_popularity, rank_popularity
-from ur4rec.registry.recommender import COLUMNS, Recommender, RecommendError
+from ur4rec.recommender import recommender as module
+from ur4rec.recommender.bundle import Bundle, count_popularity, rank_popularity
+from ur4rec.recommender.recommender import COLUMNS, Recommender, RecommendError
 from ur4rec.storage.artifacts import Manifest
 
 NUM_ITEMS = 6

@@ -13,10 +13,10 @@ from mlflow.exceptions import MlflowException
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.results import load_results
 from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
 from ur4rec.registry.model_card import render_card
-from ur4rec.registry.model_package import list_requirements
+from ur4rec.registry.package import list_requirements
 from ur4rec.registry.register import register_model
-from ur4rec.registry.tracking import RegistryError, open_mlflow
 from ur4rec.storage.artifacts import ArtifactError
 
 CHALLENGER = "models:/ur4rec@challenger"
@@ -259,7 +259,7 @@ import sys
 import mlflow, pandas
 model = mlflow.pyfunc.load_model("models:/ur4rec@challenger")
 table = model.predict(pandas.DataFrame({"user_id": ["u03", "stranger"]}), params={"k": 2})
-import ur4rec.registry.recommender as served
+import ur4rec.recommender.recommender as served
 print(served.__file__)
 print(table["item_id"].tolist())
 foreign = {"kfp", "typer", "sentence_transformers", "matplotlib"}

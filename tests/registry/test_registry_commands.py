@@ -7,9 +7,9 @@ from toy_versions import add, client, history, model_id
 from typer.testing import CliRunner
 
 from ur4rec.cli import app
-from ur4rec.registry.promotion_claims import find_claims, place_claim, withdraw_claim
-from ur4rec.registry.promotion_history import MoveKind
-from ur4rec.registry.promotion_mover import plan_move
+from ur4rec.registry.champion.history import MoveKind
+from ur4rec.registry.champion.lock import find_claims, place_claim, withdraw_claim
+from ur4rec.registry.champion.move import plan_move
 
 __all__ = ["add", "client", "history", "model_id"]
 runner = CliRunner(env={"COLUMNS": "250", "TERM": "dumb", "NO_COLOR": "1"})
@@ -75,7 +75,7 @@ def test_a_move_under_way_is_shown_and_waited_for(ask, client, add, history, mon
     assert "under way, or else: the promotion of version 1 by " in output
     assert find_claims(client, "ur4rec")
     ending = SimpleNamespace(sleep=lambda seconds: withdraw_claim(client, claim))
-    monkeypatch.setattr("ur4rec.registry.promotion_mover.time", ending)
+    monkeypatch.setattr("ur4rec.registry.champion.move.time", ending)
     code, output = ask("promote", "1")
     assert code == 0
     waiting = (

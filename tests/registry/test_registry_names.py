@@ -10,10 +10,10 @@ from postgres import running_postgres
 from ur4rec.config import Config, load_config
 from ur4rec.config_section import ConfigError, ConfigSection
 from ur4rec.registry import config as registry_config
+from ur4rec.registry.champion.move import LONGEST_REASON
 from ur4rec.registry.config import RegistryConfig, name_command
-from ur4rec.registry.promotion_mover import LONGEST_REASON
+from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
 from ur4rec.registry.register import register_model
-from ur4rec.registry.tracking import RegistryError, open_mlflow
 
 ALIASES = ("challenger_alias", "champion_alias", "anchor_alias")
 RESERVED = ["latest", "Latest", "LATEST", "v2", "V2", "v0", "V10"]

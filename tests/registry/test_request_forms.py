@@ -9,7 +9,7 @@ import pytest
 from clean_registry import clean_environment
 from mlflow.exceptions import MlflowException
 
-from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.mlflow_client import open_mlflow
 
 USERS = ["u03", "u07"]
 HISTORIES = [["i01", "i05"], ["i02", "i09"]]

@@ -14,17 +14,17 @@ from components.resolve_warm_start import resolve_warm_start as resolve_task
 from pipelines.local_run import LocalRun, execute
 from pipelines.task_log import Status
 from ur4rec.cli import app
+from ur4rec.local import train_all
 from ur4rec.registry.config import RegistryConfig
-from ur4rec.registry.model_package import BUNDLE_PATH
+from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
+from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.register import register_model
-from ur4rec.registry.tracking import RegistryError, open_mlflow
 from ur4rec.registry.versions import TAG_WARM_START
 from ur4rec.registry.warm_start import open_warm_start, resolve_warm_start
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.terminal import PlainConsole
 from ur4rec.training.checkpoints import read_origin
 from ur4rec.training.config import StageConfig
-from ur4rec.training.run import train_all
 from ur4rec.training.warm_start import WarmStartError
 
 CHAMPION = RegistryConfig(warm_start="champion")

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.run_log import log_curves, log_params, open_run
-from ur4rec.registry.tracking import open_mlflow
 
 
 def test_long_curves_and_many_parameters_go_in_several_batches(tracking_uri, tmp_path):

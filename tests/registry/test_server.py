@@ -6,8 +6,8 @@ import pytest
 from registry_servers import running_server
 
 from ur4rec.registry.config import RegistryConfig
+from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.register import register_model
-from ur4rec.registry.tracking import open_mlflow
 
 PASSWORD = "pa55-w0rd"
 

@@ -11,7 +11,7 @@ import httpx
 import pandas as pd
 import pytest
 
-from ur4rec.registry.loading import ask_registered
+from ur4rec.registry.fetch import ask_registered
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]  # processes that import everything, on a busy machine
 FORMS = [

@@ -3,7 +3,7 @@ import os
 import mlflow
 import pytest
 
-from ur4rec.registry.tracking import (
+from ur4rec.registry.mlflow_client import (
     TRACKING_URI,
     RegistryError,
     ensure_experiment,

@@ -2,9 +2,9 @@
 
 import pytest
 
+from ur4rec.registry.champion.history import fetch_history
 from ur4rec.registry.gate.verdict import TAG_CHAMPION, TAG_VERDICT
-from ur4rec.registry.promotion_history import fetch_history
-from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.versions import TAG_MODEL
 
 

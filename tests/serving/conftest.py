@@ -8,7 +8,7 @@ import pytest
 from toy_server import CONFIG, LENGTH, NUM_ITEMS, NUM_USERS, start_server
 
 from benchmarks.generated_bundle import write_generated_bundle
-from ur4rec.registry.recommender import Recommender
+from ur4rec.recommender.recommender import Recommender
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from typer.testing import CliRunner
 
 from benchmarks.generated_bundle import write_generated_bundle
 from ur4rec.cli import app
-from ur4rec.registry import recommender as scoring
-from ur4rec.registry.recommender import Recommender
-from ur4rec.serving import all_users as module
-from ur4rec.serving.all_users import Written, recommend_all
+from ur4rec.recommender import all_users as module
+from ur4rec.recommender import recommender as scoring
+from ur4rec.recommender.all_users import Written, recommend_all
+from ur4rec.recommender.recommender import Recommender
 
 
 def test_every_user_gets_what_a_request_gets(recommender, tmp_path, monkeypatch):

@@ -162,7 +162,7 @@ def test_who_does_not_read_the_answers_is_not_waited_for(hurried):
 FEW = """
 from pathlib import Path
 from time import sleep
-from ur4rec.registry.recommender import Recommender
+from ur4rec.recommender.recommender import Recommender
 from ur4rec.serving import connections
 from ur4rec.serving.microbatches import Microbatches
 connections.MOST = 3
@@ -257,7 +257,7 @@ def test_what_is_no_http_cannot_fill_the_log(bundle):
 HOG = """
 import os, threading
 from ur4rec.serving import app
-from ur4rec.serving.served import Identity
+from ur4rec.serving.identity import Identity
 def hog(self, *args, **kwargs):
     held = []
     try:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ur4rec.registry.queries import Answer, Query
+from ur4rec.recommender.requests import Answer, Query
 from ur4rec.serving import microbatches as module
 from ur4rec.serving.microbatches import BusyError, Microbatches
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from ur4rec.serving.served import open_served
+from ur4rec.serving.identity import open_served
 from ur4rec.serving.server import ServeError, serve
 from ur4rec.storage.artifacts import ArtifactError
 

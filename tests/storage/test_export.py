@@ -1,7 +1,7 @@
 import pytest
 
 from ur4rec.storage.artifacts import ArtifactError
-from ur4rec.storage.export import export_outputs
+from ur4rec.training.export import export_outputs
 
 STAGES = ("pretrain_sasrec", "pretrain_retriever", "joint_finetune", "end_to_end")
 ELEVEN = {f"{stage}_{kind}.pt" for stage in STAGES for kind in ("best", "memories")} | {

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ur4rec.storage.transfer_progress import show_transfer
+from ur4rec.progress import show_transfer
 
 
 def test_a_line_for_every_tenth_whichever_thread_reports(capsys: pytest.CaptureFixture[str]) -> None:

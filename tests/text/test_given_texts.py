@@ -19,8 +19,7 @@ from ur4rec.cli import app
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.config import TextConfig, WritingConfig
 from ur4rec.text.generate import generate_text
-from ur4rec.text.given_texts import digest_texts, open_given_texts
-from ur4rec.text.imports import TextImportError
+from ur4rec.text.imports import TextImportError, digest_texts, open_given_texts
 
 CONFIG = TextConfig(snapshot_base=3)
 ITEM_TEXTS = {f"i{item}": f"Tale {item}." for item in range(20)}

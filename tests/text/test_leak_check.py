@@ -24,7 +24,7 @@ from ur4rec.text.artifact import (
 )
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
-from ur4rec.text.leak_check import check_leaks, describe_leaks, write_report
+from ur4rec.text.leaks.check import check_leaks, describe_leaks, write_report
 
 NUM_USERS, NUM_ITEMS, LENGTH = 30, 60, 8
 

@@ -1,6 +1,6 @@
 import pytest
 
-from ur4rec.text.progress import show_progress
+from ur4rec.progress import show_progress
 
 
 def test_one_line_for_every_tenth_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
+from ur4rec.text.leaks.title_mentions import TitleIndex
 from ur4rec.text.requests import ItemRequest
-from ur4rec.text.title_mentions import TitleIndex
 
 TITLES = [
     "Toy Story",

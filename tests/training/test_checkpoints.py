@@ -10,8 +10,8 @@ from ur4rec.training.checkpoints import (
     CheckpointError,
     load_model,
     load_state,
-    read_history,
     read_origin,
+    read_raw_history,
     write_model_config,
 )
 
@@ -80,10 +80,10 @@ STAGE = {"stage": "end_to_end", "epochs": 1, "best_epoch": 1, "seconds": 1.0, "v
 )
 def test_a_history_without_what_is_read_is_named(checkpoint: Path, content: object, message: str) -> None:
     (checkpoint / "history.json").write_text(json.dumps({"stages": [STAGE]}))
-    assert read_history(checkpoint)["stages"] == [STAGE]
+    assert read_raw_history(checkpoint)["stages"] == [STAGE]
     (checkpoint / "history.json").write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=rf"history\.json: {message}.*; copy the file anew"):
-        read_history(checkpoint)
+        read_raw_history(checkpoint)
 
 
 def test_weights_of_another_model_name_the_tensor(checkpoint: Path) -> None:

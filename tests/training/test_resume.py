@@ -9,12 +9,11 @@ from test_loop import data, make  # noqa: F401
 
 from ur4rec.storage.gcs import GcsError, GcsPrefix
 from ur4rec.training.checkpoints import CheckpointError
-from ur4rec.training.cloud_resume import CloudResumePoint
 from ur4rec.training.config import TrainingConfig
+from ur4rec.training.events import train_stage
 from ur4rec.training.loop import Trainer
 from ur4rec.training.randomness import deterministic
-from ur4rec.training.resume import ResumePoint, open_resume_point
-from ur4rec.training.stage_training import train_stage
+from ur4rec.training.resume import CloudResumePoint, ResumePoint, open_resume_point
 from ur4rec.training.stages import PLANS
 
 CONFIG = TrainingConfig(epochs_per_stage=4, patience=4, batch_size=8, adaptive_min_steps=2, adaptive_switch_threshold=9)
@@ -168,8 +167,8 @@ def make_archive(files):
 
 @pytest.fixture
 def home(bucket, monkeypatch):
-    monkeypatch.setattr("ur4rec.training.cloud_resume.UPLOAD_EVERY_S", 0)
-    monkeypatch.setattr("ur4rec.training.cloud_resume.LARGEST_SHARE", math.inf)
+    monkeypatch.setattr("ur4rec.training.resume.UPLOAD_EVERY_S", 0)
+    monkeypatch.setattr("ur4rec.training.resume.LARGEST_SHARE", math.inf)
     return f"gs://{bucket}/state"
 
 

@@ -11,6 +11,7 @@ from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.results import load_results
+from ur4rec.local import train_all
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.sasrec import EMBEDDING_STD
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
@@ -20,10 +21,9 @@ from ur4rec.training.checkpoints import CheckpointError, load_model
 from ur4rec.training.config import StageConfig
 from ur4rec.training.cooccurrence import count_pairs, item_factors
 from ur4rec.training.loop import Trainer
-from ur4rec.training.run import train_all
 from ur4rec.training.scoring import ModelScorer
-from ur4rec.training.stage_start import begin
 from ur4rec.training.stages import run_stage, stages_of
+from ur4rec.training.start import begin
 
 NUM_USERS, NUM_ITEMS, LENGTH, TEXT_DIM = 24, 20, 12, 5
 FOUR = ("pretrain_sasrec", "pretrain_retriever", "joint_finetune", "end_to_end")

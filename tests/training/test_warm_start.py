@@ -17,7 +17,7 @@ from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.data.training_extent import find_unseen
 from ur4rec.models.config import ModelConfig
-from ur4rec.registry.bundle import load_bundle, write_bundle
+from ur4rec.recommender.bundle import load_bundle, write_bundle
 from ur4rec.registry.warm_start import open_warm_start
 from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact
 from ur4rec.text.embeddings import load_embeddings, write_embeddings
@@ -25,8 +25,8 @@ from ur4rec.training.checkpoints import load_state, read_origin
 from ur4rec.training.config import StageConfig
 from ur4rec.training.loop import Trainer
 from ur4rec.training.scoring import ModelScorer
-from ur4rec.training.stage_start import Previous, begin
 from ur4rec.training.stages import run_stage
+from ur4rec.training.start import Previous, begin
 from ur4rec.training.warm_start import WarmStart, WarmStartError, check_warm_start
 
 SASREC, RETRIEVER = "pretrain_sasrec", "pretrain_retriever"

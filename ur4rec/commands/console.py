@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from ur4rec.commands import locations
 from ur4rec.memory_limits import explain_lack, lacks_memory
-from ur4rec.registry.tracking import REGISTERED
+from ur4rec.registry.mlflow_client import REGISTERED
 from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.origins import name_origins
 from ur4rec.storage.writing import writing

@@ -19,7 +19,7 @@ from ur4rec.commands.console import (
     read_config,
 )
 from ur4rec.commands.experiment_output import show_ablation, show_base_outside, show_tuning, show_units
-from ur4rec.training.stage_names import Stage
+from ur4rec.training.config import Stage
 
 if TYPE_CHECKING:
     from ur4rec.experiments.units import Unit

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from ur4rec.registry.tracking import REGISTERED
+from ur4rec.registry.mlflow_client import REGISTERED
 from ur4rec.storage.inputs import CLOUD_SCHEME
 from ur4rec.storage.origins import remember_copy
 
@@ -69,7 +69,7 @@ def open_model(text: str, tracking_uri: str | None) -> Iterator[Path]:
     if not text.startswith(REGISTERED):
         yield Path(text)
         return
-    from ur4rec.registry.loading import fetch_bundle
+    from ur4rec.registry.fetch import fetch_bundle
 
     with fetch_bundle(text, tracking_uri) as bundle:
         yield bundle

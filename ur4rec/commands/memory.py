@@ -33,7 +33,7 @@ def stats(model: ModelOption = DEFAULT_MODEL, tracking_uri: TrackingOption = Non
 
         ur4rec memory stats --model outputs/ur4rec_moe
     """
-    from ur4rec.registry.memories import memory_statistics
+    from ur4rec.recommender.memories import memory_statistics
 
     with locations.open_model(model, tracking_uri) as folder:
         statistics = memory_statistics(folder)
@@ -55,7 +55,7 @@ def show_user(
 
         ur4rec memory show 1 --model outputs/ur4rec_moe --sequences outputs/sequences
     """
-    from ur4rec.registry.memories import describe_user
+    from ur4rec.recommender.memories import describe_user
 
     with locations.open_model(model, tracking_uri) as folder:
         report = describe_user(folder, user, sequences)
@@ -98,7 +98,7 @@ def diff(
 
         ur4rec memory diff outputs/ur4rec_moe models:/ur4rec@challenger --sequences outputs/sequences
     """
-    from ur4rec.registry.memory_diff import compare_memories
+    from ur4rec.recommender.memory_diff import compare_memories
 
     with locations.open_model(first, tracking_uri) as folder, locations.open_model(second, tracking_uri) as other:
         report = compare_memories(folder, other, (sequences, sequences_b or sequences), top)

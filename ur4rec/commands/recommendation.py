@@ -19,7 +19,7 @@ from ur4rec.commands.console import (
     show_table,
 )
 from ur4rec.commands.progress import count_users
-from ur4rec.registry.tracking import REGISTERED
+from ur4rec.registry.mlflow_client import REGISTERED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,13 +75,13 @@ def recommend(
     if output is not None:
         _write_all(model, sequences, output, k, not include_seen, tracking_uri)
         return
-    from ur4rec.registry.recommendation_table import UNKNOWN_ITEMS
+    from ur4rec.recommender.recommender import UNKNOWN_ITEMS
 
     histories = None if user else [read_history(history, history_file)]
     if model.startswith(REGISTERED):
         table = _ask_registry(model, user, histories, k, not include_seen, tracking_uri)
     else:
-        from ur4rec.registry.loading import open_recommender
+        from ur4rec.registry.fetch import open_recommender
 
         table = open_recommender(Path(model), sequences).recommend(user, histories, k, not include_seen)
     for number, title in enumerate([f"user {name}" for name in user or []] or ["history"]):
@@ -116,8 +116,8 @@ def read_history(given: list[str] | None, file: Path | None) -> list[str]:
 def _write_all(
     model: str, sequences: Path | None, output: Path, k: int, exclude_seen: bool, tracking_uri: str | None
 ) -> None:
-    from ur4rec.registry.loading import open_recommender
-    from ur4rec.serving.all_users import recommend_all
+    from ur4rec.recommender.all_users import recommend_all
+    from ur4rec.registry.fetch import open_recommender
 
     started = time.perf_counter()
     with locations.open_model(model, tracking_uri) as folder:
@@ -141,14 +141,14 @@ def _ask_registry(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    from ur4rec.registry.loading import ask_registered
+    from ur4rec.registry.fetch import ask_registered
 
     request = pd.DataFrame({"user_id": users} if users else {"history": histories})
     return ask_registered(model, request, {"k": k, "exclude_seen": exclude_seen}, tracking_uri)
 
 
 def _show_recommendations(title: str, rows: pd.DataFrame, k: int, exclude_seen: bool) -> None:
-    from ur4rec.registry.recommender import FALLBACK
+    from ur4rec.recommender.recommender import FALLBACK
 
     if rows.empty:
         show(f"{title}: nothing is left to recommend: everything in the catalogue has been seen ({AGAIN})")

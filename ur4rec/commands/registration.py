@@ -17,7 +17,7 @@ from ur4rec.commands.console import (
     show,
     show_table,
 )
-from ur4rec.registry.tracking import REGISTERED
+from ur4rec.registry.mlflow_client import REGISTERED
 
 
 def register(

@@ -89,7 +89,7 @@ def _split(settings: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _show(verdict: Verdict) -> None:
-    from ur4rec.registry.gate.summary import format_number
+    from ur4rec.registry.gate.verdict import format_number
 
     rows = []
     for each in verdict.outcomes:

@@ -20,9 +20,9 @@ from ur4rec.commands.console import (
 from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
+    from ur4rec.registry.champion.history import HistoryEntry
+    from ur4rec.registry.champion.promotion import Promotion
     from ur4rec.registry.config import RegistryConfig
-    from ur4rec.registry.promotion import Promotion
-    from ur4rec.registry.promotion_history import HistoryEntry
 
 REFUSED = 1
 MINUTES = len("2026-01-31 10:00")
@@ -59,7 +59,7 @@ def promote(
     """
     if force and not reason.strip():
         raise OptionError('--force needs a reason for the history, such as --reason "agreed with Ann"')
-    from ur4rec.registry.promotion import Permission, promote
+    from ur4rec.registry.champion.promotion import Permission, promote
 
     names = _read_names(config, settings)
     with _asking():
@@ -91,7 +91,7 @@ def rollback(
 
         ur4rec registry rollback --steps 2 --reason "complaints since Tuesday"
     """
-    from ur4rec.registry.promotion import roll_back
+    from ur4rec.registry.champion.promotion import roll_back
 
     names = _read_names(config, settings)
     with _asking():
@@ -115,7 +115,7 @@ def anchor(
 
         ur4rec registry anchor 3
     """
-    from ur4rec.registry.anchor import set_anchor
+    from ur4rec.registry.champion.promotion import set_anchor
 
     names = _read_names(config, settings)
     with _asking():
@@ -225,7 +225,7 @@ def compare(
 @contextmanager
 def _asking() -> Iterator[None]:
     """Shows on a terminal that MLflow is at work; ends with code 1, not 2, where all works and the answer is no."""
-    from ur4rec.registry.promotion_mover import PromotionRefused
+    from ur4rec.registry.champion.move import PromotionRefused
 
     try:
         with PlainConsole(stderr=True).status("asking MLflow"):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ur4rec.commands.console import TrackingOption, show
-from ur4rec.registry.tracking import REGISTERED
+from ur4rec.registry.mlflow_client import REGISTERED
 
 
 def serve(
@@ -27,7 +27,7 @@ def serve(
 
         curl -s localhost:8080/recommend -d '{"requests": [{"user_id": "1"}], "k": 5}'
     """
-    from ur4rec.serving.served import open_served
+    from ur4rec.serving.identity import open_served
     from ur4rec.serving.server import serve as run
 
     with open_served(model, tracking_uri) as (recommender, identity):

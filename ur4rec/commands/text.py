@@ -87,7 +87,7 @@ def generate(
 
         ur4rec text generate outputs/sequences --provider dashscope --budget 2 --cache gs://bucket/texts
     """
-    from ur4rec.config_files import quote_value
+    from ur4rec.config_section import quote_value
     from ur4rec.text.config import TextConfig
     from ur4rec.text.generate import generate_text
 
@@ -142,7 +142,7 @@ def check(
 
         ur4rec text check outputs/sequences --user-text user_preferences.json --report leaks.json
     """
-    from ur4rec.text.leak_check import check_leaks, describe_leaks, write_report
+    from ur4rec.text.leaks.check import check_leaks, describe_leaks, write_report
 
     if (texts is None) == (user_text is None):
         raise OptionError("pass either --texts FOLDER or --user-text FILE")

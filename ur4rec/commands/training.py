@@ -24,7 +24,7 @@ from ur4rec.commands.console import (
 )
 from ur4rec.commands.progress import progress_bars
 from ur4rec.storage.locks import lock_folder
-from ur4rec.training.stage_names import Stage
+from ur4rec.training.config import Stage
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -119,7 +119,7 @@ def _train_all(
     warm_start: WarmStart | None,
 ) -> None:
     from ur4rec.commands.evaluation import show_results
-    from ur4rec.training.run import train_all
+    from ur4rec.local import train_all
 
     with progress_bars():
         run = train_all(sequences, embeddings, output, config, device, resume, warm_start)
@@ -140,8 +140,8 @@ def _train_one(
     resume: bool,
     warm_start: WarmStart | None,
 ) -> None:
+    from ur4rec.local import STATE_FOLDER
     from ur4rec.training.config import StageConfig
-    from ur4rec.training.run import STATE_FOLDER
     from ur4rec.training.stages import run_stage, stages_of
 
     if previous is None and stage.value in stages_of(config)[1:]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ur4rec.data.errors import DataError
 from ur4rec.data.tables import CSV, PARQUET
-from ur4rec.storage.artifacts import MANIFEST, read_artifact
-from ur4rec.storage.inputs import list_some
+from ur4rec.storage.artifacts import MANIFEST, read_artifact, sha256_file
+from ur4rec.storage.inputs import is_cloud, list_some, list_versions
 
 INTERACTIONS, ITEM_TABLE = "interactions", "items"
 """Names of the files in a folder, without their ending."""
@@ -54,3 +56,41 @@ def _explain_folder(folder: Path) -> str:
     there = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
     told = f"no file {INTERACTIONS}{CSV} or {INTERACTIONS}{PARQUET} in this folder, which holds {list_some(there)}"
     return f"{told}; name the file to read, or give it this name" if there else told
+
+
+def digest_data(interactions: str, items: str = "") -> str:
+    """Of the contents of files, of the names and generations of objects.
+
+    Raises:
+        DataError: A file is missing.
+        GcsError: An object is missing, or cloud storage cannot be read.
+    """
+    return digest_versions(_list_data_versions(interactions, items))
+
+
+def _list_data_versions(interactions: str, items: str) -> Iterator[str]:
+    """Interactions, and the item table: the named one, else the one beside them."""
+    if is_cloud(interactions):
+        yield from list_versions(interactions)
+        yield from list_file_versions(items) if items else ()
+        return
+    from ur4rec.data.input_files import find_inputs  # brings Arrow along, which takes a while to import
+
+    is_local = items and not is_cloud(items)
+    for file in find_inputs(Path(interactions), Path(items) if is_local else None).values():
+        yield sha256_file(file)
+    yield from list_versions(items) if is_cloud(items) else ()
+
+
+def list_file_versions(location: str) -> list[str]:
+    """sha256 of a file; names and generations of objects.
+
+    Raises:
+        GcsError: An object is missing, or cloud storage cannot be read.
+    """
+    return list_versions(location) if is_cloud(location) else [sha256_file(Path(location))]
+
+
+def digest_versions(versions: Iterable[str]) -> str:
+    """sha256 over all of them."""
+    return hashlib.sha256("\n".join(versions).encode()).hexdigest()

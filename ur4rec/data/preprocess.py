@@ -19,8 +19,7 @@ from ur4rec.data import sequences as files
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
 from ur4rec.data.fields import is_integer_like, sort_naturally
-from ur4rec.data.input_digest import digest_data
-from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, find_inputs
+from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, digest_data, find_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
 from ur4rec.data.selection import Rows, Selection, select_rows

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from ur4rec.data.sequences import Histories
-from ur4rec.evaluation.ranking import ScoreError
+from ur4rec.ranking.ranks import ScoreError
 
 EASE_L2 = 300.0
 RECENT_ITEMS = 30

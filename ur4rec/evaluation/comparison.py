@@ -13,13 +13,13 @@ from jaxtyping import Int64
 from ur4rec.columns import ITEM, TIMESTAMP_S, USER
 from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.evaluation.baselines import EASE, Popularity, RecencyEASE, fit_ease
-from ur4rec.evaluation.bootstrap import Estimate, bootstrap_means, estimate
 from ur4rec.evaluation.candidates import Candidates, Horizon
 from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.evaluation.metrics import METRICS, per_user_metrics
-from ur4rec.evaluation.ranking import Scorer, rank_users
 from ur4rec.evaluation.results import Slice, SliceBy, SystemMetrics
 from ur4rec.evaluation.slices import Group, popularity_groups, quantile_groups
+from ur4rec.ranking.bootstrap import Estimate, bootstrap_means, estimate
+from ur4rec.ranking.metrics import METRICS, per_user_metrics
+from ur4rec.ranking.ranks import Scorer, rank_users
 
 Ranks = Mapping[str, Int64[np.ndarray, "T 2"]]
 """System → first and last rank that each target can have."""

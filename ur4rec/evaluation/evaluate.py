@@ -14,7 +14,7 @@ from ur4rec.evaluation.systems import TrainedSystems
 from ur4rec.models.config import Part
 from ur4rec.storage.artifacts import write_texts_atomic
 from ur4rec.training.checkpoints import check_dataset, load_model, trained_part
-from ur4rec.training.stage_names import Stage
+from ur4rec.training.config import Stage
 
 
 def evaluate(

@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ur4rec.evaluation.bootstrap import Estimate
 from ur4rec.evaluation.history import StageHistory, TrainingHistory
 from ur4rec.evaluation.results import Slice, SystemMetrics
+from ur4rec.ranking.bootstrap import Estimate
 
 INK, MUTED, GRID = "#1b2733", "#5b6875", "#e3e8ee"
 MODEL_COLOR = "#0b62a8"

@@ -21,11 +21,11 @@ from ur4rec.evaluation.comparison import (
 )
 from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
 from ur4rec.evaluation.history import HISTORY, TrainingHistory, read_history
-from ur4rec.evaluation.metrics import metrics_from_ranks
 from ur4rec.evaluation.provenance import describe_versions, trace
-from ur4rec.evaluation.ranking import Scorer
 from ur4rec.evaluation.results import Dataset, Protocol, Results, SampledCandidates
 from ur4rec.memory_limits import naming_settings
+from ur4rec.ranking.metrics import metrics_from_ranks
+from ur4rec.ranking.ranks import Scorer
 from ur4rec.storage.artifacts import Manifest, peak_memory_mb, read_artifact
 
 TASK = "evaluate"

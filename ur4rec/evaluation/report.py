@@ -9,11 +9,11 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from ur4rec.evaluation.bootstrap import Estimate
 from ur4rec.evaluation.figures import plot_slices, plot_systems, plot_training
 from ur4rec.evaluation.history import TrainingHistory
-from ur4rec.evaluation.metrics import METRICS
 from ur4rec.evaluation.results import Results, SystemMetrics
+from ur4rec.ranking.bootstrap import Estimate
+from ur4rec.ranking.metrics import METRICS
 from ur4rec.storage.artifacts import write_text_atomic
 
 TEMPLATE = "report.html"

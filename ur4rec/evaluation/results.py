@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError, model_validator
 
-from ur4rec.evaluation.bootstrap import Estimate
-from ur4rec.evaluation.metrics import METRICS
+from ur4rec.ranking.bootstrap import Estimate
+from ur4rec.ranking.metrics import METRICS
 from ur4rec.storage.artifacts import write_text_atomic
 
 HEADLINE_METRICS = ("ndcg@10", "hit@10", "mrr")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ur4rec.data.sequences import Histories
-from ur4rec.evaluation.ranking import Scorer
 from ur4rec.models.config import Part
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
+from ur4rec.ranking.ranks import Scorer
 from ur4rec.training.scoring import ModelScorer
 
 SASREC = "sasrec"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ur4rec.evaluation.bootstrap import Estimate
 from ur4rec.experiments.ablation_table import LONG_TAIL_BELOW, AblationTable, Row
 from ur4rec.markdown import escape_markdown, make_code_span, make_table
+from ur4rec.ranking.bootstrap import Estimate
 from ur4rec.storage.artifacts import write_texts_atomic
 
 ABLATION_JSON, ABLATION_MD = "ablation.json", "ablation.md"

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from ur4rec.columns import ITEM
 from ur4rec.data.sequences import Sequences
-from ur4rec.evaluation.bootstrap import Estimate, paired_difference
-from ur4rec.evaluation.metrics import per_user_metrics
+from ur4rec.ranking.bootstrap import Estimate, paired_difference
+from ur4rec.ranking.metrics import per_user_metrics
 
 LONG_TAIL_BELOW = 10
 """A target with fewer training interactions than this is of the long tail."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.evaluation.metrics import METRICS
 from ur4rec.experiments.variants import Variant, check_names
 from ur4rec.experiments.yaml_files import ExperimentError
+from ur4rec.ranking.metrics import METRICS
 
 
 @dataclass(frozen=True)

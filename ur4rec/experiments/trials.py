@@ -21,8 +21,7 @@ from ur4rec.experiments.stage_cache import STAGES_FOLDER, StageInputs, check_sta
 from ur4rec.experiments.workers import Failure, open_workers
 from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.storage.writing import writing
-from ur4rec.training.config import StageConfig
-from ur4rec.training.stage_names import STAGES
+from ur4rec.training.config import STAGES, StageConfig
 from ur4rec.training.stages import stages_of
 
 LOGS_FOLDER = "logs"

@@ -16,13 +16,13 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from ur4rec.config import Config
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.comparison import rank_systems
-from ur4rec.evaluation.metrics import metrics_from_ranks
 from ur4rec.evaluation.systems import TrainedSystems
 from ur4rec.experiments.ranks import HORIZONS, RanksAt, load_ranks, save_ranks
 from ur4rec.experiments.stage_cache import STAGES_FOLDER, CachedStage, StageInputs, obtain_stages, plan_stages
 from ur4rec.experiments.variants import Variant
 from ur4rec.memory_limits import naming_settings
 from ur4rec.models.config import Part
+from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact, write_text_atomic
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.storage.writing import writing

@@ -12,8 +12,7 @@ from ur4rec.config import CONFIGS, Config
 from ur4rec.experiments.stage_cache import check_stage
 from ur4rec.experiments.yaml_files import ExperimentError, read_yaml
 from ur4rec.models.config import Part
-from ur4rec.training.config import StageConfig
-from ur4rec.training.stage_names import Stage
+from ur4rec.training.config import Stage, StageConfig
 
 SHIPPED_VARIANTS = CONFIGS / "experiments" / "ablations.yaml"
 TAKEN = ("sasrec", "recency_ease", "ease", "popularity")

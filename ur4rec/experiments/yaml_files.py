@@ -8,7 +8,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ur4rec.config_files import parse_yaml
+from ur4rec.config_section import parse_yaml
 from ur4rec.evaluation.results import explain_problems
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -7,8 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, model_validator
 
-from ur4rec.config_files import parse_setting, quote_setting
-from ur4rec.config_section import ConfigSection
+from ur4rec.config_section import ConfigSection, parse_setting, quote_setting
 
 
 def _matching(pattern: str, expected: str) -> AfterValidator:

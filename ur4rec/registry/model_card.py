@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ur4rec.evaluation.bootstrap import Estimate
 from ur4rec.evaluation.results import HEADLINE_METRICS, Results, Slice
 from ur4rec.markdown import escape_markdown, make_table
+from ur4rec.ranking.bootstrap import Estimate
 
 CARD = "model_card.md"
 LONGEST_DESCRIPTION = 5000

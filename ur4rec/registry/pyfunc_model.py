@@ -21,7 +21,7 @@ class ServedRecommender(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Loads the bundle that was logged with the model."""
-        from ur4rec.registry.recommender import Recommender
+        from ur4rec.recommender.recommender import Recommender
 
         self.recommender = Recommender.load(Path(context.artifacts["bundle"]))
 
@@ -33,8 +33,8 @@ class ServedRecommender(PythonModel):
         Raises:
             MlflowException: The request cannot be answered; MLflow's server says why, without a traceback.
         """
-        from ur4rec.registry.recommender import RecommendError
-        from ur4rec.registry.request_table import read_columns
+        from ur4rec.recommender.recommender import RecommendError
+        from ur4rec.recommender.request_table import read_columns
 
         options = {"k": 10, "exclude_seen": True, **(params or {})}
         try:

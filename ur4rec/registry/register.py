@@ -4,32 +4,75 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ur4rec.evaluation.results import Results, explain_problems
+from ur4rec.evaluation.history import read_history
+from ur4rec.evaluation.results import Results, explain_problems, load_results
 from ur4rec.models.tensor_files import read_tensors
+from ur4rec.recommender.bundle import write_bundle
 from ur4rec.registry.abandoned_runs import end_abandoned_runs
-from ur4rec.registry.bundle import write_bundle
 from ur4rec.registry.config import RegistrationConfig
-from ur4rec.registry.links import describe_links, link_run, pipeline_tags
+from ur4rec.registry.mlflow_client import open_mlflow, public_uri
 from ur4rec.registry.model_card import CARD, fit_description, render_card
-from ur4rec.registry.model_package import describe_code, save_model_package
-from ur4rec.registry.own_results import check_own_results
+from ur4rec.registry.package import describe_code, save_model_package
 from ur4rec.registry.run_log import find_preset_run, log_curves, log_files, log_params, log_test_metrics, open_run
-from ur4rec.registry.tracking import open_mlflow, public_uri
-from ur4rec.registry.versions import TAG_WARM_START, create_version, describe_version, find_version, pinned_address
-from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_texts_atomic
+from ur4rec.registry.versions import (
+    TAG_WARM_START,
+    create_version,
+    describe_links,
+    describe_version,
+    find_version,
+    link_run,
+    pinned_address,
+    pipeline_tags,
+)
+from ur4rec.storage.artifacts import MANIFEST, ArtifactError, Manifest, read_artifact, sha256_file, write_texts_atomic
 from ur4rec.storage.temporaries import scratch_folder
-from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, check_whole, load_model, read_history, read_origin
+from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, check_whole, load_model, read_origin, read_raw_history
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
+
+
+def check_own_results(path: Path, data: Manifest, trained: Manifest, checkpoint: Path) -> Results:
+    """Reads results and checks that they tell of this data, these settings and this training.
+
+    Args:
+        path: `results.json`.
+        data: Manifest of the sequences.
+        trained: Manifest of the checkpoint.
+        checkpoint: Its folder.
+
+    Raises:
+        ResultsError: The results cannot be read.
+        ArtifactError: They are those of another model; says in what they differ.
+    """
+    results = load_results(path)
+    difference = _find_difference(results, data.content_digest, trained.config, checkpoint)
+    if difference:
+        raise ArtifactError(
+            f"{path}: is not the evaluation of {checkpoint}: {difference}; "
+            "name the folder of this model's results.json with --outputs, or evaluate it (`ur4rec evaluate`)"
+        )
+    return results
+
+
+def _find_difference(results: Results, data: str, settings: Mapping[str, Any], checkpoint: Path) -> str:
+    if results.dataset.digest != data:
+        return f"it was made on data {results.dataset.digest[:12]}, not on {data[:12]}"
+    for key, value in settings.items():
+        if key in results.config and results.config[key] != value:
+            return f"{key} was {results.config[key]!r}, the checkpoint has {value!r}"
+    if results.validation != read_history(checkpoint / HISTORY).validation:
+        return "the validation metrics of its stages are not those of the checkpoint"
+    return ""
 
 
 class Registration(BaseModel):
@@ -86,7 +129,7 @@ class _Inputs:
         if not self.report.is_file():
             raise ArtifactError(f"{self.report}: not found; run the evaluation first")
         check_whole(self.checkpoint)
-        read_history(self.checkpoint)
+        read_raw_history(self.checkpoint)
         load_model(self.checkpoint)
         for path in self.memories.glob("*.pt"):
             read_tensors(path)

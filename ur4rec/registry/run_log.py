@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ur4rec.evaluation.results import Results
 from ur4rec.registry.abandoned_runs import OWNER, name_process
-from ur4rec.registry.tracking import GONE, TRACKING_URI, RegistryError, ensure_experiment, resolve_tracking_uri
+from ur4rec.registry.mlflow_client import GONE, TRACKING_URI, RegistryError, ensure_experiment, resolve_tracking_uri
 from ur4rec.storage.temporaries import scratch_folder
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ur4rec.registry.champion.history import History, HistoryEntry, fetch_history
+from ur4rec.registry.champion.lock import describe_claim, find_claims, has_moved
+from ur4rec.registry.champion.move import TAG_AT
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import NOBODY, TAG_VERDICT
-from ur4rec.registry.promotion_claims import describe_claim, find_claims, has_moved
-from ur4rec.registry.promotion_history import History, HistoryEntry, fetch_history
-from ur4rec.registry.promotion_mover import TAG_AT
-from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.versions import (
     TAG_DATASET,
     TAG_DATASET_DIGEST,

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ur4rec.models.tensor_files import TensorFileError
-from ur4rec.registry.bundle import load_bundle
+from ur4rec.recommender.bundle import load_bundle
 from ur4rec.registry.config import RegistryConfig
-from ur4rec.registry.loading import fetch_bundle
-from ur4rec.registry.model_package import BUNDLE_PATH
-from ur4rec.registry.tracking import GONE, REGISTERED, open_mlflow
+from ur4rec.registry.fetch import fetch_bundle
+from ur4rec.registry.mlflow_client import GONE, REGISTERED, open_mlflow
+from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.versions import expect_files, find_version_at, find_version_by_alias, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, read_manifest
 from ur4rec.storage.temporaries import scratch_folder

@@ -97,7 +97,7 @@ def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Con
     """
     from ur4rec.commands.evaluation import show_results
     from ur4rec.commands.training import read_warm_start, show_stages
-    from ur4rec.training.run import train_all
+    from ur4rec.local import train_all
 
     sequences = find_artifact(data_dir, SEQUENCES)
     if sequences is None:

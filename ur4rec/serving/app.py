@@ -11,12 +11,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ur4rec.registry.queries import Answer, Query, RecommendError, resolve
-from ur4rec.registry.recommendation_table import tabulate
-from ur4rec.registry.recommender import Recommender
+from ur4rec.recommender.recommender import Recommender, tabulate
+from ur4rec.recommender.requests import Answer, Query, RecommendError, resolve
 from ur4rec.serving.calls import CallError, InvocationsCall, RecommendCall, parse_call
+from ur4rec.serving.identity import Identity
 from ur4rec.serving.microbatches import BusyError, Microbatches
-from ur4rec.serving.served import Identity
 
 MAX_BODY_BYTES = 4 << 20
 MAX_DISCARDED_BYTES = 64 << 20

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from ur4rec.registry.queries import Request
+from ur4rec.recommender.requests import Request
 from ur4rec.serving.payload_forms import to_records
 
 MAX_REQUESTS = 256

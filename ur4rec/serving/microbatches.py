@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ur4rec.registry.queries import Answer, Query
+from ur4rec.recommender.requests import Answer, Query
 
 MAX_WAITING = 1024
 """Queries; more than a second of work is refused rather than answered late."""

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 import torch
 import uvicorn
 
-from ur4rec.registry.queries import Request, resolve
-from ur4rec.registry.recommender import Recommender
+from ur4rec.recommender.recommender import Recommender
+from ur4rec.recommender.requests import Request, resolve
 from ur4rec.serving.app import create_app
 from ur4rec.serving.connections import AT_ONCE, BACKLOG, LIMITS_S, Caller, Connections, Server, count_affordable
+from ur4rec.serving.identity import Identity
 from ur4rec.serving.limited_log import limited_log
 from ur4rec.serving.microbatches import Microbatches
-from ur4rec.serving.served import Identity
 
 GRACE_S = 20
 """For answers that are on their way when the server is told to stop."""

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ur4rec.progress import Advance
+from ur4rec.progress import Advance, show_transfer
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, sha256_file
 from ur4rec.storage.checksums import HASHERS, FileDigest, crc32c_of
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, ObjectReplacedError, StoredObject
@@ -26,7 +26,6 @@ from ur4rec.storage.publication import (
     name_version,
     parse_publication,
 )
-from ur4rec.storage.transfer_progress import show_transfer
 from ur4rec.storage.transfers import CHUNK_BYTES, PARALLEL_LARGE_UPLOADS, PARALLEL_TRANSFERS, in_parallel
 
 MOST_READS = 5

@@ -7,13 +7,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ur4rec.progress import show_transfer
 from ur4rec.storage.artifacts import MANIFEST, read_artifact
 from ur4rec.storage.checksums import FileDigest
 from ur4rec.storage.cloud_folders import fetch_published, find_current
 from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, StoredObject
 from ur4rec.storage.inputs import list_some
 from ur4rec.storage.origins import named
-from ur4rec.storage.transfer_progress import show_transfer
 
 MOST_LISTINGS = 5
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.memory_limits import naming_settings
+from ur4rec.progress import show_progress
 from ur4rec.storage.artifacts import Manifest, read_artifact, write_artifact
 from ur4rec.text.artifact import (
     SEQUENCES_DIGEST,
@@ -25,7 +26,6 @@ from ur4rec.text.artifact import (
 from ur4rec.text.config import EncodeConfig
 from ur4rec.text.embeddings import PRODUCER, write_embeddings
 from ur4rec.text.encoder import Encoder, load_encoder
-from ur4rec.text.progress import show_progress
 from ur4rec.text.sentences import split_sentences
 
 LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch", "numpy")

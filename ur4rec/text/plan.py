@@ -18,7 +18,7 @@ from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.text.artifact import IMPORTED, Snapshot, write_items, write_snapshots
 from ur4rec.text.config import GridConfig
 from ur4rec.text.imports import ImportedItems, ImportedUsers, import_items, import_users
-from ur4rec.text.leak_check import LeakReport, judge_texts
+from ur4rec.text.leaks.check import LeakReport, judge_texts
 from ur4rec.text.providers import Advance, Text, TextProvider
 from ur4rec.text.requests import ItemRequest, UserRequest, build_item_requests
 from ur4rec.text.snapshots import build_user_requests, compute_grid

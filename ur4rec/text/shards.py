@@ -7,12 +7,12 @@ import math
 from itertools import chain, islice
 from pathlib import Path
 
+from ur4rec.progress import show_progress
 from ur4rec.text.config import ShardsConfig, WritingConfig
 from ur4rec.text.generate import open_provider
-from ur4rec.text.given_texts import open_given_texts
+from ur4rec.text.imports import open_given_texts
 from ur4rec.text.llm.budget import BudgetError
 from ur4rec.text.plan import plan_texts
-from ur4rec.text.progress import show_progress
 
 
 def plan_shards(sequences: Path, config: ShardsConfig, max_shards: int) -> list[str]:

@@ -12,8 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from ur4rec.text.profiles import decade_of, measure_typicality, rank
-from ur4rec.text.requests import ItemRequest, UserRequest
+from ur4rec.text.requests import ItemRequest, UserRequest, decade_of, measure_typicality, rank
 
 VERSION = "1"
 """Raised with every change of the wording."""

@@ -15,7 +15,7 @@ from ur4rec.models.config import ModelConfig, Part
 from ur4rec.models.tensor_files import read_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import read_artifact
-from ur4rec.training.stage_names import STAGES, Stage
+from ur4rec.training.config import STAGES, Stage
 
 MODEL_CONFIG = "model_config.json"
 DATASET_DIGEST = "dataset_digest"
@@ -94,11 +94,11 @@ def read_origin(checkpoint: Path) -> Origin | None:
     Raises:
         CheckpointError: The history is damaged.
     """
-    told = read_history(checkpoint).get(WARM_START) if (checkpoint / HISTORY).is_file() else None
+    told = read_raw_history(checkpoint).get(WARM_START) if (checkpoint / HISTORY).is_file() else None
     return None if told is None else Origin(**told)
 
 
-def read_history(checkpoint: Path) -> dict[str, Any]:
+def read_raw_history(checkpoint: Path) -> dict[str, Any]:
     """The stages of a checkpoint so far, and the origin of the first where it has one.
 
     Raises:

@@ -32,19 +32,18 @@ from ur4rec.training.checkpoints import (
     best_file,
     check_dataset,
     memories_file,
-    read_history,
+    read_raw_history,
     resolve_device,
     select_held,
     write_model_config,
 )
-from ur4rec.training.config import READ_BY, StageConfig, TrainingConfig
+from ur4rec.training.config import READ_BY, Stage, StageConfig, TrainingConfig
+from ur4rec.training.events import train_stage
 from ur4rec.training.loop import StagePlan, Trainer
 from ur4rec.training.randomness import deterministic
 from ur4rec.training.resume import ResumePoint, open_resume_point
 from ur4rec.training.scoring import ModelScorer
-from ur4rec.training.stage_names import Stage
-from ur4rec.training.stage_start import Previous, begin
-from ur4rec.training.stage_training import train_stage
+from ur4rec.training.start import Previous, begin
 from ur4rec.training.text_controls import control_text
 from ur4rec.training.warm_start import WarmStart, WarmStartError, check_warm_start
 
@@ -217,7 +216,7 @@ def _finished(checkpoint: Path, memories: Path, key: str) -> StageSummary | None
         return None
     if details.get(KEY) != key or made_from["checkpoint"] != sha256_file(checkpoint / MANIFEST):
         return None
-    *_, record = read_history(checkpoint)["stages"]
+    *_, record = read_raw_history(checkpoint)["stages"]
     return StageSummary(**{field.name: record[field.name] for field in fields(StageSummary)})
 
 
@@ -282,7 +281,7 @@ def _copy_previous(previous: Path | None, folder: Path, origin: Origin | None) -
     for path in previous.glob("*_best.pt"):
         shutil.copyfile(path, folder / path.name)
     shutil.copytree(previous / "logs", folder / "logs")
-    return read_history(previous)
+    return read_raw_history(previous)
 
 
 def _write_memories(

@@ -20,9 +20,9 @@ from ur4rec.data.sequences import load_sequences
 from ur4rec.models.config import FusionMethod, ModelConfig
 from ur4rec.models.cooccurrence import NeighborTables
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.registry.bundle import write_bundle
+from ur4rec.recommender.bundle import write_bundle
+from ur4rec.registry.gate.comparison import Contender
 from ur4rec.registry.gate.rules import GateRules, load_rules
-from ur4rec.registry.gate.sides import Contender
 from ur4rec.storage.artifacts import MANIFEST, Manifest, sha256_file
 from ur4rec.training.checkpoints import FINAL_MODEL, write_model_config
 

@@ -2,9 +2,9 @@
 
 from chain_models import write_chain_model
 
-from ur4rec.registry.model_package import save_model_package
+from ur4rec.registry.mlflow_client import open_mlflow
+from ur4rec.registry.package import save_model_package
 from ur4rec.registry.run_log import open_run
-from ur4rec.registry.tracking import open_mlflow
 from ur4rec.registry.versions import create_version
 
 

@@ -16,7 +16,7 @@ from ur4rec.cli import app
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_registered, gate_version
 from ur4rec.registry.gate.verdict import load_verdict
-from ur4rec.registry.tracking import RegistryError, open_mlflow
+from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
 
 

@@ -9,8 +9,7 @@ from chain_models import CONFIG, make_rules, rewrite_manifest, write_chain_model
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.registry.gate.comparison import AGAINST_CHAMPION, compare
-from ur4rec.registry.gate.sides import Contender
+from ur4rec.registry.gate.comparison import AGAINST_CHAMPION, Contender, compare
 from ur4rec.registry.gate.verdict import decide
 
 HALF = range(1, 21)

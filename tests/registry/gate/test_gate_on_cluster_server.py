@@ -12,8 +12,8 @@ from toy_registration import make_registration
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_registered
 from ur4rec.registry.gate.verdict import load_verdict
-from ur4rec.registry.model_package import BUNDLE_PATH
-from ur4rec.registry.tracking import open_mlflow
+from ur4rec.registry.mlflow_client import open_mlflow
+from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.versions import TAG_MODEL
 
 pytestmark = [pytest.mark.server, pytest.mark.emulator, pytest.mark.slow, pytest.mark.timeout(900)]

@@ -3,9 +3,9 @@ import doctest
 import numpy as np
 import pytest
 
-from ur4rec.evaluation.bootstrap import bootstrap_means
-from ur4rec.registry.gate import statistics
-from ur4rec.registry.gate.statistics import harm_p_value, lower_bound, reject_holm, resample_relative
+from ur4rec.ranking.bootstrap import bootstrap_means
+from ur4rec.registry.gate import judge as statistics
+from ur4rec.registry.gate.judge import harm_p_value, lower_bound, reject_holm, resample_relative
 
 
 def test_examples_in_the_docstrings():

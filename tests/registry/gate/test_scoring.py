@@ -8,8 +8,7 @@ import torch
 
 from ur4rec.columns import USER
 from ur4rec.data.sequences import Histories
-from ur4rec.registry.gate.measurements import measure_quality
-from ur4rec.registry.gate.scoring import ListCounter
+from ur4rec.registry.gate.measurements import ListCounter, measure_quality
 
 NONE_SEEN = Histories(np.array([0, 0, 0, 0]), np.empty(0, np.int64), np.empty(0, np.int64))
 SCORES = torch.tensor([[9.0, 3, 2, 2, 2, 1], [9.0, 2, 2, 0, 0, -torch.inf]])  # column 0 is padding

@@ -2,8 +2,16 @@ import pytest
 from markdown_views import ODD_NAMES, as_shown, list_tags, read_page, show_markdown
 from pydantic import ValidationError
 
-from ur4rec.registry.gate.summary import format_number, render_markdown
-from ur4rec.registry.gate.verdict import RuleOutcome, Verdict, VerdictError, decide, load_verdict, write_verdict
+from ur4rec.registry.gate.verdict import (
+    RuleOutcome,
+    Verdict,
+    VerdictError,
+    decide,
+    format_number,
+    load_verdict,
+    render_markdown,
+    write_verdict,
+)
 
 OUTCOMES = [
     RuleOutcome(rule="floor", outcome="passed", value=0.12, threshold=0.01, detail="ndcg@10"),

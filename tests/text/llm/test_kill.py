@@ -190,7 +190,8 @@ def test_two_writers_killed_five_times_below_one_prefix(sequences: Path, tmp_pat
 def generate_command(sequences: Path, output: Path, config: TextConfig) -> list[str]:
     settings = ("text_base_url", "text_concurrency", "snapshot_base")
     return [
-        *(sys.executable, "-m", "ur4rec.text", "generate", str(sequences), "--output", str(output)),
+        *(sys.executable, "-c", "from ur4rec.cli import app; app()"),
+        *("text", "generate", str(sequences), "--output", str(output)),
         *("--provider", config.text_provider, "--cache", config.text_cache),
         *(part for name in settings for part in ("--set", f"{name}={getattr(config, name)}")),
     ]

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
+from ur4rec.columns import TIMESTAMP_S
 from ur4rec.data.sequences import Sequences
+from ur4rec.data.training_extent import find_unseen
+from ur4rec.ranking.ranks import ScoreError
+from ur4rec.recommender.bundle import Bundle
 from ur4rec.registry.gate.judge import (
     check_at_least,
     judge_cost,
@@ -15,11 +23,121 @@ from ur4rec.registry.gate.judge import (
     judge_slices,
     skip,
 )
-from ur4rec.registry.gate.measurements import find_slices, measure_popularity_baseline
-from ur4rec.registry.gate.population import Population, choose_population
+from ur4rec.registry.gate.measurements import (
+    Cost,
+    LoadedModel,
+    Quality,
+    UnscorableError,
+    find_slices,
+    measure_costs,
+    measure_popularity_baseline,
+    measure_quality,
+)
 from ur4rec.registry.gate.rules import GateRules
-from ur4rec.registry.gate.sides import Contender, Side, load_side, measure_sides
 from ur4rec.registry.gate.verdict import FAILED, PASSED, RuleOutcome
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A version in the registry and where its bundle lies."""
+
+    version: str
+    bundle: Path | None = None
+    problem: str = ""
+    """Why there is no bundle."""
+
+
+@dataclass
+class Side:
+    """A model, what was measured of it, and what went wrong."""
+
+    role: str
+    version: str
+    model: LoadedModel | None = None
+    quality: Quality | None = None
+    cost: Cost | None = None
+    problem: str = ""
+
+    def describe(self, data: Sequences) -> str:
+        """A sentence for the notes."""
+        if self.quality is None or self.model is None:
+            return f"{self.role} version {self.version} was not scored" + (self.problem and f": {self.problem}")
+        known = int(np.isin(data.item_ids[1:], list(self.model.bundle.item_index)).sum())
+        return (
+            f"{self.role} version {self.version}: NDCG@10 {self.quality.ndcg.mean():.4f}; "
+            f"knows {known:,} of {data.num_items:,} items"
+        )
+
+
+def load_side(role: str, contender: Contender, device: str = "cpu") -> Side:
+    """Loads a model; what cannot be loaded is a problem of the side, not an error."""
+    side = Side(role, contender.version, problem=contender.problem)
+    if contender.bundle is not None:
+        try:
+            side.model = LoadedModel(contender.bundle, device)
+        except UnscorableError as error:
+            side.problem = str(error)
+    return side
+
+
+def measure_sides(sides: Sequence[Side], data: Sequences, rows: np.ndarray, num_requests: int) -> None:
+    """Ranks the targets at `rows` with every model that is loaded, and times those that could be ranked.
+
+    Args:
+        sides: Get their quality and cost, or a problem.
+        data: The test data.
+        rows: Positions of the targets.
+        num_requests: Users whose latency is taken.
+    """
+    for side in sides:
+        if side.model is not None and len(rows):
+            _rank(side, side.model, data, rows)
+    able = [(side, side.model) for side in sides if side.model is not None and not side.problem]
+    costs = measure_costs([model for _, model in able], num_requests)
+    for (side, _), cost in zip(able, costs, strict=True):
+        side.cost = cost
+
+
+def _rank(side: Side, model: LoadedModel, data: Sequences, rows: np.ndarray) -> None:
+    try:
+        side.quality = measure_quality(data, rows, model.scorer(data, data.histories("test")))
+    except (UnscorableError, ScoreError) as error:
+        side.problem = str(error)
+
+
+@dataclass(frozen=True)
+class Population:
+    """The targets that are ranked."""
+
+    kind: Literal["later", "unseen"]
+    rows: np.ndarray
+    """Positions in the test targets."""
+    too_few: bool
+    """Whether the rules say that nothing may follow from so few users."""
+    compares: bool
+    """Whether models may be compared on it."""
+    note: str
+
+
+def choose_population(data: Sequences, bundles: Sequence[Bundle], rules: GateRules) -> Population:
+    """Targets later than everything any model was trained on; where these are few, what the rules name.
+
+    Args:
+        data: The test data.
+        bundles: Of the models that are compared.
+        rules: `min_users` and `few_later_users`.
+    """
+    cutoff = max(int(bundle.manifest.details["training_cutoff_s"]) for bundle in bundles)
+    later = np.flatnonzero(data.test[:, TIMESTAMP_S] > cutoff)
+    if len(later) >= rules.min_users:
+        return Population("later", later, False, True, f"{len(later):,} targets are later than all training")
+    few = f"only {len(later):,} targets are later than all training (min_users: {rules.min_users:,})"
+    if rules.few_later_users == "fail":
+        return Population("later", later, True, False, f"{few}; few_later_users: fail")
+    unseen = np.flatnonzero(np.logical_and.reduce([find_unseen(data, data.test, bundle.extent) for bundle in bundles]))
+    note = f"{few}; few_later_users: {rules.few_later_users}, {len(unseen):,} targets that no training saw were ranked"
+    return Population("unseen", unseen, len(unseen) < rules.min_users, rules.few_later_users == "unseen", note)
+
 
 CHAMPION, ANCHOR = "champion", "anchor"
 AGAINST_CHAMPION = (

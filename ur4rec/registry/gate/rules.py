@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ur4rec.config_files import parse_setting, read_settings
-from ur4rec.config_section import ConfigSection
+from ur4rec.config_section import ConfigSection, parse_setting, read_settings
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "registry" / "gate.yaml"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ur4rec.config_files import parse_yaml
+from ur4rec.config_section import parse_yaml
 
 CHARACTERS_PER_TOKEN = 6
 """Of a word of ASCII letters, rounded up a word."""

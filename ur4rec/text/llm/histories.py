@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from ur4rec.text.llm.untrusted import clean
-from ur4rec.text.profiles import decade_of, measure_typicality, name_decade, rank
-from ur4rec.text.requests import ItemRequest, UserRequest
+from ur4rec.text.requests import ItemRequest, UserRequest, decade_of, measure_typicality, name_decade, rank
 
 MAX_CHOICES = 40
 """Interactions named in a prompt; a longer history is told by its counts and by these."""

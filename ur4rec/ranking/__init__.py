@@ -1,0 +1,1 @@
+"""Ranks, the metrics of ranks and their intervals."""

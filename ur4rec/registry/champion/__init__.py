@@ -1,0 +1,1 @@
+"""Who serves: promotion, rollback and their history."""

@@ -1,0 +1,204 @@
+"""Which versions were champion, in what order: read from the records of the registered model.
+
+MLflow keeps no history of an alias, so every move of ours leaves a numbered record. A move by hand leaves none; it
+shows where a record starts from another version than the one before it ended at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ur4rec.registry.gate.verdict import NOBODY
+from ur4rec.registry.mlflow_client import RegistryError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TAG_RECORD = "ur4rec.promotion."
+"""Prefix of the registered model's tags that hold the records; the number follows."""
+NO_VERSION = ""
+
+
+class MoveKind(StrEnum):
+    """How the champion changed."""
+
+    PROMOTION = "promotion"
+    ROLLBACK = "rollback"
+    BY_HAND = "moved by hand"
+
+
+class Move(BaseModel):
+    """One intended or recorded move of the champion alias."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: MoveKind
+    version: str
+    previous: str
+    """Champion before; `NO_VERSION`: there was none."""
+    at: str
+    """UTC."""
+    by: str
+    reason: str = ""
+    verdict: str = ""
+    """Of the gate, at that time."""
+    steps: int = 0
+    """Champions that a rollback goes back."""
+    token: str
+    """Tells two attempts at the same move apart."""
+
+    def describe(self) -> str:
+        """In words, such as `promotion of version 5 by ann at 2026-01-31 10:00:00 UTC`."""
+        to = "of" if self.kind is MoveKind.PROMOTION else "to"
+        return f"{self.kind} {to} version {self.version} by {self.by} at {self.at}"
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One line of the history."""
+
+    what: MoveKind
+    version: str
+    previous: str
+    move: Move | None = None
+    """None for a move by hand: nobody knows who and when."""
+
+
+@dataclass
+class _Replay:
+    champions: list[str] = field(default_factory=list)
+    rolled_back: set[str] = field(default_factory=set)
+    entries: list[HistoryEntry] = field(default_factory=list)
+
+    @property
+    def newest(self) -> str:
+        return self.champions[-1] if self.champions else NO_VERSION
+
+    def read(self, move: Move) -> None:
+        self.see(move.previous)
+        self.entries.append(HistoryEntry(move.kind, move.version, move.previous, move))
+        if move.kind is MoveKind.ROLLBACK:
+            self._drop(move.steps)
+            self._put(move.version)
+        else:
+            self._put(move.version)
+
+    def see(self, version: str) -> None:
+        """A move by hand: to an earlier champion it counts as a rollback, to any other version as a promotion."""
+        if version == self.newest:
+            return
+        self.entries.append(HistoryEntry(MoveKind.BY_HAND, version, self.newest))
+        if version != NO_VERSION and version in self.champions:
+            while self.newest != version:
+                self._drop(1)
+        else:
+            self._put(version)
+
+    def _put(self, version: str) -> None:
+        if version != self.newest:
+            self.champions.append(version)
+        self.rolled_back.discard(version)
+
+    def _drop(self, steps: int) -> None:
+        for _ in range(min(steps, len(self.champions))):
+            self.rolled_back.add(self.champions.pop())
+
+
+@dataclass(frozen=True)
+class History:
+    """The records of a registered model and where the alias points now."""
+
+    moves: Mapping[int, Move]
+    """Number, from 1 → record."""
+    champion: str
+    """Version that the alias names; `NO_VERSION`: none."""
+
+    @property
+    def number(self) -> int:
+        """Of the newest record; 0 where there is none."""
+        return max(self.moves, default=0)
+
+    @property
+    def entries(self) -> list[HistoryEntry]:
+        """Every move, oldest first, those by hand where they show."""
+        return self._replayed.entries
+
+    @property
+    def champions(self) -> list[str]:
+        """The way back: champions that were not rolled back, oldest first, the present one last.
+
+        `NO_VERSION` stands for an alias that was removed.
+        """
+        return self._replayed.champions
+
+    @property
+    def rolled_back(self) -> set[str]:
+        """Versions that were champion, were left by a rollback, and have not been promoted since."""
+        return self._replayed.rolled_back - {NO_VERSION, self.champion}
+
+    def describe_champion(self) -> str:
+        """Such as `version 5 (promotion of version 5 by ann at …)`."""
+        if self.champion == NO_VERSION:
+            return NOBODY
+        newest = self.moves.get(self.number)
+        who = f" ({newest.describe()})" if newest is not None and newest.version == self.champion else ""
+        return f"version {self.champion}{who}"
+
+    @cached_property
+    def _replayed(self) -> _Replay:
+        replay = _Replay()
+        for number in sorted(self.moves):
+            replay.read(self.moves[number])
+        replay.see(self.champion)
+        return replay
+
+
+def record_tag(number: int) -> str:
+    """Tag of a record.
+
+    >>> record_tag(17)
+    'ur4rec.promotion.000017'
+    """
+    return f"{TAG_RECORD}{number:06d}"
+
+
+def read_history(name: str, tags: Mapping[str, str], champion: str) -> History:
+    """Reads the records among the tags of a registered model.
+
+    Args:
+        name: Of the registered model, for errors.
+        tags: Its tags.
+        champion: Version that the alias names, or `NO_VERSION`.
+
+    Raises:
+        RegistryError: A record was altered.
+    """
+    moves = {}
+    for tag, value in tags.items():
+        number = tag.removeprefix(TAG_RECORD)
+        if tag.startswith(TAG_RECORD) and number.isdecimal():
+            moves[int(number)] = _parse(name, tag, value)
+    return History(moves, champion)
+
+
+def fetch_history(client: MlflowClient, name: str, alias: str) -> History:
+    """The records and the alias, in one request."""
+    model = client.get_registered_model(name)
+    champion = model.aliases.get(alias)
+    return read_history(name, model.tags, NO_VERSION if champion is None else str(champion))
+
+
+def _parse(name: str, tag: str, value: str) -> Move:
+    try:
+        return Move.model_validate_json(value)
+    except ValidationError:
+        raise RegistryError(
+            f"{name}: tag {tag} is not the record of a promotion; it was altered by hand: "
+            "delete it in MLflow, the move then shows as one by hand"
+        ) from None

@@ -1,0 +1,79 @@
+"""Models from where users have them: a bundle, a folder of trained outputs, the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from ur4rec.recommender.bundle import PRODUCER, write_bundle
+from ur4rec.recommender.recommender import Recommender
+from ur4rec.registry.mlflow_client import open_mlflow
+from ur4rec.registry.package import BUNDLE_PATH
+from ur4rec.registry.versions import expect_files
+from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact
+from ur4rec.storage.origins import named
+from ur4rec.storage.temporaries import scratch_folder
+from ur4rec.training.checkpoints import check_whole
+
+
+def open_recommender(folder: Path, sequences: Path | None = None) -> Recommender:
+    """Loads a bundle, or makes one in memory from trained outputs and their sequences.
+
+    Raises:
+        ArtifactError: The folder does not exist, is altered, or needs `sequences`.
+        CheckpointError: The model was trained on other sequences, or only a part of it is trained.
+    """
+    folder = Path(folder)
+    if (folder / MANIFEST).is_file() and read_artifact(folder).producer == PRODUCER:
+        return Recommender.load(folder)
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: not found; expected models:/NAME@ALIAS, a bundle or a folder of outputs")
+    if sequences is None:
+        raise ArtifactError(
+            f"{folder}: is not a bundle; name the sequences it was trained on with --sequences, "
+            "or leave --model out to ask the registered model"
+        )
+    check_whole(folder)
+    with scratch_folder("bundle") as scratch:
+        bundle = scratch / "bundle"
+        with named(bundle, str(folder)):
+            write_bundle(sequences, folder, bundle)
+            return Recommender.load(bundle)
+
+
+def ask_registered(
+    model_uri: str, request: pd.DataFrame, params: Mapping[str, object], tracking_uri: str | None = None
+) -> pd.DataFrame:
+    """Loads a registered model and predicts once.
+
+    Raises:
+        RegistryError: MLflow cannot be reached, there is no such model, or it refuses the request.
+    """
+    with open_mlflow(tracking_uri, read_only=True) as client:
+        import mlflow.pyfunc
+
+        expect_files(client, model_uri)
+        table: pd.DataFrame = mlflow.pyfunc.load_model(model_uri).predict(request, params=dict(params))
+        return table
+
+
+@contextmanager
+def fetch_bundle(model_uri: str, tracking_uri: str | None = None) -> Iterator[Path]:
+    """The bundle of a registered model, there until the block ends.
+
+    Raises:
+        RegistryError: MLflow cannot be reached or there is no such model.
+    """
+    with scratch_folder("bundle") as scratch:
+        with open_mlflow(tracking_uri, read_only=True) as client:
+            import mlflow.artifacts
+
+            expect_files(client, model_uri)
+            bundle = mlflow.artifacts.download_artifacts(
+                f"{model_uri.rstrip('/')}/{BUNDLE_PATH}", dst_path=str(scratch)
+            )
+        with named(Path(bundle), model_uri):
+            yield Path(bundle)

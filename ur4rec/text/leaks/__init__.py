@@ -1,0 +1,1 @@
+"""Checks that a text does not tell what its author could not know."""

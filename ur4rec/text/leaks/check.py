@@ -1,0 +1,203 @@
+"""Whether user texts know what they should not: exactly for our own, by an effect size for imported ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence as Seq
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+from pydantic import BaseModel, ConfigDict
+
+from ur4rec.columns import AS_OF
+from ur4rec.data.sequences import Histories, Sequences, load_sequences
+from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.text.artifact import IMPORTED, LEAK, LeakError, load_texts
+from ur4rec.text.imports import import_users
+from ur4rec.text.leaks.naming_effect import MIN_USERS, THRESHOLD, NamingEffect, measure_naming
+from ur4rec.text.leaks.title_mentions import TitleIndex
+from ur4rec.text.requests import build_item_requests
+from ur4rec.text.snapshots import move_to_group_ends
+
+MAX_LISTED = 5
+"""Violations that are described one by one."""
+
+
+class Provenance(BaseModel):
+    """What is known exactly of our own texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_texts: int
+    num_violations: int
+    """Texts that are not written from a whole, visible part of the training prefix."""
+    violations: tuple[str, ...]
+    """The first few, described."""
+
+
+class LeakReport(BaseModel):
+    """Outcome of the check."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    threshold: float = THRESHOLD
+    provenance: Provenance | None
+    """Of our own texts; none if there are none."""
+    own: NamingEffect | None
+    """Of our own texts, for information: their provenance decides; none where it was not asked for."""
+    imported: NamingEffect | None
+    """Of imported texts; none if there are none, or nothing in them could be recognised."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing leaks, as far as the check can tell."""
+        is_exact = self.provenance is None or not self.provenance.num_violations
+        return is_exact and not (self.imported and self.imported.is_leak)
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in words; nothing is claimed of what could not be judged."""
+        if not self.passed:
+            return LEAK
+        if self.imported and not self.imported.is_conclusive:
+            return f"cannot be judged: fewer than {MIN_USERS} users with a text and a held-out item to look for"
+        if not (self.provenance or self.imported):
+            return "cannot be judged: no user has a held-out item with a title that can be recognised"
+        return "no leak found"
+
+    def raise_for_leaks(self) -> None:
+        """Raises unless the check passed.
+
+        Raises:
+            LeakError: Names the file or folder and what to do; `describe_leaks` has the statistic.
+        """
+        if not self.passed:
+            raise LeakError(
+                f"{self.source}: the texts know what they should not; write them from the training prefix alone, or "
+                f"import them with the {AS_OF} they were made at"
+            )
+
+
+def check_leaks(sequences: Path, texts: Path | None = None, user_text: Path | None = None) -> LeakReport:
+    """Checks a folder of texts, or a file of user texts that is about to be imported.
+
+    Args:
+        sequences: Folder written by `preprocess_sequences`.
+        texts: Folder written by `generate_text` from these sequences.
+        user_text: JSON or parquet file of user texts, as `generate_text` imports it.
+
+    Raises:
+        ValueError: Not exactly one of `texts` and `user_text` is given.
+        ArtifactError: A folder is incomplete or altered, or the texts belong to other sequences.
+        TextImportError: The file of texts cannot be used.
+    """
+    if (texts is None) == (user_text is None):
+        raise ValueError("give either a folder of texts or a file of user texts")
+    data = load_sequences(Path(sequences))
+    if texts is not None:
+        return _check_folder(data, Path(texts))
+    assert user_text is not None
+    users = import_users(Path(user_text), data.user_ids, data.histories("validation"))
+    effect = measure_naming(data, _index_titles(data), users.points, users.texts)
+    return LeakReport(source=str(user_text), provenance=None, own=None, imported=effect)
+
+
+def describe_leaks(report: LeakReport) -> str:
+    """The report in a few lines, the verdict first."""
+    lines = [f"{report.source}: {report.verdict}"]
+    if report.provenance:
+        lines += _describe_provenance(report.provenance)
+    for what, effect in (("own texts", report.own), ("imported texts", report.imported)):
+        if effect:
+            lines += _describe_effect(what, effect, report.threshold)
+    return "\n".join(lines)
+
+
+def write_report(report: LeakReport, path: Path) -> None:
+    """Writes verdict and report as JSON; the file appears complete or not at all."""
+    content = {"passed": report.passed, "verdict": report.verdict} | report.model_dump(mode="json")
+    write_text_atomic(Path(path), json.dumps(content, indent=2) + "\n")
+
+
+def judge_texts(
+    data: Sequences, own: Int64[np.ndarray, "X 2"], imported: tuple[Int64[np.ndarray, "Y 2"], Seq[str]], source: str
+) -> LeakReport:
+    """What decides about texts: the provenance of our own, the naming of imported ones.
+
+    Args:
+        data: What the texts are about.
+        own: User index and `as_of` of our own.
+        imported: The same of imported ones, sorted by user, and their texts.
+        source: What to call them.
+    """
+    return LeakReport(
+        source=source,
+        provenance=_check_provenance(own, data) if len(own) else None,
+        own=None,
+        imported=_measure(data, *imported),
+    )
+
+
+def _check_folder(data: Sequences, folder: Path) -> LeakReport:
+    texts = load_texts(folder, data)
+    is_imported = np.array([source == IMPORTED for source in texts.sources], dtype=bool)
+    own, imported = (
+        (texts.points[rows], [texts.snapshots[row] for row in rows.tolist()])
+        for rows in (np.flatnonzero(~is_imported), np.flatnonzero(is_imported))
+    )
+    report = judge_texts(data, own[0], imported, str(folder))
+    return report.model_copy(update={"own": _measure(data, *own)})
+
+
+def _index_titles(data: Sequences) -> TitleIndex:
+    return TitleIndex(build_item_requests(data.items))
+
+
+def _measure(data: Sequences, points: Int64[np.ndarray, "X 2"], texts: Seq[str]) -> NamingEffect | None:
+    return measure_naming(data, _index_titles(data), points, texts) if texts else None
+
+
+def _check_provenance(points: Int64[np.ndarray, "X 2"], data: Sequences) -> Provenance:
+    """Every own text was written from `[0, as_of)`; that part must precede every target that may see the text.
+
+    The targets are the validation and test items and, in training, interactions from `as_of` on. So `as_of` lies
+    within the training prefix, and not inside a group of equal timestamps, whose order training does not keep.
+    """
+    problems = _find_problems(points, data.histories("validation"))
+    listed = [
+        f"user {data.user_ids[points[row, 0]]!r}, {AS_OF} {points[row, 1]}: {problem}" for row, problem in problems
+    ]
+    return Provenance(num_texts=len(points), num_violations=len(problems), violations=tuple(listed[:MAX_LISTED]))
+
+
+def _find_problems(points: Int64[np.ndarray, "X 2"], histories: Histories) -> list[tuple[int, str]]:
+    longest = histories.lengths[points[:, 0]]
+    is_inside = (points[:, 1] >= 1) & (points[:, 1] <= longest)
+    rows = np.flatnonzero(is_inside)
+    is_split = np.zeros(len(points), dtype=bool)
+    is_split[rows] = move_to_group_ends(points[rows], histories)[:, 1] != points[rows, 1]
+    return [
+        (row, "inside a group of equal timestamps" if is_split[row] else f"expected 1 to {longest[row]}, the prefix")
+        for row in np.flatnonzero(is_split | ~is_inside).tolist()
+    ]
+
+
+def _describe_provenance(provenance: Provenance) -> list[str]:
+    lines = [
+        f"own texts: {provenance.num_texts - provenance.num_violations:,} of {provenance.num_texts:,} are written from "
+        "the training prefix alone (exact)"
+    ]
+    return lines + [f"  {violation}" for violation in provenance.violations]
+
+
+def _describe_effect(what: str, effect: NamingEffect, threshold: float) -> list[str]:
+    low, high = effect.difference_ci95
+    lines = [
+        f"{what}: {effect.num_texts:,} texts of {effect.num_users:,} users name {effect.held_out_rate:.2%} of what is "
+        f"held out, {effect.control_rate:.2%} of untouched items as popular",
+        f"  difference {effect.difference:+.4f}, 95 % interval [{low:+.4f}, {high:+.4f}]; "
+        f"a leak where all of it is above {threshold}",
+    ]
+    return lines
