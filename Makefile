@@ -10,7 +10,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
     --no-emit-package torch --constraint requirements-torch.lock $(LOCK_ARGS)
 HASHED = install --quiet --no-deps --require-hashes
-.PHONY: help run test lint lock pipeline images bench clean
+.PHONY: help run test lint audit lock pipeline images bench clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,11 @@ lint: $(VENV)/installed ## Check style, types, the direction of imports and pipe
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pipelines compile --check
+
+audit: $(VENV)/installed ## Look up every pin among known vulnerabilities; a pin that could not be looked up is a failure
+	for lock in requirements.lock images/build.lock images/slim.lock images/train.lock benchmarks/requirements.txt; do \
+	    $(BIN)/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
+	$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements-torch.lock
 
 lock: $(VENV)/installed ## Write the lock files anew, versions kept where they fit; LOCK_ARGS="--upgrade-package NAME" for a newer one
 	$(LOCK) pyproject.toml --all-extras -o requirements.lock
