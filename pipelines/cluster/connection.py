@@ -1,13 +1,20 @@
-"""A connection to the API server of Kubeflow Pipelines."""
+"""A connection to the API server of Kubeflow Pipelines: where it is, who asks, and what can go wrong.
+
+Credentials come from the environment or from files, never from an option. Every failure is one line with the next step.
+"""
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import logging
 import os
+import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,9 +22,8 @@ from urllib.parse import urlsplit
 import kfp
 import urllib3
 from kfp.client.token_credentials_base import TokenCredentialsBase
-
-from pipelines.cluster.credentials import Credentials, find_credentials, is_in_cluster
-from pipelines.cluster.failures import FORWARD, ClusterError, explain_failures
+from kfp_server_api import ApiException
+from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError, ReadTimeoutError, SSLError
 
 ENDPOINT = "KF_PIPELINES_ENDPOINT"
 UI_ENDPOINT = "KF_PIPELINES_UI_ENDPOINT"
@@ -30,6 +36,101 @@ DEFAULT_NAMESPACE = "kubeflow"
 
 REQUEST_TIMEOUT_S = (10.0, 60.0)
 """To connect, and to wait for an answer; the client by itself waits for ever."""
+TOKEN = "KF_PIPELINES_TOKEN"  # noqa: S105  # names of variables
+TOKEN_FILE = "KF_PIPELINES_TOKEN_FILE"  # noqa: S105
+COOKIES = "KF_PIPELINES_COOKIES"
+COOKIES_FILE = "KF_PIPELINES_COOKIES_FILE"
+SERVICE_ACCOUNT_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
+SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
+"""Where a pod finds a token that is meant for KFP."""
+CLUSTER_HOST = re.compile(r"[^.:]+|[^:]+\.svc(\.cluster\.local)?")
+"""A name; an IPv6 address has no dot either."""
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+_COOKIES = re.compile(r"[\x20-\x7e]+")
+
+LONGEST_REASON = 300
+OVERLOADED = 429
+SERVER_FAILURE = 500
+
+NEXT_STEPS = {
+    400: "correct the request; an installation older than 2.14 does not know all that is sent",
+    401: "set KF_PIPELINES_TOKEN, KF_PIPELINES_TOKEN_FILE or KF_PIPELINES_COOKIES to fresh credentials",
+    403: "ask for the role kubeflow-edit in the namespace, or name another one with --namespace",
+    404: "check the id or name, --namespace and --endpoint",
+    409: "it was made meanwhile or its name is taken: run the command again, or choose another name",
+    OVERLOADED: "try again in a minute",
+    SERVER_FAILURE: "try again; then read `kubectl logs --namespace kubeflow deployment/ml-pipeline`",
+}
+FORWARD = "kubectl port-forward --namespace kubeflow service/ml-pipeline-ui 8080:80"
+NO_DATE = 1971
+"""Before that year lies the zero that some servers send for a time that is not known."""
+
+
+class ClusterError(ValueError):
+    """A server that cannot be used as asked; names it and what to do."""
+
+
+class UnavailableError(ClusterError):
+    """A failure that may pass: no connection, no answer in time, or a server in trouble."""
+
+
+class MissingError(ClusterError):
+    """The server knows nothing of that name."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A token, in memory or in a file that is read again for every request, and cookies."""
+
+    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+    cookies: str | None = field(default=None, repr=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the server is shown nothing."""
+        return not (self.token or self.token_file or self.cookies)
+
+    def read_token(self) -> str | None:
+        """The token as of now: that of a pod is replaced every hour.
+
+        Raises:
+            ClusterError: The file cannot be read or holds no token.
+        """
+        if self.token_file is None:
+            return self.token
+        return _read_secret(self.token_file, TOKEN_FILE, _TOKEN)
+
+    @property
+    def secrets(self) -> list[str]:
+        """Texts that may not be shown."""
+        return [secret for secret in (self.read_token(), self.cookies) if secret]
+
+
+def find_credentials(endpoint: str, environment: Mapping[str, str] = os.environ) -> Credentials:
+    """Those of the environment; a pod's own token goes to servers within the cluster only.
+
+    Args:
+        endpoint: Address of the server.
+        environment: Variables.
+
+    Raises:
+        ClusterError: A variable or file holds nothing that can be sent, or would be sent in the clear.
+    """
+    cookies = _check(environment[COOKIES], COOKIES, _COOKIES) if environment.get(COOKIES) else None
+    if environment.get(COOKIES_FILE):
+        cookies = _read_secret(Path(environment[COOKIES_FILE]), COOKIES_FILE, _COOKIES)
+    found = replace(_find_token(endpoint, environment), cookies=cookies)
+    found.read_token()
+    if not found.is_empty and not _is_private(endpoint):
+        raise ClusterError(f"{endpoint}: credentials would be sent in the clear; use https://, or a port-forward")
+    return found
+
+
+def is_in_cluster(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process runs in a pod."""
+    return "KUBERNETES_SERVICE_HOST" in environment
 
 
 class TokenFile(TokenCredentialsBase):  # type: ignore[misc]  # kfp carries no types
@@ -124,6 +225,34 @@ def check_answer(client: Any, endpoint: str) -> None:
         )
 
 
+@contextmanager
+def explain_failures(subject: str, endpoint: str, secrets: Iterable[str] = ()) -> Iterator[None]:
+    """Turns the exceptions of the client into one line each.
+
+    Args:
+        subject: What is asked for, such as `run 1f…`.
+        endpoint: Address of the server.
+        secrets: Texts that no message may hold, even where the server repeats them.
+
+    Raises:
+        ClusterError: In place of any of them.
+    """
+    try:
+        yield
+    except ApiException as error:
+        failure = _explain_answer(error, f"{endpoint}: {subject}")
+    except HTTPError as error:
+        failure = _explain_connection(error, endpoint, subject)
+    else:
+        return
+    raise type(failure)(_hide(str(failure), secrets)) from None
+
+
+def as_known(moment: datetime | None) -> datetime | None:
+    """A time, or None where the server sent a zero."""
+    return None if moment is None or moment.year < NO_DATE else moment
+
+
 def _locate(endpoint: str | None, environment: Mapping[str, str]) -> str:
     if not endpoint and is_in_cluster(environment):
         return f"http://ml-pipeline.{DEFAULT_NAMESPACE}.svc.cluster.local:8888"
@@ -168,3 +297,92 @@ def _read_pod_namespace(endpoint: str) -> str:
         raise ClusterError(
             f"{endpoint}: serves several users; name your namespace with --namespace or {NAMESPACE}"
         ) from None
+
+
+def _find_token(endpoint: str, environment: Mapping[str, str]) -> Credentials:
+    if environment.get(TOKEN_FILE):
+        return Credentials(token_file=Path(environment[TOKEN_FILE]))
+    if environment.get(TOKEN):
+        return Credentials(token=_check(environment[TOKEN], TOKEN, _TOKEN))
+    if environment.get(SERVICE_ACCOUNT_FILE):
+        return Credentials(token_file=Path(environment[SERVICE_ACCOUNT_FILE]))
+    if SERVICE_ACCOUNT_TOKEN.is_file() and CLUSTER_HOST.fullmatch(urlsplit(endpoint).hostname or ""):
+        return Credentials(token_file=SERVICE_ACCOUNT_TOKEN)
+    return Credentials()
+
+
+def _is_private(endpoint: str) -> bool:
+    """Whether what is sent stays on this machine or in the cluster, or is encrypted."""
+    parts = urlsplit(endpoint)
+    host = parts.hostname or ""
+    try:
+        return parts.scheme == "https" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return bool(CLUSTER_HOST.fullmatch(host))
+
+
+def _read_secret(path: Path, name: str, form: re.Pattern[str]) -> str:
+    try:
+        return _check(path.read_text(encoding="utf-8"), f"{name} {path}", form)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ClusterError(f"{name} {path}: cannot be read: {reason}") from None
+
+
+def _check(text: str, name: str, form: re.Pattern[str]) -> str:
+    """A header with other characters would be refused by the client, which then shows the secret."""
+    stripped = text.strip()
+    if not form.fullmatch(stripped):
+        raise ClusterError(f"{name}: expected one line of printable ASCII characters")
+    return stripped
+
+
+def _explain_answer(error: ApiException, where: str) -> ClusterError:
+    status = int(error.status or 0)
+    known = SERVER_FAILURE if status > SERVER_FAILURE else status
+    step = NEXT_STEPS.get(known, "check --endpoint: this may not be the API of Kubeflow Pipelines")
+    message = f"{where}: {_read_reason(error)} ({status}); {step}"
+    if status == OVERLOADED or status >= SERVER_FAILURE:
+        return UnavailableError(message)
+    return MissingError(message) if status == 404 else ClusterError(message)
+
+
+def _explain_connection(error: HTTPError, endpoint: str, subject: str) -> ClusterError:
+    reason = error.reason if isinstance(error, MaxRetryError) and error.reason else error
+    if isinstance(reason, SSLError):
+        return ClusterError(
+            f"{endpoint}: its TLS certificate is not accepted: {_shorten(reason)}; name the authority that signed it "
+            "with KF_PIPELINES_CA_CERT=ca.pem"
+        )
+    if isinstance(reason, ProtocolError):
+        return UnavailableError(f"{endpoint}: {subject}: the connection broke off: {_shorten(reason)}; try again")
+    if isinstance(reason, ReadTimeoutError):
+        return UnavailableError(
+            f"{endpoint}: {subject}: no answer in time; look whether it was done all the same before you try again"
+        )
+    return UnavailableError(
+        f"{endpoint}: no connection: {_shorten(reason)}; check the address, or open one with `{FORWARD}` and "
+        "--endpoint http://localhost:8080"
+    )
+
+
+def _read_reason(error: ApiException) -> str:
+    """The message of the server, which sends JSON where it is KFP, and HTML or nothing where it is a proxy."""
+    try:
+        body = json.loads(error.body)
+        text = body.get("message") or body.get("error_message") or body.get("error")
+    except (TypeError, ValueError, AttributeError):
+        text = None
+    return _shorten(text or error.reason or "refused")
+
+
+def _shorten(reason: object) -> str:
+    """Without the object's address that some messages begin with."""
+    text = " ".join(str(reason).split())
+    return text.rpartition(" object at 0x")[2].partition(">: ")[2][:LONGEST_REASON] or text[:LONGEST_REASON]
+
+
+def _hide(message: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        message = message.replace(secret, "***")
+    return message

@@ -1,8 +1,9 @@
-"""The compiled pipeline as it is sent to a server."""
+"""The compiled pipeline as it is sent to a server, and its versions there: equal bytes are uploaded once."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from kfp_server_api import V2beta1Pipeline
 
+from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster, ClusterError
 from pipelines.compilation import compile_pipeline
 from pipelines.image_names import ImageNames
 from ur4rec import __version__
 from ur4rec.storage.temporaries import scratch_folder
 
+DIGEST_PREFIX = "sha256:"
 DIGEST_DIGITS = 16
 KINDS: dict[str, tuple[type, ...]] = {
     "STRING": (str,),
@@ -94,6 +98,84 @@ def compile_package(images: ImageNames, profile: str | None) -> Package:
         return Package(file.read_bytes())
 
 
+@dataclass(frozen=True)
+class Version:
+    """A version of a pipeline on the server."""
+
+    pipeline_id: str
+    version_id: str
+    name: str
+    is_new: bool = False
+    """Whether it was uploaded just now."""
+
+
+def filter_by_name(name: str) -> str:
+    """The filter of a listing for one display name."""
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "string_value": name}]})
+
+
+def take_one(found: list[Any] | None, what: str) -> Any | None:
+    """The only one of a listing; None where there is none.
+
+    Raises:
+        ClusterError: There are several.
+    """
+    if found and len(found) > 1:
+        raise ClusterError(f"{what}: {len(found)} have this name; rename or delete all but one in the web interface")
+    return found[0] if found else None
+
+
+def find_pipeline(cluster: Cluster, name: str) -> str | None:
+    """Id of a pipeline.
+
+    Raises:
+        ClusterError: The server cannot be asked, or has several of this name.
+    """
+    what = f"pipeline {name!r}"
+    with cluster.asking(what):
+        answer = cluster.client.pipelines.pipeline_service_list_pipelines(
+            namespace=cluster.namespace, filter=filter_by_name(name), _request_timeout=REQUEST_TIMEOUT_S
+        )
+    pipeline = take_one(answer.pipelines, what)
+    return None if pipeline is None else str(pipeline.pipeline_id)
+
+
+def ensure_version(cluster: Cluster, pipeline_name: str, package: Package) -> Version:
+    """The version with these very bytes, uploaded where the server has none.
+
+    Raises:
+        ClusterError: The server cannot be asked or refuses the pipeline.
+    """
+    pipeline_id = find_pipeline(cluster, pipeline_name) or _create_pipeline(cluster, pipeline_name)
+    return ensure_version_of(cluster, pipeline_id, package)
+
+
+def ensure_version_of(cluster: Cluster, pipeline_id: str, package: Package) -> Version:
+    """The same of a pipeline whose id is known.
+
+    Raises:
+        ClusterError: The server cannot be asked or refuses the pipeline.
+    """
+    return _find_version(cluster, pipeline_id, package) or _upload_version(cluster, pipeline_id, package)
+
+
+def find_latest(cluster: Cluster, pipeline_id: str) -> Version:
+    """The version that was uploaded last.
+
+    Raises:
+        ClusterError: The server cannot be asked, or the pipeline has no version.
+    """
+    what = f"versions of pipeline {pipeline_id}"
+    with cluster.asking(what):
+        answer = cluster.client.pipelines.pipeline_service_list_pipeline_versions(
+            pipeline_id, page_size=1, sort_by="created_at desc", _request_timeout=REQUEST_TIMEOUT_S
+        )
+    if not answer.pipeline_versions:
+        raise ClusterError(f"{what}: there is none; upload one with `python -m pipelines submit`")
+    latest = answer.pipeline_versions[0]
+    return Version(pipeline_id, latest.pipeline_version_id, latest.display_name)
+
+
 def _check_parameter(name: str, definition: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
     kind = definition["parameterType"]
     if name not in parameters:
@@ -103,3 +185,38 @@ def _check_parameter(name: str, definition: Mapping[str, Any], parameters: Mappi
     value = parameters[name]
     if not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind != "BOOLEAN"):
         raise ParameterError(f"{name}: expected a {kind}, got {value!r}")
+
+
+def _find_version(cluster: Cluster, pipeline_id: str, package: Package) -> Version | None:
+    with cluster.asking(f"version {package.version_name}"):
+        answer = cluster.client.pipelines.pipeline_service_list_pipeline_versions(
+            pipeline_id, filter=filter_by_name(package.version_name), _request_timeout=REQUEST_TIMEOUT_S
+        )
+    for version in answer.pipeline_versions or []:
+        if version.description == DIGEST_PREFIX + package.digest:
+            return Version(pipeline_id, version.pipeline_version_id, version.display_name)
+    return None
+
+
+def _create_pipeline(cluster: Cluster, name: str) -> str:
+    """Without a version: the one that comes with the upload of a pipeline would not be named by its bytes."""
+    with cluster.asking(f"pipeline {name!r}"):
+        pipeline = cluster.client.pipelines.pipeline_service_create_pipeline(
+            V2beta1Pipeline(display_name=name, namespace=cluster.namespace), _request_timeout=REQUEST_TIMEOUT_S
+        )
+    return str(pipeline.pipeline_id)
+
+
+def _upload_version(cluster: Cluster, pipeline_id: str, package: Package) -> Version:
+    with scratch_folder("upload") as folder:
+        file = Path(folder, "pipeline.yaml")
+        file.write_bytes(package.content)
+        with cluster.asking(f"version {package.version_name}"):
+            version = cluster.client.pipeline_uploads.upload_pipeline_version(
+                str(file),
+                name=package.version_name,
+                pipelineid=pipeline_id,
+                description=DIGEST_PREFIX + package.digest,
+                _request_timeout=REQUEST_TIMEOUT_S,
+            )
+    return Version(pipeline_id, str(version.pipeline_version_id), package.version_name, is_new=True)

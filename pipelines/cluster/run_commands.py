@@ -37,7 +37,7 @@ from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from pipelines.cluster.connection import Cluster
-    from pipelines.cluster.run_status import RunStatus
+    from pipelines.cluster.status import RunStatus
 
 FAILED = 1
 
@@ -118,7 +118,7 @@ def status(
         python -m pipelines status RUN_ID --wait
     """
     from pipelines.cluster.connection import connect
-    from pipelines.cluster.run_status import RunReader, require_run_id
+    from pipelines.cluster.status import RunReader, require_run_id
     from pipelines.cluster.tables import show_status
 
     cluster = connect(endpoint, namespace)
@@ -150,7 +150,7 @@ def logs(
         python -m pipelines logs RUN_ID --task evaluate
     """
     from pipelines.cluster.connection import connect
-    from pipelines.cluster.run_status import RunReader, require_run_id
+    from pipelines.cluster.status import RunReader, require_run_id
     from pipelines.cluster.tables import show_logs
 
     cluster = connect(endpoint, namespace)
@@ -163,7 +163,7 @@ def logs(
 
 
 def _follow(cluster: Cluster, run_id: str) -> int:
-    from pipelines.cluster.following import follow
+    from pipelines.cluster.status import follow
     from pipelines.cluster.tables import show_end
 
     try:
@@ -176,6 +176,6 @@ def _follow(cluster: Cluster, run_id: str) -> int:
 
 
 def _exit_code(found: RunStatus) -> int:
-    from pipelines.cluster.run_status import SUCCEEDED
+    from pipelines.cluster.status import SUCCEEDED
 
     return FAILED if found.is_final and found.state != SUCCEEDED else 0

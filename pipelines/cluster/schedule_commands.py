@@ -87,12 +87,11 @@ def create(
         python -m pipelines schedule create often --every 6h --latest-version --data gs://bucket/plays
     """
     from pipelines.cluster.connection import connect
-    from pipelines.cluster.package import compile_package
+    from pipelines.cluster.package import compile_package, ensure_version
     from pipelines.cluster.parameters import build_parameters, read_cluster_config, require_inputs
     from pipelines.cluster.schedules import Plan, check_free, create_schedule
     from pipelines.cluster.submission import ensure_experiment
     from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
-    from pipelines.cluster.versions import ensure_version
     from pipelines.image_names import read_images
 
     trigger, zone = read_trigger(cron, every), read_zone(time_zone)
@@ -238,8 +237,7 @@ def update(
         python -m pipelines schedule update nightly --set epochs_per_stage=20 --this-version
     """
     from pipelines.arguments import read_gate_rules
-    from pipelines.cluster.schedule_changes import Changes, Compilation, plan_changes
-    from pipelines.cluster.schedule_update import exchange_schedule
+    from pipelines.cluster.schedule_update import Changes, Compilation, exchange_schedule, plan_changes
     from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
     from pipelines.image_names import read_images
 
@@ -312,8 +310,7 @@ def _find(schedule: str, endpoint: str | None, namespace: str | None) -> tuple[C
 def _announce(verb: str, schedule: V2beta1RecurringRun, time_zone: str) -> None:
     from datetime import UTC, datetime
 
-    from pipelines.cluster.schedules import is_enabled
-    from pipelines.cluster.tables import find_next
+    from pipelines.cluster.schedules import find_next, is_enabled
     from pipelines.cluster.triggers import describe_trigger, format_time, read_zone
 
     zone = read_zone(time_zone)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from kfp_server_api import (
     RecurringRunMode,
@@ -16,11 +18,10 @@ from kfp_server_api import (
     V2beta1RuntimeConfig,
 )
 
-from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster
-from pipelines.cluster.failures import MissingError
+from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster, MissingError, as_known
+from pipelines.cluster.package import Version, filter_by_name, find_latest
 from pipelines.cluster.submission import stamp_now, start_run
-from pipelines.cluster.triggers import ScheduleError, Trigger
-from pipelines.cluster.versions import Version, filter_by_name, find_latest
+from pipelines.cluster.triggers import ScheduleError, Trigger, trigger_of
 
 PAGE_SIZE = 100
 ORPHAN = "ORPHAN"
@@ -228,6 +229,21 @@ def list_runs(cluster: Cluster, schedule: V2beta1RecurringRun, wanted: int) -> l
 def is_enabled(schedule: V2beta1RecurringRun) -> bool:
     """Whether ticks start runs; older servers tell the mode alone."""
     return bool(schedule.status == ENABLED if schedule.status else schedule.mode == RecurringRunMode.ENABLE)
+
+
+def beginning_of(schedule: V2beta1RecurringRun) -> datetime:
+    """Since when its ticks count."""
+    trigger = trigger_of(schedule.trigger)
+    created = as_known(schedule.created_at) or datetime.now(UTC)
+    return trigger.start if trigger and trigger.start else created
+
+
+def find_next(schedule: V2beta1RecurringRun, moment: datetime, zone: ZoneInfo) -> datetime | None:
+    """The next tick; None where the schedule is paused or its expression is refused here."""
+    trigger = trigger_of(schedule.trigger)
+    if trigger is None or not is_enabled(schedule):
+        return None
+    return trigger.next_after(moment, beginning_of(schedule), zone)
 
 
 def _read_pages(ask: Callable[[str], Any]) -> Iterator[Any]:

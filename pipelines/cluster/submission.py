@@ -16,8 +16,7 @@ from kfp_server_api import (
 )
 
 from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster
-from pipelines.cluster.package import Package
-from pipelines.cluster.versions import Version, ensure_version, filter_by_name, take_one
+from pipelines.cluster.package import Package, Version, ensure_version, filter_by_name, take_one
 
 
 @dataclass(frozen=True)

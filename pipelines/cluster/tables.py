@@ -9,11 +9,10 @@ from zoneinfo import ZoneInfo
 
 from kfp_server_api import V2beta1RecurringRun, V2beta1Run
 
-from pipelines.cluster.connection import Cluster
-from pipelines.cluster.run_status import SUCCEEDED, RunStatus, as_known
-from pipelines.cluster.schedule_update import beginning_of
-from pipelines.cluster.schedules import is_enabled
-from pipelines.cluster.triggers import describe_trigger, format_time, trigger_of
+from pipelines.cluster.connection import Cluster, as_known
+from pipelines.cluster.schedules import find_next, is_enabled
+from pipelines.cluster.status import SUCCEEDED, RunStatus
+from pipelines.cluster.triggers import describe_trigger, format_time
 from pipelines.task_log import Status, Task
 from pipelines.views import MARKS, format_seconds
 from ur4rec.commands.console import show, show_table
@@ -106,14 +105,6 @@ def show_schedule(schedule: V2beta1RecurringRun, runs: Sequence[V2beta1Run], zon
     if runs:
         rows = [(format_time(_tick_of(run), zone), run.state, run.run_id) for run in runs]
         show_table("newest runs", ("tick", "state", "id"), rows)
-
-
-def find_next(schedule: V2beta1RecurringRun, moment: datetime, zone: ZoneInfo) -> datetime | None:
-    """The next tick; None where the schedule is paused or its expression is refused here."""
-    trigger = trigger_of(schedule.trigger)
-    if trigger is None or not is_enabled(schedule):
-        return None
-    return trigger.next_after(moment, beginning_of(schedule), zone)
 
 
 def _list_facts(schedule: V2beta1RecurringRun, zone: ZoneInfo) -> Iterator[tuple[str, object]]:

@@ -1,4 +1,9 @@
-"""When a schedule starts runs."""
+"""When a schedule starts runs: at intervals, or by a cron expression in the dialect of Kubeflow Pipelines.
+
+The dialect is that of the Go library robfig/cron 1.2, which the scheduler uses: six fields, seconds first. The sixth
+is optional there: the five fields of everyone else's cron are accepted and mean something else, so they are refused
+here.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +11,113 @@ import difflib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
+from cronsim import CronSim, CronSimError
 from kfp_server_api import V2beta1CronSchedule, V2beta1PeriodicSchedule, V2beta1Trigger
 
-from pipelines.cluster.cron import Cron
-from pipelines.cluster.failures import ClusterError
-from pipelines.cluster.run_status import as_known
+from pipelines.cluster.connection import ClusterError, as_known
 
 UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 INTERVAL = re.compile(r"(\d+)\s*([smhdw]?)")
 MAX_CONCURRENCY = 10
+HORIZON = timedelta(days=5 * 366)
+"""The scheduler does not look further."""
+
+
+class Field(NamedTuple):
+    """One of the six."""
+
+    name: str
+    low: int
+    high: int
+    names: tuple[str, ...] = ()
+    """In place of numbers, from `low`."""
+
+
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+FIELDS = (
+    Field("second", 0, 59),
+    Field("minute", 0, 59),
+    Field("hour", 0, 23),
+    Field("day of month", 1, 31),
+    Field("month", 1, 12, MONTHS),
+    Field("day of week", 0, 6, WEEKDAYS),
+)
+SHORTHANDS = {
+    "@yearly": "0 0 0 1 1 *",
+    "@monthly": "0 0 0 1 * *",
+    "@weekly": "0 0 0 * * 0",
+    "@daily": "0 0 0 * * *",
+    "@hourly": "0 0 * * * *",
+}
+RANGE = re.compile(r"(?P<low>\*|\?|\w+)(?:-(?P<high>\w+))?(?:/(?P<step>\d+))?")
 
 
 class ScheduleError(ClusterError):
     """A schedule that cannot be as asked for; says what was expected."""
+
+
+class CronError(ClusterError):
+    """An expression that the scheduler refuses, or takes for something else than was meant."""
+
+
+@dataclass(frozen=True)
+class Cron:
+    """A parsed expression.
+
+    Args:
+        text: As the server gets it.
+        values: The same for cronsim, every value of every field spelt out.
+    """
+
+    text: str
+    values: str
+
+    @classmethod
+    def parse(cls, text: str) -> Cron:
+        """Reads an expression, or a shorthand such as `@daily`.
+
+        >>> Cron.parse("0 30 3 * * mon-fri").text
+        '0 30 3 * * mon-fri'
+
+        Raises:
+            CronError: It has not six fields, or one is wrong; names the field and what was expected.
+        """
+        fields = SHORTHANDS.get(text.strip(), text).split()
+        _check_form(text, fields)
+        cron = cls.of_fields(text, fields)
+        if cron.next_after(datetime.now(UTC)) is None:
+            raise CronError(f"--cron {text!r}: no such day comes within five years")
+        return cron
+
+    @classmethod
+    def of_fields(cls, text: str, fields: list[str]) -> Cron:
+        """Reads six fields.
+
+        Raises:
+            CronError: One is wrong.
+        """
+        values = [_spell_out(text, kind, part) for kind, part in zip(FIELDS, fields, strict=True)]
+        return cls(text=" ".join(fields), values=" ".join(values))
+
+    def next_after(self, moment: datetime, zone: ZoneInfo | None = None) -> datetime | None:
+        """The first tick later than a moment.
+
+        Args:
+            moment: With a time zone.
+            zone: In which the fields are meant; None for UTC.
+
+        Returns:
+            In UTC; None where there is none within five years.
+        """
+        try:
+            tick = next(CronSim(self.values, moment.astimezone(zone or UTC)), None)
+        except CronSimError:  # a day that none of the months has
+            return None
+        return tick.astimezone(UTC) if tick and tick - moment < HORIZON else None
 
 
 @dataclass(frozen=True)
@@ -171,3 +268,56 @@ def _parse_interval(text: str) -> int:
     if seconds < 1:
         raise ScheduleError(f"--every {text}: expected a number with s, m, h, d or w, such as 6h")
     return seconds
+
+
+def _check_form(text: str, fields: list[str]) -> None:
+    if fields and fields[0].upper().startswith(("CRON_TZ=", "TZ=")):
+        raise CronError(
+            f"--cron {text!r}: a schedule has no time zone of its own; the server knows one for all, see --time-zone"
+        )
+    if len(fields) == 5:
+        raise CronError(
+            f"--cron {text!r}: five fields would be shifted by one (seconds come first); did you mean "
+            f"'0 {' '.join(fields)}'?"
+        )
+    if len(fields) != len(FIELDS):
+        names = ", ".join(field.name for field in FIELDS)
+        raise CronError(
+            f"--cron {text!r}: expected six fields ({names}), such as '0 0 3 * * *', or one of {', '.join(SHORTHANDS)}"
+        )
+
+
+def _spell_out(text: str, field: Field, part: str) -> str:
+    """Every value of a field; an open one begins with a star, so that cronsim wants both kinds of days to fit."""
+    values: set[int] = set()
+    for piece in part.split(","):
+        match = RANGE.fullmatch(piece.lower())
+        bounds = _read_bounds(field, match) if match else None
+        if bounds is None:
+            raise CronError(f"--cron {text!r}: {field.name} {piece!r}: expected {_describe(field)}")
+        values.update(range(*bounds))
+    star = "*/99," if set(part) & set("*?") else ""  # stands for the lowest value, which every open field has
+    return star + ",".join(map(str, sorted(values)))
+
+
+def _read_bounds(field: Field, match: re.Match[str]) -> tuple[int, int, int] | None:
+    """First value, the one after the last, and the step; None where they cannot be."""
+    step = int(match["step"] or 1)
+    if match["low"] in "*?":
+        low, high = field.low, field.high
+    else:
+        low = _read_value(field, match["low"])
+        last = field.high if match["step"] else low  # 5/15 is 5-59/15
+        high = _read_value(field, match["high"]) if match["high"] else last
+    return (low, high + 1, step) if step and field.low <= low <= high <= field.high else None
+
+
+def _read_value(field: Field, text: str) -> int:
+    if text in field.names:
+        return field.low + field.names.index(text)
+    return int(text) if text.isdecimal() else -1
+
+
+def _describe(field: Field) -> str:
+    names = f" or {field.names[0]}–{field.names[-1]}" if field.names else ""
+    return f"{field.low}–{field.high}{names}, *, a range such as {field.low}-{field.high}, or steps such as */2"

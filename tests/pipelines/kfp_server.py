@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 import kfp_server_api
 import yaml
 
-from pipelines.cluster.cron import FIELDS, Cron, _parse_field
+from pipelines.cluster.triggers import Cron
 
 TEXT_TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -349,8 +349,7 @@ def parse_leniently(text: str) -> Cron:
     fields += ["*"] * (len(fields) == 5)
     if len(fields) != 6:
         raise RefusedError(400, f"Schedule cron is not a supported format: {text}")
-    allowed = tuple(_parse_field(text, kind, part) for kind, part in zip(FIELDS, fields, strict=True))
-    return Cron(text, allowed, either_day=not any(sign in fields[day] for day in (3, 5) for sign in "*?"))
+    return Cron.of_fields(text, fields)
 
 
 def check_parameters(specification: Json, parameters: Json) -> None:

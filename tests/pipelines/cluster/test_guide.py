@@ -12,7 +12,7 @@ from kfp_server import KfpServer
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
-from pipelines.cluster import following
+from pipelines.cluster import status as run_status
 
 pytestmark = pytest.mark.server
 
@@ -29,7 +29,7 @@ def list_commands() -> list[list[str]]:
 def test_in_the_order_of_the_guide(kfp_server: KfpServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ur4rec.data.input_files.list_versions", lambda location: ["interactions.csv#1"])
     monkeypatch.setattr("pipelines.cluster.schedule_update.SETTLE", timedelta(0))
-    monkeypatch.setattr(following, "pause", lambda seconds: None)
+    monkeypatch.setattr(run_status, "pause", lambda seconds: None)
     commands = list_commands()
     assert {command[1] for command in commands if command[0] == "schedule"} == {
         "create",

@@ -10,7 +10,7 @@ from kfp_server import Frame, KfpServer
 from typer.testing import CliRunner, Result
 
 from pipelines.__main__ import app
-from pipelines.cluster import following
+from pipelines.cluster import status as run_status
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.storage import inputs as storage_inputs
 
@@ -46,7 +46,7 @@ def objects(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     """What happens between two questions, in order; afterwards nothing does."""
     actions: list[Callable[[], None]] = []
-    monkeypatch.setattr(following, "pause", lambda seconds: actions.pop(0)() if actions else None)
+    monkeypatch.setattr(run_status, "pause", lambda seconds: actions.pop(0)() if actions else None)
     return actions
 
 
@@ -224,7 +224,7 @@ def test_a_server_that_stays_away_is_given_up(
     pauses: list[Callable[[], None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(following, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(run_status, "PATIENCE_S", 0.0)
     kfp_server.scripts.append([Frame("RUNNING")])
     pauses.append(kfp_server.stop)
     result = submit("--wait", expected=2)

@@ -9,12 +9,11 @@ import pytest
 from kfp_server import KfpServer
 
 from pipelines.cluster.connection import Cluster, connect
-from pipelines.cluster.schedule_changes import Changes, Compilation, plan_changes
-from pipelines.cluster.schedule_update import Clock, Exchange, exchange_schedule
+from pipelines.cluster.package import Version
+from pipelines.cluster.schedule_update import Changes, Clock, Compilation, Exchange, exchange_schedule, plan_changes
 from pipelines.cluster.schedules import Plan, create_schedule, find_schedule, list_runs, pause_schedule
 from pipelines.cluster.submission import ensure_experiment
 from pipelines.cluster.triggers import ScheduleError, Trigger, read_trigger
-from pipelines.cluster.versions import Version
 from pipelines.image_names import ImageNames
 
 pytestmark = pytest.mark.server

@@ -7,10 +7,9 @@ from collections.abc import Callable
 import pytest
 from kfp_server import Frame, KfpServer
 
-from pipelines.cluster import following
+from pipelines.cluster import status as run_status
 from pipelines.cluster.connection import connect
-from pipelines.cluster.following import follow
-from pipelines.cluster.run_status import RunReader
+from pipelines.cluster.status import RunReader, follow
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.task_log import Status
 from ur4rec.terminal import PlainConsole
@@ -44,7 +43,7 @@ def start(kfp_server: KfpServer) -> Callable[..., str]:
 def test_a_terminal_shows_a_table_that_lives(
     kfp_server: KfpServer, start: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "pause", lambda seconds: None)
+    monkeypatch.setattr(run_status, "pause", lambda seconds: None)
     run_id = start(Frame("RUNNING", {"evaluate": "RUNNING"}), Frame("SUCCEEDED", {"evaluate": "SUCCEEDED"}))
     console = PlainConsole(force_terminal=True, file=io.StringIO(), width=100, _environ={"TERM": "xterm"})
     assert follow(connect(), run_id, console).state == "SUCCEEDED"

@@ -1,18 +1,28 @@
-"""What has become of a run, and of each of its tasks."""
+"""What has become of a run and of each of its tasks, once or until its end; a server that restarts is waited for."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from kfp_server_api import V2beta1PipelineTaskDetail, V2beta1Run
 
-from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster
-from pipelines.cluster.failures import ClusterError, MissingError
+from pipelines.cluster.connection import (
+    REQUEST_TIMEOUT_S,
+    Cluster,
+    ClusterError,
+    MissingError,
+    UnavailableError,
+    as_known,
+)
 from pipelines.task_log import Status, Task, list_tasks
+from pipelines.views import open_view
+from ur4rec.terminal import PlainConsole
+
+Answer = TypeVar("Answer")
 
 SUCCEEDED = "SUCCEEDED"
 FINAL = {SUCCEEDED, "FAILED", "SKIPPED", "CANCELED"}
@@ -29,8 +39,9 @@ STATUSES = {
 """State of a task → what is shown; whatever else waits."""
 PRECEDENCE = (Status.RUNNING, Status.FAILED, Status.CANCELED, Status.WAITING, Status.DONE, Status.SKIPPED)
 """What is shown of the several executions of a task in a loop: the first of these that any of them has."""
-NO_DATE = 1971
-"""Before that year lies the zero that some servers send for a time that is not known."""
+POLL_S = 5.0
+PATIENCE_S = 600.0
+"""For which a server may be away."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +116,32 @@ class RunReader:
         return [task for task in self.status.tasks if task.status is not before[task.name]]
 
 
-def as_known(moment: datetime | None) -> datetime | None:
-    """A time, or None where the server sent a zero."""
-    return None if moment is None or moment.year < NO_DATE else moment
+def follow(cluster: Cluster, run_id: str, console: PlainConsole) -> RunStatus:
+    """Asks until the run has ended, whichever way; kfp's own waiting does not know CANCELED.
+
+    Args:
+        cluster: The server.
+        run_id: The run.
+        console: Where to show the tasks.
+
+    Raises:
+        ClusterError: The server does not know the run, refuses, or stays away for too long.
+    """
+    reader = _insist(lambda: RunReader(cluster, run_id), console)
+    with open_view(console, reader.status.tasks, cluster.run_url(run_id)) as view:
+        for task in reader.status.tasks:
+            if task.status is not Status.WAITING:
+                view.update(task)
+        while not reader.status.is_final:
+            pause(POLL_S)
+            for task in _insist(reader.refresh, console):
+                view.update(task)
+    return reader.status
+
+
+def pause(seconds: float) -> None:
+    """Between two questions."""
+    time.sleep(seconds)
 
 
 def _read_tasks(cluster: Cluster, run: V2beta1Run) -> list[Task]:
@@ -185,3 +219,31 @@ def require_run_id(run_id: str) -> str:
     if not run_id.strip() or set(run_id) & set("/?#% "):
         raise ClusterError(f"run {run_id!r}: expected the id of a run, as `submit` prints it")
     return run_id
+
+
+def _insist(ask: Callable[[], Answer], console: PlainConsole) -> Answer:
+    """The answer to a question, however often it is asked.
+
+    Raises:
+        ClusterError: The server refuses, or stays away for too long.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    told = False
+    while True:
+        try:
+            answer = ask()
+        except UnavailableError as error:
+            if time.monotonic() >= deadline:
+                raise
+            if not told:
+                _say(console, f"the server is away; asking again for up to {PATIENCE_S / 60:g} min ({error})")
+            told = True
+            pause(POLL_S)
+            continue
+        if told:
+            _say(console, "the server answers again")
+        return answer
+
+
+def _say(console: PlainConsole, line: str) -> None:
+    console.tell((line, "dim"))
