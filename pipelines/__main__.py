@@ -9,22 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cluster import run_commands, schedule_commands
-from pipelines.compilation import PIPELINE_FILE, check_compiled, compile_pipeline
-from pipelines.containers import Runner
-from pipelines.image_names import read_images
-from pipelines.options import (
-    DEFAULT_CONFIG,
-    GateRulesOption,
-    ImageDigestOption,
-    ImageRepositoryOption,
-    ImageTagOption,
-    ProfileOption,
-)
-from ur4rec.commands.console import INTERRUPTED, DeviceOption, ErrorGroup, SetOption, show
+from pipelines.compilation import PIPELINE_FILE, check_compiled, compile_pipeline, read_images
+from pipelines.options import ImageOptions, RunOptions, grouped
+from ur4rec.commands.console import INTERRUPTED, ErrorGroup, show
 from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
-    from pipelines.arguments import Tracking
     from pipelines.local_run import LocalRun
 
 app = typer.Typer(
@@ -44,13 +34,12 @@ def main(
 
 
 @app.command(name="compile")
+@grouped
 def compile_command(
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", dir_okay=False)] = PIPELINE_FILE,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the file is out of date.")] = False,
-    image_repository: ImageRepositoryOption = None,
-    image_tag: ImageTagOption = None,
-    image_digest: ImageDigestOption = None,
-    profile: ProfileOption = None,
+    options: ImageOptions,
 ) -> None:
     """Compile the pipeline to YAML.
 
@@ -59,50 +48,17 @@ def compile_command(
 
         python -m pipelines compile -o mine.yaml --image-repository registry.example/team/ur4rec --profile gpu
     """
-    images = read_images(image_repository, image_tag, image_digest)
+    images = read_images(options)
     if check:
-        check_compiled(output, images, profile)
+        check_compiled(output, images, options.profile)
         return
-    compile_pipeline(output, images, profile)
+    compile_pipeline(output, images, options.profile)
     show(f"compiled: {output}")
 
 
 @app.command()
-def run(
-    config: Annotated[
-        str,
-        typer.Option("--config", "-c", help="YAML file of settings, or a shipped one: toy, ur4rec_moe_100k."),
-    ] = DEFAULT_CONFIG,
-    data: Annotated[
-        str | None,
-        typer.Option(help="ml-100k, ml-1m, a CSV or Parquet file, a folder, or gs://.", show_default="ml-100k"),
-    ] = None,
-    items: Annotated[
-        str | None, typer.Option(help="Item table: item_id, title, genres, description; a file or gs://.")
-    ] = None,
-    item_text: Annotated[str | None, typer.Option(help="Item texts that exist already; a file or gs://.")] = None,
-    user_text: Annotated[str | None, typer.Option(help="User texts that exist already; a file or gs://.")] = None,
-    output_dir: Annotated[
-        Path, typer.Option("--output-dir", "-o", help="Gets the trained files, results and report.", file_okay=False)
-    ] = Path("outputs/ur4rec_moe"),
-    pipeline_root: Annotated[
-        Path, typer.Option(help="Keeps the artifacts of all runs, and the cache.", file_okay=False)
-    ] = Path("outputs/pipeline_root"),
-    device: DeviceOption = "auto",
-    runner: Annotated[
-        Runner, typer.Option(help="Tasks as processes of this environment, or in the containers of `make images`.")
-    ] = Runner.PROCESS,
-    state: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder or gs://bucket/prefix where unfinished stages keep their state.",
-            show_default="in PIPELINE_ROOT",
-        ),
-    ] = None,
-    gate_rules: GateRulesOption = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every task, whatever ran before.")] = False,
-    settings: SetOption = None,
-) -> None:
+@grouped
+def run(options: RunOptions) -> None:
     """Run the compiled pipeline on this machine: from data to a registered model that was judged.
 
     What has not changed since the last run is taken from the cache.
@@ -117,25 +73,9 @@ def run(
         python -m pipelines run --runner docker --data gs://bucket/plays
     """
     started = time.monotonic()
-    from pipelines.preparation import RunOptions, prepare
+    from pipelines.local_run import prepare
 
-    options = RunOptions(
-        config=config,
-        settings=tuple(settings or ()),
-        data=data,
-        items=items,
-        item_text=item_text,
-        user_text=user_text,
-        device=device,
-        output_dir=output_dir,
-        pipeline_root=pipeline_root,
-        caching=not no_cache,
-        runner=runner,
-        state=state,
-        gate_rules=gate_rules,
-    )
-    prepared, tracking = prepare(options)
-    raise typer.Exit(_run(prepared, tracking, started))
+    raise typer.Exit(_run(prepare(options), started))
 
 
 for command in (run_commands.submit, run_commands.status, run_commands.watch, run_commands.logs):
@@ -143,10 +83,9 @@ for command in (run_commands.submit, run_commands.status, run_commands.watch, ru
 app.add_typer(schedule_commands.app, name="schedule")
 
 
-def _run(prepared: LocalRun, tracking: Tracking, started: float) -> int:
-    from pipelines.failure import show_failure, show_leftovers
+def _run(prepared: LocalRun, started: float) -> int:
     from pipelines.local_run import execute, lock_run
-    from pipelines.summary import export_run, show_success
+    from pipelines.summary import export_run, show_failure, show_leftovers, show_success
 
     console = PlainConsole()
     with lock_run(prepared):
@@ -161,7 +100,7 @@ def _run(prepared: LocalRun, tracking: Tracking, started: float) -> int:
         if not outcome.succeeded:
             return show_failure(console, prepared, outcome)
         export_run(outcome, prepared.output_dir)
-    show_success(console, prepared, outcome, tracking.public, time.monotonic() - started)
+    show_success(console, prepared, outcome, time.monotonic() - started)
     return 0
 
 

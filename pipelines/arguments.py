@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.inputs import Inputs
+from ur4rec.commands.console import read_config, split_settings
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
-from ur4rec.data.sources import DATASETS, fetch
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.input_digests import InputDigests, resolve_inputs
 from ur4rec.registry.config import RegistrationConfig, RegistryConfig
-from ur4rec.registry.gate.rules import load_rules
-from ur4rec.registry.mlflow_client import ENVIRONMENT, TRACKING_URI, public_uri
 from ur4rec.storage.artifacts import sha256_file
 from ur4rec.storage.code_digest import code_digest
-from ur4rec.storage.inputs import is_cloud
 from ur4rec.text.config import EncodeConfig, ShardsConfig, TextConfig
-from ur4rec.training.config import READ_BY, STAGES
+from ur4rec.training.config import READ_BY
+from ur4rec.training.stage_names import STAGES
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -33,87 +30,16 @@ CODE = {
     "training_code": ("ur4rec.training.stages",),
     "evaluation_code": ("ur4rec.evaluation.evaluate",),
     "registry_code": ("ur4rec.registry.register",),
-    "gate_code": ("ur4rec.registry.gate.gate", "ur4rec.registry.champion.retrain"),
+    "gate_code": ("ur4rec.registry.gate.gate", "ur4rec.registry.retrain"),
 }
 """Parameter of the pipeline → what its tasks call."""
 STAGE_CONFIGS = dict(zip(("sasrec_config", "retriever_config", "joint_config", "final_config"), STAGES, strict=True))
 """Parameter of the pipeline → stage that it is for."""
-
-
-class DataNotFoundError(ValueError):
-    """Neither the name of a data set nor a path."""
+CONFIG_SUFFIX = "_config"
 
 
 class StagesError(ValueError):
     """A system that cannot go through the four tasks of the pipeline."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The files that a run reads: paths, or `gs://…`."""
-
-    interactions: str
-    items: str | None = None
-    item_text: str | None = None
-    user_text: str | None = None
-
-
-@dataclass(frozen=True)
-class Tracking:
-    """Where MLflow is."""
-
-    uri: str
-    """As MLflow needs it; may hold credentials."""
-
-    @property
-    def public(self) -> str:
-        """Without credentials."""
-        return public_uri(self.uri)
-
-    @property
-    def parameter(self) -> str:
-        """What the task is told: nothing where the address holds credentials that only the environment may carry."""
-        return self.uri if self.uri == self.public else ""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Variables for the tasks; those that the user has set stay."""
-        return {name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()} | {TRACKING_URI: self.uri}
-
-
-def locate_data(data: str) -> str:
-    """A known data set by its name, fetched if need be; anything else is a path or `gs://…`.
-
-    Raises:
-        DataNotFoundError: It is neither.
-        SourceError: The data set cannot be fetched.
-    """
-    names = [dataset.name for dataset in DATASETS]
-    if data in names:
-        return str(fetch(data))
-    if is_cloud(data):
-        return data
-    if not Path(data).exists():
-        raise DataNotFoundError(f"--data {data}: expected {', '.join(names)}, an existing file or folder, or gs://…")
-    return str(Path(data).absolute())
-
-
-def locate_file(option: str, location: str | None, kind: str) -> str | None:
-    """A file: a path or `gs://…`; None where none is named.
-
-    Args:
-        option: That names it.
-        location: As it is named.
-        kind: Which files will do.
-
-    Raises:
-        DataNotFoundError: There is no such file.
-    """
-    if location is None or is_cloud(location):
-        return location
-    if not Path(location).is_file():
-        raise DataNotFoundError(f"{option} {location}: no such file; expected {kind}, or gs://…")
-    return str(Path(location).absolute())
 
 
 def check_system(config: Config) -> None:
@@ -132,50 +58,39 @@ def check_system(config: Config) -> None:
         )
 
 
-def build_arguments(
-    config: Config,
-    inputs: Inputs,
-    device: str,
-    tracking: Tracking,
-    state: str = "",
-    scheduled: bool = False,
-    gate_rules: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Every parameter of the pipeline; equal arguments mean equal results, as far as the registry does not change.
+def build_arguments(config: Config, inputs: Inputs, scheduled: bool = False) -> dict[str, Any]:
+    """Return every parameter of the pipeline; equal ones mean equal results, as far as the registry does not change.
 
     Args:
         config: The settings.
-        inputs: What is read.
-        device: auto, cpu or cuda.
-        tracking: Where MLflow is.
-        state: Where unfinished stages keep their state.
+        inputs: What else the run is told.
         scheduled: The run finds out by itself what the data and texts are, each time anew: their digests stay empty.
-        gate_rules: As `read_gate_rules` gives them; None: those that are shipped with the code that runs.
 
     Raises:
         DataError: An input file is missing.
+        GcsError: The data cannot be listed.
         StagesError: The system lacks a stage.
     """
     check_system(config)
     read = {
         "interactions": str(inputs.interactions),
-        "items": inputs.items or "",
-        "item_text": inputs.item_text or "",
-        "user_text": inputs.user_text or "",
+        "items": inputs.items,
+        "item_text": inputs.item_text,
+        "user_text": inputs.user_text,
     }
     text_config = config.narrow(TextConfig)
     resolved = InputDigests("", "") if scheduled else resolve_inputs(config=text_config, **read)
     digests = {name: code_digest(*modules) for name, modules in CODE.items()}
     if Path(config.text_model_name).is_dir():
         digests["text_code"] += f" with {_digest_folder(Path(config.text_model_name))}"
-    if not tracking.parameter:
-        digests["registry_code"] += f" for {tracking.public}"
+    if not inputs.tracking.parameter:
+        digests["registry_code"] += f" for {inputs.tracking.public}"
     return {
         **read,
         **resolved._asdict(),
-        "device": device,
-        "state": state,
-        "tracking_uri": tracking.parameter,
+        "device": inputs.device,
+        "state": inputs.state,
+        "tracking_uri": inputs.tracking.parameter,
         "data_config": list_settings(config.narrow(DataConfig)),
         "text_config": list_settings(text_config),
         "shards_config": list_settings(config.narrow(ShardsConfig)),
@@ -185,7 +100,7 @@ def build_arguments(
         "evaluation_config": list_settings(config.narrow(EvaluationConfig)),
         "registration_config": list_settings(config.narrow(RegistrationConfig)),
         "registry_config": list_settings(config.narrow(RegistryConfig)),
-        "gate_rules": dict(gate_rules or {}),
+        "gate_rules": dict(inputs.gate_rules),
         **digests,
     }
 
@@ -193,15 +108,6 @@ def build_arguments(
 def _digest_folder(folder: Path) -> str:
     files = {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-
-
-def read_gate_rules(path: Path | None) -> dict[str, Any]:
-    """All rules of the gate as a parameter: the shipped ones, changed by a file.
-
-    Raises:
-        ConfigError: The file cannot be read, or a rule in it is unknown or wrong.
-    """
-    return load_rules(path).model_dump(mode="json", exclude_none=True)
 
 
 def list_settings(section: ConfigSection) -> dict[str, Any]:
@@ -215,3 +121,52 @@ def list_settings(section: ConfigSection) -> dict[str, Any]:
     for name, value in settings.items():
         assert value is not None or defaults[name].default is None, f"{name}: None is not its default"
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def read_run_config(config: str, settings: Sequence[str], data: str | None) -> Config:
+    """The configuration of a run; data that are chosen on the command line bring their name along.
+
+    Args:
+        config: YAML file, or the name of a shipped one.
+        settings: `key=value` each.
+        data: As chosen; None for the default.
+
+    Raises:
+        ConfigError: The file, a key or a value is wrong.
+    """
+    read = read_config(Path(config), settings)
+    if data is None or chooses_dataset_name(settings):
+        return read
+    return name_after(read, data)
+
+
+def name_after(config: Config, data: str) -> Config:
+    """The configuration with the name that data bring along.
+
+    Raises:
+        ConfigError: It cannot be written anywhere.
+    """
+    return type(config).parse(config.to_dict() | {"dataset_name": name_data(data)}, "--data")
+
+
+def chooses_dataset_name(settings: Sequence[str]) -> bool:
+    """Whether `key=value` settings hold a name for the data."""
+    return any(setting.partition("=")[0].strip() == "dataset_name" for setting in settings)
+
+
+def name_data(data: str) -> str:
+    """What data are called that bring no other name."""
+    return Path(data.rstrip("/")).stem
+
+
+def restore_config(parameters: Mapping[str, Any], settings: Sequence[str]) -> Config:
+    """Return the configuration that a run's parameters hold, with overrides.
+
+    Raises:
+        ConfigError: They hold keys that this version does not know, or an override is wrong.
+    """
+    from ur4rec.config import override_values
+
+    groups = [group for name, group in parameters.items() if name.endswith(CONFIG_SUFFIX)]
+    held = {key: value for group in groups for key, value in group.items()}
+    return override_values(held, split_settings(settings), "parameters of the schedule")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.inputs import Inputs, list_local_files
 from ur4rec.storage.inputs import is_cloud
 from ur4rec.text.llm.clients import API_KEYS
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-    from pipelines.arguments import Inputs, Tracking
     from ur4rec.config import Config
 
 IMAGE_USER = 10001
@@ -28,13 +27,6 @@ FORWARDED = (*API_KEYS.values(), "STORAGE_EMULATOR_HOST", "OMP_NUM_THREADS")
 LAST_LINES_S = 20.0
 """For what a container has printed before it ended."""
 FORWARDED_PREFIXES = ("MLFLOW_", "AWS_", "GOOGLE_CLOUD_")
-
-
-class Runner(StrEnum):
-    """What a task of a local run is."""
-
-    PROCESS = "process"
-    DOCKER = "docker"
 
 
 class ContainerError(ValueError):
@@ -75,21 +67,6 @@ class Containers(BaseModel):
         }
 
 
-def list_local_files(config: Config) -> dict[str, str]:
-    """Settings that name a file or folder of this machine: prompts, prices, an encoder.
-
-    Returns:
-        Setting → path, as it is named.
-    """
-    prompts = {name: str(getattr(config, name)) for name in ("text_user_prompt", "text_item_prompt")}
-    named = {name: prompt for name, prompt in prompts.items() if prompt.endswith((".yaml", ".yml"))}
-    if config.text_prices:
-        named["text_prices"] = config.text_prices
-    if Path(config.text_model_name).is_dir():
-        named["text_model_name"] = config.text_model_name
-    return named
-
-
 def make_paths_absolute(config: Config) -> Config:
     """The configuration with absolute paths, which mean the same in a container."""
     paths = list_local_files(config)
@@ -98,32 +75,28 @@ def make_paths_absolute(config: Config) -> Config:
     return config.model_copy(update={name: str(Path(path).expanduser().absolute()) for name, path in paths.items()})
 
 
-def plan_containers(
-    config: Config, inputs: Inputs, tracking: Tracking, pipeline_root: Path, state: str = ""
-) -> Containers:
-    """What tasks may see of this machine; all paths are absolute.
+def plan_containers(config: Config, inputs: Inputs, pipeline_root: Path) -> Containers:
+    """Plan what tasks may see of this machine; all paths are absolute.
 
     Args:
         config: As `make_paths_absolute` gives it; may name prompts, prices, an encoder and a cache of answers.
         inputs: What is read.
-        tracking: Where MLflow is.
         pipeline_root: Where the artifacts are; kfp shares it with every task.
-        state: Where unfinished stages keep their state: a folder or `gs://…`.
 
     Raises:
         ContainerError: The registry is a file, which tasks in containers would not share.
     """
-    if not tracking.uri.startswith(("http://", "https://")):
+    if not inputs.tracking.uri.startswith(("http://", "https://")):
         raise ContainerError(
-            f"--runner docker: the registry is {tracking.public}, which containers do not see; start `mlflow server` "
-            "and set MLFLOW_TRACKING_URI=http://…"
+            f"--runner docker: the registry is {inputs.tracking.public}, which containers do not see; start "
+            "`mlflow server` and set MLFLOW_TRACKING_URI=http://…"
         )
     given = [inputs.interactions, inputs.items, inputs.item_text, inputs.user_text, *list_local_files(config).values()]
     user, group = os.getuid(), os.getgid()
     if not user:  # tasks never run as root
         user = group = IMAGE_USER
     pipeline_root.mkdir(parents=True, exist_ok=True)
-    written = map(Path, _list_paths([config.text_cache, state]))
+    written = map(Path, _list_paths([config.text_cache, inputs.state]))
     writable = [folder for folder in written if not folder.is_relative_to(pipeline_root)]
     for folder in writable:
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +108,7 @@ def plan_containers(
         user=f"{user}:{group}",
         read_only=tuple(_list_paths(given)),
         writable=tuple(map(str, writable)),
-        environment=tuple(dict.fromkeys([*names, *tracking.environment])),
+        environment=tuple(dict.fromkeys([*names, *inputs.tracking.environment])),
     )
 
 

@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from pipelines.containers import Containers
-from pipelines.local_cache import RUNS_AGAIN, open_cache
+from pipelines.compilation import PIPELINE_FILE, is_current
+from pipelines.containers import Containers, make_paths_absolute, plan_containers
+from pipelines.inputs import locate_inputs
 from pipelines.local_executor import INTERPRETER
-from pipelines.run_folders import mark_run
+from pipelines.options import Runner, RunOptions
+from pipelines.pipeline_root import RUNS_AGAIN, mark_run, open_cache
 from pipelines.task_log import COLOR, Task, TaskLog, read_tasks
 from pipelines.views import View, open_view
+from ur4rec.commands.console import show
+from ur4rec.registry.tracking import TRACKING_URI, public_uri
 from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.locks import lock_folder
 from ur4rec.storage.temporaries import replacing, scratch_folder
@@ -50,6 +54,11 @@ class LocalRun:
     """How they are run; None: every task is a process."""
 
     @property
+    def tracking_uri(self) -> str:
+        """MLflow's address, without credentials."""
+        return public_uri(self.environment[TRACKING_URI])
+
+    @property
     def log(self) -> Path:
         """Gets everything that kfp and the tasks print."""
         return self.output_dir / LOG
@@ -69,6 +78,37 @@ class Outcome:
     def succeeded(self) -> bool:
         """Whether every task ended well."""
         return bool(self.outputs)
+
+
+def prepare(options: RunOptions) -> LocalRun:
+    """Read the configuration, get the data and digest everything that the tasks depend on.
+
+    Raises:
+        ValueError: Typed: the configuration, the system, the device, the data or the compiled pipeline cannot be used.
+    """
+    from pipelines.arguments import build_arguments, check_system, read_run_config
+    from ur4rec.training.checkpoints import resolve_device
+
+    if not is_current(PIPELINE_FILE):
+        show(f"note: {PIPELINE_FILE} is older than its sources and runs as it is; python -m pipelines compile")
+    config = read_run_config(options.config, options.settings or (), options.data)
+    check_system(config)
+    resolve_device(options.device)
+    inputs = locate_inputs(options)
+    root = options.pipeline_root.absolute()
+    containers = None
+    if options.runner is Runner.DOCKER:
+        config = make_paths_absolute(config)
+        containers = plan_containers(config, inputs, root)
+    return LocalRun(
+        pipeline=PIPELINE_FILE,
+        arguments=build_arguments(config, inputs),
+        environment=inputs.tracking.environment,
+        pipeline_root=root,
+        output_dir=options.output_dir,
+        caching=not options.no_cache,
+        containers=containers,
+    )
 
 
 @contextmanager

@@ -1,9 +1,13 @@
-"""What is shown when a local run has ended well, and the files it leaves behind."""
+"""What is shown when a local run has ended, well or not, and the files it leaves behind."""
 
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -11,23 +15,33 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from pipelines.local_run import LocalRun, Outcome
-from pipelines.next_steps import show_next_steps
 from pipelines.task_log import Status, Task
+from ur4rec.commands.console import USER_ERROR
+from ur4rec.data.sequences import USER_MAP
 from ur4rec.data.summary import doubt_times, exclusion_table
 from ur4rec.evaluation.history import HISTORY, read_history
-from ur4rec.evaluation.results import HEADLINE_METRICS, Results, load_results
-from ur4rec.registry.gate.verdict import format_number, load_verdict
+from ur4rec.evaluation.results import HEADLINE_METRICS, Results, ResultsError, load_results
+from ur4rec.registry.gate.summary import format_number
+from ur4rec.registry.gate.verdict import load_verdict
+from ur4rec.registry.register import Registration
+from ur4rec.registry.retrain import RetrainOutcome
 from ur4rec.storage.artifacts import read_artifact
+from ur4rec.storage.export import LOGS, REPORT, RESULTS, export_outputs
 from ur4rec.storage.task_metrics import PEAK_MEMORY
+from ur4rec.storage.writing import WriteError
 from ur4rec.terminal import PlainConsole
-from ur4rec.training.config import STAGES
-from ur4rec.training.export import export_outputs
+from ur4rec.training.stage_names import STAGES
 
 FILES = {"registration": "registration.json", "decision": "verdict.json", "promotion": "promotion.json"}
 """Output of the pipeline → name of its copy."""
 METRICS = "metrics"
 """Name of the metrics output of every component; `kfp.local` keeps the outputs of a task side by side."""
 UNLIMITED = 10_000
+SHOWN_LOG_LINES = 20
+NO_ERROR = (
+    "the task's process ended without an error message; it may have been killed, for example for lack of memory: "
+    "lower batch_size, eval_batch_size, text_batch_size or max_seq_len"
+)
 
 
 def export_run(outcome: Outcome, output_dir: Path) -> list[Path]:
@@ -38,14 +52,13 @@ def export_run(outcome: Outcome, output_dir: Path) -> list[Path]:
     return export_outputs(outputs[STAGES[-1]], memories, outputs["results"], outputs["report"], output_dir, others)
 
 
-def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, tracking_uri: str, seconds: float) -> None:
+def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, seconds: float) -> None:
     """Prints the tables of a run that ended well, and what to do next.
 
     Args:
         console: Where to print.
         run: What was run.
         outcome: What became of it.
-        tracking_uri: MLflow's address without credentials.
         seconds: Since the command began, so preparation and export are included.
     """
     results = load_results(outcome.outputs["results"])
@@ -55,7 +68,34 @@ def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, trackin
     show_test(console, results)
     _show_verdict(console, outcome.outputs["decision"])
     _show_end(console, outcome, seconds)
-    show_next_steps(console, run, outcome, tracking_uri)
+    _show_next_steps(console, run, outcome)
+
+
+def show_failure(console: PlainConsole, run: LocalRun, outcome: Outcome) -> int:
+    """Prints the error, the end of the log where the error does not say all, and where the whole log is.
+
+    Which task failed is not said again: the view has shown it.
+
+    Returns:
+        The exit code: 2 where a task could not write what it made, else 1.
+    """
+    failed = next((task for task in outcome.tasks if task.status is Status.FAILED), None)
+    if failed is None:
+        console.tell(("The pipeline could not be run", "red"))
+        _show_log(console, run.log.read_text(encoding="utf-8").splitlines())
+    else:
+        _show_failed_task(console, failed)
+    console.tell(f"whole log: {run.log}")
+    show_leftovers(console, run.output_dir)
+    error = failed.find_error() if failed else None
+    return USER_ERROR if error and error.text.startswith(WriteError.__name__) else 1
+
+
+def show_leftovers(console: PlainConsole, output_dir: Path) -> None:
+    """Says whose results a folder still holds, since only a run that ends well replaces them."""
+    results = output_dir / RESULTS
+    if results.is_file():
+        console.tell(f"{output_dir} still holds the results of an earlier run ({_name_dataset(results)})")
 
 
 def _show_data(console: PlainConsole, sequences: Path) -> None:
@@ -158,3 +198,78 @@ def _measure(console: PlainConsole, table: Table) -> int:
 def _print_table(console: PlainConsole, table: Table) -> None:
     console.print(table)
     console.print()
+
+
+def _show_next_steps(console: PlainConsole, run: LocalRun, outcome: Outcome) -> None:
+    """Print where the results are, and what to do with them, in lines for the shell."""
+    registration = Registration.model_validate_json(outcome.outputs["registration"].read_bytes())
+    promotion = RetrainOutcome.model_validate_json(outcome.outputs["promotion"].read_bytes())
+    is_new = _is_registered_now(outcome)
+    for name, text in (
+        ("report", str(run.output_dir / REPORT)),
+        ("outputs", str(run.output_dir)),
+        ("model", describe_version(registration, is_new)),
+        ("gate", promotion.notice),
+        ("experiments", _browse(run.tracking_uri)),
+        ("curves", f"{name_program('tensorboard')} --logdir {shlex.quote(str(run.output_dir / LOGS))}"),
+        ("try it", recommend_command(registration, is_new, _find_user(outcome.outputs["sequences"]))),
+    ):
+        console.tell(f"{name + ':':<13}{text}")
+
+
+def describe_version(registration: Registration, is_new: bool) -> str:
+    """The version in words; the alias of one that is not new may have moved on."""
+    version = f"{registration.name} version {registration.version}"
+    return f"{version}, alias {registration.alias}" if is_new else f"{version}, registered in an earlier run"
+
+
+def recommend_command(registration: Registration, is_new: bool, user: str) -> str:
+    """Asks this run's model; the alias of one that is not new may have moved on."""
+    model = f"models:/{registration.name}@{registration.alias}" if is_new else registration.model_uri
+    return f"{name_program('ur4rec')} recommend --user {shlex.quote(user)} --model {shlex.quote(model)}"
+
+
+def name_program(program: str) -> str:
+    """What to type for a program of this Python environment: its name where the shell finds it, else its path."""
+    own = Path(sys.executable).parent / program
+    found = shutil.which(program)
+    if not own.exists() or (found and own.samefile(found)):
+        return program
+    here = Path.cwd()
+    return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
+
+
+def _is_registered_now(outcome: Outcome) -> bool:
+    maker = next(task for task in outcome.tasks if "registration" in task.outputs)
+    return maker.status is not Status.CACHED
+
+
+def _browse(tracking_uri: str) -> str:
+    if tracking_uri.startswith("http"):
+        return tracking_uri
+    return f"{name_program('mlflow')} ui --backend-store-uri {shlex.quote(tracking_uri)}"
+
+
+def _find_user(sequences: Path) -> str:
+    users = json.loads((sequences / USER_MAP).read_bytes())
+    return str(next(islice(users, 1)))
+
+
+def _name_dataset(results: Path) -> str:
+    try:
+        return load_results(results).dataset.name
+    except ResultsError:
+        return f"its {RESULTS} cannot be read"
+
+
+def _show_failed_task(console: PlainConsole, task: Task) -> None:
+    error = task.find_error()
+    console.tell((error.text if error else NO_ERROR, "red"))
+    if error is None or not error.says_all:
+        _show_log(console, [line for line in task.log if line.strip()])
+
+
+def _show_log(console: PlainConsole, lines: list[str]) -> None:
+    console.tell(("last lines of its log:", "dim"))
+    for line in lines[-SHOWN_LOG_LINES:]:
+        console.tell((f"  {line}", "dim"))

@@ -14,8 +14,7 @@ import yaml
 from kfp_server_api import V2beta1Pipeline
 
 from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster, ClusterError
-from pipelines.compilation import compile_pipeline
-from pipelines.image_names import ImageNames
+from pipelines.compilation import ImageNames, compile_pipeline
 from ur4rec import __version__
 from ur4rec.storage.temporaries import scratch_folder
 

@@ -7,34 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.options import (
-    DEFAULT_CONFIG,
-    EXPERIMENT,
-    PIPELINE,
-    CloudDataOption,
-    CloudItemsOption,
-    CloudItemTextOption,
-    CloudStateOption,
-    CloudUserTextOption,
-    ClusterConfigOption,
-    ClusterDeviceOption,
-    ClusterTrackingOption,
-    CronOption,
-    EndpointOption,
-    EveryOption,
-    ExperimentOption,
-    GateRulesOption,
-    ImageDigestOption,
-    ImageRepositoryOption,
-    ImageTagOption,
-    NamespaceOption,
-    PipelineOption,
-    PipelineRootOption,
-    ProfileOption,
+    ClusterOptions,
+    ImageOptions,
+    PlaceOptions,
+    PodOptions,
     ScheduleArgument,
-    ServiceAccountOption,
+    ServerOptions,
+    TimeOptions,
     TimeZoneOption,
+    grouped,
 )
-from ur4rec.commands.console import SetOption, show
+from ur4rec.commands.console import show
 
 if TYPE_CHECKING:
     from kfp_server_api import V2beta1RecurringRun
@@ -45,10 +28,11 @@ app = typer.Typer(help="Runs at set times.", no_args_is_help=True, rich_markup_m
 
 
 @app.command()
+@grouped
 def create(
+    *,
     name: Annotated[str, typer.Argument(help="Of the schedule; unique.")],
-    cron: CronOption = None,
-    every: EveryOption = None,
+    time: TimeOptions,
     time_zone: TimeZoneOption = "UTC",
     max_concurrency: Annotated[int, typer.Option(help="Runs under way at once, 1 to 10.")] = 1,
     catchup: Annotated[
@@ -58,26 +42,11 @@ def create(
         bool, typer.Option("--latest-version", help="Each run takes the pipeline version that is the newest then.")
     ] = False,
     paused: Annotated[bool, typer.Option("--paused", help="Start none until `resume`.")] = False,
-    data: CloudDataOption = None,
-    items: CloudItemsOption = None,
-    item_text: CloudItemTextOption = None,
-    user_text: CloudUserTextOption = None,
-    config: ClusterConfigOption = DEFAULT_CONFIG,
-    settings: SetOption = None,
-    tracking_uri: ClusterTrackingOption = None,
-    state: CloudStateOption = None,
-    device: ClusterDeviceOption = "auto",
-    gate_rules: GateRulesOption = None,
-    experiment: ExperimentOption = EXPERIMENT,
-    pipeline: PipelineOption = PIPELINE,
-    pipeline_root: PipelineRootOption = None,
-    service_account: ServiceAccountOption = None,
-    image_repository: ImageRepositoryOption = None,
-    image_tag: ImageTagOption = None,
-    image_digest: ImageDigestOption = None,
-    profile: ProfileOption = None,
-    endpoint: EndpointOption = None,
-    namespace: NamespaceOption = None,
+    run: ClusterOptions,
+    place: PlaceOptions,
+    pods: PodOptions,
+    images: ImageOptions,
+    server: ServerOptions,
 ) -> None:
     """Make a schedule. Each of its runs reads the data as they are then.
 
@@ -86,35 +55,27 @@ def create(
 
         python -m pipelines schedule create often --every 6h --latest-version --data gs://bucket/plays
     """
-    from pipelines.cluster.connection import connect
-    from pipelines.cluster.package import compile_package, ensure_version
-    from pipelines.cluster.parameters import build_parameters, read_cluster_config, require_inputs
+    from pipelines.cluster.package import ensure_version
     from pipelines.cluster.schedules import Plan, check_free, create_schedule
-    from pipelines.cluster.submission import ensure_experiment
+    from pipelines.cluster.submission import ensure_experiment, prepare
     from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
-    from pipelines.image_names import read_images
 
-    trigger, zone = read_trigger(cron, every), read_zone(time_zone)
+    trigger, zone = read_trigger(time.cron, time.every), read_zone(time_zone)
     check_concurrency(max_concurrency)
-    inputs = require_inputs(data, tracking_uri, items, item_text, user_text, device, state, gate_rules)
-    read = read_cluster_config(config or DEFAULT_CONFIG, tuple(settings or ()), inputs.data)
-    parameters = build_parameters(read, inputs, scheduled=True)
-    package = compile_package(read_images(image_repository, image_tag, image_digest), profile)
-    package.check(parameters)
-    cluster = connect(endpoint, namespace)
+    package, parameters = prepare(run, images, scheduled=True)
+    cluster = server.connect()
     check_free(cluster, name)
     plan = Plan(
         name=name,
         trigger=trigger,
-        version=ensure_version(cluster, pipeline, package),
+        version=ensure_version(cluster, place.pipeline, package),
         follows_latest=latest_version,
         parameters=parameters,
-        experiment_id=ensure_experiment(cluster, experiment),
+        experiment_id=ensure_experiment(cluster, place.experiment),
         max_concurrency=max_concurrency,
         no_catchup=not catchup,
         enabled=not paused,
-        pipeline_root=pipeline_root,
-        service_account=service_account,
+        pods=pods,
     )
     _announce("made", create_schedule(cluster, plan.to_request()), time_zone)
     if zone.key != "UTC":
@@ -122,30 +83,24 @@ def create(
 
 
 @app.command(name="list")
-def list_command(
-    time_zone: TimeZoneOption = "UTC", endpoint: EndpointOption = None, namespace: NamespaceOption = None
-) -> None:
+@grouped
+def list_command(*, time_zone: TimeZoneOption = "UTC", server: ServerOptions) -> None:
     """List the schedules, with the next run of each.
 
     Example:
         python -m pipelines schedule list
     """
-    from pipelines.cluster.connection import connect
     from pipelines.cluster.schedules import list_schedules
     from pipelines.cluster.tables import show_schedules
     from pipelines.cluster.triggers import read_zone
 
     zone = read_zone(time_zone)
-    show_schedules(list_schedules(connect(endpoint, namespace)), zone)
+    show_schedules(list_schedules(server.connect()), zone)
 
 
 @app.command(name="show")
-def show_command(
-    schedule: ScheduleArgument,
-    time_zone: TimeZoneOption = "UTC",
-    endpoint: EndpointOption = None,
-    namespace: NamespaceOption = None,
-) -> None:
+@grouped
+def show_command(*, schedule: ScheduleArgument, time_zone: TimeZoneOption = "UTC", server: ServerOptions) -> None:
     """Show a schedule: when, what, with which parameters, and its newest runs.
 
     Example:
@@ -156,12 +111,13 @@ def show_command(
     from pipelines.cluster.triggers import read_zone
 
     zone = read_zone(time_zone)
-    cluster, found = _find(schedule, endpoint, namespace)
+    cluster, found = _find(schedule, server)
     show_schedule(found, list_runs(cluster, found, SHOWN_RUNS), zone)
 
 
 @app.command()
-def pause(schedule: ScheduleArgument, endpoint: EndpointOption = None, namespace: NamespaceOption = None) -> None:
+@grouped
+def pause(schedule: ScheduleArgument, server: ServerOptions) -> None:
     """Start no runs until `resume`; those under way go on.
 
     Example:
@@ -169,18 +125,14 @@ def pause(schedule: ScheduleArgument, endpoint: EndpointOption = None, namespace
     """
     from pipelines.cluster.schedules import pause_schedule
 
-    cluster, found = _find(schedule, endpoint, namespace)
+    cluster, found = _find(schedule, server)
     pause_schedule(cluster, found)
     show(f"paused: {found.display_name}")
 
 
 @app.command()
-def resume(
-    schedule: ScheduleArgument,
-    time_zone: TimeZoneOption = "UTC",
-    endpoint: EndpointOption = None,
-    namespace: NamespaceOption = None,
-) -> None:
+@grouped
+def resume(*, schedule: ScheduleArgument, time_zone: TimeZoneOption = "UTC", server: ServerOptions) -> None:
     """End a pause. The server then makes up for the latest tick that was missed.
 
     Example:
@@ -188,16 +140,17 @@ def resume(
     """
     from pipelines.cluster.schedules import find_schedule, resume_schedule
 
-    cluster, found = _find(schedule, endpoint, namespace)
+    cluster, found = _find(schedule, server)
     resume_schedule(cluster, found)
     _announce("resumed", find_schedule(cluster, found.recurring_run_id), time_zone)
 
 
 @app.command()
+@grouped
 def update(
+    *,
     schedule: ScheduleArgument,
-    cron: CronOption = None,
-    every: EveryOption = None,
+    time: TimeOptions,
     time_zone: TimeZoneOption = "UTC",
     max_concurrency: Annotated[int | None, typer.Option(help="Runs under way at once, 1 to 10.")] = None,
     catchup: Annotated[
@@ -209,22 +162,9 @@ def update(
             "--latest-version/--this-version", help="Follow the newest version, or take the one compiled now."
         ),
     ] = None,
-    data: CloudDataOption = None,
-    items: CloudItemsOption = None,
-    item_text: CloudItemTextOption = None,
-    user_text: CloudUserTextOption = None,
-    config: ClusterConfigOption = None,
-    settings: SetOption = None,
-    tracking_uri: ClusterTrackingOption = None,
-    state: CloudStateOption = None,
-    device: ClusterDeviceOption = None,
-    gate_rules: GateRulesOption = None,
-    image_repository: ImageRepositoryOption = None,
-    image_tag: ImageTagOption = None,
-    image_digest: ImageDigestOption = None,
-    profile: ProfileOption = None,
-    endpoint: EndpointOption = None,
-    namespace: NamespaceOption = None,
+    run: ClusterOptions,
+    images: ImageOptions,
+    server: ServerOptions,
 ) -> None:
     """Change a schedule; what is not named stays. It gets another id, and no tick is lost.
 
@@ -236,32 +176,24 @@ def update(
 
         python -m pipelines schedule update nightly --set epochs_per_stage=20 --this-version
     """
-    from pipelines.arguments import read_gate_rules
-    from pipelines.cluster.schedule_update import Changes, Compilation, exchange_schedule, plan_changes
+    from pipelines.cluster.schedule_update import Changes, exchange_schedule, plan_changes
     from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
-    from pipelines.image_names import read_images
+    from pipelines.compilation import read_images
+    from pipelines.inputs import name_inputs
 
     zone = read_zone(time_zone)
     changes = Changes(
-        trigger=read_trigger(cron, every) if cron or every else None,
+        trigger=read_trigger(time.cron, time.every) if time.cron or time.every else None,
         max_concurrency=None if max_concurrency is None else check_concurrency(max_concurrency),
         no_catchup=None if catchup is None else not catchup,
         follows_latest=latest_version,
-        config=config,
-        settings=tuple(settings or ()),
-        inputs={
-            "data": data,
-            "items": items,
-            "item_text": item_text,
-            "user_text": user_text,
-            "state": state,
-            "device": device,
-            "tracking_uri": tracking_uri,
-            "gate_rules": None if gate_rules is None else read_gate_rules(gate_rules),
-        },
-        compilation=Compilation(read_images(image_repository, image_tag, image_digest), profile),
+        config=run.config,
+        settings=tuple(run.settings or ()),
+        inputs=name_inputs(run),
+        images=read_images(images),
+        profile=images.profile,
     )
-    cluster, found = _find(schedule, endpoint, namespace)
+    cluster, found = _find(schedule, server)
     plan = plan_changes(cluster, found, changes)
     outcome = exchange_schedule(cluster, found, plan, zone, show)
     _announce("updated", outcome.schedule, time_zone)
@@ -270,7 +202,8 @@ def update(
 
 
 @app.command()
-def delete(schedule: ScheduleArgument, endpoint: EndpointOption = None, namespace: NamespaceOption = None) -> None:
+@grouped
+def delete(schedule: ScheduleArgument, server: ServerOptions) -> None:
     """Delete a schedule; its runs, also those under way, stay.
 
     Example:
@@ -278,13 +211,14 @@ def delete(schedule: ScheduleArgument, endpoint: EndpointOption = None, namespac
     """
     from pipelines.cluster.schedules import delete_schedule
 
-    cluster, found = _find(schedule, endpoint, namespace)
+    cluster, found = _find(schedule, server)
     delete_schedule(cluster, found)
     show(f"deleted: {found.display_name}")
 
 
 @app.command()
-def trigger(schedule: ScheduleArgument, endpoint: EndpointOption = None, namespace: NamespaceOption = None) -> None:
+@grouped
+def trigger(schedule: ScheduleArgument, server: ServerOptions) -> None:
     """Start one run now, as a tick would, also of a paused schedule.
 
     Example:
@@ -292,18 +226,17 @@ def trigger(schedule: ScheduleArgument, endpoint: EndpointOption = None, namespa
     """
     from pipelines.cluster.schedules import trigger_now
 
-    cluster, found = _find(schedule, endpoint, namespace)
+    cluster, found = _find(schedule, server)
     run = trigger_now(cluster, found)
     show(f"run:    {run.run_id}")
     show(f"page:   {cluster.run_url(run.run_id)}")
     show(f"follow: python -m pipelines status {run.run_id} --wait")
 
 
-def _find(schedule: str, endpoint: str | None, namespace: str | None) -> tuple[Cluster, V2beta1RecurringRun]:
-    from pipelines.cluster.connection import connect
+def _find(schedule: str, server: ServerOptions) -> tuple[Cluster, V2beta1RecurringRun]:
     from pipelines.cluster.schedules import find_schedule
 
-    cluster = connect(endpoint, namespace)
+    cluster = server.connect()
     return cluster, find_schedule(cluster, schedule)
 
 

@@ -22,9 +22,16 @@ from zoneinfo import ZoneInfo
 
 from kfp_server_api import V2beta1RecurringRun
 
+from pipelines.arguments import (
+    build_arguments,
+    chooses_dataset_name,
+    name_after,
+    name_data,
+    read_run_config,
+    restore_config,
+)
 from pipelines.cluster.connection import Cluster, ClusterError, as_known
 from pipelines.cluster.package import Version, compile_package, ensure_version_of
-from pipelines.cluster.parameters import build_parameters, describe_inputs, read_cluster_config, restore_config
 from pipelines.cluster.schedules import (
     Plan,
     beginning_of,
@@ -36,8 +43,9 @@ from pipelines.cluster.schedules import (
 )
 from pipelines.cluster.status import FINAL
 from pipelines.cluster.triggers import ScheduleError, Trigger, describe_trigger, format_time, trigger_of
-from pipelines.image_names import ImageNames
-from pipelines.preparation import chooses_dataset_name, name_after, name_data
+from pipelines.compilation import NAMED_BY_VERSION, ImageNames
+from pipelines.inputs import check_locations, restore_inputs
+from pipelines.options import PodOptions
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -46,19 +54,6 @@ SETTLE = timedelta(seconds=60)
 """Within which the server's scheduler has come round to a tick: it looks every 30 seconds."""
 MAX_WAITS = 2
 """A third one would mean that ticks are never far."""
-
-
-@dataclass(frozen=True)
-class Compilation:
-    """How the pipeline is compiled."""
-
-    images: ImageNames
-    profile: str | None
-
-    @property
-    def is_default(self) -> bool:
-        """Whether nothing was asked for."""
-        return self == Compilation(ImageNames(), None)
 
 
 @dataclass(frozen=True)
@@ -72,14 +67,15 @@ class Changes:
     config: str | None
     settings: tuple[str, ...]
     inputs: Mapping[str, Any]
-    """By the names of `ClusterInputs`."""
-    compilation: Compilation
+    """Field of `Inputs` → value."""
+    images: ImageNames = NAMED_BY_VERSION
+    profile: str | None = None
 
     @property
     def compiles(self) -> bool:
         """Whether the parameters change, or the version, so that both are made anew."""
-        is_new = self.config or self.settings or any(value is not None for value in self.inputs.values())
-        return bool(is_new) or self.follows_latest is False or not self.compilation.is_default
+        is_new = self.config or self.settings or self.inputs or self.profile or self.images != NAMED_BY_VERSION
+        return bool(is_new) or self.follows_latest is False
 
 
 def plan_changes(cluster: Cluster, schedule: V2beta1RecurringRun, changes: Changes) -> Plan:
@@ -100,7 +96,7 @@ def plan_changes(cluster: Cluster, schedule: V2beta1RecurringRun, changes: Chang
     if not changes.compiles:
         return plan
     parameters = _change_parameters(plan.parameters, changes)
-    package = compile_package(changes.compilation.images, changes.compilation.profile)
+    package = compile_package(changes.images, changes.profile)
     package.check(parameters)
     version = ensure_version_of(cluster, plan.version.pipeline_id, package)
     return replace(plan, parameters=parameters, version=version)
@@ -168,15 +164,16 @@ def exchange_schedule(
 
 
 def _change_parameters(parameters: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
-    named = {name: value for name, value in changes.inputs.items() if value is not None}
-    before = describe_inputs(parameters)
-    inputs = replace(before, **named)
-    return build_parameters(_change_config(parameters, changes, before.data, inputs.data), inputs, scheduled=True)
+    before = restore_inputs(parameters)
+    inputs = replace(before, **changes.inputs)
+    config = _change_config(parameters, changes, before.interactions, inputs.interactions)
+    check_locations(config, inputs)
+    return build_arguments(config, inputs, scheduled=True)
 
 
 def _change_config(parameters: Mapping[str, Any], changes: Changes, before: str, data: str) -> Config:
     if changes.config:
-        return read_cluster_config(changes.config, changes.settings, data)
+        return read_run_config(changes.config, changes.settings, data)
     config = restore_config(parameters, changes.settings)
     if chooses_dataset_name(changes.settings) or config.dataset_name != name_data(before):  # somebody has chosen it
         return config
@@ -203,8 +200,7 @@ def _read_plan(schedule: V2beta1RecurringRun, trigger: Trigger | None) -> Plan:
         max_concurrency=int(schedule.max_concurrency or 1),
         no_catchup=bool(schedule.no_catchup),
         enabled=is_enabled(schedule),
-        pipeline_root=(config.pipeline_root if config else None) or None,
-        service_account=schedule.service_account or None,
+        pods=PodOptions((config.pipeline_root if config else None) or None, schedule.service_account or None),
     )
 
 

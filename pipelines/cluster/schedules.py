@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -22,6 +22,7 @@ from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster, MissingErro
 from pipelines.cluster.package import Version, filter_by_name, find_latest
 from pipelines.cluster.submission import stamp_now, start_run
 from pipelines.cluster.triggers import ScheduleError, Trigger, trigger_of
+from pipelines.options import PodOptions
 
 PAGE_SIZE = 100
 ORPHAN = "ORPHAN"
@@ -53,8 +54,7 @@ class Plan:
     max_concurrency: int = 1
     no_catchup: bool = True
     enabled: bool = True
-    pipeline_root: str | None = None
-    service_account: str | None = None
+    pods: PodOptions = field(default_factory=PodOptions)
 
     def to_request(self) -> V2beta1RecurringRun:
         """As the server takes it; of the pipeline id alone it makes the latest version, which kfp's client refuses."""
@@ -66,12 +66,14 @@ class Plan:
             display_name=self.name,
             experiment_id=self.experiment_id,
             pipeline_version_reference=reference,
-            runtime_config=V2beta1RuntimeConfig(parameters=dict(self.parameters), pipeline_root=self.pipeline_root),
+            runtime_config=V2beta1RuntimeConfig(
+                parameters=dict(self.parameters), pipeline_root=self.pods.pipeline_root
+            ),
             trigger=self.trigger.to_request(),
             mode=RecurringRunMode.ENABLE if self.enabled else RecurringRunMode.DISABLE,
             max_concurrency=str(self.max_concurrency),
             no_catchup=self.no_catchup,
-            service_account=self.service_account,
+            service_account=self.pods.service_account,
         )
 
 

@@ -15,18 +15,12 @@ from kfp_server_api import (
     V2beta1RuntimeConfig,
 )
 
+from pipelines.arguments import build_arguments, read_run_config
 from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster
-from pipelines.cluster.package import Package, Version, ensure_version, filter_by_name, take_one
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Under which names a run appears, and where its artifacts go."""
-
-    experiment: str
-    pipeline: str
-    pipeline_root: str | None = None
-    service_account: str | None = None
+from pipelines.cluster.package import Package, Version, compile_package, ensure_version, filter_by_name, take_one
+from pipelines.compilation import read_images
+from pipelines.inputs import check_locations, require_inputs
+from pipelines.options import DEFAULT_CONFIG, ClusterOptions, ImageOptions, PlaceOptions, PodOptions
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,8 @@ class Submission:
 
     package: Package
     parameters: Mapping[str, Any]
-    placement: Placement
+    place: PlaceOptions
+    pods: PodOptions
     name: str
 
     def describe(self) -> dict[str, Any]:
@@ -43,13 +38,33 @@ class Submission:
         version = Version("(found or made)", "(found or uploaded)", self.package.version_name)
         request = build_run(self, version, "(found or made)")
         return {
-            "experiment": self.placement.experiment,
-            "pipeline": self.placement.pipeline,
+            "experiment": self.place.experiment,
+            "pipeline": self.place.pipeline,
             "version": self.package.version_name,
             "sha256": self.package.digest,
             "images": self.package.images,
             "run": ApiClient().sanitize_for_serialization(request),
         }
+
+
+def prepare(run: ClusterOptions, images: ImageOptions, scheduled: bool) -> tuple[Package, dict[str, Any]]:
+    """Compile the pipeline and build its parameters; both are checked, and no server is asked.
+
+    Args:
+        run: What to run.
+        images: How to compile.
+        scheduled: The run finds out what the data are; else this is done now, so their bucket must be readable.
+
+    Raises:
+        ValueError: Typed: a setting, a place, an image or a profile cannot be used.
+    """
+    inputs = require_inputs(run)
+    config = read_run_config(run.config or DEFAULT_CONFIG, run.settings or (), inputs.interactions)
+    check_locations(config, inputs)
+    parameters = build_arguments(config, inputs, scheduled)
+    package = compile_package(read_images(images), images.profile)
+    package.check(parameters)
+    return package, parameters
 
 
 def stamp_now() -> str:
@@ -61,13 +76,10 @@ def submit(cluster: Cluster, submission: Submission) -> tuple[V2beta1Run, Versio
     """Finds or makes the experiment and the pipeline version, and starts the run.
 
     Raises:
-        ParameterError: The parameters do not fit the compiled pipeline.
         ClusterError: The server cannot be asked or refuses.
     """
-    submission.package.check(submission.parameters)
-    placement = submission.placement
-    version = ensure_version(cluster, placement.pipeline, submission.package)
-    experiment_id = ensure_experiment(cluster, placement.experiment)
+    version = ensure_version(cluster, submission.place.pipeline, submission.package)
+    experiment_id = ensure_experiment(cluster, submission.place.experiment)
     return start_run(cluster, build_run(submission, version, experiment_id)), version
 
 
@@ -83,7 +95,6 @@ def start_run(cluster: Cluster, request: V2beta1Run) -> V2beta1Run:
 
 def build_run(submission: Submission, version: Version, experiment_id: str) -> V2beta1Run:
     """The request."""
-    placement = submission.placement
     return V2beta1Run(
         experiment_id=experiment_id,
         display_name=submission.name,
@@ -91,9 +102,9 @@ def build_run(submission: Submission, version: Version, experiment_id: str) -> V
             pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id
         ),
         runtime_config=V2beta1RuntimeConfig(
-            parameters=dict(submission.parameters), pipeline_root=placement.pipeline_root
+            parameters=dict(submission.parameters), pipeline_root=submission.pods.pipeline_root
         ),
-        service_account=placement.service_account,
+        service_account=submission.pods.service_account,
     )
 
 

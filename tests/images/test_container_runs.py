@@ -17,8 +17,8 @@ from text.llm.server import Behaviour, serve
 from components.preprocess_sequences import preprocess_sequences
 from components.pretrain_sasrec import pretrain_sasrec
 from pipelines import local_executor
-from pipelines.arguments import Inputs, Tracking
 from pipelines.containers import plan_containers
+from pipelines.inputs import Inputs, Tracking
 from ur4rec.config import load_config
 from ur4rec.data.sources import fetch
 from ur4rec.evaluation.results import load_results
@@ -124,7 +124,7 @@ def test_the_retry_of_a_killed_task_goes_on_from_its_state(
     compiler.Compiler().compile(one_stage, str(tmp_path / "pipeline.yaml"))
     monkeypatch.setattr(local_executor, "load_without_retries", lambda pipeline: pipeline.read_text())
     containers = plan_containers(
-        load_config("toy"), Inputs(str(tmp_path / "plays.csv")), Tracking("http://unused"), tmp_path / "root"
+        load_config("toy"), Inputs(str(tmp_path / "plays.csv"), tracking=Tracking("http://unused")), tmp_path / "root"
     )
     epochs = {"epochs_per_stage": 150, "patience": 150, "sasrec_hidden_dim": 8, "max_seq_len": 8, "batch_size": 32}
 

@@ -8,8 +8,7 @@ import pytest
 from kfp_server import KfpServer, running_kfp_server
 
 from pipelines import compilation
-from pipelines.compilation import NAMED_BY_VERSION
-from pipelines.image_names import ImageNames
+from pipelines.compilation import NAMED_BY_VERSION, ImageNames
 from ur4rec.storage.code_digest import code_digest
 
 compile_anew = compilation._compile

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,9 @@ import pytest
 import yaml
 from emulators import put_object
 
-from pipelines.arguments import (
-    DataNotFoundError,
-    Inputs,
-    StagesError,
-    Tracking,
-    build_arguments,
-    list_settings,
-    locate_data,
-)
+from pipelines.arguments import StagesError, build_arguments, list_settings
 from pipelines.compilation import PIPELINE_FILE
+from pipelines.inputs import Inputs, Tracking, locate_data
 from ur4rec.config import Config, load_config
 from ur4rec.data.config import DataConfig
 
@@ -29,11 +23,11 @@ ROWS = "user_id,item_id,timestamp\na,x,1\n"
 @pytest.fixture
 def inputs(tmp_path: Path) -> Inputs:
     (tmp_path / "plays.csv").write_text(ROWS)
-    return Inputs(interactions=tmp_path / "plays.csv")
+    return Inputs(interactions=str(tmp_path / "plays.csv"))
 
 
 def build(inputs: Inputs, config: Config | None = None, tracking: Tracking = TRACKING) -> dict[str, Any]:
-    return build_arguments(config or load_config(), inputs, "auto", tracking)
+    return build_arguments(config or load_config(), replace(inputs, tracking=tracking))
 
 
 def find_changes(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
@@ -94,11 +88,11 @@ def test_a_system_that_lacks_a_stage_is_refused(inputs: Inputs) -> None:
 
 def test_the_contents_of_the_data_count_not_their_place(inputs: Inputs, tmp_path: Path) -> None:
     before = build(inputs)
-    inputs.interactions.write_text(ROWS + "a,y,2\n")
+    Path(inputs.interactions).write_text(ROWS + "a,y,2\n")
     assert find_changes(before, build(inputs)) == {"data_digest"}
     moved = tmp_path / "moved.csv"
     moved.write_text(ROWS)
-    assert find_changes(before, build(Inputs(interactions=moved))) == {"interactions"}
+    assert find_changes(before, build(Inputs(interactions=str(moved)))) == {"interactions"}
 
 
 def test_texts_that_exist_are_digested(inputs: Inputs, tmp_path: Path) -> None:
@@ -139,14 +133,6 @@ def test_an_address_without_credentials_is_a_parameter(inputs: Inputs, monkeypat
     assert build(inputs, tracking=tracking)["tracking_uri"] == "http://localhost:5000"
     assert tracking.environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert tracking.environment["DO_NOT_TRACK"] == "no"
-
-
-def test_data_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "plays.csv").write_text(ROWS)
-    monkeypatch.chdir(tmp_path)
-    assert locate_data("plays.csv") == str(tmp_path / "plays.csv")
-    with pytest.raises(DataNotFoundError, match=r"--data plays\.tsv: expected ml-100k, ml-1m, an existing"):
-        locate_data("plays.tsv")
 
 
 def test_digests_are_computed_without_importing_the_tasks(tmp_path: Path) -> None:

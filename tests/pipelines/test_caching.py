@@ -14,9 +14,9 @@ from kfp import compiler, dsl
 from components.preprocess_sequences import preprocess_sequences
 from components.resolve_inputs import resolve_inputs
 from components.resolve_warm_start import resolve_warm_start
-from pipelines.arguments import CODE, Inputs, Tracking, build_arguments
-from pipelines.compilation import PIPELINE_FILE, compile_pipeline
-from pipelines.image_names import ImageNames
+from pipelines.arguments import CODE, build_arguments
+from pipelines.compilation import PIPELINE_FILE, ImageNames, compile_pipeline
+from pipelines.inputs import Inputs, Tracking
 from pipelines.local_run import LocalRun, execute
 from pipelines.task_log import Status
 from ur4rec.config import load_config
@@ -127,9 +127,8 @@ def folder(tmp_path: Path) -> Path:
 def make_arguments(folder: Path, is_scheduled: bool = False, **settings: Any) -> dict[str, Any]:
     """Arguments of a run that is started at once, or of a schedule, which resolves its inputs in every run."""
     settings.setdefault("text_user_prompt", str(folder / "mine.yaml"))
-    inputs = Inputs(str(folder / "plays.csv"))
-    config, tracking = load_config(None, settings), Tracking("http://one")
-    return build_arguments(config, inputs, "cpu", tracking, "gs://b/state", scheduled=is_scheduled)
+    inputs = Inputs(str(folder / "plays.csv"), device="cpu", state="gs://b/state", tracking=Tracking("http://one"))
+    return build_arguments(load_config(None, settings), inputs, scheduled=is_scheduled)
 
 
 def find_changed(before: Keys, after: Keys) -> set[str]:
@@ -177,8 +176,8 @@ def test_another_generation_of_the_data(cache: Cache, bucket: str, is_scheduled:
     keys = []
     for _ in range(2):
         put_object(bucket, "data/interactions.csv", ROWS)
-        inputs = Inputs(f"gs://{bucket}/data")
-        arguments = build_arguments(load_config(), inputs, "cpu", Tracking("http://one"), scheduled=is_scheduled)
+        inputs = Inputs(f"gs://{bucket}/data", device="cpu", tracking=Tracking("http://one"))
+        arguments = build_arguments(load_config(), inputs, scheduled=is_scheduled)
         keys.append(cache.keys(arguments))
     assert find_changed(*keys) == EVERYTHING
     assert find_changed(keys[1], cache.keys(arguments)) == set()

@@ -1,13 +1,14 @@
 """What tasks in containers may see, and the exit code that kfp loses."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from pipelines.arguments import Inputs, Tracking
 from pipelines.containers import IMAGE_USER, ContainerError, plan_containers, run_container
+from pipelines.inputs import Inputs, Tracking
 from ur4rec.config import load_config
 
 LINES = ["é\n".encode(), b"\xff\n"]
@@ -83,9 +84,9 @@ def test_tasks_see_their_inputs_and_nothing_else(tmp_path: Path, monkeypatch: py
     names = {"text_cache": str(tmp_path / "cache"), "text_model_name": str(tmp_path / "encoder")}
     config = load_config("toy", names)
     tracking = Tracking("http://user:password@mlflow:5000")
-    inputs = Inputs("gs://bucket/plays", str(tmp_path / "songs.csv"))
     state = str(tmp_path / "state")
-    arguments = plan_containers(config, inputs, tracking, tmp_path / "root", state).run_arguments()
+    inputs = Inputs("gs://bucket/plays", str(tmp_path / "songs.csv"), state=state, tracking=tracking)
+    arguments = plan_containers(config, inputs, tmp_path / "root").run_arguments()
     assert {mount["Target"]: mount["ReadOnly"] for mount in arguments["mounts"]} == {
         str(tmp_path / "songs.csv"): True,
         str(tmp_path / "encoder"): True,
@@ -93,7 +94,7 @@ def test_tasks_see_their_inputs_and_nothing_else(tmp_path: Path, monkeypatch: py
         str(tmp_path / "state"): False,
     }
     for state in ("gs://bucket/state", str(tmp_path / "root" / "state")):
-        assert len(plan_containers(config, inputs, tracking, tmp_path / "root", state).writable) == 1
+        assert len(plan_containers(config, replace(inputs, state=state), tmp_path / "root").writable) == 1
     assert arguments["environment"]["OPENAI_API_KEY"] == "sk-toy"
     assert "HOME_OF_SECRETS" not in arguments["environment"]
     assert not arguments["user"].startswith("0:")
@@ -104,4 +105,4 @@ def test_tasks_see_their_inputs_and_nothing_else(tmp_path: Path, monkeypatch: py
 
 def test_a_registry_in_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ContainerError, match=r"start `mlflow server` and set MLFLOW_TRACKING_URI"):
-        plan_containers(load_config("toy"), Inputs("x"), Tracking("sqlite:///mlflow.db"), tmp_path / "root")
+        plan_containers(load_config("toy"), Inputs("x", tracking=Tracking("sqlite:///mlflow.db")), tmp_path / "root")

@@ -1,13 +1,36 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
+from pathlib import Path
 
 import pytest
 from toy_results import make_results
 
-from pipelines.summary import show_test
-from ur4rec.evaluation.results import Results
+from pipelines.local_run import LocalRun, Outcome
+from pipelines.summary import (
+    NO_ERROR,
+    describe_version,
+    name_program,
+    recommend_command,
+    show_failure,
+    show_test,
+)
+from pipelines.task_log import Status, Task
+from ur4rec.evaluation.results import Results, write_results
+from ur4rec.registry.register import Registration
 from ur4rec.terminal import PlainConsole
+
+MESSAGE = "[/plays].csv: row 3: rating [5 is no [bold]number[/bold] :smile:"
+REGISTRATION = Registration(
+    name="ur4rec",
+    version="3",
+    alias="challenger",
+    run_id="r",
+    model_uri="models:/ur4rec/3",
+    tracking_uri="sqlite:////x/mlflow.db",
+)
 
 
 def show(results: Results, width: int) -> list[str]:
@@ -44,3 +67,99 @@ def test_perfect_numbers_fit_on_80_columns_as_well() -> None:
 @pytest.mark.parametrize("name", ["[/x] plays", "[eu] plays", "[bold]", r"a\[b", ":smile:"])
 def test_the_name_of_the_data_is_shown_as_it_is_written(name: str) -> None:
     assert show(make_results(name=name), 80)[0] == f"test on {name}"
+
+
+# a run that failed
+
+
+@pytest.fixture
+def local_run(tmp_path: Path) -> LocalRun:
+    return LocalRun(
+        pipeline=tmp_path / "pipeline.yaml",
+        arguments={},
+        environment={},
+        pipeline_root=tmp_path / "root",
+        output_dir=tmp_path / "out",
+    )
+
+
+def show_failed(run: LocalRun, *log: str) -> list[str]:
+    task = Task("one", "comp-one", "One", status=Status.FAILED)
+    task.log.extend(log)
+    console = PlainConsole(file=io.StringIO(), width=80, force_terminal=False)
+    show_failure(console, run, Outcome(tasks=[task], outputs={}, peak_memory_mb=1.0))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_an_error_of_the_library_is_said_once_without_a_traceback(local_run: LocalRun) -> None:
+    lines = show_failed(local_run, "Traceback", "  x", f"ur4rec.data.errors.DataError: {MESSAGE}")
+    assert lines == [f"DataError: {MESSAGE}", f"whole log: {local_run.log}"]
+
+
+def test_any_other_error_comes_with_the_end_of_the_log(local_run: LocalRun) -> None:
+    lines = show_failed(local_run, *(f"line {number}" for number in range(40)), "KeyError: 'x'")
+    assert lines[:3] == ["KeyError: 'x'", "last lines of its log:", "  line 21"]
+    assert lines[-2:] == ["  KeyError: 'x'", f"whole log: {local_run.log}"]
+
+
+def test_a_process_that_was_killed_has_no_error(local_run: LocalRun) -> None:
+    assert show_failed(local_run, "[/loading]\x1b[2J")[:3] == [NO_ERROR, "last lines of its log:", "  [/loading]␛[2J"]
+
+
+def test_results_of_an_earlier_run_are_named(local_run: LocalRun) -> None:
+    results = local_run.output_dir / "results.json"
+    write_results(make_results(name="[/last] year"), results)
+    expected = f"{local_run.output_dir} still holds the results of an earlier run"
+    assert show_failed(local_run)[-1] == f"{expected} ([/last] year)"
+    results.write_text("{}")
+    assert show_failed(local_run)[-1] == f"{expected} (its results.json cannot be read)"
+
+
+# what to do next
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an environment's programs, which is not on the PATH."""
+    folder = tmp_path / "my env" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "toy-program").write_text("#!/bin/sh\n")
+    (folder / "toy-program").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    return folder
+
+
+def test_a_program_off_the_path_is_named_by_its_path(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert name_program("toy-program") == f"'{folder}/toy-program'"
+    monkeypatch.chdir(tmp_path)
+    assert name_program("toy-program") == "'my env/bin/toy-program'"
+
+
+def test_a_program_that_the_shell_finds_keeps_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    assert name_program("toy-program") == "toy-program"
+    assert name_program("not-installed") == "not-installed"
+
+
+def test_another_program_of_the_same_name_is_not_meant(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "toy-program").write_text("#!/bin/sh\n")
+    (tmp_path / "toy-program").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert name_program("toy-program") == f"'{folder}/toy-program'"
+
+
+@pytest.mark.parametrize(
+    ("is_new", "words", "model"),
+    [
+        (True, "ur4rec version 3, alias challenger", "models:/ur4rec@challenger"),
+        (False, "ur4rec version 3, registered in an earlier run", "models:/ur4rec/3"),
+    ],
+)
+def test_an_earlier_registration_is_asked_by_its_version(is_new: bool, words: str, model: str) -> None:
+    assert describe_version(REGISTRATION, is_new) == words
+    assert recommend_command(REGISTRATION, is_new, "user 0").endswith(f" recommend --user 'user 0' --model {model}")

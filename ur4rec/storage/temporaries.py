@@ -87,7 +87,7 @@ def move_folder(new: Path, target: Path) -> None:
         new.rename(target)
         return
     if _exchange(new, target):
-        _remove(new)
+        remove(new)
         return
     with temporary_sibling(target) as retired:
         former = target.rename(retired / target.name)
@@ -129,7 +129,7 @@ def _make(parent: Path, prefix: str, is_folder: bool = True) -> Iterator[Path]:
     try:
         yield path
     finally:
-        _remove(path)
+        remove(path)
         os.close(held)
 
 
@@ -163,12 +163,13 @@ def _remove_unheld(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove(path)
+        remove(path)
     finally:
         os.close(descriptor)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove whatever is there; of a folder, as much as may be removed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

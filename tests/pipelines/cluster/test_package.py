@@ -4,8 +4,7 @@ import pytest
 from kfp_server import KfpServer
 
 from pipelines.cluster.package import Package, ParameterError, compile_package
-from pipelines.compilation import PIPELINE_FILE
-from pipelines.image_names import ImageNames
+from pipelines.compilation import PIPELINE_FILE, ImageNames
 
 SPECIFICATION = b"""
 pipelineInfo: {name: toy}

@@ -10,18 +10,17 @@ from kfp_server import KfpServer
 
 from pipelines.cluster.connection import Cluster, connect
 from pipelines.cluster.package import Version
-from pipelines.cluster.schedule_update import Changes, Clock, Compilation, Exchange, exchange_schedule, plan_changes
+from pipelines.cluster.schedule_update import Changes, Clock, Exchange, exchange_schedule, plan_changes
 from pipelines.cluster.schedules import Plan, create_schedule, find_schedule, list_runs, pause_schedule
 from pipelines.cluster.submission import ensure_experiment
 from pipelines.cluster.triggers import ScheduleError, Trigger, read_trigger
-from pipelines.image_names import ImageNames
 
 pytestmark = pytest.mark.server
 
 UTC_ZONE = ZoneInfo("UTC")
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
 HOURLY = "0 0 * * * *"
-NOTHING = Changes(None, None, None, None, None, (), {}, Compilation(ImageNames(), None))
+NOTHING = Changes(None, None, None, None, None, (), {})
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def update(server: KfpServer, cluster: Cluster, trigger: Trigger | None = None) 
     """The update, while whose pauses the server's clock goes on."""
     clock = Clock(lambda: server.now, lambda seconds: server.advance(server.now + timedelta(seconds=seconds)))
     old = find_schedule(cluster, "nightly")
-    changes = Changes(trigger, 9, None, None, None, (), {}, Compilation(ImageNames(), None))
+    changes = Changes(trigger, 9, None, None, None, (), {})
     return exchange_schedule(cluster, old, plan_changes(cluster, old, changes), UTC_ZONE, lambda line: None, clock)
 
 
@@ -218,6 +217,6 @@ def test_five_fields_of_another_client_are_recognised(
     plan = plan_changes(
         cluster,
         find_schedule(cluster, "nightly"),
-        Changes(read_trigger("0 0 3 * * *", None), None, None, None, None, (), {}, NOTHING.compilation),
+        Changes(read_trigger("0 0 3 * * *", None), None, None, None, None, (), {}),
     )
     assert plan.trigger.describe() == "cron 0 0 3 * * *"

@@ -1,4 +1,4 @@
-"""What runs that were killed leave below the pipeline root."""
+"""What lies below the pipeline root besides artifacts: the cache, and what runs that were killed leave."""
 
 from __future__ import annotations
 
@@ -11,11 +11,38 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipelines.local_cache import CACHE_FOLDER
 from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.storage.temporaries import remove, scratch_folder
 
+CACHE_FOLDER = ".kfp_cache"
+RUNS_AGAIN = "cache: "
+"""How a line begins that says why a task is not taken from the cache."""
 MARK = ".running.json"
 """There while a run is at work, and after it was killed: the names of the folders that it found."""
+
+
+@contextmanager
+def open_cache(pipeline_root: Path, reuse: bool) -> Iterator[Path]:
+    """The folder where the cache looks for results and puts them.
+
+    Args:
+        pipeline_root: Where the artifacts are.
+        reuse: Whether results of earlier runs are found; otherwise new ones replace them at the end.
+    """
+    cache = pipeline_root / CACHE_FOLDER
+    if not cache.is_dir():
+        remove(cache)
+    cache.mkdir(parents=True, exist_ok=True)
+    if reuse:
+        yield cache
+        return
+    with scratch_folder("kfp_cache", pipeline_root) as fresh:
+        try:
+            yield fresh
+        finally:
+            for entry in fresh.glob("*.json"):
+                remove(cache / entry.name)
+                entry.replace(cache / entry.name)
 
 
 @contextmanager

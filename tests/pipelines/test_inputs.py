@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.arguments import build_arguments
+from pipelines.inputs import DataNotFoundError, Inputs, Tracking, locate_data, name_inputs, restore_inputs
+from pipelines.options import ClusterOptions
+from ur4rec.config import load_config
+
+ROWS = "user_id,item_id,timestamp\na,x,1\n"
+
+
+def test_data_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plays.csv").write_text(ROWS)
+    monkeypatch.chdir(tmp_path)
+    assert locate_data("plays.csv") == str(tmp_path / "plays.csv")
+    with pytest.raises(DataNotFoundError, match=r"--data plays\.tsv: expected ml-100k, ml-1m, an existing"):
+        locate_data("plays.tsv")
+
+
+def test_inputs_are_found_again_in_the_parameters() -> None:
+    files = ("gs://b/plays", "gs://b/songs", "gs://b/items", "gs://b/users")
+    inputs = Inputs(*files, "cuda", "gs://b/state", Tracking("http://m"), {"min_users": 7})
+    assert restore_inputs(build_arguments(load_config("toy"), inputs, scheduled=True)) == inputs
+    assert restore_inputs({}) == Inputs("")
+
+
+def test_only_what_is_given_is_named() -> None:
+    assert name_inputs(ClusterOptions()) == {}
+    given = name_inputs(ClusterOptions(data="gs://b/plays", items="", tracking_uri="http://m", config="toy"))
+    assert given == {"interactions": "gs://b/plays", "items": "", "tracking": Tracking("http://m")}
