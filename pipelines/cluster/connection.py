@@ -11,8 +11,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -164,20 +163,50 @@ class Cluster:
     pod_namespace: str
     credentials: Credentials
 
-    @contextmanager
-    def asking(self, subject: str) -> Iterator[None]:
-        """For requests about one thing.
+    def ask(self, subject: str, question: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Return the answer to one request.
+
+        Args:
+            subject: What it is about, such as `run 1f…`.
+            question: A method of the client.
+            arguments: What it takes.
+            options: The same, by name.
 
         Raises:
-            ClusterError: A request fails, or something else than the API answers, such as a login page.
+            ClusterError: The request fails, or something else than the API answers, such as a login page.
         """
-        with explain_failures(subject, self.endpoint, self.credentials.secrets):
-            yield
-        check_answer(self.client, self.endpoint)
+        try:
+            answer = question(*arguments, _request_timeout=REQUEST_TIMEOUT_S, **options)
+        except (ApiException, HTTPError) as error:
+            raise self._explain(error, subject) from None
+        self._check_answer()
+        return answer
 
     def run_url(self, run_id: str) -> str:
         """The page of a run."""
         return f"{self.ui_endpoint}/#/runs/details/{run_id}"
+
+    def _explain(self, error: ApiException | HTTPError, subject: str) -> ClusterError:
+        """Return an exception of the client as one line that holds no secret, even where the server repeats it."""
+        if isinstance(error, ApiException):
+            failure = _explain_answer(error, f"{self.endpoint}: {subject}")
+        else:
+            failure = _explain_connection(error, self.endpoint, subject)
+        message = str(failure)
+        for secret in self.credentials.secrets:
+            message = message.replace(secret, "***")
+        return type(failure)(message)
+
+    def _check_answer(self) -> None:
+        """Find a page that is no answer: the generated client takes any for an object without fields."""
+        response = self.client.healthzs.healthz_service_get_healthz.__self__.api_client.last_response
+        kind = response.getheader("content-type") or "nothing"
+        if "json" not in kind:
+            raise ClusterError(
+                f"{self.endpoint}: answered with {kind.partition(';')[0]}, probably a login page; log in and set "
+                "KF_PIPELINES_COOKIES or KF_PIPELINES_TOKEN, and check that --endpoint is the API "
+                "(often https://…/pipeline)"
+            )
 
 
 def connect(endpoint: str | None = None, namespace: str | None = None) -> Cluster:
@@ -195,57 +224,18 @@ def connect(endpoint: str | None = None, namespace: str | None = None) -> Cluste
     chosen = namespace or environment.get(NAMESPACE)
     credentials = find_credentials(address, environment)
     client = _open_client(address, chosen, credentials, environment)
-    with explain_failures("health", address, credentials.secrets):
-        health = client.healthzs.healthz_service_get_healthz(_request_timeout=REQUEST_TIMEOUT_S)
-    check_answer(client, address)
-    if health.multi_user and not chosen:
-        chosen = _read_pod_namespace(address)
-    return Cluster(
+    cluster = Cluster(
         client=client,
         endpoint=address,
         ui_endpoint=(environment.get(UI_ENDPOINT) or address).rstrip("/"),
-        namespace=chosen if health.multi_user else None,
+        namespace=None,
         pod_namespace=chosen or DEFAULT_NAMESPACE,
         credentials=credentials,
     )
-
-
-def check_answer(client: Any, endpoint: str) -> None:
-    """The generated client takes any page for an object without fields.
-
-    Raises:
-        ClusterError: The last answer was no JSON.
-    """
-    response = client.healthzs.healthz_service_get_healthz.__self__.api_client.last_response
-    kind = response.getheader("content-type") or "nothing"
-    if "json" not in kind:
-        raise ClusterError(
-            f"{endpoint}: answered with {kind.partition(';')[0]}, probably a login page; log in and set "
-            "KF_PIPELINES_COOKIES or KF_PIPELINES_TOKEN, and check that --endpoint is the API (often https://…/pipeline)"
-        )
-
-
-@contextmanager
-def explain_failures(subject: str, endpoint: str, secrets: Iterable[str] = ()) -> Iterator[None]:
-    """Turns the exceptions of the client into one line each.
-
-    Args:
-        subject: What is asked for, such as `run 1f…`.
-        endpoint: Address of the server.
-        secrets: Texts that no message may hold, even where the server repeats them.
-
-    Raises:
-        ClusterError: In place of any of them.
-    """
-    try:
-        yield
-    except ApiException as error:
-        failure = _explain_answer(error, f"{endpoint}: {subject}")
-    except HTTPError as error:
-        failure = _explain_connection(error, endpoint, subject)
-    else:
-        return
-    raise type(failure)(_hide(str(failure), secrets)) from None
+    if not cluster.ask("health", client.healthzs.healthz_service_get_healthz).multi_user:
+        return cluster
+    chosen = chosen or _read_pod_namespace(address)
+    return replace(cluster, namespace=chosen, pod_namespace=chosen)
 
 
 def as_known(moment: datetime | None) -> datetime | None:
@@ -380,9 +370,3 @@ def _shorten(reason: object) -> str:
     """Without the object's address that some messages begin with."""
     text = " ".join(str(reason).split())
     return text.rpartition(" object at 0x")[2].partition(">: ")[2][:LONGEST_REASON] or text[:LONGEST_REASON]
-
-
-def _hide(message: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        message = message.replace(secret, "***")
-    return message

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
-from kfp_server_api import V2beta1Pipeline
+from kfp_server_api import V2beta1Experiment, V2beta1Pipeline
 
-from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster, ClusterError
+from pipelines.cluster.connection import Cluster, ClusterError
 from pipelines.compilation import ImageNames, compile_pipeline
 from ur4rec import __version__
 from ur4rec.storage.temporaries import scratch_folder
@@ -109,70 +109,47 @@ class Version:
 
 
 def filter_by_name(name: str) -> str:
-    """The filter of a listing for one display name."""
+    """Return the filter of a listing for one display name."""
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "string_value": name}]})
 
 
-def take_one(found: list[Any] | None, what: str) -> Any | None:
-    """The only one of a listing; None where there is none.
-
-    Raises:
-        ClusterError: There are several.
-    """
-    if found and len(found) > 1:
-        raise ClusterError(f"{what}: {len(found)} have this name; rename or delete all but one in the web interface")
-    return found[0] if found else None
-
-
-def find_pipeline(cluster: Cluster, name: str) -> str | None:
-    """Id of a pipeline.
-
-    Raises:
-        ClusterError: The server cannot be asked, or has several of this name.
-    """
-    what = f"pipeline {name!r}"
-    with cluster.asking(what):
-        answer = cluster.client.pipelines.pipeline_service_list_pipelines(
-            namespace=cluster.namespace, filter=filter_by_name(name), _request_timeout=REQUEST_TIMEOUT_S
-        )
-    pipeline = take_one(answer.pipelines, what)
-    return None if pipeline is None else str(pipeline.pipeline_id)
+def ensure_experiment(cluster: Cluster, name: str) -> str:
+    """Return the id of an experiment, made if need be."""
+    experiments, body = cluster.client.experiments, V2beta1Experiment(display_name=name, namespace=cluster.namespace)
+    find, make = experiments.experiment_service_list_experiments, experiments.experiment_service_create_experiment
+    return _ensure_one(cluster, "experiment", body, find, make)
 
 
 def ensure_version(cluster: Cluster, pipeline_name: str, package: Package) -> Version:
-    """The version with these very bytes, uploaded where the server has none.
+    """Return the version with these very bytes, uploaded where the server has none.
 
-    Raises:
-        ClusterError: The server cannot be asked or refuses the pipeline.
+    A pipeline is made without a version: the one that comes with its upload would not be named by its bytes.
     """
-    pipeline_id = find_pipeline(cluster, pipeline_name) or _create_pipeline(cluster, pipeline_name)
-    return ensure_version_of(cluster, pipeline_id, package)
+    pipelines, body = cluster.client.pipelines, V2beta1Pipeline(display_name=pipeline_name, namespace=cluster.namespace)
+    find, make = pipelines.pipeline_service_list_pipelines, pipelines.pipeline_service_create_pipeline
+    return ensure_version_of(cluster, _ensure_one(cluster, "pipeline", body, find, make), package)
 
 
 def ensure_version_of(cluster: Cluster, pipeline_id: str, package: Package) -> Version:
-    """The same of a pipeline whose id is known.
-
-    Raises:
-        ClusterError: The server cannot be asked or refuses the pipeline.
-    """
-    return _find_version(cluster, pipeline_id, package) or _upload_version(cluster, pipeline_id, package)
+    """Return the same of a pipeline whose id is known."""
+    name = package.version_name
+    for version in _list_versions(cluster, f"version {name}", pipeline_id, filter=filter_by_name(name)):
+        if version.description == DIGEST_PREFIX + package.digest:
+            return Version(pipeline_id, version.pipeline_version_id, version.display_name)
+    return _upload_version(cluster, pipeline_id, package)
 
 
 def find_latest(cluster: Cluster, pipeline_id: str) -> Version:
-    """The version that was uploaded last.
+    """Return the version that was uploaded last.
 
     Raises:
-        ClusterError: The server cannot be asked, or the pipeline has no version.
+        ClusterError: The pipeline has none.
     """
     what = f"versions of pipeline {pipeline_id}"
-    with cluster.asking(what):
-        answer = cluster.client.pipelines.pipeline_service_list_pipeline_versions(
-            pipeline_id, page_size=1, sort_by="created_at desc", _request_timeout=REQUEST_TIMEOUT_S
-        )
-    if not answer.pipeline_versions:
+    latest = _list_versions(cluster, what, pipeline_id, page_size=1, sort_by="created_at desc")
+    if not latest:
         raise ClusterError(f"{what}: there is none; upload one with `python -m pipelines submit`")
-    latest = answer.pipeline_versions[0]
-    return Version(pipeline_id, latest.pipeline_version_id, latest.display_name)
+    return Version(pipeline_id, latest[0].pipeline_version_id, latest[0].display_name)
 
 
 def _check_parameter(name: str, definition: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
@@ -186,36 +163,35 @@ def _check_parameter(name: str, definition: Mapping[str, Any], parameters: Mappi
         raise ParameterError(f"{name}: expected a {kind}, got {value!r}")
 
 
-def _find_version(cluster: Cluster, pipeline_id: str, package: Package) -> Version | None:
-    with cluster.asking(f"version {package.version_name}"):
-        answer = cluster.client.pipelines.pipeline_service_list_pipeline_versions(
-            pipeline_id, filter=filter_by_name(package.version_name), _request_timeout=REQUEST_TIMEOUT_S
-        )
-    for version in answer.pipeline_versions or []:
-        if version.description == DIGEST_PREFIX + package.digest:
-            return Version(pipeline_id, version.pipeline_version_id, version.display_name)
-    return None
+def _ensure_one(cluster: Cluster, kind: str, body: Any, find: Callable[..., Any], make: Callable[..., Any]) -> str:
+    """Return the id of the only thing of this kind and name, made if need be.
+
+    Raises:
+        ClusterError: There are several.
+    """
+    what = f"{kind} {body.display_name!r}"
+    answer = cluster.ask(what, find, namespace=cluster.namespace, filter=filter_by_name(body.display_name))
+    found = getattr(answer, f"{kind}s") or []
+    if len(found) > 1:
+        raise ClusterError(f"{what}: {len(found)} have this name; rename or delete all but one in the web interface")
+    return str(getattr(found[0] if found else cluster.ask(what, make, body), f"{kind}_id"))
 
 
-def _create_pipeline(cluster: Cluster, name: str) -> str:
-    """Without a version: the one that comes with the upload of a pipeline would not be named by its bytes."""
-    with cluster.asking(f"pipeline {name!r}"):
-        pipeline = cluster.client.pipelines.pipeline_service_create_pipeline(
-            V2beta1Pipeline(display_name=name, namespace=cluster.namespace), _request_timeout=REQUEST_TIMEOUT_S
-        )
-    return str(pipeline.pipeline_id)
+def _list_versions(cluster: Cluster, what: str, pipeline_id: str, **options: Any) -> list[Any]:
+    listing = cluster.client.pipelines.pipeline_service_list_pipeline_versions
+    return cluster.ask(what, listing, pipeline_id, **options).pipeline_versions or []
 
 
 def _upload_version(cluster: Cluster, pipeline_id: str, package: Package) -> Version:
     with scratch_folder("upload") as folder:
         file = Path(folder, "pipeline.yaml")
         file.write_bytes(package.content)
-        with cluster.asking(f"version {package.version_name}"):
-            version = cluster.client.pipeline_uploads.upload_pipeline_version(
-                str(file),
-                name=package.version_name,
-                pipelineid=pipeline_id,
-                description=DIGEST_PREFIX + package.digest,
-                _request_timeout=REQUEST_TIMEOUT_S,
-            )
+        version = cluster.ask(
+            f"version {package.version_name}",
+            cluster.client.pipeline_uploads.upload_pipeline_version,
+            str(file),
+            name=package.version_name,
+            pipelineid=pipeline_id,
+            description=DIGEST_PREFIX + package.digest,
+        )
     return Version(pipeline_id, str(version.pipeline_version_id), package.version_name, is_new=True)

@@ -82,13 +82,13 @@ def status(run_id: RunArgument, server: ServerOptions, wait: WaitOption = False)
     Example:
         python -m pipelines status RUN_ID --wait
     """
-    from pipelines.cluster.status import RunReader, require_run_id
+    from pipelines.cluster.status import RunReader
     from pipelines.cluster.tables import show_status
 
     cluster = server.connect()
     if wait:
-        raise typer.Exit(_follow(cluster, require_run_id(run_id)))
-    found = RunReader(cluster, require_run_id(run_id)).status
+        raise typer.Exit(_follow(cluster, run_id))
+    found = RunReader(cluster, run_id).status
     show_status(found, cluster)
     raise typer.Exit(_exit_code(found))
 
@@ -100,9 +100,7 @@ def watch(run_id: RunArgument, server: ServerOptions) -> None:
     Example:
         python -m pipelines watch RUN_ID
     """
-    from pipelines.cluster.status import require_run_id
-
-    raise typer.Exit(_follow(server.connect(), require_run_id(run_id)))
+    raise typer.Exit(_follow(server.connect(), run_id))
 
 
 @grouped
@@ -117,11 +115,11 @@ def logs(
     Example:
         python -m pipelines logs RUN_ID --task evaluate
     """
-    from pipelines.cluster.status import RunReader, require_run_id
+    from pipelines.cluster.status import RunReader
     from pipelines.cluster.tables import show_logs
 
     cluster = server.connect()
-    found = RunReader(cluster, require_run_id(run_id)).status
+    found = RunReader(cluster, run_id).status
     wanted = [one for one in found.tasks if task is None or task.lower() in (one.name, one.title.lower())]
     if task is not None and not wanted:
         names = ", ".join(one.name for one in found.tasks)

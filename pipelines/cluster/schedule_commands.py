@@ -55,9 +55,9 @@ def create(
 
         python -m pipelines schedule create often --every 6h --latest-version --data gs://bucket/plays
     """
-    from pipelines.cluster.package import ensure_version
+    from pipelines.cluster.package import ensure_experiment, ensure_version
     from pipelines.cluster.schedules import Plan, check_free, create_schedule
-    from pipelines.cluster.submission import ensure_experiment, prepare
+    from pipelines.cluster.submission import prepare
     from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
 
     trigger, zone = read_trigger(time.cron, time.every), read_zone(time_zone)
@@ -77,7 +77,7 @@ def create(
         enabled=not paused,
         pods=pods,
     )
-    _announce("made", create_schedule(cluster, plan.to_request()), time_zone)
+    _announce("made", create_schedule(cluster, plan), time_zone)
     if zone.key != "UTC":
         show(f"the fields are read in {zone.key} only if the server's CRON_SCHEDULE_TIMEZONE says so")
 

@@ -84,7 +84,6 @@ def plan_changes(cluster: Cluster, schedule: V2beta1RecurringRun, changes: Chang
     Raises:
         ScheduleError: The schedule was made in a way that cannot be taken over.
         ValueError: Typed: a setting or place cannot be used.
-        ClusterError: The server cannot be asked or refuses.
     """
     plan = _read_plan(schedule, changes.trigger)
     plan = replace(
@@ -149,7 +148,7 @@ def exchange_schedule(
     unchanged = before is not None and before.rule == plan.trigger.rule
     passes_on = unchanged and (unrun is not None or not is_enabled(old))
     start = last if passes_on else plan.trigger.resume_point(now, last if unchanged else now)
-    new = create_schedule(cluster, replace(plan, trigger=replace(plan.trigger, start=start)).to_request())
+    new = create_schedule(cluster, replace(plan, trigger=replace(plan.trigger, start=start)))
     try:
         delete_schedule(cluster, old)
     except ClusterError as error:

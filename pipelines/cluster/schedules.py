@@ -18,7 +18,7 @@ from kfp_server_api import (
     V2beta1RuntimeConfig,
 )
 
-from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster, MissingError, as_known
+from pipelines.cluster.connection import Cluster, MissingError, as_known
 from pipelines.cluster.package import Version, filter_by_name, find_latest
 from pipelines.cluster.submission import stamp_now, start_run
 from pipelines.cluster.triggers import ScheduleError, Trigger, trigger_of
@@ -77,48 +77,30 @@ class Plan:
         )
 
 
-def create_schedule(cluster: Cluster, request: V2beta1RecurringRun) -> V2beta1RecurringRun:
-    """Makes a schedule.
-
-    Raises:
-        ClusterError: The server cannot be asked or refuses.
-    """
-    with cluster.asking(f"new schedule {request.display_name!r}"):
-        return cluster.client.recurring_runs.recurring_run_service_create_recurring_run(
-            request, _request_timeout=REQUEST_TIMEOUT_S
-        )
+def create_schedule(cluster: Cluster, plan: Plan) -> Any:
+    """Make a schedule."""
+    make = cluster.client.recurring_runs.recurring_run_service_create_recurring_run
+    return cluster.ask(f"new schedule {plan.name!r}", make, plan.to_request())
 
 
 def list_schedules(cluster: Cluster, name: str | None = None) -> list[V2beta1RecurringRun]:
-    """All schedules, or those of a name.
-
-    Raises:
-        ClusterError: The server cannot be asked.
-    """
-
-    def ask(token: str) -> Any:
-        with cluster.asking("schedules"):
-            return cluster.client.recurring_runs.recurring_run_service_list_recurring_runs(
-                page_token=token,
-                page_size=PAGE_SIZE,
-                namespace=cluster.namespace,
-                filter=filter_by_name(name) if name else "",
-                _request_timeout=REQUEST_TIMEOUT_S,
-            )
-
-    return [schedule for page in _read_pages(ask) for schedule in page.recurring_runs or []]
+    """Return all schedules, or those of a name."""
+    chosen = {"namespace": cluster.namespace, "filter": filter_by_name(name) if name else ""}
+    listing = cluster.client.recurring_runs.recurring_run_service_list_recurring_runs
+    pages = _read_pages(cluster, "schedules", listing, **chosen)
+    return [schedule for page in pages for schedule in page.recurring_runs or []]
 
 
 def find_schedule(cluster: Cluster, name_or_id: str) -> V2beta1RecurringRun:
-    """The schedule of a name or id.
+    """Return the schedule of a name or id.
 
     Raises:
         ScheduleError: There is none, or several have this name.
-        ClusterError: The server cannot be asked.
     """
     if ID.fullmatch(name_or_id):
+        get = cluster.client.recurring_runs.recurring_run_service_get_recurring_run
         try:
-            return _get(cluster, name_or_id)
+            return cluster.ask(f"schedule {name_or_id}", get, name_or_id)
         except MissingError:
             raise ScheduleError(f"schedule {name_or_id}: there is none; see `schedule list`") from None
     found = list_schedules(cluster, name_or_id)
@@ -141,46 +123,29 @@ def check_free(cluster: Cluster, name: str) -> None:
 
 
 def pause_schedule(cluster: Cluster, schedule: V2beta1RecurringRun) -> None:
-    """Lets no tick start a run until it is resumed.
-
-    Raises:
-        ClusterError: The server cannot be asked or refuses.
-    """
-    with cluster.asking(f"schedule {schedule.display_name!r}"):
-        cluster.client.recurring_runs.recurring_run_service_disable_recurring_run(
-            schedule.recurring_run_id, _request_timeout=REQUEST_TIMEOUT_S
-        )
+    """Let no tick start a run until the schedule is resumed."""
+    disable = cluster.client.recurring_runs.recurring_run_service_disable_recurring_run
+    cluster.ask(f"schedule {schedule.display_name!r}", disable, schedule.recurring_run_id)
 
 
 def resume_schedule(cluster: Cluster, schedule: V2beta1RecurringRun) -> None:
-    """Ends a pause; the server makes up for the latest tick that was missed, or for all with catch-up.
-
-    Raises:
-        ClusterError: The server cannot be asked or refuses.
-    """
-    with cluster.asking(f"schedule {schedule.display_name!r}"):
-        cluster.client.recurring_runs.recurring_run_service_enable_recurring_run(
-            schedule.recurring_run_id, _request_timeout=REQUEST_TIMEOUT_S
-        )
+    """End a pause; the server makes up for the latest tick that was missed, or for all with catch-up."""
+    enable = cluster.client.recurring_runs.recurring_run_service_enable_recurring_run
+    cluster.ask(f"schedule {schedule.display_name!r}", enable, schedule.recurring_run_id)
 
 
 def delete_schedule(cluster: Cluster, schedule: V2beta1RecurringRun) -> None:
-    """Removes a schedule; its runs, also those under way, stay.
+    """Remove a schedule; its runs, also those under way, stay."""
+    what = f"schedule {schedule.display_name!r} ({schedule.recurring_run_id})"
+    delete = cluster.client.recurring_runs.recurring_run_service_delete_recurring_run
+    cluster.ask(what, delete, schedule.recurring_run_id, propagation_policy=ORPHAN)
+
+
+def trigger_now(cluster: Cluster, schedule: V2beta1RecurringRun) -> Any:
+    """Start one run with a schedule's version and parameters, paused or not.
 
     Raises:
-        ClusterError: The server cannot be asked or refuses.
-    """
-    with cluster.asking(f"schedule {schedule.display_name!r} ({schedule.recurring_run_id})"):
-        cluster.client.recurring_runs.recurring_run_service_delete_recurring_run(
-            schedule.recurring_run_id, propagation_policy=ORPHAN, _request_timeout=REQUEST_TIMEOUT_S
-        )
-
-
-def trigger_now(cluster: Cluster, schedule: V2beta1RecurringRun) -> V2beta1Run:
-    """One run with a schedule's version and parameters, paused or not.
-
-    Raises:
-        ClusterError: The server cannot be asked or refuses.
+        ScheduleError: The schedule names no pipeline.
     """
     reference = schedule.pipeline_version_reference
     if reference is None:
@@ -202,30 +167,18 @@ def trigger_now(cluster: Cluster, schedule: V2beta1RecurringRun) -> V2beta1Run:
 
 
 def list_runs(cluster: Cluster, schedule: V2beta1RecurringRun, wanted: int) -> list[V2beta1Run]:
-    """The newest runs that ticks of a schedule have started, newest first.
+    """Return the newest runs that ticks of a schedule have started, newest first.
 
     Args:
         cluster: The server, which can list the runs of an experiment only.
         schedule: The schedule.
         wanted: How many are enough.
-
-    Raises:
-        ClusterError: The server cannot be asked.
     """
-
-    def ask(token: str) -> Any:
-        with cluster.asking(f"runs of schedule {schedule.display_name!r}"):
-            return cluster.client.runs.run_service_list_runs(
-                experiment_id=schedule.experiment_id,
-                namespace=cluster.namespace,
-                page_token=token,
-                page_size=PAGE_SIZE,
-                sort_by="created_at desc",
-                _request_timeout=REQUEST_TIMEOUT_S,
-            )
-
-    runs = (run for page in _read_pages(ask) for run in page.runs or [])
-    return list(islice((run for run in runs if run.recurring_run_id == schedule.recurring_run_id), wanted))
+    chosen = {"experiment_id": schedule.experiment_id, "namespace": cluster.namespace, "sort_by": "created_at desc"}
+    listing = cluster.client.runs.run_service_list_runs
+    pages = _read_pages(cluster, f"runs of schedule {schedule.display_name!r}", listing, **chosen)
+    runs = (run for page in pages for run in page.runs or [] if run.recurring_run_id == schedule.recurring_run_id)
+    return list(islice(runs, wanted))
 
 
 def is_enabled(schedule: V2beta1RecurringRun) -> bool:
@@ -248,21 +201,10 @@ def find_next(schedule: V2beta1RecurringRun, moment: datetime, zone: ZoneInfo) -
     return trigger.next_after(moment, beginning_of(schedule), zone)
 
 
-def _read_pages(ask: Callable[[str], Any]) -> Iterator[Any]:
-    """The server's answers; the next page is asked for once something of it is wanted.
-
-    Args:
-        ask: Gets a page by its token; that of the first is empty.
-    """
+def _read_pages(cluster: Cluster, subject: str, listing: Callable[..., Any], **chosen: Any) -> Iterator[Any]:
+    """Yield the server's answers; the next page is asked for once something of it is wanted."""
     token: str | None = ""
     while token is not None:
-        page = ask(token)
+        page = cluster.ask(subject, listing, page_token=token, page_size=PAGE_SIZE, **chosen)
         yield page
         token = page.next_page_token or None
-
-
-def _get(cluster: Cluster, schedule_id: str) -> V2beta1RecurringRun:
-    with cluster.asking(f"schedule {schedule_id}"):
-        return cluster.client.recurring_runs.recurring_run_service_get_recurring_run(
-            schedule_id, _request_timeout=REQUEST_TIMEOUT_S
-        )

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from kfp_server_api import V2beta1PipelineTaskDetail, V2beta1Run
 
 from pipelines.cluster.connection import (
-    REQUEST_TIMEOUT_S,
     Cluster,
     ClusterError,
     MissingError,
@@ -80,28 +79,22 @@ class RunReader:
     Args:
         cluster: The server.
         run_id: The run.
-
-    Raises:
-        ClusterError: The server does not know the run, or cannot be asked.
     """
 
     def __init__(self, cluster: Cluster, run_id: str) -> None:
+        if not run_id.strip() or set(run_id) & set("/?#% "):
+            raise ClusterError(f"run {run_id!r}: expected the id of a run, as `submit` prints it")
         self._cluster = cluster
         run = self._ask(run_id)
         self.status = RunStatus(run.run_id, run.display_name or run_id, "", _read_tasks(cluster, run))
         self._update(run)
 
     def refresh(self) -> list[Task]:
-        """Asks again; returns the tasks whose status has changed.
-
-        Raises:
-            ClusterError: The server cannot be asked.
-        """
+        """Asks again; returns the tasks whose status has changed."""
         return self._update(self._ask(self.status.run_id))
 
-    def _ask(self, run_id: str) -> V2beta1Run:
-        with self._cluster.asking(f"run {run_id}"):
-            return self._cluster.client.runs.run_service_get_run(run_id, _request_timeout=REQUEST_TIMEOUT_S)
+    def _ask(self, run_id: str) -> Any:
+        return self._cluster.ask(f"run {run_id}", self._cluster.client.runs.run_service_get_run, run_id)
 
     def _update(self, run: V2beta1Run) -> list[Task]:
         details = (run.run_details.task_details if run.run_details else None) or []
@@ -149,11 +142,9 @@ def _read_tasks(cluster: Cluster, run: V2beta1Run) -> list[Task]:
     specification = run.pipeline_spec
     reference = run.pipeline_version_reference
     if specification is None and reference is not None and reference.pipeline_version_id:
+        what, get = reference.pipeline_version_id, cluster.client.pipelines.pipeline_service_get_pipeline_version
         try:
-            with cluster.asking(f"version {reference.pipeline_version_id}"):
-                specification = cluster.client.pipelines.pipeline_service_get_pipeline_version(
-                    reference.pipeline_id, reference.pipeline_version_id, _request_timeout=REQUEST_TIMEOUT_S
-                ).pipeline_spec
+            specification = cluster.ask(f"version {what}", get, reference.pipeline_id, what).pipeline_spec
         except MissingError:
             return []
     document: Mapping[str, Any] = specification or {}
@@ -210,17 +201,6 @@ def _find_failures(tasks: list[Task], details: list[V2beta1PipelineTaskDetail]) 
         yield TaskFailure(title, " ".join(message.split()), inner[-1].pod_name or "")
 
 
-def require_run_id(run_id: str) -> str:
-    """Checks that an id can stand in an address.
-
-    Raises:
-        ClusterError: It cannot.
-    """
-    if not run_id.strip() or set(run_id) & set("/?#% "):
-        raise ClusterError(f"run {run_id!r}: expected the id of a run, as `submit` prints it")
-    return run_id
-
-
 def _insist(ask: Callable[[], Answer], console: PlainConsole) -> Answer:
     """The answer to a question, however often it is asked.
 
@@ -236,14 +216,10 @@ def _insist(ask: Callable[[], Answer], console: PlainConsole) -> Answer:
             if time.monotonic() >= deadline:
                 raise
             if not told:
-                _say(console, f"the server is away; asking again for up to {PATIENCE_S / 60:g} min ({error})")
+                console.tell((f"the server is away; asking again for up to {PATIENCE_S / 60:g} min ({error})", "dim"))
             told = True
             pause(POLL_S)
             continue
         if told:
-            _say(console, "the server answers again")
+            console.tell(("the server answers again", "dim"))
         return answer
-
-
-def _say(console: PlainConsole, line: str) -> None:
-    console.tell((line, "dim"))

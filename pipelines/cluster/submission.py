@@ -9,15 +9,14 @@ from typing import Any
 
 from kfp_server_api import (
     ApiClient,
-    V2beta1Experiment,
     V2beta1PipelineVersionReference,
     V2beta1Run,
     V2beta1RuntimeConfig,
 )
 
 from pipelines.arguments import build_arguments, read_run_config
-from pipelines.cluster.connection import REQUEST_TIMEOUT_S, Cluster
-from pipelines.cluster.package import Package, Version, compile_package, ensure_version, filter_by_name, take_one
+from pipelines.cluster.connection import Cluster
+from pipelines.cluster.package import Package, Version, compile_package, ensure_experiment, ensure_version
 from pipelines.compilation import read_images
 from pipelines.inputs import check_locations, require_inputs
 from pipelines.options import DEFAULT_CONFIG, ClusterOptions, ImageOptions, PlaceOptions, PodOptions
@@ -33,10 +32,24 @@ class Submission:
     pods: PodOptions
     name: str
 
+    def to_request(self, version: Version, experiment_id: str) -> V2beta1Run:
+        """Return the run as the server takes it."""
+        return V2beta1Run(
+            experiment_id=experiment_id,
+            display_name=self.name,
+            pipeline_version_reference=V2beta1PipelineVersionReference(
+                pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id
+            ),
+            runtime_config=V2beta1RuntimeConfig(
+                parameters=dict(self.parameters), pipeline_root=self.pods.pipeline_root
+            ),
+            service_account=self.pods.service_account,
+        )
+
     def describe(self) -> dict[str, Any]:
-        """What would be sent; ids are known to the server alone."""
+        """Return what would be sent; ids are known to the server alone."""
         version = Version("(found or made)", "(found or uploaded)", self.package.version_name)
-        request = build_run(self, version, "(found or made)")
+        request = self.to_request(version, "(found or made)")
         return {
             "experiment": self.place.experiment,
             "pipeline": self.place.pipeline,
@@ -73,57 +86,12 @@ def stamp_now() -> str:
 
 
 def submit(cluster: Cluster, submission: Submission) -> tuple[V2beta1Run, Version]:
-    """Finds or makes the experiment and the pipeline version, and starts the run.
-
-    Raises:
-        ClusterError: The server cannot be asked or refuses.
-    """
+    """Find or make the experiment and the pipeline version, and start the run."""
     version = ensure_version(cluster, submission.place.pipeline, submission.package)
     experiment_id = ensure_experiment(cluster, submission.place.experiment)
-    return start_run(cluster, build_run(submission, version, experiment_id)), version
+    return start_run(cluster, submission.to_request(version, experiment_id)), version
 
 
-def start_run(cluster: Cluster, request: V2beta1Run) -> V2beta1Run:
-    """Sends a run.
-
-    Raises:
-        ClusterError: The server cannot be asked or refuses.
-    """
-    with cluster.asking(f"new run {request.display_name!r}"):
-        return cluster.client.runs.run_service_create_run(request, _request_timeout=REQUEST_TIMEOUT_S)
-
-
-def build_run(submission: Submission, version: Version, experiment_id: str) -> V2beta1Run:
-    """The request."""
-    return V2beta1Run(
-        experiment_id=experiment_id,
-        display_name=submission.name,
-        pipeline_version_reference=V2beta1PipelineVersionReference(
-            pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id
-        ),
-        runtime_config=V2beta1RuntimeConfig(
-            parameters=dict(submission.parameters), pipeline_root=submission.pods.pipeline_root
-        ),
-        service_account=submission.pods.service_account,
-    )
-
-
-def ensure_experiment(cluster: Cluster, name: str) -> str:
-    """Id of the experiment, made if need be.
-
-    Raises:
-        ClusterError: The server cannot be asked, or has several of this name.
-    """
-    what = f"experiment {name!r}"
-    with cluster.asking(what):
-        answer = cluster.client.experiments.experiment_service_list_experiments(
-            namespace=cluster.namespace, filter=filter_by_name(name), _request_timeout=REQUEST_TIMEOUT_S
-        )
-    found = take_one(answer.experiments, what)
-    if found is not None:
-        return str(found.experiment_id)
-    with cluster.asking(what):
-        made = cluster.client.experiments.experiment_service_create_experiment(
-            V2beta1Experiment(display_name=name, namespace=cluster.namespace), _request_timeout=REQUEST_TIMEOUT_S
-        )
-    return str(made.experiment_id)
+def start_run(cluster: Cluster, request: V2beta1Run) -> Any:
+    """Send a run; return it as the server has it."""
+    return cluster.ask(f"new run {request.display_name!r}", cluster.client.runs.run_service_create_run, request)

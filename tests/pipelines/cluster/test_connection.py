@@ -60,8 +60,7 @@ def test_a_token_file_is_read_for_every_request(
     cluster = connect()
     file.write_text("second\n")
     kfp_server.token = "second"
-    with cluster.asking("experiments"):
-        cluster.client.experiments.experiment_service_list_experiments()
+    cluster.ask("experiments", cluster.client.experiments.experiment_service_list_experiments)
     assert [request.headers["authorization"] for request in kfp_server.requests] == ["Bearer first", "Bearer second"]
 
 

@@ -9,10 +9,9 @@ import pytest
 from kfp_server import KfpServer
 
 from pipelines.cluster.connection import Cluster, connect
-from pipelines.cluster.package import Version
+from pipelines.cluster.package import Version, ensure_experiment
 from pipelines.cluster.schedule_update import Changes, Clock, Exchange, exchange_schedule, plan_changes
 from pipelines.cluster.schedules import Plan, create_schedule, find_schedule, list_runs, pause_schedule
-from pipelines.cluster.submission import ensure_experiment
 from pipelines.cluster.triggers import ScheduleError, Trigger, read_trigger
 
 pytestmark = pytest.mark.server
@@ -46,7 +45,7 @@ def make(kfp_server: KfpServer, cluster: Cluster) -> Callable[..., str]:
             experiment_id=ensure_experiment(cluster, "toy"),
             max_concurrency=max_concurrency,
         )
-        return str(create_schedule(cluster, plan.to_request()).recurring_run_id)
+        return str(create_schedule(cluster, plan).recurring_run_id)
 
     return make_one
 
