@@ -21,7 +21,8 @@ from pipelines.inputs import locate_inputs
 from pipelines.local_executor import INTERPRETER
 from pipelines.options import Runner, RunOptions
 from pipelines.pipeline_root import RUNS_AGAIN, mark_run, open_cache
-from pipelines.task_log import COLOR, Task, TaskLog, read_tasks
+from pipelines.task_log import COLOR, TaskLog
+from pipelines.tasks import Task, read_tasks
 from pipelines.views import View, open_view
 from ur4rec.commands.console import show
 from ur4rec.registry.tracking import TRACKING_URI, public_uri

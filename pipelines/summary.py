@@ -15,7 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from pipelines.local_run import LocalRun, Outcome
-from pipelines.task_log import Status, Task
+from pipelines.tasks import Status, Task
 from ur4rec.commands.console import USER_ERROR
 from ur4rec.data.sequences import USER_MAP
 from ur4rec.data.summary import doubt_times, exclusion_table

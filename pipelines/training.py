@@ -169,41 +169,24 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             )
             give_registry_keys(size(sasrec, "training", "Stage 1: pretrain SASRec"))
 
-            retriever = pretrain_retriever(
-                code_digest=training_code,
-                config=retriever_config,
-                device=device,
-                state=state,
-                sequences=sequences,
-                embeddings=embeddings,
-                previous_checkpoint=sasrec.outputs["checkpoint"],
-                previous_memories=sasrec.outputs["memories"],
-            )
-            size(retriever, "training", "Stage 2: pretrain retriever")
-
-            joint = joint_finetune(
-                code_digest=training_code,
-                config=joint_config,
-                device=device,
-                state=state,
-                sequences=sequences,
-                embeddings=embeddings,
-                previous_checkpoint=retriever.outputs["checkpoint"],
-                previous_memories=retriever.outputs["memories"],
-            )
-            size(joint, "training", "Stage 3: joint fine-tuning")
-
-            final = end_to_end(
-                code_digest=training_code,
-                config=final_config,
-                device=device,
-                state=state,
-                sequences=sequences,
-                embeddings=embeddings,
-                previous_checkpoint=joint.outputs["checkpoint"],
-                previous_memories=joint.outputs["memories"],
-            )
-            size(final, "training", "Stage 4: end to end")
+            stages = [sasrec]
+            for stage, config, title in (
+                (pretrain_retriever, retriever_config, "Stage 2: pretrain retriever"),
+                (joint_finetune, joint_config, "Stage 3: joint fine-tuning"),
+                (end_to_end, final_config, "Stage 4: end to end"),
+            ):
+                trained = stage(
+                    code_digest=training_code,
+                    config=config,
+                    device=device,
+                    state=state,
+                    sequences=sequences,
+                    embeddings=embeddings,
+                    previous_checkpoint=stages[-1].outputs["checkpoint"],
+                    previous_memories=stages[-1].outputs["memories"],
+                )
+                stages.append(size(trained, "training", title))
+            _, retriever, joint, final = stages
 
             evaluated = evaluate(
                 code_digest=evaluation_code,

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.task_log import Status, Task
+from pipelines.tasks import Status, Task
 from ur4rec.terminal import PlainConsole, make_inert
 
 REFRESHES_PER_SECOND = 4

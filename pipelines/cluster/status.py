@@ -17,7 +17,7 @@ from pipelines.cluster.connection import (
     UnavailableError,
     as_known,
 )
-from pipelines.task_log import Status, Task, list_tasks
+from pipelines.tasks import Status, Task, list_tasks
 from pipelines.views import open_view
 from ur4rec.terminal import PlainConsole
 

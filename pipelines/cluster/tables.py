@@ -13,7 +13,7 @@ from pipelines.cluster.connection import Cluster, as_known
 from pipelines.cluster.schedules import find_next, is_enabled
 from pipelines.cluster.status import SUCCEEDED, RunStatus
 from pipelines.cluster.triggers import describe_trigger, format_time
-from pipelines.task_log import Status, Task
+from pipelines.tasks import Status, Task
 from pipelines.views import MARKS, format_seconds
 from ur4rec.commands.console import show, show_table
 from ur4rec.terminal import PlainConsole

@@ -18,7 +18,7 @@ from pipelines.arguments import CODE, build_arguments
 from pipelines.compilation import PIPELINE_FILE, ImageNames, compile_pipeline
 from pipelines.inputs import Inputs, Tracking
 from pipelines.local_run import LocalRun, execute
-from pipelines.task_log import Status
+from pipelines.tasks import Status
 from ur4rec.config import load_config
 from ur4rec.registry.warm_start import ResolvedStart
 from ur4rec.terminal import PlainConsole

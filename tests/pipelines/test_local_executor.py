@@ -2,7 +2,7 @@ import yaml
 
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.local_executor import load_without_retries
-from pipelines.outputs import OUTPUTS
+from pipelines.tasks import OUTPUTS
 
 
 def test_no_task_waits_for_a_retry_and_nothing_else_changes() -> None:

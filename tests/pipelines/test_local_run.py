@@ -22,7 +22,7 @@ from pipelines.local_run import LocalRun, Outcome, execute, prepare
 from pipelines.options import Runner, RunOptions
 from pipelines.pipeline_root import CACHE_FOLDER, MARK, mark_run
 from pipelines.summary import show_failure
-from pipelines.task_log import Status
+from pipelines.tasks import Status
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.terminal import PlainConsole
 from ur4rec.training.checkpoints import CheckpointError

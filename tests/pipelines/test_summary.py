@@ -17,7 +17,7 @@ from pipelines.summary import (
     show_failure,
     show_test,
 )
-from pipelines.task_log import Status, Task
+from pipelines.tasks import Status, Task
 from ur4rec.evaluation.results import Results, write_results
 from ur4rec.registry.register import Registration
 from ur4rec.terminal import PlainConsole

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from pipelines.compilation import PIPELINE_FILE
-from pipelines.outputs import OUTPUTS
-from pipelines.task_log import Status, Task, TaskError, TaskLog, read_tasks
+from pipelines.task_log import TaskLog
+from pipelines.tasks import Status, Task
 
 START = "06:40:29.704 - INFO - Executing task \x1b[96m'comp-one'\x1b[0m\n"
 SUCCESS = "06:40:29.833 - INFO - Task \x1b[96m'comp-one'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m\n"
@@ -30,32 +27,6 @@ def clock() -> Clock:
 @pytest.fixture
 def log(clock: Clock) -> TaskLog:
     return TaskLog([Task("one", "comp-one", "One"), Task("two", "comp-two", "Two")], clock)
-
-
-def test_reads_the_tasks_each_after_those_it_waits_for() -> None:
-    tasks = read_tasks(PIPELINE_FILE)
-    assert [task.name for task in tasks] == [
-        "resolve-inputs",
-        "resolve-warm-start",
-        "preprocess-sequences",
-        "plan-text-shards",
-        "pretrain-sasrec",
-        "ask-texts",
-        "generate-text",
-        "encode-text",
-        "pretrain-retriever",
-        "joint-finetune",
-        "end-to-end",
-        "evaluate",
-        "register-model",
-        "gate-model",
-        "promote-model",
-        "report-run",
-    ]
-    assert tasks[2].title == "Preprocess sequences"
-    assert {output: task.name for task in tasks for output in task.outputs} == {
-        output: task for output, (task, _) in OUTPUTS.items()
-    }
 
 
 def test_follows_a_task_from_start_to_end(log: TaskLog, clock: Clock) -> None:
@@ -98,33 +69,6 @@ def test_lines_of_nobody_are_left_out(log: TaskLog) -> None:
     assert [list(task.log) for task in log.tasks] == [[], []]
 
 
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        (
-            ["Traceback", "  x", "ur4rec.data.errors.DataError: plays.csv: row 3: bad"],
-            TaskError("DataError: plays.csv: row 3: bad", says_all=True),
-        ),
-        (
-            ["ur4rec.data.errors.DataError: row 3", "  more", ""],
-            TaskError("DataError: row 3\nmore", says_all=False),
-        ),
-        (["ValueError: first", "During handling", "KeyError: 'second'"], TaskError("KeyError: 'second'", False)),
-        (["KeyboardInterrupt"], TaskError("KeyboardInterrupt", False)),
-        (
-            ["torch.OutOfMemoryError: real", "[KFP Executor 2026 INFO]: Wrote"],
-            TaskError("OutOfMemoryError: real", False),
-        ),
-        (["Killed"], None),
-        ([], None),
-    ],
-)
-def test_finds_the_real_error(lines: list[str], expected: TaskError | None) -> None:
-    task = Task("one", "one", "One")
-    task.log.extend(lines)
-    assert task.find_error() == expected
-
-
 def test_tasks_of_the_same_component_are_told_apart() -> None:
     log = TaskLog([Task("a", "comp-one", "A"), Task("b", "comp-one", "B")], lambda: 0.0)
     for line in (START, SUCCESS, START):
@@ -139,10 +83,3 @@ def test_a_task_in_a_loop_runs_again() -> None:
         log.read(line)
         seen.append(log.tasks[0].status)
     assert seen == [Status.RUNNING, Status.DONE] * 2
-
-
-def test_a_pipeline_without_outputs_can_be_read(tmp_path: Path) -> None:
-    file = tmp_path / "pipeline.yaml"
-    task = "{componentRef: {name: comp-x}, taskInfo: {name: X}}"
-    file.write_text(f"root: {{dag: {{tasks: {{x: {task}}}}}}}\n")
-    assert [(found.component, found.outputs) for found in read_tasks(file)] == [("x", ())]

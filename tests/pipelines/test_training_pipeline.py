@@ -10,9 +10,9 @@ import yaml
 from components.image import SLIM, TRAIN
 from pipelines.arguments import CODE
 from pipelines.compilation import PIPELINE_FILE
-from pipelines.outputs import OUTPUTS
 from pipelines.resources import REGISTRY_KEYS, TEXT_KEYS
-from ur4rec.training.config import STAGES
+from pipelines.tasks import OUTPUTS
+from ur4rec.training.stage_names import STAGES
 
 SPEC, PLATFORM = yaml.safe_load_all(PIPELINE_FILE.read_text(encoding="utf-8"))
 ROOT: dict[str, dict[str, Any]] = SPEC["root"]["dag"]["tasks"]

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from pipelines.task_log import Status, Task
+from pipelines.tasks import Status, Task
 from pipelines.views import LiveView, PlainView, format_progress, open_view
 from ur4rec.terminal import PlainConsole
 

@@ -12,7 +12,7 @@ from components.preprocess_sequences import preprocess_sequences
 from components.pretrain_sasrec import pretrain_sasrec
 from components.resolve_warm_start import resolve_warm_start as resolve_task
 from pipelines.local_run import LocalRun, execute
-from pipelines.task_log import Status
+from pipelines.tasks import Status
 from ur4rec.cli import app
 from ur4rec.local import train_all
 from ur4rec.registry.config import RegistryConfig

@@ -11,7 +11,7 @@ from pipelines.cluster import status as run_status
 from pipelines.cluster.connection import connect
 from pipelines.cluster.status import RunReader, follow
 from pipelines.compilation import PIPELINE_FILE
-from pipelines.task_log import Status
+from pipelines.tasks import Status
 from ur4rec.terminal import PlainConsole
 
 pytestmark = pytest.mark.server
