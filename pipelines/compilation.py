@@ -84,7 +84,7 @@ def read_images(options: ImageOptions) -> ImageNames:
 
 
 def parse_digests(options: Iterable[str]) -> dict[str, str]:
-    """Target → digest.
+    """Read the digests of images: target → digest.
 
     Raises:
         ImageNameError: An option is of another form.
@@ -99,7 +99,7 @@ def parse_digests(options: Iterable[str]) -> dict[str, str]:
 
 
 def compile_pipeline(target: Path, images: ImageNames = NAMED_BY_VERSION, profile: str | None = None) -> None:
-    """Writes the compiled pipeline; equal sources give equal bytes.
+    """Write the compiled pipeline; equal sources give equal bytes.
 
     Args:
         target: File to write.
@@ -116,7 +116,7 @@ def compile_pipeline(target: Path, images: ImageNames = NAMED_BY_VERSION, profil
 
 
 def check_compiled(target: Path, images: ImageNames = NAMED_BY_VERSION, profile: str | None = None) -> None:
-    """Compares a file with what the sources compile to, byte by byte.
+    """Compare a file with what the sources compile to, byte by byte.
 
     Raises:
         PipelineFileError: The file is missing or differs.
@@ -128,7 +128,7 @@ def check_compiled(target: Path, images: ImageNames = NAMED_BY_VERSION, profile:
 
 
 def is_current(target: Path) -> bool:
-    """Whether a file is what the sources compile to, whichever version of kfp compiled it.
+    """Return whether a file is what the sources compile to, whichever version of kfp compiled it.
 
     Raises:
         PipelineFileError: The file is missing.

@@ -117,17 +117,10 @@ def _list_paths(locations: Iterable[str | None]) -> list[str]:
 
 
 def run_container(client: DockerClient, image: str, command: list[str], volumes: Any, **arguments: Any) -> int:
-    """Runs a container to its end, prints what it prints, and returns its exit code.
+    """Run a container of docker or podman to its end, print what it prints, and return its exit code.
 
     In place of the function of kfp (2.17), which has containers removed as they end: where that comes before its
     question for the exit code, it takes a failure for a success.
-
-    Args:
-        client: Of docker, or of podman behind the same interface.
-        image: Pulled where it is not here.
-        command: What runs.
-        volumes: As docker takes them.
-        arguments: The same.
     """
     from docker.errors import ImageNotFound
 

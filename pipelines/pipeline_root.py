@@ -23,12 +23,7 @@ MARK = ".running.json"
 
 @contextmanager
 def open_cache(pipeline_root: Path, reuse: bool) -> Iterator[Path]:
-    """The folder where the cache looks for results and puts them.
-
-    Args:
-        pipeline_root: Where the artifacts are.
-        reuse: Whether results of earlier runs are found; otherwise new ones replace them at the end.
-    """
+    """Open the folder of the cache; without reuse an empty one, whose results replace the earlier ones at the end."""
     cache = pipeline_root / CACHE_FOLDER
     if not cache.is_dir():
         remove(cache)

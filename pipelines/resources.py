@@ -117,44 +117,37 @@ def _complete(default: Resources, values: object, source: str) -> Resources:
     return Resources.parse(default.to_dict() | dict(values), source)
 
 
-class Sizing:
-    """Applies a profile to tasks.
+def size_task(
+    profile: Profile, task: dsl.PipelineTask, kind: str, display_name: str, caching: bool = True
+) -> dsl.PipelineTask:
+    """Give a task its name, its share of the cluster and its retries.
 
     Args:
-        profile: What they get.
+        profile: Holds the shares.
+        task: Of the pipeline.
+        kind: One of `KINDS`.
+        display_name: What the interface shows.
+        caching: Whether the results of an earlier run will do.
     """
-
-    def __init__(self, profile: Profile) -> None:
-        self._profile = profile
-
-    def __call__(self, task: dsl.PipelineTask, kind: str, display_name: str, caching: bool = True) -> dsl.PipelineTask:
-        """Gives a task its name, its share of the cluster and its retries.
-
-        Args:
-            task: Of the pipeline.
-            kind: One of `KINDS`.
-            display_name: What the interface shows.
-            caching: Whether the results of an earlier run will do.
-        """
-        resources: Resources = getattr(self._profile, kind)
-        task.set_display_name(display_name)
-        task.set_caching_options(enable_caching=caching)
-        task.set_cpu_request(resources.cpu_request).set_cpu_limit(resources.cpu_limit)
-        task.set_memory_request(resources.memory_request).set_memory_limit(resources.memory_limit)
-        backoff = {
-            "backoff_duration": f"{resources.backoff_s}s",
-            "backoff_max_duration": f"{10 * resources.backoff_s}s",
-        }
-        task.set_retry(resources.num_retries, backoff_factor=2, **backoff)
-        if resources.gpus:
-            task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(resources.gpus)
-        kubernetes.set_timeout(task, resources.timeout_s)
-        if self._profile.image_pull_secrets:
-            kubernetes.set_image_pull_secrets(task, list(self._profile.image_pull_secrets))
-        if self._profile.gcs_key_secret:
-            kubernetes.use_secret_as_volume(task, self._profile.gcs_key_secret, mount_path=GCS_KEY_FOLDER)
-            task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", GCS_KEY_FILE)
-        return _place(task, resources)
+    resources: Resources = getattr(profile, kind)
+    task.set_display_name(display_name)
+    task.set_caching_options(enable_caching=caching)
+    task.set_cpu_request(resources.cpu_request).set_cpu_limit(resources.cpu_limit)
+    task.set_memory_request(resources.memory_request).set_memory_limit(resources.memory_limit)
+    backoff = {
+        "backoff_duration": f"{resources.backoff_s}s",
+        "backoff_max_duration": f"{10 * resources.backoff_s}s",
+    }
+    task.set_retry(resources.num_retries, backoff_factor=2, **backoff)
+    if resources.gpus:
+        task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(resources.gpus)
+    kubernetes.set_timeout(task, resources.timeout_s)
+    if profile.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(profile.image_pull_secrets))
+    if profile.gcs_key_secret:
+        kubernetes.use_secret_as_volume(task, profile.gcs_key_secret, mount_path=GCS_KEY_FOLDER)
+        task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", GCS_KEY_FILE)
+    return _place(task, resources)
 
 
 def _place(task: dsl.PipelineTask, resources: Resources) -> dsl.PipelineTask:

@@ -45,7 +45,7 @@ NO_ERROR = (
 
 
 def export_run(outcome: Outcome, output_dir: Path) -> list[Path]:
-    """Copies the artifacts to the names that users know; returns the files."""
+    """Copy the artifacts to the names that users know; return the files."""
     outputs = outcome.outputs
     memories = [outputs[f"{stage}_memories"] for stage in STAGES]
     others = {name: outputs[output] for output, name in FILES.items()}
@@ -53,14 +53,7 @@ def export_run(outcome: Outcome, output_dir: Path) -> list[Path]:
 
 
 def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, seconds: float) -> None:
-    """Prints the tables of a run that ended well, and what to do next.
-
-    Args:
-        console: Where to print.
-        run: What was run.
-        outcome: What became of it.
-        seconds: Since the command began, so preparation and export are included.
-    """
+    """Print the tables of a run that ended well after so many seconds, and what to do next."""
     results = load_results(outcome.outputs["results"])
     _show_data(console, outcome.outputs["sequences"])
     _show_tasks(console, outcome)
@@ -72,7 +65,7 @@ def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, seconds
 
 
 def show_failure(console: PlainConsole, run: LocalRun, outcome: Outcome) -> int:
-    """Prints the error, the end of the log where the error does not say all, and where the whole log is.
+    """Print the error, the end of the log where the error does not say all, and where the whole log is.
 
     Which task failed is not said again: the view has shown it.
 
@@ -92,7 +85,7 @@ def show_failure(console: PlainConsole, run: LocalRun, outcome: Outcome) -> int:
 
 
 def show_leftovers(console: PlainConsole, output_dir: Path) -> None:
-    """Says whose results a folder still holds, since only a run that ends well replaces them."""
+    """Say whose results a folder still holds, since only a run that ends well replaces them."""
     results = output_dir / RESULTS
     if results.is_file():
         console.tell(f"{output_dir} still holds the results of an earlier run ({_name_dataset(results)})")
@@ -136,7 +129,7 @@ def _show_stages(console: PlainConsole, history: Path) -> None:
 
 
 def show_test(console: PlainConsole, results: Results) -> None:
-    """Prints a line a system, with as many intervals as there is room for."""
+    """Print a line a system, with as many intervals as there is room for."""
     tables = [_make_test_table(results, num_intervals) for num_intervals in range(len(HEADLINE_METRICS), -1, -1)]
     table = next((table for table in tables if _measure(console, table) <= console.width), tables[-1])
     console.tell((f"test on {results.dataset.name}", "bold"))
@@ -218,19 +211,19 @@ def _show_next_steps(console: PlainConsole, run: LocalRun, outcome: Outcome) -> 
 
 
 def describe_version(registration: Registration, is_new: bool) -> str:
-    """The version in words; the alias of one that is not new may have moved on."""
+    """Return the version in words; the alias of one that is not new may have moved on."""
     version = f"{registration.name} version {registration.version}"
     return f"{version}, alias {registration.alias}" if is_new else f"{version}, registered in an earlier run"
 
 
 def recommend_command(registration: Registration, is_new: bool, user: str) -> str:
-    """Asks this run's model; the alias of one that is not new may have moved on."""
+    """Return the command that asks this run's model; the alias of one that is not new may have moved on."""
     model = f"models:/{registration.name}@{registration.alias}" if is_new else registration.model_uri
     return f"{name_program('ur4rec')} recommend --user {shlex.quote(user)} --model {shlex.quote(model)}"
 
 
 def name_program(program: str) -> str:
-    """What to type for a program of this Python environment: its name where the shell finds it, else its path."""
+    """Return what to type for a program of this environment: its name where the shell finds it, else its path."""
     own = Path(sys.executable).parent / program
     found = shutil.which(program)
     if not own.exists() or (found and own.samefile(found)):

@@ -20,12 +20,7 @@ PROGRESS = re.compile(r"progress \S+ (?P<values>\{.*\})$")
 
 
 class TaskLog:
-    """Follows a run line by line.
-
-    Args:
-        tasks: The tasks, which are updated in place.
-        clock: Seconds; another one for tests.
-    """
+    """Follows a run line by line, and updates its tasks in place."""
 
     def __init__(self, tasks: list[Task], clock: Callable[[], float] = time.monotonic) -> None:
         self.tasks = tasks
@@ -33,7 +28,7 @@ class TaskLog:
         self._running: Task | None = None
 
     def read(self, line: str) -> Task | None:
-        """Takes the next line; returns the task whose status or progress it changed, if any."""
+        """Take the next line; return the task whose status or progress it changed, if any."""
         line = COLOR.sub("", line.rstrip("\n"))
         if line.startswith(TASK_INDENT):
             return self._read_task_line(line.removeprefix(TASK_INDENT))

@@ -1,5 +1,6 @@
 """From interactions to a registered model that was judged."""
 
+from functools import partial
 from typing import Any
 
 from kfp import dsl
@@ -20,7 +21,7 @@ from components.register_model import register_model
 from components.report_run import report_run
 from components.resolve_inputs import resolve_inputs
 from components.resolve_warm_start import resolve_warm_start
-from pipelines.resources import Profile, Sizing, give_registry_keys, give_text_keys
+from pipelines.resources import Profile, give_registry_keys, give_text_keys, size_task
 
 MAX_TEXT_SHARDS = 8
 """Tasks that ask a language model at once; each keeps to the limits of the configuration by itself."""
@@ -28,7 +29,7 @@ MAX_TEXT_SHARDS = 8
 
 def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
     """The pipeline, its tasks sized by a profile."""
-    size = Sizing(profile)
+    size = partial(size_task, profile)
 
     @dsl.pipeline(name="ur4rec-training", display_name="UR4Rec training")
     def training(

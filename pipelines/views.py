@@ -40,13 +40,7 @@ class View(Protocol):
 
 @contextmanager
 def open_view(console: PlainConsole, tasks: list[Task], footer: str) -> Iterator[View]:
-    """The view that fits the console.
-
-    Args:
-        console: Where to show.
-        tasks: The tasks of the run, updated elsewhere.
-        footer: A line below them.
-    """
+    """Open the view that fits the console: of tasks that are updated elsewhere, with a line below them."""
     if not console.is_terminal or console.is_dumb_terminal:
         yield PlainView(console)
         return
@@ -122,7 +116,7 @@ class PlainView:
 
 
 def find_fraction(progress: dict[str, object]) -> tuple[str, int, int] | None:
-    """The counter among the numbers: `epoch` beside `epochs`, `text` beside `texts`.
+    """Find the counter among the numbers: `epoch` beside `epochs`, `text` beside `texts`.
 
     >>> find_fraction({"epoch": 3, "epochs": 60, "loss": 6.1})
     ('epoch', 3, 60)
@@ -135,7 +129,7 @@ def find_fraction(progress: dict[str, object]) -> tuple[str, int, int] | None:
 
 
 def format_progress(progress: dict[str, object]) -> str:
-    """The numbers in words.
+    """Return the numbers in words.
 
     >>> format_progress({"epoch": 3, "epochs": 60, "loss": 6.1, "ndcg@10": 0.09})
     'epoch 3/60, loss 6.1000, ndcg@10 0.0900'
@@ -161,7 +155,7 @@ def _render_bar(task: Task) -> RenderableType:
 
 
 def format_seconds(seconds: float | None) -> str:
-    """In minutes and seconds; nothing where they are not known."""
+    """Return a time in minutes and seconds; nothing where they are not known."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)

@@ -92,7 +92,7 @@ class Credentials:
         return not (self.token or self.token_file or self.cookies)
 
     def read_token(self) -> str | None:
-        """The token as of now: that of a pod is replaced every hour.
+        """Return the token as of now: that of a pod is replaced every hour.
 
         Raises:
             ClusterError: The file cannot be read or holds no token.
@@ -108,11 +108,7 @@ class Credentials:
 
 
 def find_credentials(endpoint: str, environment: Mapping[str, str] = os.environ) -> Credentials:
-    """Those of the environment; a pod's own token goes to servers within the cluster only.
-
-    Args:
-        endpoint: Address of the server.
-        environment: Variables.
+    """Find the credentials of the environment; a pod's own token goes to servers within the cluster only.
 
     Raises:
         ClusterError: A variable or file holds nothing that can be sent, or would be sent in the clear.
@@ -167,10 +163,10 @@ class Cluster:
         """Return the answer to one request.
 
         Args:
-            subject: What it is about, such as `run 1f…`.
-            question: A method of the client.
-            arguments: What it takes.
-            options: The same, by name.
+            subject: What the request is about, such as `run 1f…`.
+            question: The method of the client that makes it.
+            arguments: By position.
+            options: By name.
 
         Raises:
             ClusterError: The request fails, or something else than the API answers, such as a login page.
@@ -183,7 +179,7 @@ class Cluster:
         return answer
 
     def run_url(self, run_id: str) -> str:
-        """The page of a run."""
+        """Return the address of the page of a run."""
         return f"{self.ui_endpoint}/#/runs/details/{run_id}"
 
     def _explain(self, error: ApiException | HTTPError, subject: str) -> ClusterError:
@@ -210,7 +206,7 @@ class Cluster:
 
 
 def connect(endpoint: str | None = None, namespace: str | None = None) -> Cluster:
-    """Finds the server and asks whether it is healthy.
+    """Find the server and ask whether it is healthy.
 
     Args:
         endpoint: Its address; None for that of the environment, or of this cluster.
@@ -239,7 +235,7 @@ def connect(endpoint: str | None = None, namespace: str | None = None) -> Cluste
 
 
 def as_known(moment: datetime | None) -> datetime | None:
-    """A time, or None where the server sent a zero."""
+    """Return a time, or None where the server sent a zero."""
     return None if moment is None or moment.year < NO_DATE else moment
 
 

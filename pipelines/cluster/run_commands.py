@@ -50,7 +50,7 @@ def submit(
 
         python -m pipelines submit --data gs://bucket/plays --image-repository registry.example/team/ur4rec --dry-run
     """
-    from pipelines.cluster.submission import Submission, prepare, stamp_now, submit
+    from pipelines.cluster.package import Submission, prepare, stamp_now, submit
 
     package, parameters = prepare(run, images, scheduled=False)
     submission = Submission(

@@ -55,9 +55,8 @@ def create(
 
         python -m pipelines schedule create often --every 6h --latest-version --data gs://bucket/plays
     """
-    from pipelines.cluster.package import ensure_experiment, ensure_version
+    from pipelines.cluster.package import ensure_experiment, ensure_version, prepare
     from pipelines.cluster.schedules import Plan, check_free, create_schedule
-    from pipelines.cluster.submission import prepare
     from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
 
     trigger, zone = read_trigger(time.cron, time.every), read_zone(time_zone)

@@ -79,7 +79,7 @@ class Changes:
 
 
 def plan_changes(cluster: Cluster, schedule: V2beta1RecurringRun, changes: Changes) -> Plan:
-    """The schedule as it shall be; uploads the pipeline where it is compiled anew.
+    """Return the schedule as it shall be; this uploads the pipeline where it is compiled anew.
 
     Raises:
         ScheduleError: The schedule was made in a way that cannot be taken over.
@@ -127,7 +127,7 @@ def exchange_schedule(
     say: Callable[[str], None],
     clock: Clock = Clock(),
 ) -> Exchange:
-    """Puts a schedule in the place of another one.
+    """Put a schedule in the place of another one.
 
     Args:
         cluster: The server.
@@ -138,7 +138,7 @@ def exchange_schedule(
         clock: The time.
 
     Raises:
-        ClusterError: The server cannot be asked or refuses; says which schedules there are then.
+        ScheduleError: The old schedule cannot be deleted; says that there are two then.
     """
     before = trigger_of(old.trigger)
     if is_enabled(old):
@@ -206,7 +206,7 @@ def _read_plan(schedule: V2beta1RecurringRun, trigger: Trigger | None) -> Plan:
 def _find_unrun_tick(
     cluster: Cluster, schedule: V2beta1RecurringRun, trigger: Trigger | None, zone: ZoneInfo, now: datetime
 ) -> tuple[datetime, datetime | None]:
-    """The last tick that has started a run (else the beginning), and a later one that is due and has none.
+    """Find the last tick that has started a run (else the beginning), and a later one that is due and has none.
 
     One that is due counts only where something explains it: no free place, or that it is new. Otherwise its run was
     deleted.

@@ -19,8 +19,7 @@ from kfp_server_api import (
 )
 
 from pipelines.cluster.connection import Cluster, MissingError, as_known
-from pipelines.cluster.package import Version, filter_by_name, find_latest
-from pipelines.cluster.submission import stamp_now, start_run
+from pipelines.cluster.package import Version, filter_by_name, find_latest, stamp_now, start_run
 from pipelines.cluster.triggers import ScheduleError, Trigger, trigger_of
 from pipelines.options import PodOptions
 
@@ -57,7 +56,7 @@ class Plan:
     pods: PodOptions = field(default_factory=PodOptions)
 
     def to_request(self) -> V2beta1RecurringRun:
-        """As the server takes it; of the pipeline id alone it makes the latest version, which kfp's client refuses."""
+        """Return the plan as the server takes it: a pipeline id alone, which kfp's client refuses, means the latest."""
         reference = V2beta1PipelineVersionReference(
             pipeline_id=self.version.pipeline_id,
             pipeline_version_id=None if self.follows_latest else self.version.version_id,
@@ -113,7 +112,7 @@ def find_schedule(cluster: Cluster, name_or_id: str) -> V2beta1RecurringRun:
 
 
 def check_free(cluster: Cluster, name: str) -> None:
-    """Checks that no schedule has a name yet.
+    """Check that no schedule has a name yet.
 
     Raises:
         ScheduleError: One has.
@@ -169,10 +168,7 @@ def trigger_now(cluster: Cluster, schedule: V2beta1RecurringRun) -> Any:
 def list_runs(cluster: Cluster, schedule: V2beta1RecurringRun, wanted: int) -> list[V2beta1Run]:
     """Return the newest runs that ticks of a schedule have started, newest first.
 
-    Args:
-        cluster: The server, which can list the runs of an experiment only.
-        schedule: The schedule.
-        wanted: How many are enough.
+    The server can list the runs of an experiment only, so as many pages are read as that takes.
     """
     chosen = {"experiment_id": schedule.experiment_id, "namespace": cluster.namespace, "sort_by": "created_at desc"}
     listing = cluster.client.runs.run_service_list_runs
@@ -182,19 +178,19 @@ def list_runs(cluster: Cluster, schedule: V2beta1RecurringRun, wanted: int) -> l
 
 
 def is_enabled(schedule: V2beta1RecurringRun) -> bool:
-    """Whether ticks start runs; older servers tell the mode alone."""
+    """Return whether ticks start runs; older servers tell the mode alone."""
     return bool(schedule.status == ENABLED if schedule.status else schedule.mode == RecurringRunMode.ENABLE)
 
 
 def beginning_of(schedule: V2beta1RecurringRun) -> datetime:
-    """Since when its ticks count."""
+    """Return since when the ticks of a schedule count."""
     trigger = trigger_of(schedule.trigger)
     created = as_known(schedule.created_at) or datetime.now(UTC)
     return trigger.start if trigger and trigger.start else created
 
 
 def find_next(schedule: V2beta1RecurringRun, moment: datetime, zone: ZoneInfo) -> datetime | None:
-    """The next tick; None where the schedule is paused or its expression is refused here."""
+    """Return the next tick; None where the schedule is paused or its expression is refused here."""
     trigger = trigger_of(schedule.trigger)
     if trigger is None or not is_enabled(schedule):
         return None

@@ -76,9 +76,8 @@ class RunStatus:
 class RunReader:
     """Reads one run again and again; the tasks are read once and then updated in place.
 
-    Args:
-        cluster: The server.
-        run_id: The run.
+    Raises:
+        ClusterError: The id cannot be that of a run.
     """
 
     def __init__(self, cluster: Cluster, run_id: str) -> None:
@@ -90,7 +89,7 @@ class RunReader:
         self._update(run)
 
     def refresh(self) -> list[Task]:
-        """Asks again; returns the tasks whose status has changed."""
+        """Ask again and return the tasks whose status has changed."""
         return self._update(self._ask(self.status.run_id))
 
     def _ask(self, run_id: str) -> Any:
@@ -110,16 +109,7 @@ class RunReader:
 
 
 def follow(cluster: Cluster, run_id: str, console: PlainConsole) -> RunStatus:
-    """Asks until the run has ended, whichever way; kfp's own waiting does not know CANCELED.
-
-    Args:
-        cluster: The server.
-        run_id: The run.
-        console: Where to show the tasks.
-
-    Raises:
-        ClusterError: The server does not know the run, refuses, or stays away for too long.
-    """
+    """Ask until the run has ended, whichever way, and show its tasks; kfp's own waiting does not know CANCELED."""
     reader = _insist(lambda: RunReader(cluster, run_id), console)
     with open_view(console, reader.status.tasks, cluster.run_url(run_id)) as view:
         for task in reader.status.tasks:
@@ -133,12 +123,12 @@ def follow(cluster: Cluster, run_id: str, console: PlainConsole) -> RunStatus:
 
 
 def pause(seconds: float) -> None:
-    """Between two questions."""
+    """Wait between two questions."""
     time.sleep(seconds)
 
 
 def _read_tasks(cluster: Cluster, run: V2beta1Run) -> list[Task]:
-    """Those of the compiled pipeline; none where its version is gone."""
+    """Return the tasks of the compiled pipeline; none where its version is gone."""
     specification = run.pipeline_spec
     reference = run.pipeline_version_reference
     if specification is None and reference is not None and reference.pipeline_version_id:
@@ -174,7 +164,7 @@ def _update_task(task: Task, executions: list[V2beta1PipelineTaskDetail]) -> Non
 
 
 def _name_nodes(executions: Iterable[V2beta1PipelineTaskDetail], details: list[V2beta1PipelineTaskDetail]) -> list[str]:
-    """The innermost executions: those have a pod."""
+    """Name the innermost executions: those have a pod."""
     return [node.pod_name for execution in executions for node in _descend(execution, details) if node.pod_name]
 
 
@@ -190,7 +180,7 @@ def _descend(
 
 
 def _find_failures(tasks: list[Task], details: list[V2beta1PipelineTaskDetail]) -> Iterator[TaskFailure]:
-    """Failed tasks of the pipeline; where its tasks are not known, the innermost of all that failed."""
+    """Yield the failed tasks of the pipeline; where its tasks are not known, the innermost of all that failed."""
     titles = {task.name: task.title for task in tasks}
     failed = [detail for detail in details if detail.state == "FAILED"]
     known = [detail for detail in failed if detail.display_name in titles]
@@ -202,11 +192,7 @@ def _find_failures(tasks: list[Task], details: list[V2beta1PipelineTaskDetail]) 
 
 
 def _insist(ask: Callable[[], Answer], console: PlainConsole) -> Answer:
-    """The answer to a question, however often it is asked.
-
-    Raises:
-        ClusterError: The server refuses, or stays away for too long.
-    """
+    """Return the answer to a question, which is asked again until the server has been away for too long."""
     deadline = time.monotonic() + PATIENCE_S
     told = False
     while True:

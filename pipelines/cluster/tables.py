@@ -23,7 +23,7 @@ LATEST = "the latest"
 
 
 def show_status(status: RunStatus, cluster: Cluster) -> None:
-    """Prints the tasks of a run, and how it stands."""
+    """Print the tasks of a run, and how it stands."""
     rows = [(MARKS[task.status][0], task.title, task.status, format_seconds(task.seconds)) for task in status.tasks]
     if rows:
         show_table(status.name, ("", "task", "state", "took"), rows)
@@ -31,7 +31,7 @@ def show_status(status: RunStatus, cluster: Cluster) -> None:
 
 
 def show_end(status: RunStatus, cluster: Cluster) -> None:
-    """Prints how a run stands, which tasks failed and why, and where more is to be read."""
+    """Print how a run stands, which tasks failed and why, and where more is to be read."""
     console = PlainConsole()
     style = "green" if status.state == SUCCEEDED else "red" if status.is_final else "cyan"
     console.tell(f"run {status.run_id}: ", (status.state, style))
@@ -46,7 +46,7 @@ def show_end(status: RunStatus, cluster: Cluster) -> None:
 
 
 def show_logs(status: RunStatus, tasks: Sequence[Task], cluster: Cluster) -> None:
-    """Prints what the API tells of tasks, and the commands that print their logs, which it does not tell."""
+    """Print what the API tells of tasks, and the commands that print their logs, which it does not tell."""
     for task in tasks:
         took = f" in {format_seconds(task.seconds)}" if task.seconds is not None else ""
         show(f"{task.title}: {task.status}{took}")
@@ -61,21 +61,21 @@ def show_logs(status: RunStatus, tasks: Sequence[Task], cluster: Cluster) -> Non
 
 
 def write_run_command(run_id: str, namespace: str) -> str:
-    """Prints the logs of all pods of a run."""
+    """Return the command that prints the logs of all pods of a run."""
     return (
         f"kubectl logs --namespace {namespace} --selector pipeline/runid={run_id} --container main --prefix --tail=-1"
     )
 
 
 def write_task_command(run_id: str, node: str, namespace: str) -> str:
-    """Prints the log of one pod, whose name ends in the number of its node."""
+    """Return the command that prints the log of one pod, whose name ends in the number of its node."""
     number = node.rpartition("-")[2]
     pods = f"kubectl get pods --namespace {namespace} --selector pipeline/runid={run_id} --output name"
     return f'kubectl logs --namespace {namespace} --container main "$({pods} | grep -- -{number}$)"'
 
 
 def show_schedules(schedules: Sequence[V2beta1RecurringRun], zone: ZoneInfo) -> None:
-    """Prints a row for each schedule."""
+    """Print a row for each schedule."""
     if not schedules:
         show("no schedules; make one with `python -m pipelines schedule create`")
         return
@@ -93,13 +93,7 @@ def show_schedules(schedules: Sequence[V2beta1RecurringRun], zone: ZoneInfo) -> 
 
 
 def show_schedule(schedule: V2beta1RecurringRun, runs: Sequence[V2beta1Run], zone: ZoneInfo) -> None:
-    """Prints everything about one schedule, with its newest runs.
-
-    Args:
-        schedule: The schedule.
-        runs: Those that its ticks have started, newest first.
-        zone: The server's.
-    """
+    """Print everything about one schedule, and the runs that its ticks have started, newest first."""
     show_table(f"schedule {schedule.display_name}", ("what", "value"), _list_facts(schedule, zone))
     show_table("parameters", ("name", "value"), _list_parameters(schedule))
     if runs:
@@ -121,7 +115,7 @@ def _list_facts(schedule: V2beta1RecurringRun, zone: ZoneInfo) -> Iterator[tuple
 
 
 def _list_parameters(schedule: V2beta1RecurringRun) -> Iterator[tuple[str, str]]:
-    """Those that are not empty, groups of settings as JSON."""
+    """Yield the parameters that are not empty, groups of settings as JSON."""
     held = (schedule.runtime_config.parameters if schedule.runtime_config else None) or {}
     for name, value in sorted(held.items()):
         if value:

@@ -78,7 +78,7 @@ class Cron:
 
     @classmethod
     def parse(cls, text: str) -> Cron:
-        """Reads an expression, or a shorthand such as `@daily`.
+        """Read an expression, or a shorthand such as `@daily`.
 
         >>> Cron.parse("0 30 3 * * mon-fri").text
         '0 30 3 * * mon-fri'
@@ -95,7 +95,7 @@ class Cron:
 
     @classmethod
     def of_fields(cls, text: str, fields: list[str]) -> Cron:
-        """Reads six fields.
+        """Read six fields.
 
         Raises:
             CronError: One is wrong.
@@ -104,7 +104,7 @@ class Cron:
         return cls(text=" ".join(fields), values=" ".join(values))
 
     def next_after(self, moment: datetime, zone: ZoneInfo | None = None) -> datetime | None:
-        """The first tick later than a moment.
+        """Return the first tick later than a moment.
 
         Args:
             moment: With a time zone.
@@ -142,7 +142,7 @@ class Trigger:
         return (self.cron.text if self.cron else None, self.interval_s)
 
     def next_after(self, moment: datetime, anchor: datetime, zone: ZoneInfo | None = None) -> datetime | None:
-        """The first tick later than a moment.
+        """Return the first tick later than a moment.
 
         Args:
             moment: With a time zone.
@@ -162,14 +162,14 @@ class Trigger:
         return None if tick is None or (self.end and tick > self.end) else tick
 
     def resume_point(self, moment: datetime, anchor: datetime) -> datetime:
-        """A start from which the ticks are those later than a moment; intervals keep their beat."""
+        """Return a start from which the ticks are those later than a moment; intervals keep their beat."""
         if self.interval_s is None:
             return moment.replace(microsecond=0)
         beat = timedelta(seconds=self.interval_s)
         return anchor + beat * max(0, (moment - anchor) // beat)
 
     def to_request(self) -> V2beta1Trigger:
-        """As the server takes it."""
+        """Return the trigger as the server takes it."""
         if self.cron:
             schedule = V2beta1CronSchedule(cron=self.cron.text, start_time=self.start, end_time=self.end)
             return V2beta1Trigger(cron_schedule=schedule)
@@ -184,7 +184,7 @@ class Trigger:
 
 
 def read_trigger(cron: str | None, every: str | None) -> Trigger:
-    """From options.
+    """Return the trigger that options name.
 
     Raises:
         ScheduleError: Neither or both are given, or the interval cannot be read.
@@ -196,7 +196,7 @@ def read_trigger(cron: str | None, every: str | None) -> Trigger:
 
 
 def trigger_of(answer: V2beta1Trigger | None) -> Trigger | None:
-    """From a schedule of the server; None where its expression is one of those that are refused here."""
+    """Return the trigger of a schedule of the server; None where its expression is one that is refused here."""
     schedule = (answer.cron_schedule or answer.periodic_schedule) if answer else None
     if schedule is None:
         return None
@@ -219,7 +219,7 @@ def describe_trigger(answer: V2beta1Trigger | None) -> str:
 
 
 def read_zone(name: str) -> ZoneInfo:
-    """A time zone by its name.
+    """Return a time zone by its name.
 
     Raises:
         ScheduleError: There is none of that name; names the nearest.
@@ -232,7 +232,7 @@ def read_zone(name: str) -> ZoneInfo:
 
 
 def check_concurrency(value: int) -> int:
-    """How many runs of a schedule may be under way at once.
+    """Return how many runs of a schedule may be under way at once, checked.
 
     Raises:
         ScheduleError: The server would not take it.
@@ -243,7 +243,7 @@ def check_concurrency(value: int) -> int:
 
 
 def format_interval(seconds: int) -> str:
-    """In the largest unit that divides it.
+    """Return an interval in the largest unit that divides it.
 
     >>> format_interval(5400)
     '90m'
@@ -253,7 +253,7 @@ def format_interval(seconds: int) -> str:
 
 
 def format_time(moment: datetime | None, zone: ZoneInfo | None = None) -> str:
-    """In UTC, and in the zone where it is another one."""
+    """Return a time in UTC, and in the zone where it is another one."""
     if moment is None:
         return "–"
     text = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -288,7 +288,7 @@ def _check_form(text: str, fields: list[str]) -> None:
 
 
 def _spell_out(text: str, field: Field, part: str) -> str:
-    """Every value of a field; an open one begins with a star, so that cronsim wants both kinds of days to fit."""
+    """Spell out every value of a field; an open one begins with a star, for cronsim to want both kinds of days."""
     values: set[int] = set()
     for piece in part.split(","):
         match = RANGE.fullmatch(piece.lower())

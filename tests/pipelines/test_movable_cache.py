@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from kfp import dsl
 
-from pipelines.local_cache import CACHE_FOLDER, open_cache
 from pipelines.movable_cache import MovableCache
+from pipelines.pipeline_root import CACHE_FOLDER, open_cache
 from ur4rec.config_section import ConfigSection
 from ur4rec.storage.artifacts import write_artifact
 
