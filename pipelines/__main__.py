@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cluster import run_commands, schedule_commands
-from pipelines.compilation import PIPELINE_FILE, check_compiled, compile_pipeline, read_images
+from pipelines.compilation import PIPELINE_FILE, check_compiled, compile_pipeline
 from pipelines.options import ImageOptions, RunOptions, grouped
 from ur4rec.commands.console import INTERRUPTED, ErrorGroup, show
 from ur4rec.terminal import PlainConsole
@@ -48,11 +48,10 @@ def compile_command(
 
         python -m pipelines compile -o mine.yaml --image-repository registry.example/team/ur4rec --profile gpu
     """
-    images = read_images(options)
     if check:
-        check_compiled(output, images, options.profile)
+        check_compiled(output, options)
         return
-    compile_pipeline(output, images, options.profile)
+    compile_pipeline(output, options)
     show(f"compiled: {output}")
 
 

@@ -79,7 +79,8 @@ class MovableCache(LocalCache):  # type: ignore[misc]  # kfp has no types
         if not os.path.lexists(location):
             return None
         try:
-            outputs = self._open(CachedOutputs.model_validate_json(location.read_bytes()))
+            entry = CachedOutputs.model_validate_json(location.read_bytes())
+            outputs = entry.parameters | {name: self._restore(made) for name, made in entry.artifacts.items()}
             if REGISTRATION in outputs and _follow_registry(Path(outputs[REGISTRATION].uri)):
                 self.put(key, outputs)
         except (OSError, ValueError) as error:
@@ -123,9 +124,6 @@ class MovableCache(LocalCache):  # type: ignore[misc]  # kfp has no types
             place=self._place(artifact),
             digest=digest_artifact(Path(artifact.uri)),
         )
-
-    def _open(self, entry: CachedOutputs) -> dict[str, Any]:
-        return entry.parameters | {name: self._restore(artifact) for name, artifact in entry.artifacts.items()}
 
     def _restore(self, artifact: CachedArtifact) -> dsl.Artifact:
         path = self._root / artifact.place

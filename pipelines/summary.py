@@ -7,7 +7,6 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -131,7 +130,10 @@ def _show_stages(console: PlainConsole, history: Path) -> None:
 def show_test(console: PlainConsole, results: Results) -> None:
     """Print a line a system, with as many intervals as there is room for."""
     tables = [_make_test_table(results, num_intervals) for num_intervals in range(len(HEADLINE_METRICS), -1, -1)]
-    table = next((table for table in tables if _measure(console, table) <= console.width), tables[-1])
+    unlimited = console.options.update(max_width=UNLIMITED)
+    table = next(
+        (table for table in tables if Measurement.get(console, unlimited, table).maximum <= console.width), tables[-1]
+    )
     console.tell((f"test on {results.dataset.name}", "bold"))
     console.tell((str(results.protocol), "dim"))
     _print_table(console, table)
@@ -184,10 +186,6 @@ def _make_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return table
 
 
-def _measure(console: PlainConsole, table: Table) -> int:
-    return Measurement.get(console, console.options.update(max_width=UNLIMITED), table).maximum
-
-
 def _print_table(console: PlainConsole, table: Table) -> None:
     console.print(table)
     console.print()
@@ -197,7 +195,9 @@ def _show_next_steps(console: PlainConsole, run: LocalRun, outcome: Outcome) -> 
     """Print where the results are, and what to do with them, in lines for the shell."""
     registration = Registration.model_validate_json(outcome.outputs["registration"].read_bytes())
     promotion = RetrainOutcome.model_validate_json(outcome.outputs["promotion"].read_bytes())
-    is_new = _is_registered_now(outcome)
+    maker = next(task for task in outcome.tasks if "registration" in task.outputs)
+    is_new = maker.status is not Status.CACHED
+    user = str(next(iter(json.loads((outcome.outputs["sequences"] / USER_MAP).read_bytes()))))
     for name, text in (
         ("report", str(run.output_dir / REPORT)),
         ("outputs", str(run.output_dir)),
@@ -205,7 +205,7 @@ def _show_next_steps(console: PlainConsole, run: LocalRun, outcome: Outcome) -> 
         ("gate", promotion.notice),
         ("experiments", _browse(run.tracking_uri)),
         ("curves", f"{name_program('tensorboard')} --logdir {shlex.quote(str(run.output_dir / LOGS))}"),
-        ("try it", recommend_command(registration, is_new, _find_user(outcome.outputs["sequences"]))),
+        ("try it", recommend_command(registration, is_new, user)),
     ):
         console.tell(f"{name + ':':<13}{text}")
 
@@ -232,20 +232,10 @@ def name_program(program: str) -> str:
     return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
 
 
-def _is_registered_now(outcome: Outcome) -> bool:
-    maker = next(task for task in outcome.tasks if "registration" in task.outputs)
-    return maker.status is not Status.CACHED
-
-
 def _browse(tracking_uri: str) -> str:
     if tracking_uri.startswith("http"):
         return tracking_uri
     return f"{name_program('mlflow')} ui --backend-store-uri {shlex.quote(tracking_uri)}"
-
-
-def _find_user(sequences: Path) -> str:
-    users = json.loads((sequences / USER_MAP).read_bytes())
-    return str(next(islice(users, 1)))
 
 
 def _name_dataset(results: Path) -> str:

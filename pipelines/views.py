@@ -68,19 +68,17 @@ class LiveView:
         """Nothing to do: the next drawing reads the tasks."""
 
     def render(self) -> RenderableType:
-        """The table as of now."""
+        """Return the table as of now."""
         table = Table.grid(padding=(0, 2))
         for task in self._tasks:
             mark, style = MARKS[task.status]
-            seconds = Text(format_seconds(self._elapsed(task)), justify="right")
+            took = self._clock() - task.started if task.status is Status.RUNNING else task.seconds
+            seconds = Text(format_seconds(took), justify="right")
             table.add_row(Text(mark, style), Text(task.title, style), seconds, _render_bar(task), _describe(task))
         finished = sum(task.status in (Status.DONE, Status.CACHED, Status.SKIPPED) for task in self._tasks)
         elapsed = format_seconds(self._clock() - self._started)
         summary = f"{finished} of {len(self._tasks)} tasks, {elapsed}   {self._footer}"
         return Group(table, Text(make_inert(summary), "dim", overflow="fold"))
-
-    def _elapsed(self, task: Task) -> float | None:
-        return self._clock() - task.started if task.status is Status.RUNNING else task.seconds
 
 
 class PlainView:
@@ -94,7 +92,7 @@ class PlainView:
         self._shown_progress: dict[str, object] | None = None
 
     def update(self, task: Task) -> None:
-        """Prints what changed."""
+        """Print what changed."""
         if self._shown.get(task.name) is task.status:
             if self._clock() - self._last_progress >= PLAIN_INTERVAL_S:
                 self._print_progress(task)
@@ -104,15 +102,12 @@ class PlainView:
         self._shown[task.name] = task.status
         self._last_progress = self._clock()
         took = f" in {format_seconds(task.seconds)}" if task.seconds is not None else ""
-        self._print(f"{task.title}: {task.status}{took}")
+        self._console.tell(f"{task.title}: {task.status}{took}")
 
     def _print_progress(self, task: Task) -> None:
         self._last_progress = self._clock()
         self._shown_progress = task.progress
-        self._print(f"{task.title}: {format_progress(task.progress)}")
-
-    def _print(self, line: str) -> None:
-        self._console.tell(line)
+        self._console.tell(f"{task.title}: {format_progress(task.progress)}")
 
 
 def find_fraction(progress: dict[str, object]) -> tuple[str, int, int] | None:

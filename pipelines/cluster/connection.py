@@ -123,11 +123,6 @@ def find_credentials(endpoint: str, environment: Mapping[str, str] = os.environ)
     return found
 
 
-def is_in_cluster(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process runs in a pod."""
-    return "KUBERNETES_SERVICE_HOST" in environment
-
-
 class TokenFile(TokenCredentialsBase):  # type: ignore[misc]  # kfp carries no types
     """Lets the client read a token anew for every request."""
 
@@ -240,7 +235,7 @@ def as_known(moment: datetime | None) -> datetime | None:
 
 
 def _locate(endpoint: str | None, environment: Mapping[str, str]) -> str:
-    if not endpoint and is_in_cluster(environment):
+    if not endpoint and "KUBERNETES_SERVICE_HOST" in environment:  # this is a pod
         return f"http://ml-pipeline.{DEFAULT_NAMESPACE}.svc.cluster.local:8888"
     if not endpoint:
         raise ClusterError(f"no server: pass --endpoint or set {ENDPOINT}; without an ingress, `{FORWARD}` makes one")

@@ -1,4 +1,4 @@
-"""The compiled pipeline as it is sent to a server, its versions there, and one run of it; equal bytes are uploaded once."""
+"""The compiled pipeline as it is sent to a server, its versions there, and one run of it: equal bytes go there once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kfp_server_api import (
 
 from pipelines.arguments import build_arguments, read_run_config
 from pipelines.cluster.connection import Cluster, ClusterError
-from pipelines.compilation import ImageNames, compile_pipeline, read_images
+from pipelines.compilation import compile_training
 from pipelines.inputs import check_locations, require_inputs
 from pipelines.options import DEFAULT_CONFIG, ClusterOptions, ImageOptions, PlaceOptions, PodOptions
 from ur4rec import __version__
@@ -92,18 +92,6 @@ class Package:
             _check_parameter(name, definition, parameters)
 
 
-def compile_package(images: ImageNames, profile: str | None) -> Package:
-    """Compile the pipeline as `compile` does.
-
-    Raises:
-        ConfigError: There is no such profile, or it is wrong.
-    """
-    with scratch_folder("package") as folder:
-        file = Path(folder, "pipeline.yaml")
-        compile_pipeline(file, images, profile)
-        return Package(file.read_bytes())
-
-
 @dataclass(frozen=True)
 class Version:
     """A version of a pipeline on the server."""
@@ -166,9 +154,9 @@ def prepare(run: ClusterOptions, images: ImageOptions, scheduled: bool) -> tuple
     """
     inputs = require_inputs(run)
     config = read_run_config(run.config or DEFAULT_CONFIG, run.settings or (), inputs.interactions)
+    package = Package(compile_training(images))
     check_locations(config, inputs)
     parameters = build_arguments(config, inputs, scheduled)
-    package = compile_package(read_images(images), images.profile)
     package.check(parameters)
     return package, parameters
 

@@ -177,10 +177,11 @@ def update(
     """
     from pipelines.cluster.schedule_update import Changes, exchange_schedule, plan_changes
     from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
-    from pipelines.compilation import read_images
+    from pipelines.compilation import check_images
     from pipelines.inputs import name_inputs
 
     zone = read_zone(time_zone)
+    check_images(images)
     changes = Changes(
         trigger=read_trigger(time.cron, time.every) if time.cron or time.every else None,
         max_concurrency=None if max_concurrency is None else check_concurrency(max_concurrency),
@@ -189,8 +190,7 @@ def update(
         config=run.config,
         settings=tuple(run.settings or ()),
         inputs=name_inputs(run),
-        images=read_images(images),
-        profile=images.profile,
+        images=images,
     )
     cluster, found = _find(schedule, server)
     plan = plan_changes(cluster, found, changes)

@@ -31,7 +31,7 @@ from pipelines.arguments import (
     restore_config,
 )
 from pipelines.cluster.connection import Cluster, ClusterError, as_known
-from pipelines.cluster.package import Version, compile_package, ensure_version_of
+from pipelines.cluster.package import Package, Version, ensure_version_of
 from pipelines.cluster.schedules import (
     Plan,
     beginning_of,
@@ -43,9 +43,9 @@ from pipelines.cluster.schedules import (
 )
 from pipelines.cluster.status import FINAL
 from pipelines.cluster.triggers import ScheduleError, Trigger, describe_trigger, format_time, trigger_of
-from pipelines.compilation import NAMED_BY_VERSION, ImageNames
+from pipelines.compilation import NAMED_BY_VERSION, compile_training
 from pipelines.inputs import check_locations, restore_inputs
-from pipelines.options import PodOptions
+from pipelines.options import ImageOptions, PodOptions
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -68,13 +68,12 @@ class Changes:
     settings: tuple[str, ...]
     inputs: Mapping[str, Any]
     """Field of `Inputs` → value."""
-    images: ImageNames = NAMED_BY_VERSION
-    profile: str | None = None
+    images: ImageOptions = NAMED_BY_VERSION
 
     @property
     def compiles(self) -> bool:
         """Whether the parameters change, or the version, so that both are made anew."""
-        is_new = self.config or self.settings or self.inputs or self.profile or self.images != NAMED_BY_VERSION
+        is_new = self.config or self.settings or self.inputs or any(vars(self.images).values())
         return bool(is_new) or self.follows_latest is False
 
 
@@ -95,7 +94,7 @@ def plan_changes(cluster: Cluster, schedule: V2beta1RecurringRun, changes: Chang
     if not changes.compiles:
         return plan
     parameters = _change_parameters(plan.parameters, changes)
-    package = compile_package(changes.images, changes.profile)
+    package = Package(compile_training(changes.images))
     package.check(parameters)
     version = ensure_version_of(cluster, plan.version.pipeline_id, package)
     return replace(plan, parameters=parameters, version=version)

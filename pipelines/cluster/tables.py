@@ -97,7 +97,10 @@ def show_schedule(schedule: V2beta1RecurringRun, runs: Sequence[V2beta1Run], zon
     show_table(f"schedule {schedule.display_name}", ("what", "value"), _list_facts(schedule, zone))
     show_table("parameters", ("name", "value"), _list_parameters(schedule))
     if runs:
-        rows = [(format_time(_tick_of(run), zone), run.state, run.run_id) for run in runs]
+        rows = [
+            (format_time(as_known(run.scheduled_at) or as_known(run.created_at), zone), run.state, run.run_id)
+            for run in runs
+        ]
         show_table("newest runs", ("tick", "state", "id"), rows)
 
 
@@ -133,7 +136,3 @@ def _describe_version(schedule: V2beta1RecurringRun) -> str:
     if reference is None:
         return "within the schedule"
     return reference.pipeline_version_id or LATEST
-
-
-def _tick_of(run: V2beta1Run) -> datetime | None:
-    return as_known(run.scheduled_at) or as_known(run.created_at)

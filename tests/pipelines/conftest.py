@@ -8,27 +8,30 @@ import pytest
 from kfp_server import KfpServer, running_kfp_server
 
 from pipelines import compilation
-from pipelines.compilation import NAMED_BY_VERSION, ImageNames
+from pipelines.compilation import NAMED_BY_VERSION
+from pipelines.options import ImageOptions
 from ur4rec.storage.code_digest import code_digest
 
-compile_anew = compilation._compile
+compile_anew = compilation.compile_training
 digest_once = cache(code_digest)
 """The sources do not change while the tests run."""
 compiled: dict[str, bytes] = {}
 
 
-def compile_once(images: ImageNames = NAMED_BY_VERSION, profile: str | None = None) -> bytes:
+def compile_once(options: ImageOptions = NAMED_BY_VERSION) -> bytes:
     """Under pytest kfp needs seconds: for every setting of a task it looks at the whole stack."""
-    key = repr((images, profile, Path(profile).read_bytes() if profile and Path(profile).is_file() else b""))
+    profile = options.profile
+    key = repr((options, Path(profile).read_bytes() if profile and Path(profile).is_file() else b""))
     if key not in compiled:
-        compiled[key] = compile_anew(images, profile)
+        compiled[key] = compile_anew(options)
     return compiled[key]
 
 
 @pytest.fixture(autouse=True)
 def _once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.arguments.code_digest", digest_once)
-    monkeypatch.setattr("pipelines.compilation._compile", compile_once)
+    for module in ("compilation", "cluster.package", "cluster.schedule_update"):
+        monkeypatch.setattr(f"pipelines.{module}.compile_training", compile_once)
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from components.preprocess_sequences import preprocess_sequences
 from components.resolve_inputs import resolve_inputs
 from components.resolve_warm_start import resolve_warm_start
 from pipelines.arguments import CODE, build_arguments
-from pipelines.compilation import PIPELINE_FILE, ImageNames, compile_pipeline
+from pipelines.compilation import PIPELINE_FILE, compile_pipeline
 from pipelines.inputs import Inputs, Tracking
 from pipelines.local_run import LocalRun, execute
+from pipelines.options import ImageOptions
 from pipelines.tasks import Status
 from ur4rec.config import load_config
 from ur4rec.registry.warm_start import ResolvedStart
@@ -260,7 +261,7 @@ def test_another_champion(cache: Cache, folder: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(("image", "expected"), [("slim", EVERYTHING), ("train", FROM_ENCODING | FROM_TRAINING)])
 def test_the_digest_of_an_image(cache: Cache, folder: Path, image: str, expected: set[str]) -> None:
-    compile_pipeline(folder / "pinned.yaml", ImageNames(digests={image: f"sha256:{'0' * 64}"}))
+    compile_pipeline(folder / "pinned.yaml", ImageOptions(image_digest=[f"{image}=sha256:{'0' * 64}"]))
     arguments = make_arguments(folder)
     assert find_changed(cache.keys(arguments), Cache(folder / "pinned.yaml").keys(arguments)) == expected
 

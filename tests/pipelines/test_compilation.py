@@ -13,13 +13,14 @@ from pipelines.__main__ import app
 from pipelines.compilation import (
     PIPELINE_FILE,
     ImageNameError,
-    ImageNames,
     PipelineFileError,
     check_compiled,
+    check_images,
     compile_pipeline,
     is_current,
-    parse_digests,
+    name_images,
 )
+from pipelines.options import ImageOptions
 from ur4rec import __version__
 
 HEAVY = ("torch", "mlflow", "sentence_transformers", "transformers", "pandas", "numpy", "sklearn", "matplotlib")
@@ -67,32 +68,34 @@ def list_images(compiled: bytes) -> set[str]:
 def test_by_default_images_are_named_by_version() -> None:
     compiled = PIPELINE_FILE.read_bytes()
     assert list_images(compiled) == {SLIM, TRAIN}
-    assert ImageNames().replace_in(compiled) == compiled
+    assert name_images(compiled, ImageOptions()) == compiled
 
 
 @pytest.mark.parametrize(
-    ("names", "expected"),
+    ("names", "gpu", "expected"),
     [
         (
-            ImageNames("reg.example:5000/a/ur"),
+            ImageOptions("reg.example:5000/a/ur"),
+            False,
             [f"reg.example:5000/a/ur:{__version__}-{t}" for t in ("slim", "train-cpu")],
         ),
-        (ImageNames(tag="1.4.0"), ["ur4rec/python:1.4.0-slim", "ur4rec/python:1.4.0-train-cpu"]),
-        (ImageNames(tag="x", gpu=True), ["ur4rec/python:x-slim", "ur4rec/python:x-train-gpu"]),
+        (ImageOptions(image_tag="1.4.0"), False, ["ur4rec/python:1.4.0-slim", "ur4rec/python:1.4.0-train-cpu"]),
+        (ImageOptions(image_tag="x"), True, ["ur4rec/python:x-slim", "ur4rec/python:x-train-gpu"]),
         (
-            ImageNames(tag="x", digests={"train": DIGEST}),
+            ImageOptions(image_tag="x", image_digest=[f"train={DIGEST}"]),
+            False,
             ["ur4rec/python:x-slim", f"ur4rec/python:x-train-cpu@{DIGEST}"],
         ),
     ],
 )
-def test_names_and_digests_take_their_place(names: ImageNames, expected: list[str]) -> None:
-    compiled = names.replace_in(PIPELINE_FILE.read_bytes())
+def test_names_and_digests_take_their_place(names: ImageOptions, gpu: bool, expected: list[str]) -> None:
+    compiled = name_images(PIPELINE_FILE.read_bytes(), names, gpu)
     assert list_images(compiled) == set(expected)
     assert len(compiled.splitlines()) == len(PIPELINE_FILE.read_bytes().splitlines())
 
 
 def test_a_file_is_checked_against_the_same_names(tmp_path: Path) -> None:
-    names = ImageNames("registry.example/ur4rec", "1")
+    names = ImageOptions("registry.example/ur4rec", "1")
     compile_pipeline(tmp_path / "mine.yaml", names)
     check_compiled(tmp_path / "mine.yaml", names)
     with pytest.raises(PipelineFileError, match="differs"):
@@ -102,11 +105,11 @@ def test_a_file_is_checked_against_the_same_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["slim", "slim=sha256:12", f"gpu={DIGEST}", f"slim={DIGEST}0"])
 def test_other_digests_are_refused(option: str) -> None:
     with pytest.raises(ImageNameError, match="expected slim=sha256"):
-        parse_digests(["train=" + DIGEST, option])
+        check_images(ImageOptions(image_digest=["train=" + DIGEST, option]))
 
 
 def test_other_names_are_refused() -> None:
     with pytest.raises(ImageNameError, match="--image-repository UR 4"):
-        ImageNames(repository="UR 4")
+        check_images(ImageOptions(image_repository="UR 4"))
     with pytest.raises(ImageNameError, match="--image-tag a b"):
-        ImageNames(tag="a b")
+        check_images(ImageOptions(image_tag="a b"))

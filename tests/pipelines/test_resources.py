@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pipelines.compilation import compile_pipeline
+from pipelines.options import ImageOptions
 from pipelines.resources import GCS_KEY_FOLDER, KINDS, PROFILES, Profile, load_profile
 from ur4rec.config_section import ConfigError
 
@@ -16,7 +17,7 @@ ASK_REGISTRY = ("resolve-warm-start", "pretrain-sasrec", "register-model", "gate
 
 def compile_with(profile: Path | str, folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Container, Kubernetes settings and retry policy of every task."""
-    compile_pipeline(folder / "compiled.yaml", profile=str(profile))
+    compile_pipeline(folder / "compiled.yaml", ImageOptions(profile=str(profile)))
     spec, platform = yaml.safe_load_all((folder / "compiled.yaml").read_text())
     containers = {name: executor["container"] for name, executor in spec["deploymentSpec"]["executors"].items()}
     parts = [spec["root"], *spec["components"].values()]

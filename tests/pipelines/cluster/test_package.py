@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from kfp_server import KfpServer
 
-from pipelines.cluster.package import Package, ParameterError, compile_package
-from pipelines.compilation import PIPELINE_FILE, ImageNames
+from pipelines.cluster.package import Package, ParameterError
+from pipelines.compilation import PIPELINE_FILE, compile_training
 
 SPECIFICATION = b"""
 pipelineInfo: {name: toy}
@@ -28,7 +28,7 @@ def package() -> Package:
 
 
 def test_what_is_sent_is_what_compile_writes() -> None:
-    package = compile_package(ImageNames(), None)
+    package = Package(compile_training())
     assert package.content == PIPELINE_FILE.read_bytes()
     assert package.pipeline_name == "ur4rec-training"
     assert len(package.images) == 2
