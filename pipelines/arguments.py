@@ -1,4 +1,4 @@
-"""From a configuration and files to the arguments of the pipeline."""
+"""The arguments of the pipeline, made from a configuration and inputs, and read back."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class StagesError(ValueError):
 
 
 def check_system(config: Config) -> None:
-    """Checks that the system has every stage that the pipeline has a task for.
+    """Check that the system has every stage that the pipeline has a task for.
 
     Raises:
         StagesError: It has not; names the stages it has and what trains it.
@@ -111,7 +111,7 @@ def _digest_folder(folder: Path) -> str:
 
 
 def list_settings(section: ConfigSection) -> dict[str, Any]:
-    """A group of settings as a parameter; None, which kfp cannot carry, is left to the default.
+    """Return a group of settings as a parameter; None, which kfp cannot carry, is left to the default.
 
     Raises:
         AssertionError: A field is None whose default is something else.
@@ -124,7 +124,7 @@ def list_settings(section: ConfigSection) -> dict[str, Any]:
 
 
 def read_run_config(config: str, settings: Sequence[str], data: str | None) -> Config:
-    """The configuration of a run; data that are chosen on the command line bring their name along.
+    """Read the configuration of a run; data that are chosen on the command line bring their name along.
 
     Args:
         config: YAML file, or the name of a shipped one.
@@ -141,7 +141,7 @@ def read_run_config(config: str, settings: Sequence[str], data: str | None) -> C
 
 
 def name_after(config: Config, data: str) -> Config:
-    """The configuration with the name that data bring along.
+    """Return the configuration with the name that data bring along.
 
     Raises:
         ConfigError: It cannot be written anywhere.
@@ -150,12 +150,12 @@ def name_after(config: Config, data: str) -> Config:
 
 
 def chooses_dataset_name(settings: Sequence[str]) -> bool:
-    """Whether `key=value` settings hold a name for the data."""
+    """Return whether `key=value` settings hold a name for the data."""
     return any(setting.partition("=")[0].strip() == "dataset_name" for setting in settings)
 
 
 def name_data(data: str) -> str:
-    """What data are called that bring no other name."""
+    """Return what data are called that bring no other name."""
     return Path(data.rstrip("/")).stem
 
 

@@ -25,7 +25,7 @@ IMAGE_USER = 10001
 """Who the images run as."""
 FORWARDED = (*API_KEYS.values(), "STORAGE_EMULATOR_HOST", "OMP_NUM_THREADS")
 LAST_LINES_S = 20.0
-"""For what a container has printed before it ended."""
+"""How long to wait for what a container has printed before it ended."""
 FORWARDED_PREFIXES = ("MLFLOW_", "AWS_", "GOOGLE_CLOUD_")
 
 
@@ -47,7 +47,7 @@ class Containers(BaseModel):
     """Names of variables that are handed on."""
 
     def run_arguments(self) -> dict[str, Any]:
-        """For the runner: as little as possible is allowed, and loopback servers of this machine can be reached."""
+        """Return what the runner takes: as little as possible is allowed, but loopback servers can be reached."""
         from docker.types import Mount
 
         mounts = [
@@ -68,7 +68,7 @@ class Containers(BaseModel):
 
 
 def make_paths_absolute(config: Config) -> Config:
-    """The configuration with absolute paths, which mean the same in a container."""
+    """Return the configuration with absolute paths, which mean the same in a container."""
     paths = list_local_files(config)
     if config.text_cache and not is_cloud(config.text_cache):
         paths["text_cache"] = config.text_cache

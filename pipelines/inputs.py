@@ -43,11 +43,11 @@ class Tracking:
     """Where MLflow is."""
 
     uri: str
-    """As MLflow needs it; may hold credentials."""
+    """The address as MLflow needs it; it may hold credentials."""
 
     @property
     def public(self) -> str:
-        """Without credentials."""
+        """The address without credentials."""
         return public_uri(self.uri)
 
     @property
@@ -74,7 +74,7 @@ class Inputs:
     """Where unfinished stages keep their state."""
     tracking: Tracking = Tracking("")
     gate_rules: Mapping[str, Any] = field(default_factory=dict)
-    """As `read_gate_rules` gives them; empty: those that are shipped with the code that runs."""
+    """All rules, as `read_gate_rules` gives them; empty: those that are shipped with the code that runs."""
 
 
 def read_gate_rules(path: Path | None) -> dict[str, Any]:

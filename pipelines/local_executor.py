@@ -46,7 +46,7 @@ class Request(BaseModel):
 
 
 def execute(request: Request) -> dict[str, str]:
-    """Runs every task that is not cached.
+    """Run every task that is not cached.
 
     Returns:
         Output of the pipeline → path of the artifact.
@@ -65,7 +65,7 @@ def execute(request: Request) -> dict[str, str]:
 
 
 def _run_to_its_end(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
-    """A signal that asks this process to end reaches the task as well: what that still prints is not lost."""
+    """Let a signal that asks this process to end reach the task as well, so that what that still prints is not lost."""
     with finished_first():
         return int(run_local_subprocess(full_command, env_vars))
 
@@ -80,7 +80,7 @@ def _create_runner(containers: Containers | None) -> local.SubprocessRunner | lo
 
 
 def load_without_retries(pipeline: Path) -> str:
-    """The compiled pipeline with its outputs; a failed task is not tried again.
+    """Return the compiled pipeline with its outputs; a failed task is not tried again.
 
     Retries are for machines and networks that fail; here a failure is the user's to see, at once.
     """
@@ -93,7 +93,7 @@ def load_without_retries(pipeline: Path) -> str:
 
 
 def main() -> int:
-    """Runs the request in the file that is named on the command line."""
+    """Run the request in the file that is named on the command line."""
     # kfp puts the interpreter's path wherever it finds "python3", even inside paths of artifacts, and unquoted;
     # a replacement of the name by itself is harmless, and whoever starts this process chooses what it means.
     sys.executable = INTERPRETER
@@ -112,7 +112,7 @@ def main() -> int:
 
 
 def end_with_parent() -> None:
-    """Ends this process and its tasks with the one that started it: standard input is a pipe that ends with that.
+    """End this process and its tasks with the one that started it: standard input is a pipe that ends with that.
 
     Both this process and its tasks are the group of a session of their own.
     """

@@ -33,7 +33,7 @@ from ur4rec.storage.writing import writing
 from ur4rec.terminal import PlainConsole
 
 GRACE_S = 30
-"""For tasks to keep what they have, as much as on Kubernetes; most need none of it."""
+"""How long tasks may take to keep what they have, as on Kubernetes; most need none of it."""
 STOPPED = "stopped: "
 LOG = Path("logs", "pipeline.log")
 OUTPUTS = "outputs.json"
@@ -114,7 +114,7 @@ def prepare(options: RunOptions) -> LocalRun:
 
 @contextmanager
 def lock_run(run: LocalRun) -> Iterator[None]:
-    """Keeps other runs out of the folders of this one.
+    """Keep other runs out of the folders of this one.
 
     Raises:
         FolderInUseError: Another run works there.
@@ -126,7 +126,7 @@ def lock_run(run: LocalRun) -> Iterator[None]:
 
 
 def execute(run: LocalRun, console: PlainConsole) -> Outcome:
-    """Runs every task that is not cached and shows the progress.
+    """Run every task that is not cached and shows the progress.
 
     Raises:
         KeyboardInterrupt: Also for SIGTERM and SIGHUP; its notes say what tasks have kept. No process is left behind.
@@ -161,7 +161,7 @@ def _follow(lines: Iterable[str], follower: TaskLog, log: Path, view: View, cons
 
 @contextmanager
 def _start(run: LocalRun, cache: Path, scratch: Path) -> Iterator[IO[str]]:
-    """What the executing process and the tasks print; none of them is left at the end."""
+    """Yield what the executing process and the tasks print; none of them is left at the end."""
     request = scratch / "request.json"
     paths = {"pipeline": run.pipeline, "pipeline_root": run.pipeline_root, "cache": cache, "outputs": scratch / OUTPUTS}
     named = {name: str(path) for name, path in paths.items()}
@@ -201,7 +201,7 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
 
 
 def _log_rest(lines: IO[str], log: Path) -> list[str]:
-    """What the tasks said when they were stopped."""
+    """Return what the tasks said when they were stopped, and add it to the log."""
     rest = [COLOR.sub("", line) for line in lines]  # kfp indents what tasks print
     with log.open("a", encoding="utf-8") as file:
         file.writelines(rest)

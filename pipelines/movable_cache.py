@@ -35,7 +35,7 @@ class CachedArtifact(BaseModel):
     schema_title: str
     metadata: dict[str, Any]
     place: str
-    """Below the pipeline root."""
+    """Its path below the pipeline root."""
     digest: str
 
 
@@ -49,7 +49,7 @@ class CachedOutputs(BaseModel):
 
 
 class MovableCache(LocalCache):  # type: ignore[misc]  # kfp has no types
-    """In place of the cache of kfp (2.17), whose keys and entries hold absolute paths, and which trusts what it finds.
+    """Replaces the cache of kfp (2.17), whose keys and entries hold absolute paths, and which trusts what it finds.
 
     Places are relative to the pipeline root here, so that the cache of a copied or moved project is its own. An entry
     counts while all of its artifacts are what the task wrote; another one is dropped, and its task runs again.
@@ -67,14 +67,14 @@ class MovableCache(LocalCache):  # type: ignore[misc]  # kfp has no types
     def compute_key(
         self, component_name: str, image: str, full_command: list[str], arguments: dict[str, Any], **others: Any
     ) -> str:
-        """Equal keys mean equal results."""
+        """Return the key of a task; equal keys mean equal results."""
         movable = {name: self._make_movable(name, value) for name, value in arguments.items()}
         key: str = super().compute_key(component_name, image, full_command, movable, **others)
         self._tasks[key] = component_name.removeprefix("comp-")
         return key
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """What the task put out; None where that is not known, or not there any more as it was."""
+        """Return what the task put out; None where that is not known, or not there any more as it was."""
         location = Path(self._entry_path(key))
         if not os.path.lexists(location):
             return None
@@ -90,7 +90,7 @@ class MovableCache(LocalCache):  # type: ignore[misc]  # kfp has no types
         return outputs
 
     def put(self, key: str, outputs: Mapping[str, Any]) -> None:
-        """Remembers what a task put out."""
+        """Remember what a task put out."""
         made = {name: output for name, output in outputs.items() if isinstance(output, dsl.Artifact)}
         entry = CachedOutputs(
             parameters={name: output for name, output in outputs.items() if name not in made},
@@ -99,7 +99,7 @@ class MovableCache(LocalCache):  # type: ignore[misc]  # kfp has no types
         write_text_atomic(Path(self._entry_path(key)), entry.model_dump_json())
 
     def _make_movable(self, name: str, value: Any) -> Any:
-        """A value of the key: contents count, and where a thing is within the project."""
+        """Return a value of the key: contents count, and where a thing is within the project."""
         if isinstance(value, dsl.Artifact):
             return [value.schema_title, self._place(value)]
         if isinstance(value, dict):
@@ -136,7 +136,7 @@ class MovableCache(LocalCache):  # type: ignore[misc]  # kfp has no types
 
 
 def _follow_registry(registration: Path) -> bool:
-    """Lets a registration name the registry of this run, which may have moved with the project; whether it had.
+    """Let a registration name the registry of this run, which may have moved with the project; return whether it had.
 
     Raises:
         ArtifactError: The registry's database is gone.

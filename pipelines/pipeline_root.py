@@ -42,7 +42,7 @@ def open_cache(pipeline_root: Path, reuse: bool) -> Iterator[Path]:
 
 @contextmanager
 def mark_run(pipeline_root: Path) -> Iterator[None]:
-    """Removes what killed runs have left of tasks that did not end; to be called by who holds the root's lock.
+    """Remove what killed runs have left of tasks that did not end; to be called by who holds the root's lock.
 
     What finished tasks made stays, for the cache names it, and so does all that a run leaves that ended by itself.
     """
@@ -59,7 +59,7 @@ def mark_run(pipeline_root: Path) -> Iterator[None]:
 
 
 def _read(mark: Path) -> list[str] | None:
-    """The names that a killed run found; None where no run was killed, or what it noted is damaged."""
+    """Return the names that a killed run found; None where no run was killed, or what it noted is damaged."""
     try:
         return TypeAdapter(list[str]).validate_json(mark.read_bytes())
     except (OSError, ValidationError):
@@ -67,7 +67,7 @@ def _read(mark: Path) -> list[str] | None:
 
 
 def _read_entries(cache: Path) -> str:
-    """The text of all entries; what is no entry is left to the cache, which drops it."""
+    """Return the text of all entries; what is no entry is left to the cache, which drops it."""
     return "".join(entry.read_text("utf-8", "replace") for entry in cache.glob("*.json") if entry.is_file())
 
 
@@ -76,7 +76,7 @@ def _list_folders(parent: Path) -> list[Path]:
 
 
 def _remove_unnamed(folder: Path, name: str, entries: str) -> None:
-    """Removes a folder of a run, of a task or of a loop, unless entries of the cache name an artifact in it."""
+    """Remove a folder of a run, of a task or of a loop, unless entries of the cache name an artifact in it."""
     if re.search(rf'{re.escape(name)}/[^/"]+"', entries):
         return
     if f"{name}/" not in entries:

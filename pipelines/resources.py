@@ -50,7 +50,7 @@ class Resources(ConfigSection):
     gpus: int = Field(0, ge=0)
     gpu_type: str = "nvidia.com/gpu"
     shm_size: str | None = Field(None, pattern=MEMORY)
-    """Of `/dev/shm`, which counts as memory; None leaves the 64 MB of the container runtime."""
+    """The size of `/dev/shm`, which counts as memory; None leaves the 64 MB of the container runtime."""
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
 
@@ -86,7 +86,7 @@ class Profile(ConfigSection):
 
     @property
     def uses_gpu(self) -> bool:
-        """Whether any task asks for one."""
+        """Whether any task asks for a GPU."""
         return any(getattr(self, kind).gpus for kind in KINDS)
 
 
@@ -94,7 +94,7 @@ KINDS = tuple(name for name, field in Profile.model_fields.items() if field.anno
 
 
 def load_profile(name_or_path: str | None = None) -> Profile:
-    """Reads a profile.
+    """Read a profile.
 
     Args:
         name_or_path: A shipped one such as `gpu`, or a YAML file; None for the defaults.
@@ -151,7 +151,7 @@ def size_task(
 
 
 def _place(task: dsl.PipelineTask, resources: Resources) -> dsl.PipelineTask:
-    """Which nodes a task may run on, and its shared memory."""
+    """Say which nodes a task may run on, and give it shared memory."""
     if resources.shm_size:
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=resources.shm_size)  # noqa: S108
     for key, value in resources.node_selector.items():
@@ -162,12 +162,12 @@ def _place(task: dsl.PipelineTask, resources: Resources) -> dsl.PipelineTask:
 
 
 def give_text_keys(task: dsl.PipelineTask) -> dsl.PipelineTask:
-    """Lets a task read the keys of language models from a secret of the namespace, where there is one."""
+    """Let a task read the keys of language models from a secret of the namespace, where there is one."""
     return kubernetes.use_secret_as_env(task, TEXT_SECRET, {key: key for key in TEXT_KEYS}, optional=True)
 
 
 def give_registry_keys(task: dsl.PipelineTask) -> dsl.PipelineTask:
-    """Lets a task read the credentials of the MLflow server, where there is such a secret, and the id of its run.
+    """Let a task read the credentials of the MLflow server, where there is such a secret, and the id of its run.
 
     The id is a variable and no parameter: parameters are part of the cache key, and it differs in every run.
     """

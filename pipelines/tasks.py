@@ -77,7 +77,7 @@ class Task:
     log: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
 
     def find_error(self) -> TaskError | None:
-        """The last exception in the log; its text includes the continuation lines."""
+        """Return the last exception in the log; its text includes the continuation lines."""
         lines = [line for line in self.log if not EXECUTOR_LINE.match(line)]
         for position in range(len(lines) - 1, -1, -1):
             match = ERROR.match(lines[position])
@@ -89,12 +89,12 @@ class Task:
 
 
 def read_tasks(pipeline: Path) -> list[Task]:
-    """The tasks of a compiled pipeline, each after those it waits for."""
+    """Return the tasks of a compiled pipeline, each after those it waits for."""
     return list_tasks(load_with_outputs(pipeline)[0])
 
 
 def list_tasks(spec: Mapping[str, Any]) -> list[Task]:
-    """The same for a compiled pipeline that has been read."""
+    """Return the same for a compiled pipeline that has been read."""
     dag = spec["root"]["dag"]
     makers = _find_makers(dag, spec.get("components", {}))
     return [
@@ -109,7 +109,7 @@ def list_tasks(spec: Mapping[str, Any]) -> list[Task]:
 
 
 def _find_makers(dag: Mapping[str, Any], components: Mapping[str, Any]) -> dict[str, str]:
-    """Output of a pipeline → the task that makes it, however deep in groups."""
+    """Return output of a pipeline → the task that makes it, however deep in groups."""
     makers = {}
     for output, selection in dag.get("outputs", {}).get("artifacts", {}).items():
         (selector,) = selection["artifactSelectors"]
@@ -120,7 +120,7 @@ def _find_makers(dag: Mapping[str, Any], components: Mapping[str, Any]) -> dict[
 
 
 def _walk_tasks(dag: Mapping[str, Any], components: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Tasks in order; those of a loop in the loop's place, once, however often they will run."""
+    """Yield tasks in order; those of a loop in the loop's place, once, however often they will run."""
     for name in _sort(dag["tasks"]):
         task = dag["tasks"][name]
         inner = components.get(task["componentRef"]["name"], {}).get("dag")
@@ -142,7 +142,7 @@ def _sort(tasks: dict[str, Any]) -> list[str]:
 
 
 def load_with_outputs(pipeline: Path) -> list[Spec]:
-    """The documents of a compiled pipeline; those artifacts that have a name are outputs of it."""
+    """Return the documents of a compiled pipeline; those artifacts that have a name are outputs of it."""
     documents = list(yaml.safe_load_all(pipeline.read_text(encoding="utf-8")))
     components = documents[0].get("components", {})
     for name, group in list_groups(documents[0]):
@@ -156,14 +156,14 @@ def load_with_outputs(pipeline: Path) -> list[Spec]:
 
 
 def list_groups(spec: Spec) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The tasks of the pipeline that are groups of tasks: its exit handler."""
+    """Yield the tasks of the pipeline that are groups of tasks: its exit handler."""
     for name, task in spec["root"]["dag"]["tasks"].items():
         if "dag" in spec.get("components", {}).get(task["componentRef"]["name"], {}):
             yield name, task
 
 
 def _expose(component: Spec, output: str, task: str, key: str, kind: Mapping[str, Any]) -> None:
-    """Makes an artifact of a task an output of the component that the task is in."""
+    """Make an artifact of a task an output of the component that the task is in."""
     component.setdefault("outputDefinitions", {}).setdefault("artifacts", {})[output] = dict(kind)
     selector = {"outputArtifactKey": key, "producerSubtask": task}
     component["dag"].setdefault("outputs", {}).setdefault("artifacts", {})[output] = {"artifactSelectors": [selector]}

@@ -1,4 +1,4 @@
-"""From interactions to a registered model that was judged."""
+"""The pipeline, from interactions to a registered model that was judged."""
 
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ MAX_TEXT_SHARDS = 8
 
 
 def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
-    """The pipeline, its tasks sized by a profile."""
+    """Return the pipeline, its tasks sized by a profile."""
     size = partial(size_task, profile)
 
     @dsl.pipeline(name="ur4rec-training", display_name="UR4Rec training")

@@ -34,7 +34,7 @@ DEFAULT_NAMESPACE = "kubeflow"
 """Where an installation for a single user runs its pods."""
 
 REQUEST_TIMEOUT_S = (10.0, 60.0)
-"""To connect, and to wait for an answer; the client by itself waits for ever."""
+"""Seconds to connect, and to wait for an answer; the client by itself waits for ever."""
 TOKEN = "KF_PIPELINES_TOKEN"  # noqa: S105  # names of variables
 TOKEN_FILE = "KF_PIPELINES_TOKEN_FILE"  # noqa: S105
 COOKIES = "KF_PIPELINES_COOKIES"
@@ -293,7 +293,7 @@ def _find_token(endpoint: str, environment: Mapping[str, str]) -> Credentials:
 
 
 def _is_private(endpoint: str) -> bool:
-    """Whether what is sent stays on this machine or in the cluster, or is encrypted."""
+    """Return whether what is sent stays on this machine or in the cluster, or is encrypted."""
     parts = urlsplit(endpoint)
     host = parts.hostname or ""
     try:
@@ -311,7 +311,7 @@ def _read_secret(path: Path, name: str, form: re.Pattern[str]) -> str:
 
 
 def _check(text: str, name: str, form: re.Pattern[str]) -> str:
-    """A header with other characters would be refused by the client, which then shows the secret."""
+    """Refuse what is no header, without showing it: the client would show the secret as it refuses it."""
     stripped = text.strip()
     if not form.fullmatch(stripped):
         raise ClusterError(f"{name}: expected one line of printable ASCII characters")
@@ -348,7 +348,7 @@ def _explain_connection(error: HTTPError, endpoint: str, subject: str) -> Cluste
 
 
 def _read_reason(error: ApiException) -> str:
-    """The message of the server, which sends JSON where it is KFP, and HTML or nothing where it is a proxy."""
+    """Return the message of the server, which sends JSON where it is KFP, and HTML or nothing where it is a proxy."""
     try:
         body = json.loads(error.body)
         text = body.get("message") or body.get("error_message") or body.get("error")
@@ -358,6 +358,6 @@ def _read_reason(error: ApiException) -> str:
 
 
 def _shorten(reason: object) -> str:
-    """Without the object's address that some messages begin with."""
+    """Return a reason without the address of an object that some messages begin with."""
     text = " ".join(str(reason).split())
     return text.rpartition(" object at 0x")[2].partition(">: ")[2][:LONGEST_REASON] or text[:LONGEST_REASON]

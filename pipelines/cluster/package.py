@@ -39,7 +39,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "STRUCT": (dict,),
     "LIST": (list,),
 }
-"""What the types of a compiled pipeline are here."""
+"""Type in a compiled pipeline → types of Python."""
 
 
 class ParameterError(ValueError):

@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from ur4rec.config import Config
 
 SETTLE = timedelta(seconds=60)
-"""Within which the server's scheduler has come round to a tick: it looks every 30 seconds."""
+"""The time within which the server's scheduler has come round to a tick: it looks every 30 seconds."""
 MAX_WAITS = 2
-"""A third one would mean that ticks are never far."""
+"""How often a tick is waited for; a third time would mean that ticks are never far."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Exchange:
     """What an update did."""
 
     schedule: V2beta1RecurringRun
-    """The new one."""
+    """The new schedule."""
     note: str = ""
     """Something that the user should know."""
 

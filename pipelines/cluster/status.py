@@ -40,7 +40,7 @@ PRECEDENCE = (Status.RUNNING, Status.FAILED, Status.CANCELED, Status.WAITING, St
 """What is shown of the several executions of a task in a loop: the first of these that any of them has."""
 POLL_S = 5.0
 PATIENCE_S = 600.0
-"""For which a server may be away."""
+"""How long a server may be away."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RunStatus:
     name: str
     state: str
     tasks: list[Task]
-    """Of the pipeline, each after those it waits for."""
+    """The tasks of the pipeline, each after those it waits for."""
     message: str = ""
     failures: list[TaskFailure] = field(default_factory=list)
     nodes: dict[str, list[str]] = field(default_factory=dict)

@@ -33,7 +33,7 @@ class Field(NamedTuple):
     low: int
     high: int
     names: tuple[str, ...] = ()
-    """In place of numbers, from `low`."""
+    """Names that may stand for the numbers from `low` on."""
 
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -179,7 +179,7 @@ class Trigger:
         return V2beta1Trigger(periodic_schedule=periodic)
 
     def describe(self) -> str:
-        """In words."""
+        """Return the trigger in words."""
         return f"cron {self.cron.text}" if self.cron else f"every {format_interval(self.interval_s or 0)}"
 
 
@@ -210,7 +210,7 @@ def trigger_of(answer: V2beta1Trigger | None) -> Trigger | None:
 
 
 def describe_trigger(answer: V2beta1Trigger | None) -> str:
-    """In words, also where it is one of those that are refused here."""
+    """Return the trigger in words, also where it is one of those that are refused here."""
     trigger = trigger_of(answer)
     if trigger:
         return trigger.describe()
