@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NOT_IN_IMAGES = {"kfp-kubernetes"}  # compiles pipelines; tasks do not need it
+NOT_IN_IMAGES = {"cronsim", "kfp-kubernetes"}  # schedule and compile pipelines; tasks do not need them
 FOR_SERVERS = {"psycopg2-binary"}  # `mlflow server` runs in train-cpu, and may keep its tables in PostgreSQL
 
 
