@@ -116,6 +116,13 @@ def test_fields_are_read_in_the_servers_time_zone() -> None:
     assert nightly.next_after(before_the_leap, BERLIN) == datetime(2026, 3, 30, 0, 30, tzinfo=UTC)
 
 
+def test_no_tick_is_sought_for_longer_than_five_years() -> None:
+    text = "0 0 3 29 2 */6"  # a leap day at a weekend
+    cron = Cron.of_fields(text, text.split())
+    assert cron.next_after(SATURDAY) is None
+    assert cron.next_after(datetime(2028, 3, 1, tzinfo=UTC)) == datetime(2032, 2, 29, 3, tzinfo=UTC)
+
+
 def test_a_clock_that_is_set_back_passes_a_time_twice_and_a_tick_is_never_early() -> None:
     nightly = Cron.parse("0 30 2 * * *")
     moments = [datetime(2026, 10, 25, tzinfo=UTC)]
