@@ -18,8 +18,7 @@ from ur4rec.registry.config import RegistrationConfig, RegistryConfig
 from ur4rec.storage.artifacts import sha256_file
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.text.config import EncodeConfig, ShardsConfig, TextConfig
-from ur4rec.training.config import READ_BY
-from ur4rec.training.stage_names import STAGES
+from ur4rec.training.config import READ_BY, STAGES
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -30,7 +29,7 @@ CODE = {
     "training_code": ("ur4rec.training.stages",),
     "evaluation_code": ("ur4rec.evaluation.evaluate",),
     "registry_code": ("ur4rec.registry.register",),
-    "gate_code": ("ur4rec.registry.gate.gate", "ur4rec.registry.retrain"),
+    "gate_code": ("ur4rec.registry.gate.gate", "ur4rec.registry.champion.retrain"),
 }
 """Parameter of the pipeline → what its tasks call."""
 STAGE_CONFIGS = dict(zip(("sasrec_config", "retriever_config", "joint_config", "final_config"), STAGES, strict=True))

@@ -25,7 +25,7 @@ from pipelines.task_log import COLOR, TaskLog
 from pipelines.tasks import Task, read_tasks
 from pipelines.views import View, open_view
 from ur4rec.commands.console import show
-from ur4rec.registry.tracking import TRACKING_URI, public_uri
+from ur4rec.registry.mlflow_client import TRACKING_URI, public_uri
 from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.locks import lock_folder
 from ur4rec.storage.temporaries import replacing, scratch_folder

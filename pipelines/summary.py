@@ -20,16 +20,15 @@ from ur4rec.data.sequences import USER_MAP
 from ur4rec.data.summary import doubt_times, exclusion_table
 from ur4rec.evaluation.history import HISTORY, read_history
 from ur4rec.evaluation.results import HEADLINE_METRICS, Results, ResultsError, load_results
-from ur4rec.registry.gate.summary import format_number
-from ur4rec.registry.gate.verdict import load_verdict
+from ur4rec.registry.champion.retrain import RetrainOutcome
+from ur4rec.registry.gate.verdict import format_number, load_verdict
 from ur4rec.registry.register import Registration
-from ur4rec.registry.retrain import RetrainOutcome
 from ur4rec.storage.artifacts import read_artifact
-from ur4rec.storage.export import LOGS, REPORT, RESULTS, export_outputs
 from ur4rec.storage.task_metrics import PEAK_MEMORY
 from ur4rec.storage.writing import WriteError
 from ur4rec.terminal import PlainConsole
-from ur4rec.training.stage_names import STAGES
+from ur4rec.training.config import STAGES
+from ur4rec.training.export import LOGS, REPORT, RESULTS, export_outputs
 
 FILES = {"registration": "registration.json", "decision": "verdict.json", "promotion": "promotion.json"}
 """Output of the pipeline → name of its copy."""
