@@ -32,6 +32,7 @@ from ur4rec.evaluation.measure import measure
 from ur4rec.evaluation.results import write_results
 from ur4rec.evaluation.systems import TrainedSystems
 from ur4rec.models.config import Part
+from ur4rec.models.tensor_files import read_tensors
 from ur4rec.registry.champion.retrain import conclude_retrain
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_version
@@ -58,7 +59,7 @@ from ur4rec.text.llm.provider import (
 )
 from ur4rec.text.requests import ItemRequest
 from ur4rec.text.shards import plan_shards
-from ur4rec.training.checkpoints import HISTORY, load_model, load_state, memories_file
+from ur4rec.training.checkpoints import HISTORY, find_weights, load_model, memories_file
 from ur4rec.training.config import StageConfig
 from ur4rec.training.stages import run_stage, stages_of
 
@@ -309,7 +310,9 @@ def see_stage(stage: str, world: World, config: Config) -> Any:
     """The weights, the memories and the curves that a stage leaves."""
     checkpoint, memories = world.stage(stage, config)
     record = pd.read_json(checkpoint / HISTORY)["stages"].iloc[-1]
-    tensors = load_state(checkpoint, stage) | torch.load(memories / memories_file(stage), weights_only=True)
+    tensors = read_tensors(find_weights(checkpoint, stage)) | torch.load(
+        memories / memories_file(stage), weights_only=True
+    )
     seen = {name: (tuple(value.shape), value.numpy().tobytes()) for name, value in tensors.items()}
     return seen, {name: value for name, value in record.items() if name != "seconds"}
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ur4rec.data.sequences import Histories
-from ur4rec.models.text_preference_retriever_moe import EXPERTS
+from ur4rec.models.config import Expert
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.training.config import TrainingConfig
 from ur4rec.training.loop import Trainer
@@ -74,7 +74,7 @@ def test_an_epoch_reports_losses_metrics_experts_and_memories(data):
     assert "loss" not in first
     assert last.keys() >= {"loss", "lr", "hit@10", "ndcg@10", "mrr", "alternation", "memory/users_with_memory"}
     assert last["alternation_switches"] >= 1
-    assert sum(last[f"expert_weight/{name}"] for name in EXPERTS) == pytest.approx(1)
+    assert sum(last[f"expert_weight/{name}"] for name in Expert) == pytest.approx(1)
     assert not any("/" in name for name in train(make(), data, "pretrain_sasrec").series[-1])
 
 

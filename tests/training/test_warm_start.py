@@ -17,11 +17,12 @@ from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.data.training_extent import find_unseen
 from ur4rec.models.config import ModelConfig
+from ur4rec.models.tensor_files import read_tensors
 from ur4rec.recommender.bundle import load_bundle, write_bundle
 from ur4rec.registry.warm_start import open_warm_start
 from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact
 from ur4rec.text.embeddings import load_embeddings, write_embeddings
-from ur4rec.training.checkpoints import load_state, read_origin
+from ur4rec.training.checkpoints import find_weights, read_origin
 from ur4rec.training.config import StageConfig
 from ur4rec.training.loop import Trainer
 from ur4rec.training.scoring import ModelScorer
@@ -159,7 +160,7 @@ def test_the_first_stage_that_reads_texts_describes_items_without_interactions(w
     )
     assert not scratch[cold].any()
     assert 0 < warm[cold].norm() < 2 * warm.norm(dim=1).max()
-    trained = load_state(tmp_path / "warm/checkpoint", SASREC)["sasrec.item_embedding.weight"]
+    trained = read_tensors(find_weights(tmp_path / "warm/checkpoint", SASREC))["sasrec.item_embedding.weight"]
     kept = begin(RETRIEVER, data, shape, 7, Previous(tmp_path / "warm/checkpoint", SASREC), None)
     assert torch.equal(kept.sasrec.item_embedding.weight, trained)
     others = [row for row in range(len(trained)) if row != cold]
@@ -282,7 +283,7 @@ def test_a_killed_stage_goes_on_to_the_same_result_and_another_champion_is_anoth
     assert len(list(state.iterdir())) == 2
     train_first(world.newer, tmp_path / "cut", config, warm_start=start, state=state, resume=True)
     assert not left.exists()
-    whole, resumed = (load_state(tmp_path / name / "checkpoint", SASREC) for name in ("whole", "cut"))
+    whole, resumed = (read_tensors(find_weights(tmp_path / name / "checkpoint", SASREC)) for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     # What is finished is found again, and not by a training from scratch.
     before = (tmp_path / "cut/checkpoint/manifest.json").stat().st_mtime_ns

@@ -38,7 +38,7 @@ class SASRecConfig(ConfigSection):
 
 
 class Expert(StrEnum):
-    """What an expert attends to."""
+    """What an expert attends to; `ur4rec.models.experts` has the class of each."""
 
     USER_PREFERENCE = "user_preference"
     ITEM_DESCRIPTION = "item_description"

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ur4rec.models.config import CooccurrenceConfig
-from ur4rec.models.resizable_buffers import ResizableBuffers
+from ur4rec.models.tensor_files import ResizableBuffers
 
 FLOOR = 1e-2
 NEIGHBORS_AT_ONCE = 1 << 18

@@ -7,10 +7,10 @@ import pickle
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 DAMAGE = (RuntimeError, EOFError, pickle.UnpicklingError, struct.error, LookupError, TypeError, ValueError)
 """What `torch.load` raises for bytes that are no file of tensors, depending on where it stumbles."""
@@ -116,3 +116,20 @@ def _list_tensors(content: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     elif isinstance(content, dict | list | tuple):
         for key, value in content.items() if isinstance(content, dict) else enumerate(content):
             yield from _list_tensors(value, f"{name}.{key}" if name else str(key))
+
+
+class ResizableBuffers(nn.Module):
+    """A module that takes some of its buffers from a state dictionary whatever their shape."""
+
+    resizable: ClassVar[tuple[str, ...]]
+    """Names of those buffers."""
+
+    def find_fault(self) -> str:
+        """What is wrong with the tables as they are, beginning with the buffer's name; empty where nothing is."""
+        raise NotImplementedError
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name in self.resizable:
+            if prefix + name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -1,4 +1,4 @@
-"""The mixture-of-experts retriever: three causal cross-attentions, a router, proxy tokens.
+"""The mixture-of-experts retriever: causal cross-attentions, a router, proxy tokens.
 
 A dual encoder: a user-side vector per position and an item-side vector per item, so that the whole catalogue is scored
 by one matrix product. The target never enters the user side.
@@ -9,6 +9,7 @@ Dimensions: B users, L positions, D width, N items, T text width, X experts, Y p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,10 +17,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ur4rec.models.config import Expert, RetrieverConfig
-from ur4rec.models.sasrec import FeedForward, RelativeAttention, at_position, attend, item_table
+from ur4rec.models.experts import Context, make_experts
+from ur4rec.models.sasrec import FeedForward, at_position, attend, item_table
 from ur4rec.models.text_table import TextTable
 
-EXPERTS = tuple(expert.value for expert in Expert)
+NAMES_BEFORE = {
+    "sentence_norm": "user_preference.norm",
+    "sentence_query": "user_preference.query",
+    "sentence_key": "user_preference.key",
+    "sentence_value": "user_preference.value",
+    "description_norm": "item_description.norm",
+    "description_expert": "item_description.attention",
+    "embedding_norm": "item_embedding.norm",
+    "embedding_expert": "item_embedding.attention",
+}
+"""Parts of the encoder in files from before the experts had a table → the same among the experts."""
 
 
 @dataclass(frozen=True)
@@ -61,30 +73,26 @@ class ExpertMixture(nn.Module):
 
     Args:
         dim: Width D.
-        num_heads: Heads of the self-attention over experts and proxies.
-        num_proxies: Y; 0 means a plain average.
-        experts: Those that take part.
-        dropout: On the self-attention's weights.
+        num_experts: X.
+        config: Heads and dropout of the self-attention over experts and proxies, and how many proxies; without proxies
+            the mixture is a plain average.
     """
 
-    def __init__(self, dim: int, num_heads: int, num_proxies: int, experts: tuple[Expert, ...], dropout: float) -> None:
+    def __init__(self, dim: int, num_experts: int, config: RetrieverConfig) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.num_proxies = num_proxies
-        self.register_buffer("enabled", torch.tensor([expert in experts for expert in Expert]), persistent=False)
-        if num_proxies:
-            self.proxies = nn.Parameter(torch.randn(num_proxies, dim) * 0.02)
+        self.num_heads, self.num_proxies = config.moe_num_heads, config.moe_num_proxies
+        if self.num_proxies:
+            self.proxies = nn.Parameter(torch.randn(self.num_proxies, dim) * 0.02)
             self.norm = nn.LayerNorm(dim)
             self.attention_input = nn.Linear(dim, 3 * dim, bias=False)
             self.attention_output = nn.Linear(dim, dim)
-            self.router = nn.Linear(dim, len(EXPERTS))
-        self.dropout = nn.Dropout(dropout)
+            self.router = nn.Linear(dim, num_experts)
+        self.dropout = nn.Dropout(config.moe_dropout)
 
     def forward(
         self, queries: Float[Tensor, "R D"], experts: Float[Tensor, "R X D"], available: Bool[Tensor, "R X"]
     ) -> tuple[Float[Tensor, "R D"], Float[Tensor, "R X"]]:
         """Returns the mixture and the weight of each expert; a row's weights sum to 1, or to 0 if it has no expert."""
-        available = available & self.get_buffer("enabled")
         if not self.num_proxies:
             weights = available / available.sum(dim=1, keepdim=True).clamp_min(1)
             return torch.einsum("rx,rxd->rd", weights, experts), weights
@@ -106,7 +114,7 @@ class ExpertMixture(nn.Module):
 
 
 class TextPreferenceRetrieverMoE(nn.Module):
-    """Three experts over the user's text, the history's descriptions and the history's ID embeddings.
+    """The experts of `ur4rec.models.experts` over the history and the user's texts, mixed for every position.
 
     Args:
         num_items: N; item 0 is padding.
@@ -117,8 +125,8 @@ class TextPreferenceRetrieverMoE(nn.Module):
 
     def __init__(self, num_items: int, max_seq_len: int, memory_dim: int, config: RetrieverConfig) -> None:
         super().__init__()
-        dim, heads, dropout = config.retriever_output_dim, config.moe_num_heads, config.moe_dropout
-        self.num_heads, self.id_dropout, text_dim = heads, config.id_dropout, config.text_components
+        dim, dropout, text_dim = config.retriever_output_dim, config.moe_dropout, config.text_components
+        self.id_dropout, self.enabled = config.id_dropout, config.moe_experts
         self.text = TextTable(text_dim)
         self.item_embedding = item_table(num_items, dim)
         self.register_buffer("is_trained", torch.ones(num_items + 1, dtype=torch.bool))
@@ -126,15 +134,8 @@ class TextPreferenceRetrieverMoE(nn.Module):
         self.sentence_projection = nn.Linear(text_dim, dim, bias=False)
         nn.init.normal_(self.description_projection.weight, std=0.02 * text_dim**-0.5)
         self.query_norm = nn.LayerNorm(dim)
-        self.sentence_norm = nn.LayerNorm(dim)
-        self.sentence_query = nn.Linear(dim, dim)
-        self.sentence_key = nn.Linear(dim, dim, bias=False)
-        self.sentence_value = nn.Linear(dim, dim)
-        self.description_norm = nn.LayerNorm(dim)
-        self.description_expert = RelativeAttention(dim, heads, max_seq_len, dropout)
-        self.embedding_norm = nn.LayerNorm(dim)
-        self.embedding_expert = RelativeAttention(dim, heads, max_seq_len, dropout)
-        self.mixture = ExpertMixture(dim, heads, config.moe_num_proxies, config.moe_experts, dropout)
+        self.experts = make_experts(config, max_seq_len)
+        self.mixture = ExpertMixture(dim, len(self.experts), config)
         if memory_dim:
             self.memory_projection = nn.Linear(memory_dim, dim, bias=False)  # an empty memory says nothing
             self.memory_gate = nn.Linear(dim + memory_dim, dim)
@@ -142,6 +143,34 @@ class TextPreferenceRetrieverMoE(nn.Module):
         self.feed_forward = FeedForward(dim, dropout)
         self.output_norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
+
+    def upgrade(self, state: dict[str, Any], prefix: str) -> None:
+        """Adapts a state dictionary of an older model in place, so that it fits this one.
+
+        Experts get their present names. One that the older model did not have yet stays as it is here, where it takes
+        no part; the router then gives it a row of zeros.
+
+        Args:
+            state: Names and tensors.
+            prefix: What stands before this module's own names.
+        """
+        for name in [name for name in state if name.startswith(prefix)]:
+            part, _, rest = name.removeprefix(prefix).partition(".")
+            if part in NAMES_BEFORE:
+                state[f"{prefix}experts.{NAMES_BEFORE[part]}.{rest}"] = state.pop(name)
+        known = [expert for expert in Expert if any(name.startswith(f"{prefix}experts.{expert}.") for name in state)]
+        if not known or not set(self.enabled) <= set(known) or len(known) == len(Expert):
+            return
+        rows = [list(Expert).index(expert) for expert in known]
+        for name, own in self.state_dict(prefix=prefix).items():
+            if name.startswith(tuple(f"{prefix}experts.{expert}." for expert in Expert if expert not in known)):
+                state[name] = own
+            elif name.startswith(f"{prefix}mixture.router.") and len(state.get(name, ())) == len(known):
+                state[name] = torch.zeros_like(own).index_copy(0, torch.tensor(rows), state[name])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        self.upgrade(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def item_side(self, rows: Int[Tensor, "C"] | None = None, drop_ids: bool = False) -> ItemSide:
         """What the retriever knows about all items, or about some.
@@ -190,17 +219,11 @@ class TextPreferenceRetrieverMoE(nn.Module):
             query, targets, valid = (at_position(each, last) for each in (query, targets, valid))
         query = self.dropout(query)
         normed = self.query_norm(query)
-        preference, readable = self._preference_expert(normed, user_ids, targets, valid)
-        experts = torch.stack(
-            [
-                preference,
-                self.description_expert(normed, self.description_norm(described), last),
-                self.embedding_expert(normed, self.embedding_norm(identity), last),
-            ],
-            dim=2,
-        )
-        available = torch.stack([readable, torch.full_like(readable, has_text), torch.ones_like(readable)], dim=2)
-        mixture, weights = self.mixture(normed.flatten(0, 1), experts.flatten(0, 1), available.flatten(0, 1))
+        sentences, is_readable = self.text.visible(user_ids, targets, valid)
+        context = Context(identity, described, has_text, self.sentence_projection(sentences), is_readable, last)
+        outputs, available = zip(*(self._ask(name, normed, context) for name in self.experts), strict=True)
+        stacked = (torch.stack(each, dim=2).flatten(0, 1) for each in (outputs, available))
+        mixture, weights = self.mixture(normed.flatten(0, 1), *stacked)
         hidden = query + self.dropout(mixture.view_as(query))
         hidden = hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
         vectors = self.output_norm(hidden)
@@ -208,27 +231,16 @@ class TextPreferenceRetrieverMoE(nn.Module):
             vectors = vectors + self._remember(normed, memory)
         return RetrieverOutput(vectors, weights.view(*query.shape[:2], -1))
 
+    def _ask(
+        self, name: str, query: Float[Tensor, "B Q D"], context: Context
+    ) -> tuple[Float[Tensor, "B Q D"], Bool[Tensor, "B Q"]]:
+        """What an expert says, and where it takes part."""
+        output, available = self.experts[name](query, context)
+        return output, available if name in self.enabled else torch.zeros_like(available)
+
     def _remember(self, query: Float[Tensor, "B Q D"], memory: Float[Tensor, "B Q E"]) -> Float[Tensor, "B Q D"]:
         """What the memory adds to the user side: normalised, as the query is, so that neither drowns the other."""
         memory = functional.layer_norm(memory, memory.shape[-1:])
         gate = torch.sigmoid(self.memory_gate(torch.cat([query, memory], dim=-1)))
         remembered: Tensor = self.dropout(gate * self.memory_projection(memory))
         return remembered
-
-    def _preference_expert(
-        self,
-        query: Float[Tensor, "B L D"],
-        user_ids: Int[Tensor, "B"],
-        targets: Int[Tensor, "B L"],
-        valid: Bool[Tensor, "B L"],
-    ) -> tuple[Float[Tensor, "B L D"], Bool[Tensor, "B L"]]:
-        sentences, mask = self.text.visible(user_ids, targets, valid)
-        readable = mask.any(dim=2)
-        if not bool(readable.any()):
-            return torch.zeros_like(query), readable
-        tokens = self.sentence_norm(self.sentence_projection(sentences))
-        mask = mask | ~readable[..., None]  # a row must attend to something; what it reads is dropped below
-        bias = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, float("-inf"))[:, None]
-        key, value = self.sentence_key(tokens), self.sentence_value(tokens)
-        read = attend(self.sentence_query(query), key, value, self.num_heads, bias, self.dropout)
-        return read * readable[..., None], readable

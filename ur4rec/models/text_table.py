@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from ur4rec.models.resizable_buffers import ResizableBuffers
+from ur4rec.models.tensor_files import ResizableBuffers
 
 ROWS_AT_ONCE = 1 << 14
 """Of texts in double precision."""

@@ -27,10 +27,15 @@ from ur4rec.models.config import (
 )
 from ur4rec.models.cooccurrence import CooccurrenceScorer
 from ur4rec.models.fusion import Fusion
-from ur4rec.models.resizable_buffers import ResizableBuffers
 from ur4rec.models.retriever_moe_memory import RetrieverMoEMemory
 from ur4rec.models.sasrec import SASRec, align_left
-from ur4rec.models.tensor_files import TensorFileError, check_tensors, read_tensors, write_tensors
+from ur4rec.models.tensor_files import (
+    ResizableBuffers,
+    TensorFileError,
+    check_tensors,
+    read_tensors,
+    write_tensors,
+)
 from ur4rec.models.text_preference_retriever_moe import ItemSide
 from ur4rec.models.user_memory import STATE_FIELDS, USERS_AT_ONCE, MemoryState, find_state_fault
 
@@ -255,6 +260,8 @@ class UR4RecV2MoE(nn.Module):
             TensorFileError: A tensor is missing, unknown, or of another shape or type, or a table does not fit the
                 model; names it.
         """
+        state = dict(state)
+        self.retriever.encoder.upgrade(state, "retriever.encoder.")
         taken, own = (
             {name: value for name, value in tensors.items() if name.startswith(prefixes)}
             for tensors in (state, self.state_dict())

@@ -154,16 +154,6 @@ def check_whole(checkpoint: Path) -> None:
         raise CheckpointError(f"{checkpoint}: only a part of the model is trained; name the folder of a later stage")
 
 
-def load_state(checkpoint: Path, stage: str | None = None) -> dict[str, Tensor]:
-    """Weights that `find_weights` finds.
-
-    Raises:
-        CheckpointError: The folder holds no such file; names it.
-        TensorFileError: The file is damaged.
-    """
-    return read_tensors(find_weights(checkpoint, stage))
-
-
 def load_model(checkpoint: Path, device: str = "cpu", stage: str | None = None) -> UR4RecV2MoE:
     """Rebuilds a trained model.
 

@@ -24,10 +24,9 @@ from ur4rec.ranking.ranks import rank_users
 from ur4rec.training.alternation import Alternation
 from ur4rec.training.config import TrainingConfig
 from ur4rec.training.cooccurrence import fit_fold_tables, user_folds
-from ur4rec.training.expert_usage import ExpertUsage
 from ur4rec.training.objective import Objective
 from ur4rec.training.randomness import random_state, restore_random_state
-from ur4rec.training.scoring import ModelScorer
+from ur4rec.training.scoring import ExpertUsage, ModelScorer
 from ur4rec.training.windows import Epoch, batches, sample_epoch
 
 ITERATIONS = 6
