@@ -1,19 +1,41 @@
-"""All stages, the evaluation and the outputs folder in one call, without a pipeline."""
+"""All of it in one call, without a pipeline: a recommender from data frames, all stages from artifact folders."""
 
 from __future__ import annotations
 
 import shutil
+import weakref
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ur4rec.config import Config
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ur4rec.columns import DESCRIPTION, GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
+from ur4rec.config import Config, load_config, override_values
+from ur4rec.data.config import DataConfig
+from ur4rec.data.errors import DataError
+from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE
+from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.candidates import CANDIDATES
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import evaluate
 from ur4rec.evaluation.results import Results
-from ur4rec.storage.temporaries import temporary_sibling
+from ur4rec.recommender.bundle import write_bundle
+from ur4rec.recommender.recommender import Recommender
+from ur4rec.registry.config import RegistryConfig
+from ur4rec.storage.folders import publish_folder
+from ur4rec.storage.locks import lock_folder
+from ur4rec.storage.origins import named
+from ur4rec.storage.temporaries import scratch_folder, temporary_sibling
+from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.embeddings import check_embeddings
+from ur4rec.text.encode import encode_text
+from ur4rec.text.generate import generate_text
 from ur4rec.training.config import Stage, StageConfig
 from ur4rec.training.export import REPORT, RESULTS, export_outputs
 from ur4rec.training.stages import StageSummary, run_stage, stages_of
@@ -21,6 +43,138 @@ from ur4rec.training.warm_start import WarmStart
 
 STAGES_FOLDER = "stages"
 STATE_FOLDER = "resume"
+BUNDLE_FOLDER = "bundle"
+READ = {
+    INTERACTIONS: (USER_ID, ITEM_ID, TIMESTAMP, RATING),
+    ITEM_TABLE: (ITEM_ID, TITLE, YEAR, GENRES, DESCRIPTION),
+}
+"""What a data frame is → its columns that are read."""
+
+
+class FittedModel(Recommender):
+    """What `fit` returns: a recommender, and how it did on the last interaction of every user."""
+
+    results: Results
+
+    def save(self, folder: Path | str) -> None:
+        """Writes what `load` reads to a folder, or to `gs://bucket/prefix`; an older model there is replaced.
+
+        Raises:
+            ArtifactError: Something else is there.
+            GcsError: Cloud storage cannot be written to.
+        """
+        publish_folder(self.bundle.path, folder)
+
+
+def load(folder: Path | str, device: str = "cpu") -> Recommender:
+    """Loads what `FittedModel.save` wrote to a folder.
+
+    Raises:
+        ArtifactError: The folder holds no model, or a file of it is missing or altered.
+    """
+    return Recommender.load(Path(folder), device)
+
+
+def fit(
+    interactions: pd.DataFrame,
+    items: pd.DataFrame | None = None,
+    config: Config | Path | str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    folder: Path | str | None = None,
+    device: str = "auto",
+) -> FittedModel:
+    """Trains and evaluates a recommender on a data frame.
+
+    The last two interactions of every user measure the model and do not train it; what it recommends is from all.
+
+    Args:
+        interactions: Columns `user_id, item_id, timestamp` (seconds, or times) and perhaps `rating`.
+        items: Columns `item_id, title` and perhaps `year, genres, description`, which the texts are made of.
+        config: A YAML file, the name of a shipped one such as `toy`, or a configuration; None for the defaults.
+        settings: Keys that replace those of the configuration.
+        folder: Keeps everything: sequences, texts, weights of each stage, `report.html`. None: a temporary one, which
+            goes with the model.
+        device: What trains: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        DataError: A column is missing or a value cannot be used; names the row and the column.
+        ConfigError: A key or value of the configuration is wrong.
+        FolderInUseError: Another run writes to the folder.
+    """
+    chosen = _configure(config, settings or {})
+    with ExitStack() as stack:
+        home = stack.enter_context(scratch_folder("fit")) if folder is None else Path(folder)
+        with lock_folder(home):
+            sequences = home / "sequences"
+            _preprocess_frames({INTERACTIONS: interactions, ITEM_TABLE: items}, sequences, chosen.narrow(DataConfig))
+            embeddings = make_embeddings(sequences, home, chosen, device)
+            start = read_warm_start(None, chosen)
+            run = train_all(sequences, embeddings, home, chosen, device, warm_start=start)
+            write_bundle(sequences, run.checkpoint, home / BUNDLE_FOLDER)
+            model = FittedModel.load(home / BUNDLE_FOLDER)
+        assert isinstance(model, FittedModel)
+        model.results = run.results
+        weakref.finalize(model, stack.pop_all().close)
+        return model
+
+
+def _configure(config: Config | Path | str | None, settings: Mapping[str, Any]) -> Config:
+    if isinstance(config, Config):
+        chosen = override_values(config.model_dump(mode="json", exclude_unset=True), settings, "settings")
+    else:
+        chosen = load_config(config, settings)
+    is_named = "dataset_name" in chosen.model_fields_set
+    return chosen if is_named else chosen.model_copy(update={"dataset_name": INTERACTIONS})
+
+
+def _preprocess_frames(frames: Mapping[str, pd.DataFrame | None], sequences: Path, config: DataConfig) -> None:
+    with scratch_folder("frames") as scratch, ExitStack() as names:
+        files = {role: scratch / f"{role}.parquet" for role, frame in frames.items() if frame is not None}
+        for role, file in files.items():
+            names.enter_context(named(file, role))
+            _write_frame(frames[role], role, file)
+        preprocess_sequences(files[INTERACTIONS], sequences, config, files.get(ITEM_TABLE))
+
+
+def _write_frame(frame: pd.DataFrame | None, role: str, file: Path) -> None:
+    """Writes what is read of a data frame; of its other columns there are the names alone, for messages."""
+    assert frame is not None
+    names, arrays = [str(name) for name in frame.columns], []
+    for place, name in enumerate(names):
+        try:
+            is_read = name in READ[role]
+            arrays.append(_to_arrow(frame.iloc[:, place]) if is_read else pa.nulls(len(frame)))
+        except pa.ArrowException as error:
+            raise DataError(f"{role}, column {name!r}: expected values of one type ({error})") from None
+    pq.write_table(pa.Table.from_arrays(arrays, names), file)
+
+
+def _to_arrow(column: pd.Series[Any]) -> pa.Array:
+    if isinstance(column.dtype, pd.DatetimeTZDtype):  # Arrow reads it by way of what pandas deprecates
+        column = column.dt.tz_convert(None)
+    return pa.array(column, from_pandas=True)
+
+
+def make_embeddings(sequences: Path, folder: Path, config: Config, device: str) -> Path:
+    """Writes the texts of every item and user below a folder, and encodes them there.
+
+    Returns:
+        The folder of the embeddings.
+    """
+    generate_text(sequences, folder / "texts", config.narrow(TextConfig))
+    encode_text(sequences, folder / "texts", folder / "text_embeddings", config.narrow(EncodeConfig), device=device)
+    return folder / "text_embeddings"
+
+
+def read_warm_start(address: str | None, config: Config, tracking_uri: str | None = None) -> WarmStart | None:
+    """The model that training starts from: that of an address, else the one that the configuration names."""
+    if address is None and not config.warm_start:
+        return None
+    from ur4rec.registry.warm_start import open_warm_start, resolve_warm_start  # brings MLflow along
+
+    if address is None:
+        address = resolve_warm_start(config.narrow(RegistryConfig), tracking_uri).warm_start
+    return open_warm_start(address, tracking_uri)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,8 @@ def train(
     values = read_config(config, settings)
     if embeddings is None and stage is not Stage.PRETRAIN_SASREC:
         raise OptionError("EMBEDDINGS: missing; only `--stage pretrain_sasrec` runs without text embeddings")
+    from ur4rec.local import read_warm_start
+
     is_first = stage in (None, Stage.PRETRAIN_SASREC)
     with lock_folder(output, "another -o"), _say_how_to_go_on():
         start = read_warm_start(warm_start, values, tracking_uri) if is_first or warm_start else None
@@ -95,18 +97,6 @@ def _say_how_to_go_on() -> Iterator[None]:
     except KeyboardInterrupt as interruption:
         interruption.add_note("the same command with --resume goes on from there")
         raise
-
-
-def read_warm_start(address: str | None, config: Config, tracking_uri: str | None = None) -> WarmStart | None:
-    """The model that training starts from: that of an option, else the one that the configuration names."""
-    if address is None and not config.warm_start:
-        return None
-    from ur4rec.registry.config import RegistryConfig
-    from ur4rec.registry.warm_start import open_warm_start, resolve_warm_start
-
-    if address is None:
-        address = resolve_warm_start(config.narrow(RegistryConfig), tracking_uri).warm_start
-    return open_warm_start(address, tracking_uri)
 
 
 def _train_all(

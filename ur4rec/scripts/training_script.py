@@ -96,8 +96,8 @@ def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Con
         FolderInUseError: Another run writes to the output folder.
     """
     from ur4rec.commands.evaluation import show_results
-    from ur4rec.commands.training import read_warm_start, show_stages
-    from ur4rec.local import train_all
+    from ur4rec.commands.training import show_stages
+    from ur4rec.local import read_warm_start, train_all
 
     sequences = find_artifact(data_dir, SEQUENCES)
     if sequences is None:
@@ -139,12 +139,14 @@ def _find_or_encode(sequences: Path, llm_data_dir: Path | None, output_dir: Path
     found = llm_data_dir and find_artifact(llm_data_dir, EMBEDDINGS)
     if found:
         return found
+    from ur4rec.local import make_embeddings
     from ur4rec.text.config import EncodeConfig
     from ur4rec.text.encode import encode_text
 
-    texts = _find_texts(llm_data_dir) if llm_data_dir else _make_texts(sequences, output_dir, config)
+    if llm_data_dir is None:
+        return make_embeddings(sequences, output_dir, config.model_copy(update={"text_provider": "template"}), device)
     embeddings = output_dir / "text_embeddings"
-    encode_text(sequences, texts, embeddings, config.narrow(EncodeConfig), device=device)
+    encode_text(sequences, _find_texts(llm_data_dir), embeddings, config.narrow(EncodeConfig), device=device)
     return embeddings
 
 
@@ -155,13 +157,4 @@ def _find_texts(llm_data_dir: Path) -> Path:
             f"--llm_data_dir {llm_data_dir}: holds neither embeddings nor texts; "
             "make them with `ur4rec text generate` and `ur4rec text encode`"
         )
-    return texts
-
-
-def _make_texts(sequences: Path, output_dir: Path, config: Config) -> Path:
-    from ur4rec.text.config import TextConfig
-    from ur4rec.text.generate import generate_text
-
-    texts = output_dir / "texts"
-    generate_text(sequences, texts, config.narrow(TextConfig).model_copy(update={"text_provider": "template"}))
     return texts
