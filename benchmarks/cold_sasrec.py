@@ -28,8 +28,7 @@ from ur4rec.training.checkpoints import load_model
 from ur4rec.training.config import Stage, StageConfig, TextControl
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import run_stage
-from ur4rec.training.start import add_text
-from ur4rec.training.text_controls import control_text
+from ur4rec.training.start import add_text, control_text
 from ur4rec.training.warm_start import describe_cold_items
 
 FOLDER = Path("outputs/bench/cold_sasrec")

@@ -34,11 +34,10 @@ from ur4rec.terminal import PlainConsole
 from ur4rec.text.embeddings import TextEmbeddings, load_embeddings
 from ur4rec.training.config import StageConfig, TrainingConfig
 from ur4rec.training.cooccurrence import count_pairs, fit_table
-from ur4rec.training.loop import SCORES_AT_ONCE, Trainer
-from ur4rec.training.randomness import deterministic
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import PLANS
 from ur4rec.training.start import add_text
+from ur4rec.training.trainer import SCORES_AT_ONCE, Trainer, deterministic
 
 MATRIX = 2048
 """Rows and columns of the product that stands for the machine."""

@@ -16,9 +16,9 @@ from ur4rec.config import load_config
 from ur4rec.data.sequences import Histories
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.config import STAGES, StageConfig
-from ur4rec.training.loop import Trainer
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import run_stage
+from ur4rec.training.trainer import Trainer
 
 PACKAGES = ("ur4rec", "torch", "numpy", "scipy", "pandas")
 

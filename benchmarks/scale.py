@@ -28,16 +28,16 @@ from benchmarks.profiles import FunctionCost, list_costs, tabulate_costs
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
+from ur4rec.models.user_memory import Runs
 from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.ranking.ranks import rank_users
 from ur4rec.storage.artifacts import write_text_atomic
 from ur4rec.terminal import PlainConsole
 from ur4rec.training.config import StageConfig, TrainingConfig
 from ur4rec.training.cooccurrence import count_pairs, fit_table, item_factors
-from ur4rec.training.loop import SCORES_AT_ONCE, SELECTION_METRIC, Trainer
-from ur4rec.training.randomness import deterministic
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import PLANS
+from ur4rec.training.trainer import SCORES_AT_ONCE, SELECTION_METRIC, Trainer, deterministic
 
 MEMORY_LIMIT_MB = 8 * 1024
 UPDATED_USERS = 100_000
@@ -152,7 +152,7 @@ def time_memory_updates(num_users: int, phases: Phases, repeats: int = 3) -> lis
     for _ in range(repeats):
         model.update_memory(users, given, force=True)
         updates.append(phases.mark(f"update_memory, {num_users:,} users"))
-        model.retriever.replay(items, torch.zeros_like(items), users - 1, ones)
+        model.retriever.replay(Runs(items, torch.zeros_like(items), users - 1, ones))
         steps.append(phases.mark(f"replay step, {num_users:,} users"))
     return [min(found, key=lambda phase: phase.seconds) for found in (updates, steps)]
 

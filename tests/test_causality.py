@@ -36,11 +36,11 @@ from ur4rec.text.template import write_user_text
 from ur4rec.training import loop
 from ur4rec.training.config import ObjectiveConfig, TrainingConfig
 from ur4rec.training.cooccurrence import fit_fold_tables, user_folds
-from ur4rec.training.loop import Trainer
 from ur4rec.training.objective import Objective
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import plans_of
 from ur4rec.training.start import begin
+from ur4rec.training.trainer import Trainer
 from ur4rec.training.windows import Epoch, sample_epoch
 
 NUM_USERS, NUM_ITEMS, LONGEST, TEXT_DIM, TRIALS = 20, 30, 14, 6, 3

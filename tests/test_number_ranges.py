@@ -41,7 +41,7 @@ from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.registry.gate.rules import GateRules, load_rules
 from ur4rec.terminal import PlainConsole
 from ur4rec.training.cooccurrence import item_factors
-from ur4rec.training.randomness import deterministic
+from ur4rec.training.trainer import deterministic
 
 BASES: dict[type[ConfigSection], dict[str, Any]] = {
     Config: {},

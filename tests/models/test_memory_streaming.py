@@ -11,7 +11,7 @@ import torch
 
 from ur4rec.models.config import UpdateTrigger
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.models.user_memory import STATE_FIELDS, MemoryState
+from ur4rec.models.user_memory import STATE_FIELDS, MemoryState, Runs
 
 NUM_USERS, NUM_ITEMS, LONGEST, MAX_LEN = 1000, 40, 24, 5
 SMALL = {
@@ -59,7 +59,7 @@ def histories():
 def replay(model, histories):
     items, times, lengths = histories
     inside = items > 0
-    return model.retriever.replay(items[inside], times[inside], lengths.cumsum(0) - lengths, lengths)
+    return model.retriever.replay(Runs(items[inside], times[inside], lengths.cumsum(0) - lengths, lengths))
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from ur4rec.models.config import FusionMethod, Part, System
 from ur4rec.models.cooccurrence import NeighborTables
 from ur4rec.models.retriever_moe_memory import MemoryConfig, UpdateTrigger
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE, Window
+from ur4rec.models.user_memory import Runs
 
 SMALL = {
     "sasrec_hidden_dim": 8,
@@ -127,7 +128,7 @@ def replayed(model, items, times):
     lengths = (items > 0).sum(1)
     starts = lengths.cumsum(0) - lengths
     flat = items > 0
-    state = model.retriever.replay(items[flat], times[flat], starts, lengths)
+    state = model.retriever.replay(Runs(items[flat], times[flat], starts, lengths))
     model.retriever.memory.store(torch.tensor([1, 2, 3]), state)
     return lengths
 

@@ -3,7 +3,7 @@ import torch
 
 from ur4rec.models import user_memory
 from ur4rec.models.config import MemoryConfig, UpdateTrigger
-from ur4rec.models.user_memory import UserMemory
+from ur4rec.models.user_memory import Runs, UserMemory
 
 ITEM_DIM = 4
 
@@ -116,9 +116,9 @@ def test_users_replayed_in_several_parts_are_each_their_own(monkeypatch):
     lengths = torch.tensor([3, 0, 7, 5, 1])
     starts = lengths.cumsum(0) - lengths
     items = torch.randint(1, 9, (16,), generator=generator)
-    whole = memory.replay(table, items, torch.arange(16), starts, lengths)
+    whole = memory.replay(table, Runs(items, torch.arange(16), starts, lengths))
     monkeypatch.setattr(user_memory, "USERS_AT_ONCE", 2)
-    parts = memory.replay(table, items, torch.arange(16), starts, lengths)
+    parts = memory.replay(table, Runs(items, torch.arange(16), starts, lengths))
     assert parts.absorbed.tolist() == [3, 0, 7, 5, 1]
     for one, other in zip(whole.tensors(), parts.tensors(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ur4rec.config import load_config
 from ur4rec.training.config import StageConfig
-from ur4rec.training.loop import Trainer
 from ur4rec.training.stages import run_stage
+from ur4rec.training.trainer import Trainer
 
 SETTINGS = {"epochs_per_stage": 12, "patience": 12, "batch_size": 16, "sasrec_hidden_dim": 8}
 

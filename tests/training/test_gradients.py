@@ -12,8 +12,8 @@ from ur4rec.data.sequences import Histories
 from ur4rec.models.config import FusionMethod, System, UpdateTrigger
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.training.config import TrainingConfig
-from ur4rec.training.loop import Trainer
 from ur4rec.training.stages import plans_of
+from ur4rec.training.trainer import Trainer
 
 NUM_USERS, NUM_ITEMS, LENGTH = 16, 20, 12
 FIRING = tuple(trigger for trigger in UpdateTrigger if trigger is not UpdateTrigger.EXPLICIT)

@@ -11,10 +11,9 @@ from ur4rec.storage.gcs import GcsError, GcsPrefix
 from ur4rec.training.checkpoints import CheckpointError
 from ur4rec.training.config import TrainingConfig
 from ur4rec.training.events import train_stage
-from ur4rec.training.loop import Trainer
-from ur4rec.training.randomness import deterministic
 from ur4rec.training.resume import CloudResumePoint, ResumePoint, open_resume_point
 from ur4rec.training.stages import PLANS
+from ur4rec.training.trainer import Trainer, deterministic
 
 CONFIG = TrainingConfig(epochs_per_stage=4, patience=4, batch_size=8, adaptive_min_steps=2, adaptive_switch_threshold=9)
 

@@ -20,10 +20,10 @@ from ur4rec.text.embeddings import load_embeddings, write_embeddings
 from ur4rec.training.checkpoints import CheckpointError, load_model
 from ur4rec.training.config import StageConfig
 from ur4rec.training.cooccurrence import count_pairs, item_factors
-from ur4rec.training.loop import Trainer
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import run_stage, stages_of
 from ur4rec.training.start import begin
+from ur4rec.training.trainer import Trainer
 
 NUM_USERS, NUM_ITEMS, LENGTH, TEXT_DIM = 24, 20, 12, 5
 FOUR = ("pretrain_sasrec", "pretrain_retriever", "joint_finetune", "end_to_end")

@@ -6,7 +6,7 @@ from ur4rec.data.sequences import Histories
 from ur4rec.models.config import CooccurrenceConfig
 from ur4rec.models.cooccurrence import CooccurrenceScorer, NeighborTables
 from ur4rec.training import cooccurrence
-from ur4rec.training.loop import fit_log_temperature
+from ur4rec.training.cooccurrence import fit_log_temperature
 from ur4rec.training.windows import sample_epoch
 
 CONFIG = CooccurrenceConfig(cooccurrence_window=2, cooccurrence_gap_decay=0.5, cooccurrence_smoothing=1.0)

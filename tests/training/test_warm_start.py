@@ -24,10 +24,10 @@ from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifac
 from ur4rec.text.embeddings import load_embeddings, write_embeddings
 from ur4rec.training.checkpoints import find_weights, read_origin
 from ur4rec.training.config import StageConfig
-from ur4rec.training.loop import Trainer
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import run_stage
 from ur4rec.training.start import Previous, begin
+from ur4rec.training.trainer import Trainer
 from ur4rec.training.warm_start import WarmStart, WarmStartError, check_warm_start
 
 SASREC, RETRIEVER = "pretrain_sasrec", "pretrain_retriever"

@@ -1,6 +1,6 @@
 """The retriever with a memory of every user.
 
-Dimensions: B users, L positions, D width, N items, R interactions.
+Dimensions: B users, L positions, D width, N items.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ur4rec.models.config import MemoryConfig, RetrieverConfig, UpdateTrigger
 from ur4rec.models.text_preference_retriever_moe import ItemSide, RetrieverOutput, TextPreferenceRetrieverMoE
-from ur4rec.models.user_memory import MemoryState, UserMemory
+from ur4rec.models.user_memory import MemoryState, Runs, UserMemory
 
 ITEMS_AT_ONCE = 1 << 16
 """Items whose vectors are made together for a replay: a large catalogue is never held twice."""
@@ -84,28 +84,18 @@ class RetrieverMoEMemory(nn.Module):
         return self.encoder(input_seq, user_ids, indices + 1, reads, items, last), state
 
     @torch.no_grad()
-    def replay(
-        self,
-        items: Int[Tensor, "R"],
-        timestamps: Int[Tensor, "R"],
-        starts: Int[Tensor, "B"],
-        lengths: Int[Tensor, "B"],
-        known: ItemSide | None = None,
-    ) -> MemoryState | None:
-        """Memory after reading `lengths` interactions from row `starts` on; None without a memory.
+    def replay(self, runs: Runs, known: ItemSide | None = None) -> MemoryState | None:
+        """Memory after reading interactions from an empty one on; None without a memory.
 
         Args:
-            items: Item of every interaction.
-            timestamps: Seconds, beside `items`.
-            starts: First row of each user.
-            lengths: Interactions to read.
+            runs: What to read.
             known: What the encoder's `item_side` returned, where it is there already.
         """
         if self.memory is None:
             return None
-        occurring, rows = torch.unique(items, return_inverse=True)
+        occurring, rows = torch.unique(runs.items, return_inverse=True)
         directions = [
             self.encoder.item_side(part).directions() if known is None else known.directions(part)
             for part in occurring.split(ITEMS_AT_ONCE)
         ]
-        return self.memory.replay(torch.cat(directions), rows, timestamps, starts, lengths)
+        return self.memory.replay(torch.cat(directions), replace(runs, items=rows))

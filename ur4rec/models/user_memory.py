@@ -1,6 +1,6 @@
 """Per-user memory: a batched GRU over what a user did, with a decayed ring of past states.
 
-Dimensions: B users in a batch, L positions, U users, M memory slots, D item width, E memory width.
+Dimensions: B users in a batch, L positions, R interactions, U users, M memory slots, D item width, E memory width.
 """
 
 from __future__ import annotations
@@ -38,6 +38,25 @@ class MemoryState:
     def tensors(self) -> Iterator[Tensor]:
         """The tensors in the order of the fields."""
         return (getattr(self, field.name) for field in fields(self))
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Interactions of B users, each user's one after another: `lengths` rows from `starts` on."""
+
+    items: Int[Tensor, "R"]
+    timestamps: Int[Tensor, "R"]
+    """Seconds."""
+    starts: Int[Tensor, "B"]
+    lengths: Int[Tensor, "B"]
+
+    def pad(self, extra: int = 0) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B L"]]:
+        """Items and timestamps as rectangles, `extra` rows more a user, filled up with 0 to the longest."""
+        longest = (int(self.lengths.max()) if len(self.lengths) else 0) + extra
+        columns = torch.arange(longest, device=self.items.device)
+        inside = columns < self.lengths[:, None] + extra
+        rows = (self.starts[:, None] + columns).clamp_max(max(len(self.items) - 1, 0))
+        return self.items[rows] * inside, self.timestamps[rows] * inside
 
 
 USERS_AT_ONCE = 2048
@@ -172,51 +191,31 @@ class UserMemory(nn.Module):
         return state
 
     @torch.no_grad()
-    def replay(
-        self,
-        item_vectors: Float[Tensor, "N1 D"],
-        items: Int[Tensor, "R"],
-        timestamps: Int[Tensor, "R"],
-        starts: Int[Tensor, "B"],
-        lengths: Int[Tensor, "B"],
-    ) -> MemoryState:
-        """State after reading `lengths` interactions from an empty memory, for many users at once.
+    def replay(self, item_vectors: Float[Tensor, "N1 D"], runs: Runs) -> MemoryState:
+        """State after reading interactions from an empty memory, for many users at once.
 
         Args:
             item_vectors: Of every item, row 0 for padding.
-            items: Item of every interaction, users one after another.
-            timestamps: Seconds, beside `items`.
-            starts: First row of each user in `items`.
-            lengths: Interactions to read.
+            runs: What to read.
         """
-        state = self.empty_state(len(lengths))
-        for users in torch.split(lengths.argsort(descending=True, stable=True), USERS_AT_ONCE):
-            part = self._replay_few(item_vectors, items, timestamps, starts[users], lengths[users])
+        state = self.empty_state(len(runs.lengths))
+        for users in torch.split(runs.lengths.argsort(descending=True, stable=True), USERS_AT_ONCE):
+            part = self._replay_few(item_vectors, replace(runs, starts=runs.starts[users], lengths=runs.lengths[users]))
             for whole, few in zip(state.tensors(), part.tensors(), strict=True):
                 whole[users] = few
         return state
 
-    def _replay_few(
-        self,
-        item_vectors: Float[Tensor, "N1 D"],
-        items: Int[Tensor, "R"],
-        timestamps: Int[Tensor, "R"],
-        starts: Int[Tensor, "B"],
-        lengths: Int[Tensor, "B"],
-    ) -> MemoryState:
+    def _replay_few(self, item_vectors: Float[Tensor, "N1 D"], runs: Runs) -> MemoryState:
         """`replay` of users who come with the longest history first."""
+        lengths = runs.lengths
         longest = int(lengths[0]) if len(lengths) else 0
         still_active = torch.bincount(lengths, minlength=longest + 1).flip(0).cumsum(0).flip(0)
         state = self.empty_state(len(lengths))
         active = torch.ones(len(lengths), dtype=torch.bool, device=lengths.device)
         for position, count in enumerate(still_active[1:].tolist()):
-            rows = starts[:count] + position
-            head = self.step(
-                MemoryState(*(tensor[:count] for tensor in state.tensors())),
-                item_vectors[items[rows]],
-                timestamps[rows],
-                active[:count],
-            )
+            rows = runs.starts[:count] + position
+            head = MemoryState(*(tensor[:count] for tensor in state.tensors()))
+            head = self.step(head, item_vectors[runs.items[rows]], runs.timestamps[rows], active[:count])
             for whole, part in zip(state.tensors(), head.tensors(), strict=True):
                 if part.data_ptr() != whole.data_ptr():
                     whole[:count] = part

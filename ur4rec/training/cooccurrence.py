@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import CooccurrenceConfig
-from ur4rec.models.cooccurrence import NeighborTables
+from ur4rec.models.cooccurrence import CooccurrenceScorer, NeighborTables, to_logits
+from ur4rec.training.windows import Epoch
 
 Indices = TypeVar("Indices", np.ndarray, Tensor)
 
@@ -26,6 +27,10 @@ PAIRS_AT_ONCE = 1 << 22
 """Entries of a count matrix that are sorted together."""
 NUM_FOLDS = 5
 """Folds of users; at a training position the statistics come from the other folds."""
+CALIBRATION_STEPS = 6
+CALIBRATION_BATCH = 256
+MAX_WINDOWS = 2048
+"""Newest windows of this many users are enough for one number."""
 
 
 def user_folds(users: Indices) -> Indices:
@@ -111,6 +116,34 @@ def fit_fold_tables(
     neighbors = np.stack([np.pad(pair[0], pad) for pair, pad in zip(pairs, pads, strict=True)])
     strengths = np.stack([np.pad(pair[1], pad) for pair, pad in zip(pairs, pads, strict=True)])
     return NeighborTables(torch.from_numpy(neighbors).to(device), torch.from_numpy(strengths).to(device))
+
+
+@torch.no_grad()
+def fit_log_temperature(scorer: CooccurrenceScorer, tables: NeighborTables, epoch: Epoch) -> Tensor:
+    """Newton's method on the mean cross-entropy, which is convex in the inverse temperature.
+
+    Args:
+        scorer: Whose logits.
+        tables: One for each fold of users.
+        epoch: Windows to predict.
+
+    Returns:
+        Logarithm of the temperature, a scalar.
+    """
+    inverse = torch.ones((), dtype=torch.float64, device=epoch.users.device)
+    for _ in range(CALIBRATION_STEPS):
+        slope, curvature = torch.zeros(2, dtype=torch.float64, device=inverse.device)
+        for rows in torch.arange(min(len(epoch.users), MAX_WINDOWS), device=inverse.device).split(CALIBRATION_BATCH):  # type: ignore[no-untyped-call]
+            window, targets = epoch.window(rows)
+            scan = scorer.scan(window.items, tables, user_folds(window.user_ids))
+            for raw, target in zip(scan, targets.T, strict=True):
+                logits, valid = to_logits(raw)[:, 1:][target > 0], target[target > 0] - 1
+                share = (logits * inverse.float()).softmax(dim=1)
+                mean = (share * logits).sum(dim=1)
+                slope += (mean - logits.gather(1, valid[:, None])[:, 0]).double().sum()
+                curvature += ((share * logits.square()).sum(dim=1) - mean.square()).double().sum()
+        inverse = (inverse - slope / curvature.clamp_min(1e-9)).clamp(0.05, 20.0)
+    return -inverse.log()
 
 
 def item_factors(counts: csr_array, num_factors: int, seed: int) -> Float32[np.ndarray, "N1 F"]:

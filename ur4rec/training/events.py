@@ -16,9 +16,9 @@ from ur4rec.models.tensor_files import DAMAGE, TensorFileError, check_tensors
 from ur4rec.progress import report
 from ur4rec.stop_signals import finished_first
 from ur4rec.storage.writing import writing
-from ur4rec.training.loop import SELECTION_METRIC, StageRecord, Trainer
 from ur4rec.training.resume import ResumePoint
 from ur4rec.training.scoring import NUM_BINS, ExpertUsage
+from ur4rec.training.trainer import SELECTION_METRIC, StageRecord, Trainer
 
 NOT_A_CURVE = ("epoch", "step")
 

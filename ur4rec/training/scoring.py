@@ -6,7 +6,7 @@ Dimensions: B users, N items, R interactions, X experts, K bins.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,8 +17,7 @@ from torch import Tensor
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import Expert, Part
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE, Window
-from ur4rec.models.user_memory import MemoryState
-from ur4rec.training.windows import gather
+from ur4rec.models.user_memory import MemoryState, Runs
 
 NUM_BINS = 20
 
@@ -89,14 +88,12 @@ class ModelScorer:
         self.model, self.part = model.eval(), model.config.whole if part is None else Part(part)
         self.device = model.device
         arrays = histories.items, histories.timestamps, histories.offsets[:-1], histories.lengths
-        self.items, self.timestamps, self.offsets, self.lengths = (
-            torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays
-        )
+        self._histories = Runs(*(torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays))
         with torch.no_grad():
             self.sides = model.items(self.part)
             self.item_vectors = self.sides.vectors()
         self.usage = ExpertUsage(self.device)
-        self._weights = torch.zeros(len(self.lengths), len(Expert), device=self.device)
+        self._weights = torch.zeros(len(histories.lengths), len(Expert), device=self.device)
         if replay:
             self._rebuild_memories()
 
@@ -104,19 +101,20 @@ class ModelScorer:
         memory = self.model.retriever.memory
         if memory is None or self.part is Part.SASREC:
             return
-        users = torch.arange(1, len(self.lengths), device=self.device)
-        state = self.model.retriever.replay(
-            self.items, self.timestamps, self.offsets[1:], self.lengths[1:], self.sides.retriever
-        )
+        users = torch.arange(1, len(self._weights), device=self.device)
+        state = self.model.retriever.replay(self._select(users), self.sides.retriever)
         assert state is not None
         memory.store(users, state)
 
+    def _select(self, users: Int[Tensor, "B"]) -> Runs:
+        whole = self._histories
+        return replace(whole, starts=whole.starts[users], lengths=whole.lengths[users])
+
     def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
         """Scores of every item for each user; column 0 is padding."""
-        rows = torch.from_numpy(np.array(users, dtype=np.int64)).to(self.device)
+        rows = self._to_tensor(users)
         memory = self.model.retriever.memory
-        state = None if memory is None else memory.stored_state(rows)
-        return self._score(rows, self.items, self.timestamps, self.offsets[rows], self.lengths[rows], state)
+        return self._score(rows, self._select(rows), None if memory is None else memory.stored_state(rows))
 
     def score_prefixes(self, users: np.ndarray, lengths: np.ndarray) -> Float[Tensor, "B N1"]:
         """Scores for users as of the first `lengths` interactions of each, with a memory that lives for this call.
@@ -125,12 +123,11 @@ class ModelScorer:
             users: User indices.
             lengths: Interactions to read, at most what the user has.
         """
-        rows, read = (torch.from_numpy(np.array(each, dtype=np.int64)).to(self.device) for each in (users, lengths))
-        offsets = read.cumsum(0) - read
-        where = torch.arange(int(read.sum()), device=self.device) + (self.offsets[rows] - offsets).repeat_interleave(
-            read
-        )
-        return self._score_afresh(rows, self.items[where], self.timestamps[where], offsets, read)
+        rows, read = self._to_tensor(users), self._to_tensor(lengths)
+        starts, whole = read.cumsum(0) - read, self._histories
+        shift = (whole.starts[rows] - starts).repeat_interleave(read)
+        where = torch.arange(len(shift), device=self.device) + shift
+        return self._score_afresh(rows, Runs(whole.items[where], whole.timestamps[where], starts, read))
 
     def score_histories(
         self, items: Sequence[np.ndarray], timestamps: Sequence[np.ndarray] | None = None
@@ -141,42 +138,28 @@ class ModelScorer:
             items: Item indices of each history, oldest first.
             timestamps: Seconds beside them; zeros by default.
         """
-        lengths = torch.tensor([len(history) for history in items], device=self.device)
-        flat = torch.from_numpy(np.concatenate([*items, np.zeros(0, np.int64)])).to(self.device)
+        lengths = self._to_tensor(np.array([len(history) for history in items]))
+        flat = self._to_tensor(np.concatenate([*items, np.zeros(0, np.int64)]))
         times = torch.zeros_like(flat)
         if timestamps is not None:
-            times = torch.from_numpy(np.concatenate([*timestamps, np.zeros(0, np.int64)])).to(self.device)
-        offsets = lengths.cumsum(0) - lengths
-        return self._score_afresh(torch.zeros_like(lengths), flat, times, offsets, lengths)
+            times = self._to_tensor(np.concatenate([*timestamps, np.zeros(0, np.int64)]))
+        runs = Runs(flat, times, lengths.cumsum(0) - lengths, lengths)
+        return self._score_afresh(torch.zeros_like(lengths), runs)
 
-    def _score_afresh(
-        self,
-        users: Int[Tensor, "B"],
-        items: Int[Tensor, "R"],
-        timestamps: Int[Tensor, "R"],
-        offsets: Int[Tensor, "B"],
-        lengths: Int[Tensor, "B"],
-    ) -> Float[Tensor, "B N1"]:
+    def _to_tensor(self, numbers: np.ndarray) -> Int[Tensor, "B"]:
+        return torch.from_numpy(np.array(numbers, dtype=np.int64)).to(self.device)
+
+    def _score_afresh(self, users: Int[Tensor, "B"], runs: Runs) -> Float[Tensor, "B N1"]:
         """Scores with memories that are replayed for this call."""
-        state = None
-        if self.sides.retriever is not None:
-            state = self.model.retriever.replay(items, timestamps, offsets, lengths, self.sides.retriever)
-        return self._score(users, items, timestamps, offsets, lengths, state)
+        sides = self.sides.retriever
+        return self._score(users, runs, None if sides is None else self.model.retriever.replay(runs, sides))
 
     @torch.no_grad()
-    def _score(
-        self,
-        users: Int[Tensor, "B"],
-        items: Int[Tensor, "R"],
-        timestamps: Int[Tensor, "R"],
-        offsets: Int[Tensor, "B"],
-        lengths: Int[Tensor, "B"],
-        state: MemoryState | None,
-    ) -> Float[Tensor, "B N1"]:
-        kept = lengths.clamp_max(self.model.config.max_seq_len)
-        starts = lengths - kept
-        sequence, times = gather(items, timestamps, offsets + starts, kept, 0 if len(kept) and int(kept.max()) else 1)
-        window = Window(users, sequence, times, starts)
+    def _score(self, users: Int[Tensor, "B"], runs: Runs, state: MemoryState | None) -> Float[Tensor, "B N1"]:
+        kept = runs.lengths.clamp_max(self.model.config.max_seq_len)
+        starts = runs.lengths - kept
+        newest = replace(runs, starts=runs.starts + starts, lengths=kept)
+        window = Window(users, *newest.pad(0 if len(kept) and int(kept.max()) else 1), starts)
         encoded = self.model.encode(window, state, self.part, self.sides, (kept - 1).clamp_min(0))
         if encoded.expert_weights is not None:
             self.usage.add(encoded.expert_weights[:, 0])
@@ -188,7 +171,7 @@ class ModelScorer:
         if users is None:
             return self.usage.means()
         usage = ExpertUsage(self.device)
-        usage.add(self._weights[torch.from_numpy(np.array(users, dtype=np.int64)).to(self.device)])
+        usage.add(self._weights[self._to_tensor(users)])
         return usage.means()
 
     def statistics(self) -> dict[str, float]:

@@ -39,12 +39,10 @@ from ur4rec.training.checkpoints import (
 )
 from ur4rec.training.config import READ_BY, Stage, StageConfig, TrainingConfig
 from ur4rec.training.events import train_stage
-from ur4rec.training.loop import StagePlan, Trainer
-from ur4rec.training.randomness import deterministic
 from ur4rec.training.resume import ResumePoint, open_resume_point
 from ur4rec.training.scoring import ModelScorer
-from ur4rec.training.start import Previous, begin
-from ur4rec.training.text_controls import control_text
+from ur4rec.training.start import Previous, begin, control_text
+from ur4rec.training.trainer import StagePlan, Trainer, deterministic
 from ur4rec.training.warm_start import WarmStart, WarmStartError, check_warm_start
 
 FUSION = ("fusion.gate", "fusion.log_weights")

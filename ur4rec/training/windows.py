@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ur4rec.data.sequences import Histories
 from ur4rec.models.ur4rec_v2_moe import Window
+from ur4rec.models.user_memory import Runs
 
 
 @dataclass(frozen=True)
@@ -30,29 +31,17 @@ class Epoch:
     """First interaction of the window, counted in the user's history."""
     lengths: Int[Tensor, "W"]
 
+    def before(self) -> Runs:
+        """What every window's user did before it."""
+        return Runs(self.items, self.timestamps, self.offsets, self.starts)
+
     def window(self, rows: Int[Tensor, "B"]) -> tuple[Window, Int[Tensor, "B L"]]:
         """Input and target of some windows; target 0 is padding."""
-        items, times = gather(
-            self.items, self.timestamps, self.offsets[rows] + self.starts[rows], self.lengths[rows], 1
-        )
+        begin = self.offsets[rows] + self.starts[rows]
+        items, times = Runs(self.items, self.timestamps, begin, self.lengths[rows]).pad(1)
         mask = torch.arange(items.shape[1] - 1, device=items.device) < self.lengths[rows][:, None]
         window = Window(self.users[rows], items[:, :-1] * mask, times[:, :-1], self.starts[rows])
         return window, items[:, 1:] * mask
-
-
-def gather(
-    items: Int[Tensor, "R"],
-    timestamps: Int[Tensor, "R"],
-    begin: Int[Tensor, "B"],
-    lengths: Int[Tensor, "B"],
-    extra: int,
-) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B L"]]:
-    """Rows `begin:begin + lengths + extra`, padded with 0 to the longest."""
-    longest = int(lengths.max()) + extra if len(lengths) else extra
-    columns = torch.arange(longest, device=items.device)
-    inside = columns < lengths[:, None] + extra
-    rows = (begin[:, None] + columns).clamp_max(max(len(items) - 1, 0))
-    return items[rows] * inside, timestamps[rows] * inside
 
 
 def sample_epoch(

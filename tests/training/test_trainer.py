@@ -6,10 +6,9 @@ from ur4rec.data.sequences import Histories
 from ur4rec.models.config import Expert
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.training.config import TrainingConfig
-from ur4rec.training.loop import Trainer
-from ur4rec.training.randomness import deterministic
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import PLANS
+from ur4rec.training.trainer import Trainer, deterministic
 
 NUM_USERS, NUM_ITEMS, LENGTH = 24, 20, 12
 

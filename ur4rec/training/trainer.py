@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,52 +17,16 @@ from torch import Tensor, nn
 
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import CooccurrenceConfig, Part
-from ur4rec.models.cooccurrence import CooccurrenceScorer, NeighborTables, to_logits
+from ur4rec.models.cooccurrence import NeighborTables
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.models.user_memory import MemoryState
 from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.ranking.ranks import rank_users
-from ur4rec.training.alternation import Alternation
 from ur4rec.training.config import TrainingConfig
-from ur4rec.training.cooccurrence import fit_fold_tables, user_folds
+from ur4rec.training.cooccurrence import fit_fold_tables, fit_log_temperature
 from ur4rec.training.objective import Objective
-from ur4rec.training.randomness import random_state, restore_random_state
 from ur4rec.training.scoring import ExpertUsage, ModelScorer
 from ur4rec.training.windows import Epoch, batches, sample_epoch
-
-ITERATIONS = 6
-BATCH_SIZE = 256
-MAX_WINDOWS = 2048
-"""Newest windows of this many users are enough for one number."""
-
-
-@torch.no_grad()
-def fit_log_temperature(scorer: CooccurrenceScorer, tables: NeighborTables, epoch: Epoch) -> Tensor:
-    """Newton's method on the mean cross-entropy, which is convex in the inverse temperature.
-
-    Args:
-        scorer: Whose logits.
-        tables: One for each fold of users.
-        epoch: Windows to predict.
-
-    Returns:
-        Logarithm of the temperature, a scalar.
-    """
-    inverse = torch.ones((), dtype=torch.float64, device=epoch.users.device)
-    for _ in range(ITERATIONS):
-        slope, curvature = torch.zeros(2, dtype=torch.float64, device=inverse.device)
-        for rows in torch.arange(min(len(epoch.users), MAX_WINDOWS), device=inverse.device).split(BATCH_SIZE):  # type: ignore[no-untyped-call]
-            window, targets = epoch.window(rows)
-            scan = scorer.scan(window.items, tables, user_folds(window.user_ids))
-            for raw, target in zip(scan, targets.T, strict=True):
-                logits, valid = to_logits(raw)[:, 1:][target > 0], target[target > 0] - 1
-                share = (logits * inverse.float()).softmax(dim=1)
-                mean = (share * logits).sum(dim=1)
-                slope += (mean - logits.gather(1, valid[:, None])[:, 0]).double().sum()
-                curvature += ((share * logits.square()).sum(dim=1) - mean.square()).double().sum()
-        inverse = (inverse - slope / curvature.clamp_min(1e-9)).clamp(0.05, 20.0)
-    return -inverse.log()
-
 
 SELECTION_METRIC = "ndcg@10"
 SCORES_AT_ONCE = 1 << 25
@@ -98,6 +63,57 @@ class StageRecord:
     """Of all processes that took part."""
     validation: dict[str, float] = field(default_factory=dict)
     series: list[dict[str, float]] = field(default_factory=list)
+
+
+CHANGING = ("active", "previous", "losses", "switches")
+"""What an alternation keeps from step to step."""
+
+
+@dataclass
+class Alternation:
+    """Which module trains in joint fine-tuning: it changes when the loss stops improving.
+
+    >>> alternation = Alternation(("a", "b"), threshold=0.1, min_steps=2)
+    >>> [alternation.observe(loss) for loss in (8.0, 6.0, 5.0, 4.0, 4.4, 4.4)]
+    ['a', 'a', 'a', 'a', 'a', 'b']
+    """
+
+    modules: tuple[str, ...]
+    threshold: float
+    min_steps: int
+    active: int = 0
+    previous: float = math.inf
+    losses: list[float] = field(default_factory=list)
+    switches: int = 0
+
+    @property
+    def module(self) -> str:
+        """Which module trains now."""
+        return self.modules[self.active]
+
+    def observe(self, loss: float) -> str:
+        """Takes the loss of a step; returns the module that trains next."""
+        self.losses.append(loss)
+        if len(self.losses) == self.min_steps:
+            mean = sum(self.losses) / len(self.losses)
+            stalled = not math.isinf(self.previous) and (self.previous - mean) / self.previous < self.threshold
+            self.previous, self.losses = (math.inf, []) if stalled else (mean, [])
+            self.active = (self.active + stalled) % len(self.modules)
+            self.switches += stalled
+        return self.module
+
+    def describe(self) -> dict[str, float]:
+        """Index of the module that trains now, and how often it has changed."""
+        return {"alternation": float(self.active), "alternation_switches": float(self.switches)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What changes from step to step."""
+        return {name: getattr(self, name) for name in CHANGING}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state_dict` was taken."""
+        for name in CHANGING:
+            setattr(self, name, state[name])
 
 
 class Trainer:
@@ -215,7 +231,7 @@ class Trainer:
         )
         states = None
         if self.plan.part is not Part.SASREC:
-            states = self.model.retriever.replay(epoch.items, epoch.timestamps, epoch.offsets, epoch.starts)
+            states = self.model.retriever.replay(epoch.before())
         losses = [self._train_step(epoch, rows, states) for rows in batches(epoch, config.batch_size, self.generator)]
         entry = {"loss": float(np.mean(losses)), "lr": float(self.schedule.get_last_lr()[0])}
         return entry | (self.alternation.describe() if self.plan.alternate else {})
@@ -283,3 +299,29 @@ def _warmup_cosine(steps: int, warmup_share: float) -> Callable[[int], float]:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
     return scale
+
+
+@contextmanager
+def deterministic(seed: int) -> Iterator[None]:
+    """Seeds torch and turns deterministic algorithms on for a while."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def random_state(generator: np.random.Generator, device: torch.device) -> dict[str, Any]:
+    """State of numpy's generator and torch's global ones: plain values and tensors."""
+    state = {"numpy": generator.bit_generator.state, "torch": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def restore_random_state(state: dict[str, Any], generator: np.random.Generator, device: torch.device) -> None:
+    """Goes on where `random_state` was taken."""
+    generator.bit_generator.state = state["numpy"]
+    torch.set_rng_state(state["torch"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
