@@ -36,9 +36,10 @@ from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.embeddings import check_embeddings
 from ur4rec.text.encode import encode_text
 from ur4rec.text.generate import generate_text
-from ur4rec.training.config import Stage, StageConfig
+from ur4rec.training.config import Stage
 from ur4rec.training.export import REPORT, RESULTS, export_outputs
-from ur4rec.training.stages import StageSummary, run_stage, stages_of
+from ur4rec.training.stages import run_stage, stages_of
+from ur4rec.training.trainer import StageRecord
 from ur4rec.training.warm_start import WarmStart
 
 STAGES_FOLDER = "stages"
@@ -181,7 +182,7 @@ def read_warm_start(address: str | None, config: Config, tracking_uri: str | Non
 class TrainingRun:
     """What a run left behind."""
 
-    summaries: dict[str, StageSummary]
+    summaries: dict[str, StageRecord]
     results: Results
     checkpoint: Path
     memories: Path
@@ -216,7 +217,7 @@ def train_all(
     """
     output_dir = Path(output_dir)
     check_embeddings(embeddings, load_sequences(sequences))
-    summaries: dict[str, StageSummary] = {}
+    summaries: dict[str, StageRecord] = {}
     checkpoints: list[Path] = []
     memories: list[Path] = []
     for stage in stages_of(config):
@@ -226,7 +227,7 @@ def train_all(
             sequences,
             folder / "checkpoint",
             folder / "memories",
-            config.narrow(StageConfig),
+            config,
             embeddings=None if stage == Stage.PRETRAIN_SASREC else embeddings,
             previous_checkpoint=checkpoints[-1] if checkpoints else None,
             previous_memories=memories[-1] if memories else None,

@@ -28,7 +28,7 @@ from ur4rec.training.config import Stage
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
-    from ur4rec.training.stages import StageSummary
+    from ur4rec.training.trainer import StageRecord
     from ur4rec.training.warm_start import WarmStart
 
 
@@ -131,7 +131,6 @@ def _train_one(
     warm_start: WarmStart | None,
 ) -> None:
     from ur4rec.local import STATE_FOLDER
-    from ur4rec.training.config import StageConfig
     from ur4rec.training.stages import run_stage, stages_of
 
     if previous is None and stage.value in stages_of(config)[1:]:
@@ -142,7 +141,7 @@ def _train_one(
             sequences,
             output / "checkpoint",
             output / "memories",
-            config.narrow(StageConfig),
+            config,
             embeddings=embeddings,
             previous_checkpoint=previous / "checkpoint" if previous else None,
             previous_memories=previous / "memories" if previous else None,
@@ -155,7 +154,7 @@ def _train_one(
     show(f"outputs: {output}")
 
 
-def show_stages(summaries: dict[str, StageSummary]) -> None:
+def show_stages(summaries: dict[str, StageRecord]) -> None:
     """A row a stage."""
     rows = [
         (name, summary.epochs, f"{summary.seconds:.1f}", summary.validation["ndcg@10"])

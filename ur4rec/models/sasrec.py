@@ -49,23 +49,18 @@ class RelativeAttention(nn.Module):
             tokens: What is attended to.
             last: Position of the only query of each row.
         """
-        length = tokens.shape[1]
         query, key, value = self.query(queries), self.key(tokens), self.value(tokens)
-        bias = self.causal_bias(length) if last is None else self._bias_at(last, length)
+        bias = self._bias(tokens.shape[1], last)
         mixed: Tensor = self.output(attend(query, key, value, self.num_heads, bias, self.dropout))
         return mixed
 
-    def _bias_at(self, last: Int[Tensor, "B"], length: int) -> Float[Tensor, "B H 1 L"]:
-        distance = last[:, None] - torch.arange(length, device=last.device)
-        bias = self.distance_bias[:, distance.clamp_min(0)].masked_fill(distance < 0, float("-inf"))
-        return bias.transpose(0, 1)[:, :, None]
-
-    def causal_bias(self, length: int) -> Float[Tensor, "H L L"]:
-        """Bias of each head by distance; −inf for the future."""
+    def _bias(self, length: int, last: Int[Tensor, "B"] | None) -> Float[Tensor, "B1 H Q L"]:
+        """Bias of each head by distance, the same for every row where all positions ask; −inf for the future."""
         positions = torch.arange(length, device=self.distance_bias.device)
-        distance = positions[:, None] - positions[None, :]
-        bias = self.distance_bias[:, distance.clamp_min(0)]
-        return bias.masked_fill(distance < 0, float("-inf"))
+        asking = positions[None] if last is None else last[:, None]
+        distance = asking[:, :, None] - positions
+        bias = self.distance_bias[:, distance.clamp_min(0)].masked_fill(distance < 0, float("-inf"))
+        return bias.transpose(0, 1)
 
 
 def attend(

@@ -16,15 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ur4rec.models.config import (
-    CooccurrenceConfig,
-    FusionConfig,
-    MemoryConfig,
-    ModelConfig,
-    Part,
-    RetrieverConfig,
-    SASRecConfig,
-)
+from ur4rec.models.config import ModelConfig, Part
 from ur4rec.models.cooccurrence import CooccurrenceScorer
 from ur4rec.models.fusion import Fusion
 from ur4rec.models.retriever_moe_memory import RetrieverMoEMemory
@@ -63,12 +55,6 @@ class Items:
         sides = [] if self.sasrec is None else [self.sasrec]
         return torch.cat(sides if self.retriever is None else [*sides, self.retriever.vectors()], dim=1)
 
-    def described(self) -> Float[Tensor, "C F"]:
-        """Of the retriever, by the text alone; there must be one."""
-        assert self.retriever is not None
-        assert self.retriever.description is not None
-        return self.retriever.description
-
 
 @dataclass(frozen=True)
 class Encoded:
@@ -97,23 +83,11 @@ class UR4RecV2MoE(nn.Module):
         super().__init__()
         config = (config or ModelConfig.parse(fields, "UR4RecV2MoE")).resolve()
         self.config, self.num_items, self.num_users = config, num_items, num_users
-        self.sasrec = None if config.whole is Part.RETRIEVER else SASRec(num_items, config.narrow(SASRecConfig))
-        self.retriever = RetrieverMoEMemory(
-            num_items,
-            num_users,
-            config.max_seq_len,
-            config.narrow(RetrieverConfig),
-            config.narrow(MemoryConfig),
-        )
-        self.cooccurrence: CooccurrenceScorer | None = None
-        if config.cooccurrence_neighbors:
-            self.cooccurrence = CooccurrenceScorer(num_items, config.narrow(CooccurrenceConfig))
-        self.fusion = Fusion(
-            config.sasrec_hidden_dim,
-            config.retriever_output_dim,
-            self.cooccurrence is not None,
-            config.narrow(FusionConfig),
-        )
+        self.sasrec = None if config.whole is Part.RETRIEVER else SASRec(num_items, config)
+        self.retriever = RetrieverMoEMemory(num_items, num_users, config.max_seq_len, config, config)
+        self.cooccurrence = CooccurrenceScorer(num_items, config) if config.cooccurrence_neighbors else None
+        widths = config.sasrec_hidden_dim, config.retriever_output_dim
+        self.fusion = Fusion(*widths, self.cooccurrence is not None, config)
 
     @property
     def device(self) -> torch.device:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ur4rec.models.config import ModelConfig, Part
 from ur4rec.models.tensor_files import read_tensors
@@ -57,11 +56,6 @@ def memories_file(stage: str) -> str:
 def list_held(stage: str) -> tuple[str, ...]:
     """Prefixes of the weights that a stage leaves for the ones after it."""
     return HELD.get(stage, ("",))
-
-
-def select_held(stage: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of the weights of a model, those that a stage leaves for the ones after it."""
-    return {name: value for name, value in state.items() if name.startswith(list_held(stage))}
 
 
 def write_model_config(folder: Path, model: UR4RecV2MoE, dataset_digest: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
@@ -70,7 +70,8 @@ def _plan_copies(
         raise ArtifactError(f"{checkpoint}: holds no *_best.pt; expected the checkpoint of a training stage")
     copies = [(file, file.name) for pattern in CHECKPOINTS for file in sorted(checkpoint.glob(pattern))]
     copies += [(file, file.name) for folder in memories for file in _memory_files(Path(folder))]
-    copies += [(file, file.relative_to(checkpoint).as_posix()) for file in _files_below(checkpoint / LOGS)]
+    logs = [path for path in sorted((checkpoint / LOGS).rglob("*")) if path.is_file()]
+    copies += [(file, file.relative_to(checkpoint).as_posix()) for file in logs]
     for source, name in ((results, RESULTS), (report, REPORT)):
         if source is not None:
             copies.append((_existing(Path(source)), name))
@@ -82,10 +83,6 @@ def _memory_files(folder: Path) -> list[Path]:
     if not files:
         raise ArtifactError(f"{folder}: holds no {MEMORIES_PATTERN}; expected the memories folder of a training stage")
     return files
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def _existing(path: Path) -> Path:

@@ -5,8 +5,9 @@ Dimensions: B windows in a batch, L positions, N items, X experts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -67,14 +68,10 @@ class Objective:
         items = self.model.items(self.part, drop_ids=True)
         encoded = self.model.encode(window, state, self.part, items)
         users, valid = self.model.user_vectors(encoded, self.part), targets > 0
-        extra = self._balance(encoded, valid)
-        if self._aligns(items):
-            wanted = self.model.user_vectors(encoded, Part.RETRIEVER)[valid]
-            extra = extra + self.config.alignment_weight * catalogue_cross_entropy(
-                wanted, items.described(), targets[valid], self.left_out
-            )
+        loss = partial(catalogue_cross_entropy, targets=targets[valid], left_out=self.left_out)
+        extra = self._extra(encoded, items, valid, loss)
         if self.tables is None:
-            return extra + catalogue_cross_entropy(users[valid], items.vectors(), targets[valid], self.left_out)
+            return extra + loss(users[valid], items.vectors())
         raw_scores, factors = self._cooccurrence(window, None), self._factors(encoded)
         return extra + scored_cross_entropy(users, items.vectors(), factors, targets, self.left_out, raw_scores)
 
@@ -89,28 +86,27 @@ class Objective:
         encoded = self.model.encode(replace(window, items=item_rows.view_as(targets)), state, self.part, items)
         users, valid = self.model.user_vectors(encoded, self.part), targets > 0
         positives, given = target_rows.view_as(targets)[valid], None
-        extra = self._balance(encoded, valid)
-        if self._aligns(items):
-            wanted = self.model.user_vectors(encoded, Part.RETRIEVER)[valid]
-            extra = extra + self.config.alignment_weight * sampled_cross_entropy(
-                wanted, items.described(), positives, negatives, size
-            )
+        loss = partial(sampled_cross_entropy, targets=positives, negatives=negatives, num_items=size)
+        extra = self._extra(encoded, items, valid, loss)
         if self.tables is not None:
             columns = drawn.new_zeros(self.model.num_items + 1).scatter_(
                 0, rows, torch.arange(len(rows), device=device)
             )
             logits = torch.stack([to_logits(raw) for raw in self._cooccurrence(window, columns)], dim=1)
             given = logits[valid] * self._factors(encoded)[valid][:, None]
-        return extra + sampled_cross_entropy(users[valid], items.vectors(), positives, negatives, size, given)
+        return extra + loss(users[valid], items.vectors(), given=given)
 
-    def _aligns(self, items: Items) -> bool:
-        has_text = items.retriever is not None and items.retriever.description is not None
-        return has_text and self.config.alignment_weight > 0
-
-    def _balance(self, encoded: Encoded, valid: Bool[Tensor, "B L"]) -> Tensor:
-        if encoded.expert_weights is None or not self.config.load_balance_weight:
-            return torch.zeros((), device=self.model.device)
-        return self.config.load_balance_weight * load_balance(encoded.expert_weights, valid)
+    def _extra(
+        self, encoded: Encoded, items: Items, valid: Bool[Tensor, "B L"], loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """What the retriever adds: balanced experts, and its own `loss` where every item is its text alone."""
+        extra = torch.zeros((), device=self.model.device)
+        if encoded.expert_weights is not None and self.config.load_balance_weight:
+            extra = self.config.load_balance_weight * load_balance(encoded.expert_weights, valid)
+        if self.config.alignment_weight and items.retriever is not None and items.retriever.description is not None:
+            wanted = self.model.user_vectors(encoded, Part.RETRIEVER)[valid]
+            extra = extra + self.config.alignment_weight * loss(wanted, items.retriever.description)
+        return extra
 
     def _cooccurrence(self, window: Window, columns: Int[Tensor, "N1"] | None) -> Iterator[Tensor]:
         assert self.model.cooccurrence is not None

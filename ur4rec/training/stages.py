@@ -6,8 +6,8 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,18 @@ from ur4rec.training.checkpoints import (
     Origin,
     best_file,
     check_dataset,
+    list_held,
     memories_file,
     read_raw_history,
     resolve_device,
-    select_held,
     write_model_config,
 )
-from ur4rec.training.config import READ_BY, Stage, StageConfig, TrainingConfig
+from ur4rec.training.config import READ_BY, Stage, StageConfig
 from ur4rec.training.events import train_stage
 from ur4rec.training.resume import ResumePoint, open_resume_point
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.start import Previous, begin, control_text
-from ur4rec.training.trainer import StagePlan, Trainer, deterministic
+from ur4rec.training.trainer import StagePlan, StageRecord, Trainer, deterministic
 from ur4rec.training.warm_start import WarmStart, WarmStartError, check_warm_start
 
 FUSION = ("fusion.gate", "fusion.log_weights")
@@ -50,12 +50,9 @@ KEY = "key"
 """Of a checkpoint's details: the digest of all that shaped it."""
 
 
-def _by_name(plans: Iterable[StagePlan]) -> Mapping[str, StagePlan]:
-    return {plan.name: plan for plan in plans}
-
-
-PLANS = _by_name(
-    [
+PLANS: Mapping[str, StagePlan] = {
+    plan.name: plan
+    for plan in (
         StagePlan(Stage.PRETRAIN_SASREC.value, Part.SASREC, SASREC),
         StagePlan(Stage.PRETRAIN_RETRIEVER.value, Part.RETRIEVER, RETRIEVER),
         StagePlan(
@@ -67,15 +64,13 @@ PLANS = _by_name(
             calibrate=True,
         ),
         StagePlan(Stage.END_TO_END.value, Part.FUSED, ("sasrec.", "retriever.", *FUSION), finetune=True),
-    ]
-)
-RETRIEVER_PLANS = _by_name(
-    [
-        StagePlan(Stage.PRETRAIN_RETRIEVER.value, Part.RETRIEVER, RETRIEVER),
-        StagePlan(Stage.END_TO_END.value, Part.RETRIEVER, RETRIEVER, finetune=True),
-    ]
-)
-"""Of a system whose whole score is the retriever's: there is no SASRec to train first, and nothing to fuse."""
+    )
+}
+RETRIEVER_PLANS: Mapping[str, StagePlan] = {
+    Stage.PRETRAIN_RETRIEVER.value: PLANS[Stage.PRETRAIN_RETRIEVER],
+    Stage.END_TO_END.value: StagePlan(Stage.END_TO_END.value, Part.RETRIEVER, RETRIEVER, finetune=True),
+}
+"""Those of a system whose whole score is the retriever's: there is no SASRec to train first, and nothing to fuse."""
 
 
 def plans_of(config: ModelConfig) -> Mapping[str, StagePlan]:
@@ -92,17 +87,6 @@ def stages_of(config: ModelConfig) -> tuple[str, ...]:
     return tuple(plans_of(config))
 
 
-@dataclass(frozen=True)
-class StageSummary:
-    """What a stage came to."""
-
-    stage: str
-    epochs: int
-    best_epoch: int
-    seconds: float
-    validation: dict[str, float]
-
-
 @naming_settings("batch_size", "max_seq_len")
 def run_stage(
     stage: str,
@@ -117,7 +101,7 @@ def run_stage(
     state: Path | str | None = None,
     resume: bool = False,
     warm_start: WarmStart | None = None,
-) -> StageSummary:
+) -> StageRecord:
     """Trains one stage.
 
     Args:
@@ -172,11 +156,11 @@ def run_stage(
             model = begin(stage, data, shape, config.seed, previous, text, warm_start).to(resolve_device(device))
             history = _copy_previous(previous_checkpoint, writer.folder, origin)
             plan = plans_of(config)[stage]
-            trainer = Trainer(model, data.histories("validation"), data.val, plan, config.narrow(TrainingConfig))
+            trainer = Trainer(model, data.histories("validation"), data.val, plan, config)
             prepared_s = time.perf_counter() - started
             record = train_stage(trainer, writer.folder / "logs" / stage, point)
             record.seconds = round(prepared_s + record.seconds, 3)
-            held = select_held(stage, model.state_dict())
+            held = {name: value for name, value in model.state_dict().items() if name.startswith(list_held(stage))}
             weights = {name: value.cpu() for name, value in held.items()}  # any machine can read these
             with (writer.folder / best_file(stage)).open("wb") as file:
                 write_tensors(file, weights)
@@ -190,7 +174,7 @@ def run_stage(
         _write_memories(model, data, stage, memories, settings, checkpoint)
         if point:
             point.finish()
-    return StageSummary(stage, record.epochs, record.best_epoch, record.seconds, record.validation)
+    return record
 
 
 def _digest(stage: str, settings: ConfigSection, inputs: Mapping[str, Path], device: str, origin: Origin | None) -> str:
@@ -206,7 +190,7 @@ def _digest(stage: str, settings: ConfigSection, inputs: Mapping[str, Path], dev
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 
-def _finished(checkpoint: Path, memories: Path, key: str) -> StageSummary | None:
+def _finished(checkpoint: Path, memories: Path, key: str) -> StageRecord | None:
     """What an earlier run with the same key has left; None where that is nothing, or only a part."""
     try:
         details, made_from = read_artifact(checkpoint).details, read_artifact(memories).inputs
@@ -214,8 +198,7 @@ def _finished(checkpoint: Path, memories: Path, key: str) -> StageSummary | None
         return None
     if details.get(KEY) != key or made_from["checkpoint"] != sha256_file(checkpoint / MANIFEST):
         return None
-    *_, record = read_raw_history(checkpoint)["stages"]
-    return StageSummary(**{field.name: record[field.name] for field in fields(StageSummary)})
+    return StageRecord(**read_raw_history(checkpoint)["stages"][-1])
 
 
 def _say_what_is_ignored(

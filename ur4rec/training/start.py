@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 
 from ur4rec.columns import ITEM
 from ur4rec.data.sequences import Sequences
-from ur4rec.models.config import CooccurrenceConfig, ModelConfig
+from ur4rec.models.config import ModelConfig
 from ur4rec.models.sasrec import EMBEDDING_STD
 from ur4rec.models.tensor_files import TensorFileError, read_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
@@ -61,7 +61,7 @@ def begin(
         assert previous is not None
         _take(model, previous)
         return model
-    counts = count_pairs(data.histories("validation"), data.num_items, config.narrow(CooccurrenceConfig))
+    counts = count_pairs(data.histories("validation"), data.num_items, config)
     _add_statistics(model, data, counts)
     if stage == Stage.PRETRAIN_SASREC:
         model.retriever.memory = None  # it begins with the retriever
@@ -101,7 +101,7 @@ def add_text(model: UR4RecV2MoE, text: TextEmbeddings) -> None:
 def _add_statistics(model: UR4RecV2MoE, data: Sequences, counts: csr_array) -> None:
     """What is counted, not trained: neighbours, and which items training knows."""
     if model.cooccurrence is not None:
-        model.cooccurrence.fill(fit_table(counts, model.config.narrow(CooccurrenceConfig)))
+        model.cooccurrence.fill(fit_table(counts, model.config))
     trained = torch.zeros(data.num_items + 1, dtype=torch.bool)
     trained[torch.from_numpy(data.train[:, ITEM].copy())] = True
     model.retriever.encoder.get_buffer("is_trained").copy_(trained)

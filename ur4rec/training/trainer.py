@@ -16,7 +16,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from ur4rec.data.sequences import Histories
-from ur4rec.models.config import CooccurrenceConfig, Part
+from ur4rec.models.config import Part
 from ur4rec.models.cooccurrence import NeighborTables
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.models.user_memory import MemoryState
@@ -65,10 +65,6 @@ class StageRecord:
     series: list[dict[str, float]] = field(default_factory=list)
 
 
-CHANGING = ("active", "previous", "losses", "switches")
-"""What an alternation keeps from step to step."""
-
-
 @dataclass
 class Alternation:
     """Which module trains in joint fine-tuning: it changes when the loss stops improving.
@@ -105,15 +101,6 @@ class Alternation:
     def describe(self) -> dict[str, float]:
         """Index of the module that trains now, and how often it has changed."""
         return {"alternation": float(self.active), "alternation_switches": float(self.switches)}
-
-    def state_dict(self) -> dict[str, Any]:
-        """What changes from step to step."""
-        return {name: getattr(self, name) for name in CHANGING}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken."""
-        for name in CHANGING:
-            setattr(self, name, state[name])
 
 
 class Trainer:
@@ -193,7 +180,7 @@ class Trainer:
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "alternation": self.alternation.state_dict(),
+            "alternation": asdict(self.alternation),
             "record": asdict(self.record),
             "step": self.step,
             "random": random_state(self.generator, self.device),
@@ -208,7 +195,7 @@ class Trainer:
         self.best = {name: value.to(self.device) for name, value in state["best"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.alternation.load_state_dict(state["alternation"])
+        self.alternation = Alternation(**state["alternation"])
         self.record, self.step = StageRecord(**state["record"]), state["step"]
         if self.plan.alternate:
             self._switch_to(self.alternation.module)
@@ -256,8 +243,7 @@ class Trainer:
     def _fold_tables(self) -> NeighborTables | None:
         if self.plan.part is not Part.FUSED or self.model.cooccurrence is None:
             return None
-        config = self.model.config.narrow(CooccurrenceConfig)
-        return fit_fold_tables(self.histories, self.model.num_items, config, self.device)
+        return fit_fold_tables(self.histories, self.model.num_items, self.model.config, self.device)
 
     def _calibrate(self, tables: NeighborTables) -> None:
         assert self.model.cooccurrence is not None
