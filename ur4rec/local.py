@@ -49,11 +49,11 @@ READ = {
     INTERACTIONS: (USER_ID, ITEM_ID, TIMESTAMP, RATING),
     ITEM_TABLE: (ITEM_ID, TITLE, YEAR, GENRES, DESCRIPTION),
 }
-"""What a data frame is → its columns that are read."""
+"""Role of a data frame → its columns that are read."""
 
 
 class FittedModel(Recommender):
-    """What `fit` returns: a recommender, and how it did on the last interaction of every user."""
+    """A recommender made by `fit`, and how it did on the last interaction of every user."""
 
     results: Results
 
@@ -180,7 +180,7 @@ def read_warm_start(address: str | None, config: Config, tracking_uri: str | Non
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a run left behind."""
+    """The outcome of a training, and where it lies."""
 
     summaries: dict[str, StageRecord]
     results: Results

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_loop import data, make  # noqa: F401
+from test_trainer import data, make  # noqa: F401
 
 from ur4rec.storage.gcs import GcsError, GcsPrefix
 from ur4rec.training.checkpoints import CheckpointError

@@ -1,4 +1,4 @@
-"""What shapes the model, free of torch, so that a command which trains nothing starts at once."""
+"""Settings that shape the model; free of torch, so that a command which trains nothing starts at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from ur4rec.config_section import ConfigSection
 
 WIDEST = 2**16
-"""Of a tensor's dimensions: the square of a larger one fits no machine."""
+"""Largest dimension of a tensor: the square of a larger one fits no machine."""
 
 
 def _check_heads(section: ConfigSection, width_key: str, heads_key: str) -> None:
@@ -38,7 +38,7 @@ class SASRecConfig(ConfigSection):
 
 
 class Expert(StrEnum):
-    """What an expert attends to; `ur4rec.models.experts` has the class of each."""
+    """An expert by what it attends to; `ur4rec.models.experts` has the class of each."""
 
     USER_PREFERENCE = "user_preference"
     ITEM_DESCRIPTION = "item_description"
@@ -98,7 +98,7 @@ class MemoryConfig(ConfigSection):
 
 
 class FusionMethod(StrEnum):
-    """How the weights of the scores are chosen."""
+    """A way to choose the weights of the scores."""
 
     WEIGHTED = "weighted"
     LEARNED = "learned"
@@ -106,7 +106,7 @@ class FusionMethod(StrEnum):
 
 
 class FusionConfig(ConfigSection):
-    """How the scores are joined."""
+    """Settings of the fusion of the scores."""
 
     fusion_method: FusionMethod = FusionMethod.ADAPTIVE
     sasrec_weight: float = Field(0.5, ge=0)
@@ -116,7 +116,7 @@ class FusionConfig(ConfigSection):
 
 
 class PairsConfig(ConfigSection):
-    """What counts as beside; the item factors come from it, too."""
+    """Settings of what counts as beside; the item factors come from it, too."""
 
     cooccurrence_window: int = Field(10, ge=1)
     """Two items of a history are neighbours when at most this many places apart."""
@@ -125,7 +125,7 @@ class PairsConfig(ConfigSection):
 
 
 class CooccurrenceConfig(PairsConfig):
-    """What counts as beside, and how much of it is kept."""
+    """Settings of the co-occurrence scorer: what counts as beside, and how much of it is kept."""
 
     cooccurrence_neighbors: int = Field(256, ge=0)
     """Strongest neighbours kept per item; 0 leaves the scorer out."""
@@ -136,7 +136,7 @@ class CooccurrenceConfig(PairsConfig):
 
 
 class Part(StrEnum):
-    """Whose score."""
+    """A part of the model that scores by itself, or all of them."""
 
     SASREC = "sasrec"
     RETRIEVER = "retriever"
@@ -164,7 +164,7 @@ PRESETS: dict[System, dict[str, Any]] = {
         "cooccurrence_neighbors": 0,
     },
 }
-"""What a system fixes, whatever else the configuration says."""
+"""Settings that a system fixes, whatever else the configuration says."""
 
 
 class SystemConfig(ConfigSection):
@@ -177,10 +177,10 @@ class ModelConfig(SASRecConfig, RetrieverConfig, MemoryConfig, FusionConfig, Coo
     """Everything that shapes the model."""
 
     def resolve(self) -> ModelConfig:
-        """With what the system fixes."""
+        """Returns the configuration with what its system fixes."""
         return self.model_copy(update=PRESETS[self.system])
 
     @property
     def whole(self) -> Part:
-        """Whose score is the system's."""
+        """The part whose score is the system's."""
         return Part.RETRIEVER if self.system is System.MOE_MEMORY else Part.FUSED

@@ -59,7 +59,7 @@ class CooccurrenceScorer(ResizableBuffers):
         self.strengths = tables.strengths.to(self.neighbors.device)
 
     def find_fault(self) -> str:
-        """What is wrong with the table; empty where nothing is."""
+        """Returns what is wrong with the table; empty where nothing is."""
         if self.neighbors.shape != (1, self.num_items + 1, self.neighbors.shape[-1]):
             return f"neighbors: expected {self.num_items + 1} rows in one table, found {tuple(self.neighbors.shape)}"
         if self.strengths.shape != self.neighbors.shape:

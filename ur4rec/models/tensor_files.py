@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 DAMAGE = (RuntimeError, EOFError, pickle.UnpicklingError, struct.error, LookupError, TypeError, ValueError)
-"""What `torch.load` raises for bytes that are no file of tensors, depending on where it stumbles."""
+"""Errors that `torch.load` raises for bytes that are no file of tensors, depending on where it stumbles."""
 DAMAGED = "damaged, cut short or not a file of tensors"
 MEND = "copy it anew from where it is whole, or train again"
 
@@ -74,7 +74,7 @@ def write_tensors(file: IO[bytes], tensors: Mapping[str, Any]) -> None:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether every number is; in one pass that makes no copy."""
+    """Tells whether every number is finite; one pass that makes no copy."""
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     return all(math.isfinite(bound) for bound in torch.stack(torch.aminmax(tensor.detach())).tolist())
@@ -125,7 +125,7 @@ class ResizableBuffers(nn.Module):
     """Names of those buffers."""
 
     def find_fault(self) -> str:
-        """What is wrong with the tables as they are, beginning with the buffer's name; empty where nothing is."""
+        """Returns what is wrong with the tables, beginning with the buffer's name; empty where nothing is."""
         raise NotImplementedError
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:

@@ -55,7 +55,7 @@ class ItemSide:
         return self.identity if self.description is None else self.identity + self.description
 
     def directions(self, rows: Int[Tensor, "..."] | None = None) -> Float[Tensor, "*R D"]:
-        """What a memory reads of the items, or of some: their vectors at a root mean square of 1.
+        """Returns what a memory reads of the items, or of some: their vectors at a root mean square of 1.
 
         Frequent items have the longest vectors, and say the least about a user.
         """
@@ -173,7 +173,7 @@ class TextPreferenceRetrieverMoE(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def item_side(self, rows: Int[Tensor, "C"] | None = None, drop_ids: bool = False) -> ItemSide:
-        """What the retriever knows about all items, or about some.
+        """Returns what the retriever knows about all items, or about some.
 
         An item without training interactions has no ID vector, only its text.
 
@@ -234,12 +234,12 @@ class TextPreferenceRetrieverMoE(nn.Module):
     def _ask(
         self, name: str, query: Float[Tensor, "B Q D"], context: Context
     ) -> tuple[Float[Tensor, "B Q D"], Bool[Tensor, "B Q"]]:
-        """What an expert says, and where it takes part."""
+        """Returns what an expert says, and where it takes part."""
         output, available = self.experts[name](query, context)
         return output, available if name in self.enabled else torch.zeros_like(available)
 
     def _remember(self, query: Float[Tensor, "B Q D"], memory: Float[Tensor, "B Q E"]) -> Float[Tensor, "B Q D"]:
-        """What the memory adds to the user side: normalised, as the query is, so that neither drowns the other."""
+        """Returns what the memory adds; it is normalised as the query is, so that neither drowns the other."""
         memory = functional.layer_norm(memory, memory.shape[-1:])
         gate = torch.sigmoid(self.memory_gate(torch.cat([query, memory], dim=-1)))
         remembered: Tensor = self.dropout(gate * self.memory_projection(memory))

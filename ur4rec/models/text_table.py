@@ -19,7 +19,7 @@ from torch.nn import functional
 from ur4rec.models.tensor_files import ResizableBuffers
 
 ROWS_AT_ONCE = 1 << 14
-"""Of texts in double precision."""
+"""Texts that are held in double precision together."""
 
 
 class TextTable(ResizableBuffers):
@@ -71,7 +71,7 @@ class TextTable(ResizableBuffers):
         self.snapshot_offsets = torch.searchsorted(snapshots[:, 0].contiguous(), users)
 
     def find_fault(self) -> str:
-        """What is wrong with the texts; empty where nothing is."""
+        """Returns what is wrong with the texts; empty where nothing is."""
         for name, table in (("item_text", self.item_text), ("sentences", self.sentences)):
             if table.shape != (len(table), self.components):
                 return f"{name}: expected rows of {self.components} numbers, found {tuple(table.shape)}"

@@ -51,7 +51,7 @@ class Items:
     retriever: ItemSide | None
 
     def vectors(self) -> Float[Tensor, "C V"]:
-        """Side by side."""
+        """Returns the sides one beside the other."""
         sides = [] if self.sasrec is None else [self.sasrec]
         return torch.cat(sides if self.retriever is None else [*sides, self.retriever.vectors()], dim=1)
 
@@ -91,7 +91,7 @@ class UR4RecV2MoE(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device that holds the weights."""
         return self.fusion.retriever_log_temperature.device
 
     def items(self, part: Part = Part.FUSED, rows: Int[Tensor, "C"] | None = None, drop_ids: bool = False) -> Items:

@@ -66,7 +66,7 @@ STATE_FIELDS = tuple(field.name for field in fields(MemoryState))
 
 
 def find_state_fault(state: MemoryState) -> str:
-    """What is wrong with the state of some users, beginning with the field's name; empty where nothing is."""
+    """Returns what is wrong with the state of some users, beginning with the field's name; empty where nothing is."""
     slots = state.history.shape[1]
     limits = {"memory_size": (0, slots), "interaction_count": (0, None), "absorbed": (0, None)}
     for name, (least, most) in limits.items():

@@ -1,4 +1,4 @@
-"""What the training scripts share: the options of the old ones, and folders found or made."""
+"""Common ground of the training scripts: the options of the old ones, and folders found or made."""
 
 from __future__ import annotations
 

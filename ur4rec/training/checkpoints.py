@@ -25,7 +25,7 @@ WARM_START = "warm_start"
 FINAL_MODEL = "final_model.pt"
 FINAL_MEMORIES = "final_memories.pt"
 STAGE_KEYS = {"stage", "epochs", "best_epoch", "seconds", "validation", "series"}
-"""Of each entry of the history's `stages`."""
+"""Keys of each entry of the history's `stages`."""
 MEND = "copy the file anew from where it is whole, or train again"
 
 
@@ -75,7 +75,7 @@ class Origin:
     name: str
     """`models:/NAME/VERSION`, or a folder."""
     digest: str
-    """Of its contents."""
+    """Digest of its contents."""
     training_cutoff_s: int
     """Last interaction that it, or whatever it had started from, was trained on."""
     num_items: int
@@ -83,7 +83,7 @@ class Origin:
 
 
 def read_origin(checkpoint: Path) -> Origin | None:
-    """What the first stage of a checkpoint started from; None: from scratch.
+    """Returns what the first stage of a checkpoint started from; None: from scratch.
 
     Raises:
         CheckpointError: The history is damaged.
@@ -128,7 +128,7 @@ def find_weights(checkpoint: Path, stage: str | None = None) -> Path:
 
 
 def trained_part(checkpoint: Path, config: ModelConfig) -> Part:
-    """Whose score the weights of `find_weights` are ready for: a pretraining stage trains its part alone.
+    """Returns the part that the weights of `find_weights` can score by: a pretraining stage trains its part alone.
 
     Raises:
         CheckpointError: The folder holds no weights.

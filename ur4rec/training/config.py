@@ -1,4 +1,4 @@
-"""How the stages are trained, free of torch."""
+"""Settings of the training, free of torch."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ STAGES = tuple(stage.value for stage in Stage)
 
 
 class NegativesConfig(ConfigSection):
-    """What a target competes with in training."""
+    """Settings of what a target competes with in training."""
 
     num_negatives: int = Field(0, ge=0, le=2**20)
     """0: softmax over the whole catalogue at every position; otherwise over this many shared negatives."""
 
 
 class RetrieverLossConfig(ConfigSection):
-    """What is added to the loss where the retriever takes part."""
+    """Settings of what is added to the loss where the retriever takes part."""
 
     alignment_weight: float = Field(0.0, ge=0)
-    """Of a second loss of the retriever, in which every item is its text alone: it aligns what a user wants with what
-    the texts say, so that an item without interactions can be found."""
+    """Weight of a second loss of the retriever, in which every item is its text alone. It aligns what a user wants with
+    what the texts say, so that an item without interactions can be found."""
     load_balance_weight: float = Field(0.0, ge=0)
-    """Of a loss that grows when the router prefers some experts to others."""
+    """Weight of a loss that grows when the router prefers some experts to others."""
 
 
 class ObjectiveConfig(NegativesConfig, RetrieverLossConfig):
-    """What is minimised."""
+    """Settings of what is minimised."""
 
 
 class EpochsConfig(NegativesConfig):
-    """What every stage is trained by."""
+    """Settings that every stage is trained by."""
 
     batch_size: int = Field(128, ge=1)
     epochs_per_stage: int = Field(60, ge=1)
@@ -63,7 +63,7 @@ class EpochsConfig(NegativesConfig):
     warmup_share: float = Field(0.05, ge=0, lt=1)
     gradient_clip: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.98, ge=0, lt=1)
-    """Of the averaged weights that are evaluated and kept; 0 keeps the last ones."""
+    """Decay of the averaged weights that are evaluated and kept; 0 keeps the last ones."""
     random_window_share: float = Field(0.5, ge=0, le=1)
     shuffle_ties: bool = True
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -71,33 +71,33 @@ class EpochsConfig(NegativesConfig):
 
 
 class SasrecTrainingConfig(EpochsConfig):
-    """How SASRec is trained."""
+    """Settings that SASRec is trained by."""
 
     sasrec_lr: float = Field(4e-3, gt=0)
 
 
 class RetrieverTrainingConfig(EpochsConfig, RetrieverLossConfig):
-    """How the retriever is trained."""
+    """Settings that the retriever is trained by."""
 
     retriever_lr: float = Field(4e-3, gt=0)
 
 
 class FinetuningConfig(SasrecTrainingConfig, RetrieverTrainingConfig):
-    """How both are trained on."""
+    """Settings that both are trained on by."""
 
     finetune_lr_scale: float = Field(0.02, gt=0)
-    """Of both learning rates, in the last two stages."""
+    """Factor of both learning rates in the last two stages."""
 
 
 class TrainingConfig(FinetuningConfig, ObjectiveConfig):
-    """How the stages are trained."""
+    """All settings that the stages are trained by."""
 
     adaptive_switch_threshold: float = Field(0.01, ge=0)
     adaptive_min_steps: int = Field(20, ge=1)
 
 
 class TextControl(StrEnum):
-    """What stands in for the text embeddings."""
+    """A stand-in for the text embeddings, to see what their meaning brings."""
 
     NONE = "none"
     SHUFFLED = "shuffled"
@@ -109,14 +109,14 @@ class TextControl(StrEnum):
 
 
 class TextControlConfig(ConfigSection):
-    """What the retriever is given as texts."""
+    """Setting of what the retriever is given as texts."""
 
     text_control: TextControl = TextControl.NONE
-    """What the retriever is given instead of the texts' meaning; read by `pretrain_retriever`."""
+    """Stand-in for the texts; read by `pretrain_retriever`."""
 
 
 class PretrainSasrecConfig(SASRecConfig, PairsConfig, SasrecTrainingConfig):
-    """What the first stage reads."""
+    """Everything that the first stage reads."""
 
 
 class PretrainRetrieverConfig(
@@ -128,15 +128,15 @@ class PretrainRetrieverConfig(
     RetrieverTrainingConfig,
     TextControlConfig,
 ):
-    """What the second stage reads; SASRec is there, but not trained."""
+    """Everything that the second stage reads; SASRec is there, but not trained."""
 
 
 class JointFinetuneConfig(ModelConfig, TrainingConfig):
-    """What the third stage reads; it alternates."""
+    """Everything that the third stage reads; it alternates."""
 
 
 class EndToEndConfig(ModelConfig, FinetuningConfig):
-    """What the last stage reads."""
+    """Everything that the last stage reads."""
 
 
 class StageConfig(ModelConfig, TrainingConfig, TextControlConfig):

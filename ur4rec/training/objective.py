@@ -1,4 +1,4 @@
-"""What a stage minimises: cross-entropy over the catalogue, and what is added to it.
+"""The loss of a stage: cross-entropy over the catalogue, and what is added to it.
 
 Dimensions: B windows in a batch, L positions, N items, X experts.
 """
@@ -99,7 +99,7 @@ class Objective:
     def _extra(
         self, encoded: Encoded, items: Items, valid: Bool[Tensor, "B L"], loss: Callable[[Tensor, Tensor], Tensor]
     ) -> Tensor:
-        """What the retriever adds: balanced experts, and its own `loss` where every item is its text alone."""
+        """Returns what the retriever adds: balanced experts, and its own `loss` where every item is its text alone."""
         extra = torch.zeros((), device=self.model.device)
         if encoded.expert_weights is not None and self.config.load_balance_weight:
             extra = self.config.load_balance_weight * load_balance(encoded.expert_weights, valid)

@@ -1,4 +1,4 @@
-"""What a killed stage goes on from: the trainer's state after its last finished epoch, and the events logged so far."""
+"""The state that a killed stage goes on from: the trainer's after its last epoch, and the events logged so far."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS = "settings.json"
 UPLOAD_EVERY_S = 15.0
 """A state is uploaded no more often: so much work is lost at most, and an epoch, where a process is killed outright."""
 LARGEST_SHARE = 0.1
-"""Of the time, that uploads may take: large states are uploaded less often."""
+"""Share of the time that uploads may take; large states are uploaded less often."""
 
 
 class ResumePoint:
@@ -257,7 +257,7 @@ class CloudResumePoint(ResumePoint):
 def open_resume_point(
     home: Path | str | None, stage: str, key: str, settings: Mapping[str, Any] = MappingProxyType({})
 ) -> Iterator[ResumePoint | None]:
-    """Where the state of a stage is kept; None where it is not. An interruption says what is left.
+    """Opens the place where the state of a stage is kept; None where it is not. An interruption says what is left.
 
     Args:
         home: A folder or `gs://bucket/prefix`.

@@ -61,7 +61,7 @@ class ExpertUsage:
         return dict(zip(map(str, Expert), (self.sums[0] / total).tolist(), strict=True))
 
     def distributions(self) -> dict[str, Distribution]:
-        """Of each expert; nothing where nothing was counted."""
+        """Returns the distribution of each expert; nothing where nothing was counted."""
         if not self.count:
             return {}
         columns = zip(map(str, Expert), *self.sums.tolist(), self.bins.tolist(), strict=True)
@@ -175,7 +175,7 @@ class ModelScorer:
         return usage.means()
 
     def statistics(self) -> dict[str, float]:
-        """Of experts and memories, where they take part in the score."""
+        """Returns mean weights of experts and counts of memories, where they take part in the score."""
         if not self.usage.count:
             return {}
         weights = {f"expert_weight/{name}": value for name, value in self.expert_weights().items()}

@@ -47,7 +47,7 @@ from ur4rec.training.warm_start import WarmStart, WarmStartError, check_warm_sta
 
 FUSION = ("fusion.gate", "fusion.log_weights")
 KEY = "key"
-"""Of a checkpoint's details: the digest of all that shaped it."""
+"""Name, among a checkpoint's details, of the digest of all that shaped it."""
 
 
 PLANS: Mapping[str, StagePlan] = {
@@ -70,7 +70,7 @@ RETRIEVER_PLANS: Mapping[str, StagePlan] = {
     Stage.PRETRAIN_RETRIEVER.value: PLANS[Stage.PRETRAIN_RETRIEVER],
     Stage.END_TO_END.value: StagePlan(Stage.END_TO_END.value, Part.RETRIEVER, RETRIEVER, finetune=True),
 }
-"""Those of a system whose whole score is the retriever's: there is no SASRec to train first, and nothing to fuse."""
+"""Plans of a system whose whole score is the retriever's: there is no SASRec to train first, and nothing to fuse."""
 
 
 def plans_of(config: ModelConfig) -> Mapping[str, StagePlan]:
@@ -178,7 +178,7 @@ def run_stage(
 
 
 def _digest(stage: str, settings: ConfigSection, inputs: Mapping[str, Path], device: str, origin: Origin | None) -> str:
-    """Equal for equal results: of all that a stage reads, and of the code."""
+    """Returns a digest of all that a stage reads, and of the code; equal ones mean equal results."""
     key = {
         "stage": stage,
         "config": settings.to_dict(),
@@ -191,7 +191,7 @@ def _digest(stage: str, settings: ConfigSection, inputs: Mapping[str, Path], dev
 
 
 def _finished(checkpoint: Path, memories: Path, key: str) -> StageRecord | None:
-    """What an earlier run with the same key has left; None where that is nothing, or only a part."""
+    """Returns what an earlier run with the same key has left; None where that is nothing, or only a part."""
     try:
         details, made_from = read_artifact(checkpoint).details, read_artifact(memories).inputs
     except ArtifactError:

@@ -27,7 +27,7 @@ from ur4rec.training.warm_start import WarmStart, continue_sasrec, describe_cold
 
 @dataclass(frozen=True)
 class Previous:
-    """What the stage before wrote."""
+    """The stage before, and the checkpoint that it wrote."""
 
     checkpoint: Path
     stage: str
@@ -79,7 +79,7 @@ def begin(
 
 
 def _take(model: UR4RecV2MoE, previous: Previous) -> None:
-    """What the stage before leaves; the rest begins here."""
+    """Takes over what the stage before leaves; the rest begins here."""
     path = find_weights(previous.checkpoint, previous.stage)
     state = read_tensors(path)
     try:
@@ -99,7 +99,7 @@ def add_text(model: UR4RecV2MoE, text: TextEmbeddings) -> None:
 
 @torch.no_grad()
 def _add_statistics(model: UR4RecV2MoE, data: Sequences, counts: csr_array) -> None:
-    """What is counted, not trained: neighbours, and which items training knows."""
+    """Gives the model what is counted, not trained: neighbours, and which items training knows."""
     if model.cooccurrence is not None:
         model.cooccurrence.fill(fit_table(counts, model.config))
     trained = torch.zeros(data.num_items + 1, dtype=torch.bool)

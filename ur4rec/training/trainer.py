@@ -40,7 +40,7 @@ OnEpoch = Callable[[dict[str, float], ExpertUsage], None]
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What a stage trains and what it is judged by."""
+    """A stage: what it trains and what it is judged by."""
 
     name: str
     part: Part
@@ -54,13 +54,13 @@ class StagePlan:
 
 @dataclass
 class StageRecord:
-    """What happened in a stage; the entries of `history.json`."""
+    """The course of a stage, as `history.json` tells it."""
 
     stage: str
     epochs: int = 0
     best_epoch: int = 0
     seconds: float = 0.0
-    """Of all processes that took part."""
+    """Time that all processes took together, where the stage was resumed."""
     validation: dict[str, float] = field(default_factory=dict)
     series: list[dict[str, float]] = field(default_factory=list)
 

@@ -22,7 +22,7 @@ from ur4rec.training.checkpoints import Origin
 SHAPE = ("sasrec_hidden_dim", "sasrec_num_blocks", "sasrec_num_heads", "max_seq_len")
 """Settings that must be those of the other model."""
 OF_ITEMS = ("sasrec.item_embedding.", "sasrec.item_factors", "sasrec.factor_projection.")
-"""What is not carried over by name: its rows or its basis belong to one data set."""
+"""Tensors that are not carried over by name: their rows or their basis belong to one data set."""
 SHRINKAGE = 0.1
 """A vector is predicted as if so many more items, relative to those there are, had said nothing."""
 
@@ -38,10 +38,10 @@ class WarmStart:
     name: str
     """`models:/NAME/VERSION`, or a folder."""
     digest: str
-    """Of its contents: part of the key of all that starts from it."""
+    """Digest of its contents, part of the key of all that starts from it."""
     model: UR4RecV2MoE
     extent: TrainingExtent
-    """What it was trained on, and its items under their original ids."""
+    """Its training data, and its items under their original ids."""
 
     def match(self, data: Sequences) -> tuple[Int64[np.ndarray, "K"], Int64[np.ndarray, "K"]]:
         """Items that it was trained on and that the data have: their indices there, and in the model."""
@@ -51,7 +51,7 @@ class WarmStart:
         return here, theirs[here]
 
     def describe(self, data: Sequences) -> Origin:
-        """For the history of the training."""
+        """Returns what the history of the training tells of it."""
         return Origin(self.name, self.digest, self.extent.cutoff_s, len(self.match(data)[0]))
 
 

@@ -32,7 +32,7 @@ class Epoch:
     lengths: Int[Tensor, "W"]
 
     def before(self) -> Runs:
-        """What every window's user did before it."""
+        """Returns what every window's user did before it."""
         return Runs(self.items, self.timestamps, self.offsets, self.starts)
 
     def window(self, rows: Int[Tensor, "B"]) -> tuple[Window, Int[Tensor, "B L"]]:
