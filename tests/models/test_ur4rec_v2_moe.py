@@ -5,7 +5,7 @@ import torch
 
 from ur4rec.config_section import ConfigError
 from ur4rec.models import ur4rec_v2_moe
-from ur4rec.models.config import FusionMethod, Part, System
+from ur4rec.models.config import Expert, FusionMethod, Part, System
 from ur4rec.models.cooccurrence import NeighborTables
 from ur4rec.models.retriever_moe_memory import MemoryConfig, UpdateTrigger
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE, Window
@@ -20,6 +20,7 @@ SMALL = {
     "text_components": 5,
 }
 LENGTH = 12
+THREE = (Expert.USER_PREFERENCE, Expert.ITEM_DESCRIPTION, Expert.ITEM_EMBEDDING)
 
 
 def make(**fields):
@@ -90,10 +91,10 @@ def test_expert_weights_leave_out_what_cannot_be_read(window):
 
 
 def test_no_proxies_is_a_plain_average(window):
-    model = make(moe_num_proxies=0)
+    model = make(moe_num_proxies=0, moe_experts=THREE)
     weights = model.encode(window, model.retriever.memory.empty_state(3)).expert_weights
-    assert torch.allclose(weights[0, 6], torch.full((3,), 1 / 3))
-    assert torch.allclose(weights[1, 6], torch.tensor([0, 0.5, 0.5]))
+    assert torch.allclose(weights[0, 6, :3], torch.full((3,), 1 / 3))
+    assert torch.allclose(weights[1, 6, :3], torch.tensor([0, 0.5, 0.5]))
     assert not any("router" in name or "proxies" in name for name in model.state_dict())
 
 
@@ -102,8 +103,8 @@ def test_fused_score_is_the_weighted_sum_of_the_parts(window, method):
     model = make(fusion_method=method, sasrec_weight=0.7, retriever_weight=0.2)
     with torch.no_grad():
         model.fusion.sasrec_log_temperature += 0.3
-    parts = [vectors(model, window, part) @ model.item_vectors(part).T for part in (Part.SASREC, Part.RETRIEVER)]
-    fused = vectors(model, window) @ model.item_vectors().T
+    parts = [vectors(model, window, part) @ model.items(part).vectors().T for part in (Part.SASREC, Part.RETRIEVER)]
+    fused = vectors(model, window) @ model.items().vectors().T
     assert torch.allclose(fused, 0.7 * parts[0] + 0.2 * parts[1], atol=1e-5)
 
 
@@ -118,7 +119,7 @@ def test_gradients_reach_every_parameter(window):
     model = make(fusion_method="adaptive")
     torch.nn.init.normal_(model.fusion.gate.weight)
     encoded = model.encode(window, model.retriever.memory.empty_state(3))
-    logits = model.user_vectors(encoded)[window.items > 0] @ model.item_vectors().T
+    logits = model.user_vectors(encoded)[window.items > 0] @ model.items().vectors().T
     torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)) % 30 + 1).backward()
     dead = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
     assert dead == []
@@ -138,7 +139,7 @@ def test_stored_memory_scores_like_a_fresh_scan(window):
     fresh = vectors(model, window)
     lengths = replayed(model, window.items, window.timestamps)
     scores, _ = model(window.user_ids, window.items, timestamps=window.timestamps)
-    expected = fresh[torch.arange(3), lengths - 1] @ model.item_vectors().T
+    expected = fresh[torch.arange(3), lengths - 1] @ model.items().vectors().T
     assert torch.allclose(scores, expected, atol=1e-5)
 
 
@@ -162,7 +163,7 @@ def test_unknown_users_get_their_own_ephemeral_memory(window):
     assert model.get_memory_stats()["users_with_memory"] == 0
     nobody = Window(torch.zeros(3, dtype=torch.int64), window.items, window.timestamps, window.starts)
     expected = vectors(model, nobody)[torch.arange(3), (window.items > 0).sum(1) - 1]
-    assert torch.allclose(scores, expected @ model.item_vectors().T, atol=1e-5)
+    assert torch.allclose(scores, expected @ model.items().vectors().T, atol=1e-5)
 
 
 def test_padding_side_and_overlong_histories(window):
@@ -197,7 +198,7 @@ def test_public_interface(tmp_path, window):
     scores, info = model.eval()(**arguments, update_memory=False)
     expected, _ = trained.eval()(**arguments)
     assert torch.equal(scores, expected)
-    assert info["expert_weights"].shape == (3, 3)
+    assert info["expert_weights"].shape == (3, len(Expert))
     assert model.get_memory_stats()["users_with_memory"] == 2
     config = MemoryConfig(
         memory_dim=256,
@@ -255,7 +256,7 @@ def test_the_last_position_alone_is_what_all_positions_say_there(window, part, s
 @pytest.mark.parametrize("method", list(FusionMethod))
 def test_the_co_occurrence_scorer_adds_its_weighted_logits(window, method):
     model = make(fusion_method=method, cooccurrence_weight=0.4)
-    items = model.item_vectors()
+    items = model.items().vectors()
     encoded = model.encode(window, model.retriever.memory.empty_state(3), last=torch.tensor([11, 11, 6]))
     alone = model.user_vectors(encoded)[:, 0] @ items.T
     fused = model.score_last(encoded, window, items)
@@ -280,8 +281,10 @@ def test_every_system_scores_and_has_its_parts_only(window, system):
     assert (model.sasrec is None) == (system == "UR4RecMoEMemory")
     assert (model.retriever.memory is None) == (system == "UR4RecV2")
     assert (model.cooccurrence is None) == (system != "UR4RecV2MoE")
-    used = {"UR4RecV2MoE": [1, 1, 1], "UR4RecV2": [1, 1, 0], "UR4RecMoEMemory": [0, 1, 1]}[system]
-    assert (info["expert_weights"][0] > 0).tolist() == used
+    first, second, third = THREE
+    used = {"UR4RecV2MoE": set(Expert), "UR4RecV2": {first, second}, "UR4RecMoEMemory": {second, third}}[system]
+    weights = dict(zip(Expert, info["expert_weights"][0].tolist(), strict=True))
+    assert {name for name, weight in weights.items() if weight > 0} == used
 
 
 def test_an_item_without_training_has_no_id_vector(window):

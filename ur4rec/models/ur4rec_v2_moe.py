@@ -106,10 +106,6 @@ class UR4RecV2MoE(nn.Module):
         retriever = None if part is Part.SASREC else self.retriever.encoder.item_side(rows, drop_ids)
         return Items(sasrec, retriever)
 
-    def item_vectors(self, part: Part = Part.FUSED) -> Float[Tensor, "N1 V"]:
-        """Item side of a part's score."""
-        return self.items(part).vectors()
-
     def encode(
         self,
         window: Window,
@@ -162,7 +158,7 @@ class UR4RecV2MoE(nn.Module):
         Args:
             encoded: What `encode` returned for the last positions.
             window: The same as there.
-            item_vectors: What `item_vectors` returned for the part.
+            item_vectors: Those of `items` of the part.
             part: Whose score.
         """
         scores = self.user_vectors(encoded, part)[:, 0] @ item_vectors.T

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ur4rec.data.sequences import Histories
-from ur4rec.models.config import Expert, Part
+from ur4rec.models.config import Part
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE, Window
 from ur4rec.models.user_memory import MemoryState, Runs
 
@@ -36,16 +36,20 @@ class Distribution:
 class ExpertUsage:
     """Sums and histograms of the router's weights.
 
-    >>> usage = ExpertUsage(torch.device("cpu"))
-    >>> usage.add(torch.tensor([[0.0, 0.25, 0.75], [0.5, 0.25, 0.25]]))
+    >>> usage = ExpertUsage(("texts", "items"), torch.device("cpu"))
+    >>> usage.add(torch.tensor([[0.25, 0.75], [0.75, 0.25]]))
     >>> usage.means()
-    {'user_preference': 0.25, 'item_description': 0.25, 'item_embedding': 0.5}
+    {'texts': 0.5, 'items': 0.5}
+
+    Args:
+        experts: Names of the columns.
+        device: Where the weights are.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.count = 0
-        self.sums = torch.zeros(2, len(Expert), dtype=torch.float64, device=device)
-        self.bins = torch.zeros(len(Expert), NUM_BINS, dtype=torch.int64, device=device)
+    def __init__(self, experts: Sequence[str], device: torch.device) -> None:
+        self.experts, self.count = experts, 0
+        self.sums = torch.zeros(2, len(experts), dtype=torch.float64, device=device)
+        self.bins = torch.zeros(len(experts), NUM_BINS, dtype=torch.int64, device=device)
 
     def add(self, weights: Float[Tensor, "B X"]) -> None:
         """Counts the weights of some users."""
@@ -58,13 +62,13 @@ class ExpertUsage:
     def means(self) -> dict[str, float]:
         """Mean weight of each expert; they sum to 1, or to 0 where nothing was counted."""
         total = self.sums[0].sum().clamp_min(torch.finfo(torch.float64).tiny)
-        return dict(zip(map(str, Expert), (self.sums[0] / total).tolist(), strict=True))
+        return dict(zip(self.experts, (self.sums[0] / total).tolist(), strict=True))
 
     def distributions(self) -> dict[str, Distribution]:
         """Returns the distribution of each expert; nothing where nothing was counted."""
         if not self.count:
             return {}
-        columns = zip(map(str, Expert), *self.sums.tolist(), self.bins.tolist(), strict=True)
+        columns = zip(self.experts, *self.sums.tolist(), self.bins.tolist(), strict=True)
         return {name: Distribution(self.count, total, squares, bins) for name, total, squares, bins in columns}
 
 
@@ -92,8 +96,8 @@ class ModelScorer:
         with torch.no_grad():
             self.sides = model.items(self.part)
             self.item_vectors = self.sides.vectors()
-        self.usage = ExpertUsage(self.device)
-        self._weights = torch.zeros(len(histories.lengths), len(Expert), device=self.device)
+        self.usage = ExpertUsage(tuple(model.retriever.encoder.experts), self.device)
+        self._weights = torch.zeros(len(histories.lengths), len(self.usage.experts), device=self.device)
         if replay:
             self._rebuild_memories()
 
@@ -170,7 +174,7 @@ class ModelScorer:
         """Mean router weight of each expert over the users scored so far, or over some of them, each counted once."""
         if users is None:
             return self.usage.means()
-        usage = ExpertUsage(self.device)
+        usage = ExpertUsage(self.usage.experts, self.device)
         usage.add(self._weights[self._to_tensor(users)])
         return usage.means()
 
