@@ -33,7 +33,6 @@ from ur4rec.text.requests import ItemRequest
 from ur4rec.text.sentences import split_sentences
 from ur4rec.text.snapshots import build_user_requests, compute_grid
 from ur4rec.text.template import write_user_text
-from ur4rec.training import loop
 from ur4rec.training.config import ObjectiveConfig, TrainingConfig
 from ur4rec.training.cooccurrence import fit_fold_tables, user_folds
 from ur4rec.training.objective import Objective
@@ -178,7 +177,7 @@ def record(monkeypatch):
         sampled.append(sample_epoch(*arguments))
         return sampled[-1]
 
-    monkeypatch.setattr(loop, "sample_epoch", sample)
+    monkeypatch.setattr("ur4rec.training.trainer.sample_epoch", sample)
 
     def run(histories, case, stage, seed):
         torch.manual_seed(seed)
