@@ -25,9 +25,9 @@ FUSION = {
 FUSED = [(method, FIRING[0]) for method in FUSION] + [(FusionMethod.ADAPTIVE, trigger) for trigger in FIRING[1:]]
 """Neither reads the other."""
 ENCODERS = ("sasrec.", "retriever.")
-SENTENCES = ("sentence_projection.", "sentence_norm.", "sentence_query.", "sentence_key.", "sentence_value.")
+SENTENCES = ("sentence_projection.", "experts.user_preference.")
 SWITCHED_OFF = {
-    System.V2: ("embedding_norm.", "embedding_expert."),
+    System.V2: ("experts.item_embedding.",),
     System.MOE_MEMORY: SENTENCES,
 }
 """Parts of the experts that a system leaves out."""
