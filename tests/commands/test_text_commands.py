@@ -1,5 +1,6 @@
 """`ur4rec text` with a language model: the estimate, the budget, the check, and what is wrong in one line."""
 
+import io
 import json
 import random
 import re
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from emulators import put_object
 from text.llm.server import Behaviour, ChatServer, serve
 from typer.testing import CliRunner
 
@@ -14,6 +16,7 @@ from ur4rec.cli import app
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
+from ur4rec.storage.artifacts import read_artifact
 
 runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 KEY = "sk-toy-0123456789abcdef"
@@ -200,3 +203,20 @@ def test_the_sequences_are_not_replaced_by_what_is_made_from_them(sequences, tmp
     assert f"{wrote}; choose another folder, with -o" in error
     assert load_sequences(sequences).num_users == NUM_USERS
     run("text", "generate", sequences, "-o", texts)  # a second time
+
+
+@pytest.mark.emulator
+def test_texts_below_gs_are_read(sequences, tmp_path, monkeypatch, bucket):
+    monkeypatch.setenv("UR4REC_CACHE", str(tmp_path / "cache"))
+    users = io.BytesIO()
+    pd.DataFrame(
+        {"user_id": ["u1", "u3"], "as_of": [10, 5], "text": ["One likes tales.", "Three does not."]}
+    ).to_parquet(users)
+    put_object(bucket, "texts/items.json", json.dumps({f"i{item}": f"Tale {item}." for item in range(20)}).encode())
+    put_object(bucket, "texts/users.parquet", users.getvalue())
+    items = f"gs://{bucket}/texts/items.json"
+    arguments = ("--item-text", items, "--user-text", f"gs://{bucket}/texts/users.parquet", "--set", "snapshot_base=3")
+    run("text", "generate", sequences, "-o", tmp_path / "texts", *arguments)
+    assert read_artifact(tmp_path / "texts").details["items"]["by_source"]["imported"] == 20
+    _, error = run("text", "generate", sequences, "--item-text", f"{items}.json", code=2)
+    assert "nothing is there" in " ".join(error.split())

@@ -1,12 +1,19 @@
 """Toy data sets and a toy sentence encoder."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
 from jaxtyping import install_import_hook
+from toy_tastes import ONE, THREE, TWO
+
+if TYPE_CHECKING:
+    from ur4rec.text.config import EncodeConfig
 
 ARRAY_MODULES = ("artifact", "embeddings", "encode", "encoder", "imports", "snapshots")
 install_import_hook([f"ur4rec.text.{name}" for name in ARRAY_MODULES], "beartype.beartype")
@@ -70,3 +77,28 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "toy"
     SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights.numpy())]).save(str(folder))
     return folder
+
+
+@pytest.fixture
+def sequences(build_sequences) -> Path:
+    return build_sequences([(user, item, time) for user in "abc" for time, item in enumerate("pqrstu")])
+
+
+@pytest.fixture
+def texts(sequences: Path, tmp_path: Path, write_json) -> Path:
+    """Items p to u; user a has one text, b has two, c has none."""
+    from ur4rec.text.config import TextConfig
+    from ur4rec.text.generate import generate_text
+
+    users = tmp_path / "users.parquet"
+    pd.DataFrame({"user_id": ["a", "b", "b"], "as_of": [3, 2, 4], "text": [THREE, ONE, TWO]}).to_parquet(users)
+    items = write_json({"p": "Drama. Comedy.", "q": ONE})
+    generate_text(sequences, tmp_path / "llm_text", TextConfig(), item_text=items, user_text=users)
+    return tmp_path / "llm_text"
+
+
+@pytest.fixture
+def config(toy_model: Path) -> EncodeConfig:
+    from ur4rec.text.config import EncodeConfig
+
+    return EncodeConfig(text_model_name=str(toy_model), text_batch_size=4)

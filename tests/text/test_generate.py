@@ -1,15 +1,25 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from emulators import put_object
+from kfp import dsl
+from llm.server import Behaviour, serve
+from llm.toy_texts import KEY, build_toy, make_config
+from llm.toy_texts import NUM_ITEMS as NUM_TOY_ITEMS
 
+from components.ask_texts import ask_texts
+from components.generate_text import generate_text as generate_text_component
+from components.resolve_inputs import resolve_inputs
 from ur4rec.data.sequences import load_sequences
 from ur4rec.storage.artifacts import ArtifactError, read_artifact, sha256_file
 from ur4rec.text.artifact import load_texts
-from ur4rec.text.config import TextConfig
+from ur4rec.text.config import TextConfig, WritingConfig
 from ur4rec.text.generate import generate_text
+from ur4rec.text.imports import TextImportError, digest_texts
 
 NUM_ITEMS = 40
 CONFIG = TextConfig(snapshot_base=2)
@@ -180,3 +190,82 @@ def test_users_too_short_for_any_text_are_no_error(build_sequences, tmp_path: Pa
     assert manifest.details["users"]["without_text"] == 2
     assert load_texts(tmp_path / "texts", load_sequences(sequences)).points.shape == (0, 2)
     assert read_artifact(tmp_path / "texts") == manifest
+
+
+# --- Texts that exist already below gs:// are as good as files, and are those that the run was given -----------------
+
+BASE_3 = TextConfig(snapshot_base=3)
+ITEM_TEXTS = {f"i{item}": f"Tale {item}." for item in range(20)}
+
+
+@pytest.fixture
+def toy(build_sequences) -> Path:
+    return build_toy(build_sequences)
+
+
+@pytest.fixture
+def files(write_json, tmp_path: Path) -> tuple[Path, Path]:
+    """Texts of 20 items, and of the users b and d."""
+    users = tmp_path / "users.parquet"
+    texts = {"user_id": ["b", "d"], "as_of": [10, 5], "text": ["B likes tales.", "D does not."]}
+    pd.DataFrame(texts).to_parquet(users)
+    return write_json(ITEM_TEXTS), users
+
+
+@pytest.fixture
+def objects(files: tuple[Path, Path], bucket: str) -> tuple[str, str]:
+    """The same below `gs://`."""
+    return upload(files[0], bucket), upload(files[1], bucket)
+
+
+def upload(file: Path, bucket: str) -> str:
+    put_object(bucket, f"texts/{file.name}", file.read_bytes())
+    return f"gs://{bucket}/texts/{file.name}"
+
+
+@pytest.mark.emulator
+def test_objects_give_the_same_texts_as_files(toy: Path, files, objects, tmp_path: Path) -> None:
+    digest = digest_texts(map(str, files), BASE_3)
+    from_files = generate_text(toy, tmp_path / "files", BASE_3, *files, text_digest=digest)
+    digest = digest_texts(objects, BASE_3)
+    from_objects = generate_text(toy, tmp_path / "objects", BASE_3, *objects, text_digest=digest)
+    assert from_objects.files == from_files.files
+    assert from_objects.inputs == from_files.inputs
+    assert from_objects.details["items"]["by_source"] == {"imported": 20, "template": NUM_TOY_ITEMS - 20}
+    assert from_objects.details["users"]["imported"] == 2
+
+
+@pytest.mark.emulator
+def test_an_object_that_was_replaced_is_not_taken_for_the_one_that_was_given(
+    toy: Path, files, objects, bucket: str, tmp_path: Path
+) -> None:
+    digest = digest_texts(objects, BASE_3)
+    upload(files[1], bucket)  # the same bytes, another generation
+    with pytest.raises(TextImportError, match=rf"{objects[1]}: has changed since the run began; start another run"):
+        generate_text(toy, tmp_path / "texts", BASE_3, *objects, text_digest=digest)
+    assert not (tmp_path / "texts").exists()
+    generate_text(toy, tmp_path / "texts", BASE_3, *objects, text_digest=digest_texts(objects, BASE_3))
+
+
+@pytest.mark.emulator
+@pytest.mark.server
+def test_the_tasks_of_the_pipeline_read_objects(
+    toy: Path, objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    given: dict[str, Any] = {"item_text": objects[0], "user_text": objects[1]}
+    folder = dsl.Dataset(uri=str(toy))
+    texts, metrics = dsl.Artifact(uri=str(tmp_path / "texts")), dsl.Metrics(uri=str(tmp_path / "metrics"))
+    with serve(Behaviour()) as server:
+        config = make_config(server, tmp_path / "cache")
+        given["config"] = config.to_dict()
+        digests = resolve_inputs.python_func(interactions="", items="", data_digest="given", text_digest="", **given)
+        given |= {"text_digest": digests.text_digest, "code_digest": "", "sequences": folder}
+        given["config"] = config.narrow(WritingConfig).to_dict()
+        asked = ask_texts.python_func(shard="1/1", **given)
+        before = server.counts()
+        generate_text_component.python_func(asked=[asked], texts=texts, metrics=metrics, **given)
+        assert server.counts() == before
+    sources = read_artifact(Path(texts.path)).details["items"]["by_source"]
+    assert sources["imported"] == 20
+    assert json.loads(asked)["answered"] == before["answered_prompts"] == NUM_TOY_ITEMS - 20 + 6  # of the users a and c

@@ -6,7 +6,15 @@ import pandas as pd
 import pytest
 
 from ur4rec.data.sequences import Histories
-from ur4rec.text.imports import TextImportError, import_items, import_users, read_text_json
+from ur4rec.text.config import TextConfig
+from ur4rec.text.imports import (
+    TextImportError,
+    digest_texts,
+    import_items,
+    import_users,
+    open_given_texts,
+    read_text_json,
+)
 
 ITEM_IDS = ("", "1", "2", "03")
 USER_IDS = ("", "anna", "7", "ünal")
@@ -128,3 +136,27 @@ def test_parquet_without_a_column_and_other_files_are_refused(tmp_path: Path) ->
         import_users(path, USER_IDS, PREFIXES)
     with pytest.raises(TextImportError, match=r"expected a \.json or \.parquet file"):
         import_users(tmp_path / "users.csv", USER_IDS, PREFIXES)
+
+
+@pytest.fixture
+def files(write_json, tmp_path: Path) -> tuple[Path, Path]:
+    """Texts of an item, and of two users."""
+    users = tmp_path / "users.parquet"
+    pd.DataFrame(GOOD).to_parquet(users)
+    return write_json({"1": "One."}), users
+
+
+def test_a_file_that_has_changed_is_not_taken_for_the_one_that_was_given(files) -> None:
+    digest = digest_texts(map(str, files), TextConfig(text_provider="dashscope"))
+    assert len(digest.split()) > len(files)  # the prompts come after
+    with open_given_texts(*files, digest) as given:
+        assert given == {"item_text": files[0], "user_text": files[1]}
+    files[0].write_text('{"i0": "Other."}')
+    with pytest.raises(TextImportError, match=rf"{files[0]}: has changed"), open_given_texts(*files, digest):
+        pass
+
+
+def test_users_alone(files) -> None:
+    digest = digest_texts([str(files[1])], TextConfig())
+    with open_given_texts("", str(files[1]), digest) as given:
+        assert given == {"user_text": files[1]}

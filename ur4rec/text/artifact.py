@@ -1,9 +1,12 @@
-"""The folder of texts: its files, written and read in one place."""
+"""The folder of texts: its files are written and read in one place.
+
+P is the number of snapshots, the texts of users.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,19 +26,18 @@ ITEM_DESCRIPTIONS = "item_descriptions.json"
 USER_SNAPSHOTS = "user_snapshots.parquet"
 SOURCE = "source"
 IMPORTED = "imported"
-"""Source of texts that existed before."""
+"""The source of texts that existed before."""
 SCHEMA = pa.schema([(USER_ID, pa.string()), (AS_OF, pa.int64()), (TEXT, pa.string()), (SOURCE, pa.string())])
 SEQUENCES_DIGEST = "sequences_digest"
-"""Detail of the manifest: what the texts were written for."""
-
+"""This detail of the manifest says what the texts were written for."""
 LEAK_CHECK = "leak_check"
-"""Detail of the manifest: the verdict."""
+"""This detail of the manifest is the verdict."""
 LEAK = "LEAK"
 ROWS_AT_ONCE = 8192
 
 
 class LeakError(ValueError):
-    """Texts that know what they should not; says what to do."""
+    """Texts know what they should not; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Texts:
         items: Description of item index i at position i − 1.
         points: User index and `as_of` of every snapshot, sorted.
         snapshots: The text at each point.
-        sources: What wrote it.
+        sources: What wrote each snapshot.
     """
 
     items: Sequence[str]
@@ -57,7 +59,7 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A text of one user, and what wrote it."""
+    """One text of one user, and what wrote it."""
 
     user: int
     as_of: int
@@ -66,29 +68,24 @@ class Snapshot:
 
 
 def write_items(folder: Path, texts: Iterable[str], sequences: Sequences) -> None:
-    """Writes the descriptions as they come, keyed by original ids; none of them is held.
-
-    Args:
-        folder: Where the file goes.
-        texts: Of every item, in the order of the index.
-        sequences: The data set.
-    """
+    """Write the descriptions of all items, in the order of their indices, as they come; none of them is held."""
     with _JsonFile(folder / ITEM_DESCRIPTIONS) as file:
         for item_id, text in zip(sequences.item_ids[1:], texts, strict=True):
             file.add(item_id, text)
 
 
 def write_snapshots(folder: Path, snapshots: Iterable[Snapshot], sequences: Sequences) -> None:
-    """Writes the texts of users as they come, keyed by original ids; a few thousand are held at most.
+    """Write every text of a user, and the newest of each user, as they come; a few thousand are held at most.
 
     Args:
-        folder: Where the two files go: every text, and the newest of each user.
+        folder: The two files go here.
         snapshots: Sorted by user and `as_of`.
         sequences: The data set.
     """
+    waiting = iter(snapshots)
     newest: tuple[str, str] | None = None
     with _JsonFile(folder / USER_PREFERENCES) as file, pq.ParquetWriter(folder / USER_SNAPSHOTS, SCHEMA) as table:
-        for group in _batched(snapshots, ROWS_AT_ONCE):
+        while group := list(islice(waiting, ROWS_AT_ONCE)):
             users = [sequences.user_ids[snapshot.user] for snapshot in group]
             columns = [[getattr(snapshot, name) for snapshot in group] for name in (AS_OF, TEXT, SOURCE)]
             table.write_table(pa.table([users, *columns], schema=SCHEMA))
@@ -101,7 +98,7 @@ def write_snapshots(folder: Path, snapshots: Iterable[Snapshot], sequences: Sequ
 
 
 class _JsonFile:
-    """An object of texts, a line each, written as it grows."""
+    """A JSON object of texts, a line each, is written as it grows."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", encoding="utf-8")
@@ -122,29 +119,12 @@ class _JsonFile:
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def _batched(snapshots: Iterable[Snapshot], size: int) -> Iterator[list[Snapshot]]:
-    waiting = iter(snapshots)
-    while group := list(islice(waiting, size)):
-        yield group
-
-
-def refuse_leaks(path: Path) -> None:
-    """Checks the verdict that was reached when the texts were written.
-
-    Raises:
-        LeakError: They leak.
-        ArtifactError: The folder is incomplete or altered.
-    """
-    if read_artifact(path).details.get(LEAK_CHECK) == LEAK:
-        raise LeakError(f"{path}: these texts leak and are for looking at only; `ur4rec text check` tells more")
-
-
 def load_texts(path: Path, sequences: Sequences) -> Texts:
-    """Reads a folder of texts, verified.
+    """Read a folder of texts and verify it.
 
     Raises:
         ArtifactError: The folder is incomplete or altered, was written for other sequences, or what a file holds is not
-            what belongs there; names it.
+            what belongs there; the message names the file.
     """
     path = Path(path)
     manifest = read_artifact(path)
@@ -171,10 +151,10 @@ def load_texts(path: Path, sequences: Sequences) -> Texts:
 
 
 def check_points(path: Path, points: Int[np.ndarray, "P 2"], sequences: Sequences) -> None:
-    """Checks the user index and `as_of` of texts.
+    """Check the user index and `as_of` of texts.
 
     Raises:
-        ContentError: There is no such user, or the rows are not sorted; names the file and the row.
+        ContentError: A row names no user of the data set, or is not in order.
     """
     users, as_of = points.T
     refuse_rows(path, (users < 1) | (users > sequences.num_users), f"a user of {sequences.name!r}")
@@ -183,11 +163,12 @@ def check_points(path: Path, points: Int[np.ndarray, "P 2"], sequences: Sequence
 
 
 def check_prefixes(path: Path, points: Int[np.ndarray, "P 2"], sequences: Sequences) -> None:
-    """Checks that texts were written from a part of the training prefix; who looks for leaks wants to see the others.
+    """Check that each text was written from a part of the training prefix; the check of leaks reads the others too.
 
     Raises:
-        ContentError: One was not; names the file and the row.
+        ContentError: A row was not.
     """
+    users, as_of = points.T
     lengths = np.bincount(sequences.train[:, USER], minlength=sequences.num_users + 1)
-    outside = (points[:, 1] < 1) | (points[:, 1] > lengths[points[:, 0]])
+    outside = (as_of < 1) | (as_of > lengths[users])
     refuse_rows(path, outside, "an as_of from 1 to the user's training interactions")

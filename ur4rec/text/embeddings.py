@@ -1,6 +1,6 @@
-"""The folder of text embeddings: its files, written and read in one place (numpy only).
+"""The folder of text embeddings: its files are written and read in one place, with numpy alone.
 
-Letters: N items, Q sentences, P snapshots, T text width.
+Letters: N items, Q sentences, P snapshots, D distinct texts, T width of a vector.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ ROWS_AT_ONCE = 1 << 14
 
 @dataclass(frozen=True)
 class TextEmbeddings:
-    """Unit vectors of every text; arrays are memory-mapped.
+    """The unit vectors of all texts, as memory-mapped arrays.
 
     Args:
-        item_descriptions: One vector an item; row 0 (padding) is zero.
+        item_descriptions: One vector for each item; row 0 (padding) is zero.
         sentences: The sentences of every snapshot, one snapshot after the other.
-        offsets: Snapshot p has the sentences `offsets[p]:offsets[p + 1]`.
+        offsets: The sentences of snapshot p are `offsets[p]:offsets[p + 1]`.
         snapshots: User index and `as_of` of every snapshot, sorted.
     """
 
@@ -50,15 +50,15 @@ def write_embeddings(
     offsets: Int[np.ndarray, "P1"],
     snapshots: Int[np.ndarray, "P 2"],
 ) -> None:
-    """Writes the four arrays without holding a second copy of the vectors.
+    """Write the four arrays without a second copy of the vectors in memory.
 
     Args:
-        folder: Where.
-        vectors: One row a distinct text.
-        items: Row of each item's text.
-        sentences: Row of each sentence.
-        offsets: As in `TextEmbeddings`.
-        snapshots: As in `TextEmbeddings`.
+        folder: The files go here.
+        vectors: One row for each distinct text.
+        items: The row of each item's description.
+        sentences: The row of each sentence.
+        offsets: The same as in `TextEmbeddings`.
+        snapshots: The same as in `TextEmbeddings`.
     """
     _gather(folder / ITEM_DESCRIPTIONS, vectors, items, padding=1)
     _gather(folder / SENTENCES, vectors, sentences, padding=0)
@@ -67,7 +67,7 @@ def write_embeddings(
 
 
 def _gather(path: Path, vectors: Float32[np.ndarray, "D T"], rows: Int[np.ndarray, "R"], padding: int) -> None:
-    """Writes `padding` rows of zeros, then the rows asked for, in parts."""
+    """Write `padding` rows of zeros and then the given rows, a part at a time."""
     shape = (padding + len(rows), vectors.shape[1])
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with path.open("wb") as file:  # a mapped file would end the process where the disk is full
@@ -78,10 +78,11 @@ def _gather(path: Path, vectors: Float32[np.ndarray, "D T"], rows: Int[np.ndarra
 
 
 def check_embeddings(path: Path, sequences: Sequences) -> None:
-    """Checks that a folder holds the embeddings of this data set's texts, without reading them.
+    """Check that a folder holds the embeddings of this data set's texts, without reading them.
 
     Raises:
-        ArtifactError: The folder is incomplete or altered, another task wrote it, or its texts are of other sequences.
+        ArtifactError: The folder is incomplete or altered, another task wrote it, or its texts are about other
+            sequences.
     """
     details = read_artifact_of(path, PRODUCER).details
     items, digest = details.get("items", sequences.num_items), details.get(SEQUENCES_DIGEST, sequences.digest)
@@ -93,10 +94,10 @@ def check_embeddings(path: Path, sequences: Sequences) -> None:
 
 
 def load_embeddings(path: Path, sequences: Sequences) -> TextEmbeddings:
-    """Reads a folder of the text embeddings of a data set, verified.
+    """Read a folder of the text embeddings of a data set and verify it.
 
     Raises:
-        ArtifactError: The folder is incomplete or altered, or what an array holds is not what belongs there; names it.
+        ArtifactError: The folder is incomplete or altered, or an array holds what does not belong there.
     """
     path = Path(path)
     manifest = read_artifact_of(path, PRODUCER)

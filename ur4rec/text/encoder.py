@@ -1,6 +1,6 @@
-"""The sentence encoder: found, loaded and run.
+"""The sentence encoder is found, loaded and run here.
 
-Letters: Q texts, T text width.
+Q is the number of texts, T the width of a vector.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from transformers.utils import logging as transformers_logging
 from ur4rec.storage.artifacts import sha256_file
 
 PACKAGED = frozenset({"all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"})
-"""Names of the model that is installed with the package."""
+"""These names mean the model that is installed with the package."""
 DEFAULT_ORGANISATION = "sentence-transformers"
 WEIGHTS = ("*.safetensors", "*.bin")
-"""Weight files, the first kind that a model has."""
+"""Weights are files of the first of these kinds that a model has."""
 OTHER_RUNTIMES = ("onnx/*", "openvino/*")
 
 
 class EncoderError(ValueError):
-    """A sentence encoder that cannot be found, loaded or used."""
+    """A sentence encoder cannot be found, loaded or used."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Encoder:
     """A loaded sentence encoder.
 
     Args:
-        name: As configured.
-        model: Ready to encode.
+        name: The configured name.
+        model: The model, ready to encode.
         weights: Weight file, relative to the model's folder → sha256.
     """
 
@@ -51,22 +51,22 @@ class Encoder:
 
     @property
     def max_tokens(self) -> int | None:
-        """Tokens of a text that are read (the rest is cut off); none if all are."""
+        """Return how many tokens of a text are read before the rest is cut off; none if all are."""
         limit = self.model.max_seq_length
         return None if limit is None or math.isinf(limit) else int(limit)
 
     def encode(
         self, texts: Sequence[str], batch_size: int, advance: Callable[[int], None]
     ) -> Float32[np.ndarray, "Q T"]:
-        """Vectors of unit length, in the order of `texts`.
+        """Return vectors of unit length, in the order of `texts`.
 
-        Texts of like length are encoded together, longest first: little padding, and a lack of memory shows
-        at once. The same texts give the same bytes on the same machine.
+        Texts of similar length are encoded together, the longest first. That needs little padding, and a lack of
+        memory shows at once. The same texts give the same bytes on the same machine.
 
         Args:
-            texts: At least one; give every text once.
-            batch_size: Texts encoded together.
-            advance: Told the size of every finished batch.
+            texts: At least one, and each only once.
+            batch_size: This many texts are encoded together.
+            advance: It is told the size of every finished batch.
 
         Raises:
             EncoderError: The model yields something that is no vector of finite, positive length.
@@ -84,7 +84,7 @@ class Encoder:
         return vectors
 
     def _count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Length of every text as the model reads it; in characters if its tokenizer is of no common kind."""
+        """Count the tokens of every text, or the characters if the tokenizer is of no common kind."""
         tokenizer = self.model.tokenizer
         if not isinstance(tokenizer, PreTrainedTokenizerBase):
             return [len(text) for text in texts]
@@ -103,15 +103,15 @@ class Encoder:
 
 
 def load_encoder(name: str, device: str = "auto") -> Encoder:
-    """Loads a sentence encoder.
+    """Load a sentence encoder.
 
     Args:
-        name: The packaged model, a folder, or a name on the Hugging Face hub (without an organisation:
-            sentence-transformers). Only the last may need the network, and only the first time.
+        name: The packaged model, a folder, or a name on the Hugging Face hub, where the organisation
+            sentence-transformers may be left out. Only the hub may need the network, and only the first time.
         device: `auto`, `cpu` or `cuda`.
 
     Raises:
-        EncoderError: Names the model or the device, and what to do.
+        EncoderError: The model or the device is not available; the message says what to do.
     """
     folder = _find_folder(name)
     weights = _digest_weights(folder, name)
@@ -145,8 +145,7 @@ def _find_folder(name: str) -> Path:
 
 
 def _download(repository: str) -> Path:
-    """The model's folder in the hub's cache, filled if need be, with one kind of weights only."""
-    folder = Path()
+    """Return the model's folder in the hub's cache; it is filled if need be, with one kind of weights only."""
     for pattern in WEIGHTS:
         allowed = [pattern, "*.json", "*.txt", "*.model"]
         folder = Path(snapshot_download(repository, allow_patterns=allowed, ignore_patterns=list(OTHER_RUNTIMES)))
@@ -167,21 +166,17 @@ def _digest_weights(folder: Path, name: str) -> dict[str, str]:
 
 
 def _choose_device(device: str) -> str:
-    match device:
-        case "auto" | "cpu":
-            return get_device_name() if device == "auto" else device
-        case "cuda":
-            available = get_device_name()
-            if available.startswith("cuda"):
-                return available
-            raise EncoderError("device 'cuda': no CUDA device is visible; use 'cpu' or 'auto'")
-        case _:
-            raise EncoderError(f"device {device!r}: expected 'auto', 'cpu' or 'cuda'")
+    if device not in ("auto", "cpu", "cuda"):
+        raise EncoderError(f"device {device!r}: expected 'auto', 'cpu' or 'cuda'")
+    best = "cpu" if device == "cpu" else get_device_name()
+    if not best.startswith("cuda") and device == "cuda":
+        raise EncoderError("device 'cuda': no CUDA device is visible; use 'cpu' or 'auto'")
+    return best
 
 
 @contextmanager
 def _silence_loading() -> Iterator[None]:
-    """No bars and reports of transformers while a model loads; the caller's settings come back."""
+    """Silence the bars and reports of transformers while a model loads, then restore the caller's settings."""
     verbosity = transformers_logging.get_verbosity()
     had_bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What texts would cost, before anything is sent."""
+"""The estimate of what texts would cost, before anything is sent."""
 
 from __future__ import annotations
 
@@ -20,27 +20,24 @@ from ur4rec.text.requests import ItemRequest, UserRequest
 
 @dataclass(frozen=True)
 class Estimate:
-    """Calls and tokens that texts would take."""
+    """These are the calls and tokens that texts would take."""
 
     model: str
     num_texts: int
     num_calls: int
-    """Prompts that no cached answer covers, each once; repairs and retries are not foreseen."""
+    """Each prompt without a cached answer is one call; repairs and retries are not foreseen."""
     tokens_in: int
     tokens_out: int
     cost: float | None
-    """None where the price of the model is not known."""
+    """The price, or none where the price of the model is not known."""
     currency: str
     prices_as_of: str
 
 
 def estimate_texts(
-    sequences: Path,
-    config: TextConfig,
-    item_text: Path | None = None,
-    user_text: Path | None = None,
+    sequences: Path, config: TextConfig, item_text: Path | None = None, user_text: Path | None = None
 ) -> Estimate:
-    """Counts what `generate_text` with the same arguments would ask for; needs no key and sends nothing.
+    """Count what `generate_text` with the same arguments would ask for; this needs no key and sends nothing.
 
     Raises:
         PriceError: The table of prices cannot be used.
@@ -53,7 +50,7 @@ def estimate_texts(
     plan = plan_texts(Path(sequences), config, item_text, user_text)
     with open_cache(cache_location(config), create=False) as cache:
         tokens = _count_tokens(chain(plan.item_requests(), plan.user_requests()), questions, cache)
-    tokens_in, tokens_out = (sum(counts) for counts in zip(*tokens.values(), strict=True)) if tokens else (0, 0)
+    tokens_in, tokens_out = (sum(counts[part] for counts in tokens.values()) for part in (0, 1))
     return Estimate(
         model=config.text_model,
         num_texts=plan.num_texts,
@@ -69,7 +66,7 @@ def estimate_texts(
 def _count_tokens(
     requests: Iterable[ItemRequest | UserRequest], questions: Questions, cache: AnswerCache
 ) -> dict[str, tuple[int, int]]:
-    """Key of each prompt that would be sent → tokens of prompt and answer."""
+    """Map the key of each prompt that would be sent to the tokens of prompt and answer."""
     tokens = {}
     for request in requests:
         question = questions.ask(request)

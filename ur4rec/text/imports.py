@@ -1,10 +1,10 @@
-"""Texts that already exist: read, checked and matched to the data."""
+"""Texts that exist already: fetched, read, checked and matched to the data."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,40 +22,94 @@ from ur4rec.text.snapshots import move_to_group_ends
 
 
 class TextImportError(ValueError):
-    """A file of texts that cannot be used; names the file and the key or row."""
+    """A file of texts cannot be used; the message names the file and the key or row."""
 
 
 @dataclass(frozen=True)
 class ImportedItems:
-    """Item texts that belong to the data."""
+    """The item texts of a file that belong to the data."""
 
     texts: Mapping[int, str]
     """Item index → text."""
     num_unknown: int
-    """Ids of the file that are not in the data."""
+    """This many ids of the file are not in the data."""
 
 
 @dataclass(frozen=True)
 class ImportedUsers:
-    """User texts that belong to the data."""
+    """The user texts of a file that belong to the data."""
 
     points: Int[np.ndarray, "P 2"]
-    """User index and `as_of`, sorted."""
+    """User index and `as_of` of each text, sorted."""
     texts: Sequence[str]
     num_unknown: int
+    """This many ids of the file are not in the data."""
     as_of_declared: bool
-    """Whether the file says from how many interactions a text was written."""
+    """Whether the file says how many interactions each text was written from."""
+
+
+NO_ITEMS = ImportedItems({}, 0)
+NO_USERS = ImportedUsers(np.empty((0, 2), dtype=np.int64), (), 0, as_of_declared=True)
+
+
+def digest_texts(locations: Iterable[str], config: TextConfig) -> str:
+    """Digest what the texts follow from besides the data: files of texts, a word each, and then the prompts of a model.
+
+    Raises:
+        GcsError: An object is missing, or cloud storage cannot be read.
+        PromptError: A prompt cannot be used.
+    """
+    parts = [_digest(location) for location in locations]
+    if config.text_provider != "template":
+        from ur4rec.text.llm.questions import Questions
+
+        parts += Questions(config).versions
+    return " ".join(parts)
+
+
+@contextmanager
+def open_given_texts(
+    item_text: str | Path | None, user_text: str | Path | None, text_digest: str = ""
+) -> Iterator[dict[str, Path]]:
+    """Open the given files of texts, by the names of the arguments; copies from cloud storage are gone after the block.
+
+    Args:
+        item_text: A file of item texts, or the `gs://…` of an object; none or empty if there are none.
+        user_text: The same for the texts of users.
+        text_digest: What `digest_texts` said earlier of the two in this order. The files must be the same still; if it
+            is empty, this is not checked.
+
+    Raises:
+        TextImportError: A file has changed meanwhile.
+        GcsError: Cloud storage has nothing there, or cannot be read.
+    """
+    given = {name: str(text) for name, text in (("item_text", item_text), ("user_text", user_text)) if text}
+    with ExitStack() as copies:
+        files = {name: copies.enter_context(local_copy(location)) for name, location in given.items()}
+        _check_unchanged(given.values(), text_digest)
+        yield files
+
+
+def _check_unchanged(locations: Iterable[str], text_digest: str) -> None:
+    """Check after the copy is made: versions that are equal before and after were equal in between."""
+    for location, expected in zip(locations, text_digest.split(), strict=False):
+        if _digest(location) != expected:
+            raise TextImportError(f"{location}: has changed since the run began; start another run")
+
+
+def _digest(location: str) -> str:
+    return digest_versions(list_file_versions(location))
 
 
 def import_items(path: Path, item_ids: Sequence[str]) -> ImportedItems:
-    """Reads `{original id: text}`.
+    """Read a JSON file `{original id: text}` and keep what belongs to the data.
 
     Args:
-        path: JSON file.
+        path: The file.
         item_ids: Item index → original id; position 0 is padding.
 
     Raises:
-        TextImportError: The file is unreadable, holds something else, or nothing for these items.
+        TextImportError: The file cannot be read, holds something else, or has no text for these items.
     """
     texts = read_text_json(path)
     known = {index: texts[item_id] for index, item_id in enumerate(item_ids) if index and item_id in texts}
@@ -64,27 +118,26 @@ def import_items(path: Path, item_ids: Sequence[str]) -> ImportedItems:
 
 
 def import_users(path: Path, user_ids: Sequence[str], histories: Histories) -> ImportedUsers:
-    """Reads `{original id: text}`, or a parquet with `user_id, as_of, text`.
+    """Read `{original id: text}` from JSON, or `user_id, as_of, text` from Parquet, and keep what belongs to the data.
 
-    A JSON file does not say what its texts were written from: they count as written from the whole training
-    prefix, which nobody can verify. An `as_of` inside a group of equal timestamps moves to the group's end, as those of
-    our own texts do: training gives the group another order. Of texts that meet there the newest stays.
+    A JSON file does not say what its texts were written from. They count as written from the whole training prefix,
+    which nobody can verify. An `as_of` inside a group of equal timestamps moves to the group's end, as in our own
+    texts, because training gives the group another order. Where several texts meet there, the newest stays.
 
     Args:
-        path: JSON or parquet file, told apart by its suffix.
+        path: The file; its suffix tells the format.
         user_ids: User index → original id; position 0 is padding.
         histories: The training prefix of every user.
 
     Raises:
-        TextImportError: The file is unreadable, holds something else, nothing for these users, or an `as_of`
+        TextImportError: The file cannot be read, holds something else, has no text for these users, or an `as_of`
             outside of a user's training prefix.
     """
     match path.suffix.lower():
         case ".json":
-            texts = read_text_json(path)
-            table = pd.DataFrame({USER_ID: list(texts), TEXT: list(texts.values())})
+            table = pd.DataFrame(list(read_text_json(path).items()), columns=[USER_ID, TEXT])
         case ".parquet":
-            table = read_snapshot_parquet(path)
+            table = _read_snapshots(path)
         case _:
             raise TextImportError(f"{path}: expected a .json or .parquet file of user texts")
     index_of = {user_id: index for index, user_id in enumerate(user_ids) if index}
@@ -103,10 +156,10 @@ def import_users(path: Path, user_ids: Sequence[str], histories: Histories) -> I
 
 
 def read_text_json(path: Path) -> dict[str, str]:
-    """Reads a JSON object of texts; surrounding white space of a text is dropped.
+    """Read a JSON object of texts, without the white space around each.
 
     Raises:
-        TextImportError: Names the file and the key, or the line and column of malformed JSON.
+        TextImportError: The object or a text in it cannot be used.
     """
     try:
         pairs = json.loads(_read_bytes(path).decode("utf-8-sig"), object_pairs_hook=_Pairs)
@@ -127,14 +180,14 @@ def read_text_json(path: Path) -> dict[str, str]:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object as it was written, duplicates and all."""
+    """These are the entries of a JSON object as it was written, duplicates and all."""
 
 
-def read_snapshot_parquet(path: Path) -> pd.DataFrame:
-    """Reads `user_id, as_of, text` (other columns are left out); ids become strings.
+def _read_snapshots(path: Path) -> pd.DataFrame:
+    """Read the columns `user_id, as_of, text` and leave out all others; ids become strings.
 
     Raises:
-        TextImportError: Names the file and the column or row (counted from 0).
+        TextImportError: A column or row cannot be used; rows are counted from 0.
     """
     _read_bytes(path, at_most=1)
     try:
@@ -204,55 +257,3 @@ def _refuse_nothing_known(path: Path, known: Mapping[int, str] | pd.DataFrame, i
         raise TextImportError(
             f"{path}: none of its ids is in the data; expected original ids of {what} such as {', '.join(ids[1:4])}"
         )
-
-
-ITEM_TEXT, USER_TEXT = "item_text", "user_text"
-"""Names of the two files, as those of the parameters."""
-
-
-def digest_texts(locations: Iterable[str], config: TextConfig) -> str:
-    """What the texts follow from besides the data: texts that exist, a word each, then the prompts of a language model.
-
-    Raises:
-        GcsError: An object is missing, or cloud storage cannot be read.
-        PromptError: A prompt cannot be used.
-    """
-    parts = [_digest(location) for location in locations]
-    if config.text_provider != "template":
-        from ur4rec.text.llm.questions import Questions
-
-        parts += Questions(config).versions
-    return " ".join(parts)
-
-
-@contextmanager
-def open_given_texts(
-    item_text: str | Path | None, user_text: str | Path | None, text_digest: str = ""
-) -> Iterator[dict[str, Path]]:
-    """Files with the texts that are given, by the names of the arguments; copies are gone after the block.
-
-    Args:
-        item_text: A file, or the `gs://…` of an object; None or empty: none.
-        user_text: The same of users.
-        text_digest: Taken earlier by `digest_texts` of the two in this order: the texts must be the same still. Empty:
-            not checked.
-
-    Raises:
-        TextImportError: A file has changed meanwhile.
-        GcsError: Cloud storage has nothing there, or cannot be read.
-    """
-    given = {name: str(text) for name, text in ((ITEM_TEXT, item_text), (USER_TEXT, user_text)) if text}
-    with local_copy(given.get(ITEM_TEXT, "")) as items, local_copy(given.get(USER_TEXT, "")) as users:
-        _check_unchanged(given.values(), text_digest)
-        yield {name: file for name, file in ((ITEM_TEXT, items), (USER_TEXT, users)) if name in given}
-
-
-def _check_unchanged(locations: Iterable[str], text_digest: str) -> None:
-    """To be called after the copy is made: versions that are equal before and after were equal in between."""
-    for location, expected in zip(locations, text_digest.split(), strict=False):
-        if _digest(location) != expected:
-            raise TextImportError(f"{location}: has changed since the run began; start another run")
-
-
-def _digest(location: str) -> str:
-    return digest_versions(list_file_versions(location))

@@ -1,4 +1,4 @@
-"""Splits a text into sentences by rules, in any script, without a model."""
+"""Split a text into sentences by rules, in any script, without a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 
 _FULL_STOPS = r"\u3002\uff01\uff1f"
-"""Ideographic stop, exclamation and question mark: they need no space behind them."""
+"""The ideographic full stop, exclamation mark and question mark need no space behind them."""
 _FULL_CLOSERS = r"\u201d\u2019\u300d\u300f\uff09"
 _OPENERS = r"[\"'(\[*_\u201c\u2018\u00ab]*"
 _CLOSERS = r"[\"')\]*_\u201d\u2019\u00bb]*"
@@ -18,29 +18,17 @@ _LIST_MARK = re.compile(r"^(?:[-*\u2022\u2013]|\d{1,2}[.)])\s+")
 _CANDIDATE = re.compile(rf"(?P<mark>[.!?\u2026]+){_CLOSERS}\s+(?=(?P<opening>{_OPENERS})(?P<next>\w))")
 _LAST_WORD = re.compile(r"[^\s\"'(\[*\u201c\u2018]+$")
 _ACRONYM = re.compile(r"^(?:[^\W\d_]\.)+[^\W\d_]$")
-_TITLES = (
-    "capt",
-    "col",
-    "dr",
-    "gen",
-    "hon",
-    "jr",
-    "lt",
-    "messrs",
-    "mr",
-    "mrs",
-    "ms",
-    "prof",
-    "rev",
-    "sgt",
-    "sr",
+_ABBREVIATIONS = frozenset(
+    (
+        *("capt", "col", "dr", "gen", "hon", "jr", "lt", "messrs", "mr", "mrs", "ms", "prof", "rev", "sgt", "sr"),
+        *("al", "approx", "ca", "cf", "e.g", "feat", "i.e", "mt", "st", "vs"),
+    )
 )
-_ABBREVIATIONS = frozenset((*_TITLES, "al", "approx", "ca", "cf", "e.g", "feat", "i.e", "mt", "st", "vs"))
 _BEFORE_NUMBERS = frozenset(("ch", "ep", "fig", "no", "nr", "p", "pp", "pt", "vol"))
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences of a text, in order; at least one.
+    """Return the sentences of a text in their order; there is at least one.
 
     A line break ends a sentence and list marks are dropped. "Mr. Smith", "E.T. the", "J. R. R. Tolkien",
     "No. 5" and decimals stay together.
@@ -49,7 +37,7 @@ def split_sentences(text: str) -> list[str]:
     ['Likes Mr. Smith Goes to Washington (1939).', 'More of it...', 'Perhaps?']
     """
     lines = (_LIST_MARK.sub("", line) for line in _HARD_BREAK.split(text.strip()))
-    sentences = [sentence for line in lines for sentence in _split_line(line) if _has_words(sentence)]
+    sentences = [sentence for line in lines for sentence in _split_line(line) if any(map(str.isalnum, sentence))]
     return sentences or [text.strip()]
 
 
@@ -59,7 +47,7 @@ def _split_line(line: str) -> list[str]:
 
 
 def _is_end(line: str, match: re.Match[str]) -> bool:
-    """Whether a mark ends a sentence, judged by what follows and by the word before it."""
+    """Return whether a mark ends a sentence, judged by what follows it and by the word before it."""
     following = match["next"]
     if following.islower() or (following.isdigit() and (match["opening"] or match["mark"] != ".")):
         return False
@@ -71,7 +59,3 @@ def _is_end(line: str, match: re.Match[str]) -> bool:
         return False
     is_initial = len(before) == 1 and before.isupper()
     return not (is_initial or before.lower() in _ABBREVIATIONS or _ACRONYM.match(before))
-
-
-def _has_words(sentence: str) -> bool:
-    return any(character.isalnum() for character in sentence)

@@ -1,4 +1,4 @@
-"""Texts of many users, asked for by several tasks at once that meet in one cache."""
+"""Shards of the texts: several tasks ask for them at once and meet in one cache."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ur4rec.text.plan import plan_texts
 
 
 def plan_shards(sequences: Path, config: ShardsConfig, max_shards: int) -> list[str]:
-    """Names of the shards, as `<number>/<of>`; a single one where the template writes the texts.
+    """Return the names of the shards, `<number>/<of>`; there is only one where the template writes the texts.
 
     Args:
         sequences: Folder written by `preprocess_sequences`.
         config: Provider and grid.
-        max_shards: Tasks at most.
+        max_shards: There are at most this many.
     """
     if config.text_provider == "template":
         return ["1/1"]
@@ -37,21 +37,21 @@ def ask_shard(
     user_text: str | Path | None = None,
     text_digest: str = "",
 ) -> str:
-    """Asks for the texts of one shard and leaves the answers in the cache, where `generate_text` finds them.
+    """Ask for the texts of one shard and leave the answers in the cache, where `generate_text` finds them.
 
-    A shard has an equal part of the budget. Where that is spent, what is left over by other shards may still do:
-    `generate_text` goes on with it, and fails if it does not.
+    A shard has an equal part of the budget. Where that is spent, `generate_text` goes on with what other shards left
+    over, and fails if that is not enough.
 
     Args:
         sequences: Folder written by `preprocess_sequences`.
         config: Provider, grid and cache.
-        shard: One of those of `plan_shards`.
-        item_text: As in `generate_text`.
-        user_text: As in `generate_text`.
-        text_digest: As in `generate_text`.
+        shard: One of the names that `plan_shards` returns.
+        item_text: The same as in `generate_text`.
+        user_text: The same as in `generate_text`.
+        text_digest: The same as in `generate_text`.
 
     Returns:
-        Calls, tokens, cost and failures, as JSON; empty for the template.
+        Calls, tokens, cost and failures as JSON, or an empty object for the template.
 
     Raises:
         TextImportError: A file of texts cannot be used, or has changed meanwhile.

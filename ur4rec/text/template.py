@@ -1,7 +1,7 @@
-"""Sentences filled in from counts: the wording of the offline provider.
+"""The wording of the offline provider: sentences filled in from counts.
 
-Shares are rounded to 10 % and lists kept to three entries, so that equal tastes give equal sentences (which
-are encoded once) and a text varies with what it says of a user, not with how it puts it.
+Shares are rounded to 10 % and lists kept to three entries. Equal tastes so give equal sentences, which are encoded
+once, and a text varies with what it says about a user and not with how it says it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from ur4rec.text.requests import ItemRequest, UserRequest, decade_of, measure_typicality, rank
+from ur4rec.text.requests import ItemRequest, UserRequest, decade_of, measure_typicality, name_decade, rank
 
 VERSION = "1"
-"""Raised with every change of the wording."""
+"""Every change of the wording raises the version."""
 
 LISTED = 3
-"""Genres, eras or titles named in one sentence."""
+"""One sentence names at most this many genres, eras or titles."""
 MIN_SENTENCES = 3
 NEARLY_ALL = 0.9
 NOTABLE_SHARE = 0.1
@@ -31,30 +31,30 @@ SPANS = (
     (31 * DAY_S, "within a month"),
     (366 * DAY_S, "within a year"),
 )
-"""Longest span in seconds → how it is said."""
+"""Each entry is the longest span in seconds and the words for it."""
 
 
 def write_item_text(request: ItemRequest) -> str:
-    """Description of an item from its metadata."""
-    year = f" ({request.year})" if request.year is not None else ""
-    opening = f"{request.name}{year}"
+    """Describe an item from its metadata."""
+    opening = request.name if request.year is None else f"{request.name} ({request.year})"
     if request.genres:
         label = "genre" if len(request.genres) == 1 else "genres"
         sentences = [f"{opening} belongs to the {label} {_join(request.genres)}."]
     else:
         sentences = [_end(opening)]
     if request.year is not None:
-        sentences.append(f"It dates from the {_describe_period(request.year)}.")
+        part = ("early", "early", "early", "early", "mid", "mid", "mid", "late", "late", "late")[request.year % 10]
+        sentences.append(f"It dates from the {part}{'-' if part == 'mid' else ' '}{name_decade(request.year)}.")
     if request.description:
         sentences.append(_end(request.description))
     return " ".join(sentences)
 
 
 def write_user_text(request: UserRequest) -> str:
-    """Preferences of a user in three to five sentences, from the interactions in the request only."""
+    """Describe a user's preferences in three to five sentences, from the interactions in the request only."""
     genres = Counter(chain.from_iterable(item.genres for item in request.items))
     decades = Counter(decade for item in request.items for decade in decade_of(item))
-    latest = _find_latest(request.items)
+    latest = list(dict.fromkeys(item.name for item in reversed(request.items)))[:LISTED]
     sentences = [
         _write_genres(genres, request.as_of),
         _write_eras(decades),
@@ -62,7 +62,7 @@ def write_user_text(request: UserRequest) -> str:
         _write_titles("The latest choice is", "The latest choices are", latest),
         _write_change(request.items),
     ]
-    written = [sentence for sentence in sentences if sentence]
+    written = list(filter(None, sentences))
     if len(written) < MIN_SENTENCES:
         written.append(_write_activity(request))
     return " ".join(written)
@@ -92,7 +92,7 @@ def _write_eras(decades: Counter[str]) -> str:
 
 
 def _write_typical(items: Sequence[ItemRequest], profile: Counter[str], latest: Sequence[str]) -> str:
-    """Titles closest to the profile by cosine over genres and decade; of equals the earliest, which last."""
+    """Name the titles that are closest to the profile by cosine over genres and decade; among equals, the earliest."""
     names = [name for name in dict.fromkeys(item.name for item in items) if name not in latest]
     if not profile:
         return _write_titles("The first choice was", "The first choices were", names[:LISTED])
@@ -105,7 +105,7 @@ def _write_typical(items: Sequence[ItemRequest], profile: Counter[str], latest: 
 
 
 def _write_change(items: Sequence[ItemRequest]) -> str:
-    """What is recent against what is long-standing, in genres."""
+    """Tell in genres what is recent from what is long-standing."""
     window = min(len(items) // 2, max(5, min(20, len(items) // 4)))
     if not window:
         return ""
@@ -121,7 +121,7 @@ def _write_change(items: Sequence[ItemRequest]) -> str:
 
 
 def _phrase_change(more: str, less: str, lasting: Sequence[str]) -> str:
-    moves = [phrase for phrase in (more and f"more {more}", less and f"less {less}") if phrase]
+    moves = list(filter(None, (more and f"more {more}", less and f"less {less}")))
     verb = "is a long-standing interest" if len(lasting) == 1 else "are long-standing interests"
     if moves and lasting:
         return f"Lately there is {_join(moves)}, while {_join(lasting)} {verb}."
@@ -133,10 +133,10 @@ def _phrase_change(more: str, less: str, lasting: Sequence[str]) -> str:
 
 
 def _write_activity(request: UserRequest) -> str:
-    span_s = max(request.timestamps_s) - min(request.timestamps_s)
-    when = next((words for longest_s, words in SPANS if span_s <= longest_s), "over more than a year")
     if request.as_of == 1:
         return "It is the only choice so far."
+    span_s = max(request.timestamps_s) - min(request.timestamps_s)
+    when = next((words for longest_s, words in SPANS if span_s <= longest_s), "over more than a year")
     return f"All {request.as_of} choices were made {when}."
 
 
@@ -146,28 +146,13 @@ def _write_titles(singular: str, plural: str, names: Sequence[str]) -> str:
     return _end(f"{singular if len(names) == 1 else plural} {_join(names)}")
 
 
-def _find_latest(items: Sequence[ItemRequest]) -> list[str]:
-    """Names of the last distinct items, newest first."""
-    names: dict[str, None] = {}
-    for item in reversed(items):
-        names[item.name] = None
-        if len(names) == LISTED:
-            break
-    return list(names)
-
-
 def _genre_shares(items: Sequence[ItemRequest]) -> dict[str, float]:
     counts = Counter(chain.from_iterable(item.genres for item in items))
     return {genre: count / len(items) for genre, count in counts.items()}
 
 
-def _describe_period(year: int) -> str:
-    part = ("early", "early", "early", "early", "mid", "mid", "mid", "late", "late", "late")[year % 10]
-    return f"{part}{'-' if part == 'mid' else ' '}{year // 10 * 10}s"
-
-
 def _percent(share: float) -> str:
-    """Rounded to 10 %."""
+    """Return a share in words, rounded to 10 %."""
     return f"{math.floor(share * 10 + 0.5) * 10}%"
 
 

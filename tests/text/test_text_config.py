@@ -1,18 +1,10 @@
-"""What may be added to a request."""
-
-import doctest
+"""Fields that a user may add to a request."""
 
 import pytest
 
 from ur4rec.config import load_config
 from ur4rec.config_section import ConfigError
-from ur4rec.text import request_fields
 from ur4rec.text.config import TextConfig
-
-
-def test_doctests() -> None:
-    assert doctest.testmod(request_fields).attempted > 0
-    assert doctest.testmod(request_fields).failed == 0
 
 
 def test_they_are_given_as_yaml() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from toy_leaks import histories_of, say
 
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.storage.artifacts import ArtifactError, write_artifact
@@ -26,40 +27,6 @@ from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
 from ur4rec.text.leaks.check import check_leaks, describe_leaks, write_report
 
-NUM_USERS, NUM_ITEMS, LENGTH = 30, 60, 8
-
-
-def name(item: object) -> str:
-    return f"Planet Story {item}"
-
-
-@pytest.fixture
-def sequences(build_sequences) -> Path:
-    """Thirty users with eight of sixty films each, the last two held out; times are distinct."""
-    draw = random.Random(0)
-    rows = [
-        (user, item, 10 * place)
-        for user in range(1, NUM_USERS + 1)
-        for place, item in enumerate(draw.sample(range(1, NUM_ITEMS + 1), LENGTH))
-    ]
-    items = pd.DataFrame({"item_id": range(1, NUM_ITEMS + 1), "title": map(name, range(1, NUM_ITEMS + 1))})
-    return build_sequences(rows, items)
-
-
-def histories_of(sequences: Path) -> dict[str, list[str]]:
-    """User id → all titles in the order of time."""
-    data = load_sequences(sequences)
-    full = data.histories("full")
-    names = {index: name(item_id) for index, item_id in enumerate(data.item_ids)}
-    return {
-        data.user_ids[user]: [names[item] for item in full.items[full.offsets[user] : full.offsets[user + 1]].tolist()]
-        for user in range(1, data.num_users + 1)
-    }
-
-
-def say(titles: list[str]) -> str:
-    return f"The user likes {' and '.join(titles)}."
-
 
 def test_texts_that_name_the_test_item_are_a_leak(sequences: Path, write_json) -> None:
     texts = write_json({user: say([titles[0], titles[-1]]) for user, titles in histories_of(sequences).items()})
@@ -74,68 +41,6 @@ def test_texts_that_name_the_test_item_are_a_leak(sequences: Path, write_json) -
     assert re.match(r".*texts0\.json: LEAK\n.*name 50\.00% of what is held out", describe_leaks(report))
     with pytest.raises(LeakError, match=r"texts0\.json: the texts know"):
         report.raise_for_leaks()
-
-
-def test_texts_of_other_users_are_none(sequences: Path, write_json) -> None:
-    leaky = {user: say(titles[-3:]) for user, titles in histories_of(sequences).items()}
-    shuffled = list(leaky.values())
-    random.Random(1).shuffle(shuffled)
-    assert not check_leaks(sequences, user_text=write_json(leaky)).passed
-    report = check_leaks(sequences, user_text=write_json(dict(zip(leaky, shuffled, strict=True))))
-    # A few texts still name a held-out item of another user by chance: fewer than a leak's, as often as controls.
-    assert report.imported.difference_ci95[0] <= 0 <= report.imported.difference_ci95[1]
-    assert report.passed
-    report.raise_for_leaks()
-
-
-def test_texts_from_the_prefix_alone_pass(sequences: Path, write_json) -> None:
-    texts = write_json({user: say(titles[:-2]) for user, titles in histories_of(sequences).items()})
-    report = check_leaks(sequences, user_text=texts)
-    assert (report.imported.held_out_rate, report.imported.difference, report.imported.seen_rate) == (0, 0, 1)
-    assert report.passed
-
-
-def test_controls_are_as_popular_and_untouched(build_sequences, write_json) -> None:
-    # Items 1 to 4 are chosen by every user; user u alone has items 4 + u and 24 + u (held out, in this order).
-    rows = [
-        (user, item, place) for user in range(1, 21) for place, item in enumerate([1, 2, 3, 4, 4 + user, 24 + user])
-    ]
-    items = pd.DataFrame({"item_id": range(1, 45), "title": map(name, range(1, 45))})
-    sequences = build_sequences(rows, items)
-    everyone = say([name(item) for item in range(5, 45)])
-    report = check_leaks(sequences, user_text=write_json({str(user): everyone for user in range(1, 21)}))
-    # All 40 items that are held out from someone are named, and all controls are among them: no effect.
-    assert (report.imported.held_out_rate, report.imported.control_rate, report.imported.ratio) == (1, 1, 1)
-    assert report.imported.ratio_ci95 == (1, 1)
-    assert report.passed
-    popular = say([name(item) for item in range(1, 5)])
-    report = check_leaks(sequences, user_text=write_json({str(user): popular for user in range(1, 21)}))
-    assert (report.imported.held_out_rate, report.imported.control_rate, report.imported.seen_rate) == (0, 0, 1)
-
-
-def test_what_follows_a_declared_as_of_is_held_out_too(sequences: Path, tmp_path: Path) -> None:
-    histories = histories_of(sequences)
-    path = tmp_path / "users.parquet"
-    texts = {user: say(titles[2:4]) for user, titles in histories.items()}
-    pd.DataFrame({"user_id": list(texts), "as_of": 2, "text": list(texts.values())}).to_parquet(path)
-    effect = check_leaks(sequences, user_text=path).imported
-    # Held out are the two interactions after the second, and the validation and test items.
-    assert (effect.held_out_rate, effect.validation_rate, effect.test_rate) == (0.5, 0, 0)
-    assert effect.is_leak
-    pd.DataFrame({"user_id": list(texts), "as_of": 4, "text": list(texts.values())}).to_parquet(path)
-    assert check_leaks(sequences, user_text=path).passed
-
-
-def test_few_users_are_not_judged(sequences: Path, write_json) -> None:
-    histories = histories_of(sequences)
-    texts = {user: say(histories[user][-2:]) for user in list(histories)[:19]}
-    report = check_leaks(sequences, user_text=write_json(texts))
-    assert report.imported.held_out_rate == 1
-    assert report.passed
-    assert "cannot be judged: fewer than 20 users" in describe_leaks(report)
-    one = check_leaks(sequences, user_text=write_json(dict([next(iter(texts.items()))])))
-    assert one.imported.difference_ci95 == (1, 1)
-    assert one.passed
 
 
 def test_texts_of_the_template_pass_exactly(sequences: Path, tmp_path: Path) -> None:
