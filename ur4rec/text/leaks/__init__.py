@@ -1,1 +1,1 @@
-"""Checks that a text does not tell what its author could not know."""
+"""The check that a text does not tell what its author could not know."""

@@ -1,4 +1,4 @@
-"""Whether user texts know what they should not: exactly for our own, by an effect size for imported ones."""
+"""The check whether user texts know what they should not: exact for our own, by an effect size for imported ones."""
 
 from __future__ import annotations
 
@@ -11,54 +11,52 @@ from jaxtyping import Int64
 from pydantic import BaseModel, ConfigDict
 
 from ur4rec.columns import AS_OF
-from ur4rec.data.sequences import Histories, Sequences, load_sequences
+from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.storage.artifacts import write_text_atomic
 from ur4rec.text.artifact import IMPORTED, LEAK, LeakError, load_texts
-from ur4rec.text.imports import import_users
+from ur4rec.text.imports import NO_USERS, import_users
 from ur4rec.text.leaks.naming_effect import MIN_USERS, THRESHOLD, NamingEffect, measure_naming
-from ur4rec.text.leaks.title_mentions import TitleIndex
-from ur4rec.text.requests import build_item_requests
 from ur4rec.text.snapshots import move_to_group_ends
 
 MAX_LISTED = 5
-"""Violations that are described one by one."""
+"""This many violations are described one by one."""
 
 
 class Provenance(BaseModel):
-    """What is known exactly of our own texts."""
+    """What is known exactly about our own texts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_texts: int
     num_violations: int
-    """Texts that are not written from a whole, visible part of the training prefix."""
+    """This many texts are not written from a whole, visible part of the training prefix."""
     violations: tuple[str, ...]
-    """The first few, described."""
+    """The first few violations, described."""
 
 
 class LeakReport(BaseModel):
-    """Outcome of the check."""
+    """The outcome of the check."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str
     threshold: float = THRESHOLD
     provenance: Provenance | None
-    """Of our own texts; none if there are none."""
+    """The provenance of our own texts, or none if there are none."""
     own: NamingEffect | None
-    """Of our own texts, for information: their provenance decides; none where it was not asked for."""
+    """The effect in our own texts, if it was asked for; it is for information, because their provenance decides."""
     imported: NamingEffect | None
-    """Of imported texts; none if there are none, or nothing in them could be recognised."""
+    """The effect in imported texts, or none if there are none or nothing in them could be recognised."""
 
     @property
     def passed(self) -> bool:
-        """Whether nothing leaks, as far as the check can tell."""
+        """Return whether nothing leaks, as far as the check can tell."""
         is_exact = self.provenance is None or not self.provenance.num_violations
         return is_exact and not (self.imported and self.imported.is_leak)
 
     @property
     def verdict(self) -> str:
-        """The outcome in words; nothing is claimed of what could not be judged."""
+        """Say the outcome in words; nothing is claimed about what could not be judged."""
         if not self.passed:
             return LEAK
         if self.imported and not self.imported.is_conclusive:
@@ -68,10 +66,10 @@ class LeakReport(BaseModel):
         return "no leak found"
 
     def raise_for_leaks(self) -> None:
-        """Raises unless the check passed.
+        """Raise unless the check passed.
 
         Raises:
-            LeakError: Names the file or folder and what to do; `describe_leaks` has the statistic.
+            LeakError: The texts leak; `describe_leaks` tells the statistic.
         """
         if not self.passed:
             raise LeakError(
@@ -81,7 +79,7 @@ class LeakReport(BaseModel):
 
 
 def check_leaks(sequences: Path, texts: Path | None = None, user_text: Path | None = None) -> LeakReport:
-    """Checks a folder of texts, or a file of user texts that is about to be imported.
+    """Check a folder of texts, or a file of user texts that is about to be imported.
 
     Args:
         sequences: Folder written by `preprocess_sequences`.
@@ -100,23 +98,32 @@ def check_leaks(sequences: Path, texts: Path | None = None, user_text: Path | No
         return _check_folder(data, Path(texts))
     assert user_text is not None
     users = import_users(Path(user_text), data.user_ids, data.histories("validation"))
-    effect = measure_naming(data, _index_titles(data), users.points, users.texts)
-    return LeakReport(source=str(user_text), provenance=None, own=None, imported=effect)
+    return judge_texts(data, NO_USERS.points, (users.points, users.texts), str(user_text))
 
 
 def describe_leaks(report: LeakReport) -> str:
-    """The report in a few lines, the verdict first."""
+    """Tell the report in a few lines, the verdict first."""
     lines = [f"{report.source}: {report.verdict}"]
-    if report.provenance:
-        lines += _describe_provenance(report.provenance)
+    if own := report.provenance:
+        num_exact = own.num_texts - own.num_violations
+        lines.append(
+            f"own texts: {num_exact:,} of {own.num_texts:,} are written from the training prefix alone (exact)"
+        )
+        lines += [f"  {violation}" for violation in own.violations]
     for what, effect in (("own texts", report.own), ("imported texts", report.imported)):
         if effect:
-            lines += _describe_effect(what, effect, report.threshold)
+            low, high = effect.difference_ci95
+            lines += [
+                f"{what}: {effect.num_texts:,} texts of {effect.num_users:,} users name {effect.held_out_rate:.2%} of "
+                f"what is held out, {effect.control_rate:.2%} of untouched items as popular",
+                f"  difference {effect.difference:+.4f}, 95 % interval [{low:+.4f}, {high:+.4f}]; "
+                f"a leak where all of it is above {report.threshold}",
+            ]
     return "\n".join(lines)
 
 
 def write_report(report: LeakReport, path: Path) -> None:
-    """Writes verdict and report as JSON; the file appears complete or not at all."""
+    """Write verdict and report as JSON; the file appears complete or not at all."""
     content = {"passed": report.passed, "verdict": report.verdict} | report.model_dump(mode="json")
     write_text_atomic(Path(path), json.dumps(content, indent=2) + "\n")
 
@@ -124,20 +131,16 @@ def write_report(report: LeakReport, path: Path) -> None:
 def judge_texts(
     data: Sequences, own: Int64[np.ndarray, "X 2"], imported: tuple[Int64[np.ndarray, "Y 2"], Seq[str]], source: str
 ) -> LeakReport:
-    """What decides about texts: the provenance of our own, the naming of imported ones.
+    """Judge texts by what decides: the provenance of our own, and what imported ones name.
 
     Args:
-        data: What the texts are about.
-        own: User index and `as_of` of our own.
-        imported: The same of imported ones, sorted by user, and their texts.
-        source: What to call them.
+        data: The data set that the texts are about.
+        own: User index and `as_of` of our own texts.
+        imported: User index and `as_of` of imported texts, and the texts.
+        source: The report calls the texts by this name.
     """
-    return LeakReport(
-        source=source,
-        provenance=_check_provenance(own, data) if len(own) else None,
-        own=None,
-        imported=_measure(data, *imported),
-    )
+    provenance = _check_provenance(own, data) if len(own) else None
+    return LeakReport(source=source, provenance=provenance, own=None, imported=measure_naming(data, *imported))
 
 
 def _check_folder(data: Sequences, folder: Path) -> LeakReport:
@@ -148,56 +151,24 @@ def _check_folder(data: Sequences, folder: Path) -> LeakReport:
         for rows in (np.flatnonzero(~is_imported), np.flatnonzero(is_imported))
     )
     report = judge_texts(data, own[0], imported, str(folder))
-    return report.model_copy(update={"own": _measure(data, *own)})
-
-
-def _index_titles(data: Sequences) -> TitleIndex:
-    return TitleIndex(build_item_requests(data.items))
-
-
-def _measure(data: Sequences, points: Int64[np.ndarray, "X 2"], texts: Seq[str]) -> NamingEffect | None:
-    return measure_naming(data, _index_titles(data), points, texts) if texts else None
+    return report.model_copy(update={"own": measure_naming(data, *own)})
 
 
 def _check_provenance(points: Int64[np.ndarray, "X 2"], data: Sequences) -> Provenance:
-    """Every own text was written from `[0, as_of)`; that part must precede every target that may see the text.
+    """Check that each text was written from a part `[0, as_of)` that precedes every target that may see the text.
 
-    The targets are the validation and test items and, in training, interactions from `as_of` on. So `as_of` lies
+    The targets are the validation and test items and, in training, the interactions from `as_of` on. So `as_of` lies
     within the training prefix, and not inside a group of equal timestamps, whose order training does not keep.
     """
-    problems = _find_problems(points, data.histories("validation"))
-    listed = [
-        f"user {data.user_ids[points[row, 0]]!r}, {AS_OF} {points[row, 1]}: {problem}" for row, problem in problems
-    ]
-    return Provenance(num_texts=len(points), num_violations=len(problems), violations=tuple(listed[:MAX_LISTED]))
-
-
-def _find_problems(points: Int64[np.ndarray, "X 2"], histories: Histories) -> list[tuple[int, str]]:
+    histories = data.histories("validation")
     longest = histories.lengths[points[:, 0]]
     is_inside = (points[:, 1] >= 1) & (points[:, 1] <= longest)
-    rows = np.flatnonzero(is_inside)
-    is_split = np.zeros(len(points), dtype=bool)
-    is_split[rows] = move_to_group_ends(points[rows], histories)[:, 1] != points[rows, 1]
-    return [
-        (row, "inside a group of equal timestamps" if is_split[row] else f"expected 1 to {longest[row]}, the prefix")
-        for row in np.flatnonzero(is_split | ~is_inside).tolist()
-    ]
-
-
-def _describe_provenance(provenance: Provenance) -> list[str]:
-    lines = [
-        f"own texts: {provenance.num_texts - provenance.num_violations:,} of {provenance.num_texts:,} are written from "
-        "the training prefix alone (exact)"
-    ]
-    return lines + [f"  {violation}" for violation in provenance.violations]
-
-
-def _describe_effect(what: str, effect: NamingEffect, threshold: float) -> list[str]:
-    low, high = effect.difference_ci95
-    lines = [
-        f"{what}: {effect.num_texts:,} texts of {effect.num_users:,} users name {effect.held_out_rate:.2%} of what is "
-        f"held out, {effect.control_rate:.2%} of untouched items as popular",
-        f"  difference {effect.difference:+.4f}, 95 % interval [{low:+.4f}, {high:+.4f}]; "
-        f"a leak where all of it is above {threshold}",
-    ]
-    return lines
+    splits_group = np.zeros(len(points), dtype=bool)
+    splits_group[is_inside] = (move_to_group_ends(points[is_inside], histories) != points[is_inside]).any(axis=1)
+    rows = np.flatnonzero(splits_group | ~is_inside)
+    violations = tuple(
+        f"user {data.user_ids[points[row, 0]]!r}, {AS_OF} {points[row, 1]}: "
+        + ("inside a group of equal timestamps" if splits_group[row] else f"expected 1 to {longest[row]}, the prefix")
+        for row in rows[:MAX_LISTED]
+    )
+    return Provenance(num_texts=len(points), num_violations=len(rows), violations=violations)

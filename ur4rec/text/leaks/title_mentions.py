@@ -1,7 +1,7 @@
-"""Which items a text names, by their titles.
+"""The items that a text names, found by their titles.
 
-A title is compared by words: case, accents, marks, an article in front and what stands in brackets do not matter.
-Of overlapping titles the longest counts ("Batman Forever" is no mention of "Batman").
+Titles are compared by words. Case, accents, marks, an article in front and what stands in brackets do not matter.
+Where titles overlap, the longest counts: "Batman Forever" is no mention of "Batman".
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from itertools import islice
 from ur4rec.text.requests import ItemRequest
 
 MIN_CHARACTERS = 4
-"""Letters and digits of a title, all words together; shorter titles are left out."""
+"""Titles with fewer letters and digits than this, all words together, are left out."""
 MIN_CHARACTERS_ALONE = 6
-"""Of a single word that is found without the article of its title."""
+"""A single word is found without the article of its title only if it is at least this long."""
 
 _WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]|(?:(?![\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3])[^\W_])+"
 )
-"""A word, or one character of a script that puts no space between words."""
+"""This matches a word, or one character of a script that puts no space between words."""
 _ASCII_WORD = re.compile("[A-Za-z0-9]+")
-"""The same where there are no other letters, ten times as fast."""
+"""This matches the same where there are no other letters, ten times as fast."""
 _APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
 _BRACKETS = re.compile(r"\s*\([^()]*\)")
 _ARTICLES = frozenset(("the", "a", "an", "la", "le", "les", "il", "el", "los", "las", "das", "der", "die"))
@@ -36,15 +36,15 @@ Words = tuple[str, ...]
 class TitleIndex:
     """The titles of a catalogue, ready to be found in texts.
 
-    Left out, because they would be found where nobody names them: titles of fewer than four letters and digits
-    or of digits alone, titles of one word that is written small or is the name of a genre.
+    Some titles would be found where nobody names them, so they are left out: those of fewer than four letters and
+    digits, those of digits alone, and those of one word that is written small or is the name of a genre.
 
     Args:
         items: Request of item index i at position i − 1.
     """
 
     def __init__(self, items: Sequence[ItemRequest]) -> None:
-        genres = {word for item in items for genre in item.genres for word in [_normalise(genre)]}
+        genres = {_normalise(genre) for item in items for genre in item.genres}
         self._items: dict[Words, set[int]] = defaultdict(set)
         for index, item in enumerate(items, 1):
             for words in _spell(item.name):
@@ -56,10 +56,10 @@ class TitleIndex:
             lengths[words[0]].add(len(words))
         self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
         self.nameable = frozenset(index for indices in self._items.values() for index in indices)
-        """Indices of the items that can be found."""
+        """The indices of the items that can be found."""
 
     def _add_short_forms(self, items: Sequence[ItemRequest], genres: set[Words]) -> None:
-        """What stands before a colon names the item too, unless it names or begins another ("Star Trek")."""
+        """Add what stands before a colon as a title, unless it names or begins another title ("Star Trek")."""
         heads = {index: _spell_head(item.name) for index, item in enumerate(items, 1) if ":" in item.name}
         counts = Counter(heads.values())
         for index, head in heads.items():
@@ -67,10 +67,10 @@ class TitleIndex:
                 self._items[head].add(index)
 
     def find(self, text: str) -> frozenset[int]:
-        """Indices of the items that a text names.
+        """Return the indices of the items that a text names.
 
-        A title has to begin with a capital letter there, if its script has any; a title of one word counts at
-        the beginning of a sentence only in quotation or emphasis marks.
+        A title has to begin with a capital letter there, if its script has any. At the beginning of a sentence, a
+        title of one word counts only in quotation or emphasis marks.
 
         >>> items = [ItemRequest("1", "The Wedding Singer"), ItemRequest("2", "Batman"), ItemRequest("3", "Heat")]
         >>> sorted(TitleIndex(items).find("Likes *Wedding Singer* and Heat. Batman Forever is no favourite."))
@@ -82,18 +82,15 @@ class TitleIndex:
         found: set[int] = set()
         position = 0
         while position < len(words):
-            lengths = self._lengths.get(spelled[position])
-            title = (
-                self._match(text, spelled, position, lengths) if lengths and not words[position][0].islower() else ()
-            )
+            title = () if words[position][0].islower() else self._match(text, spelled, position)
             if title:
                 found |= self._items[title]
             position += len(title) or 1
         return frozenset(found)
 
-    def _match(self, text: str, words: Words, position: int, lengths: Sequence[int]) -> Words:
-        """The longest title that begins at a word; none is the empty one."""
-        for length in lengths:
+    def _match(self, text: str, words: Words, position: int) -> Words:
+        """Return the longest title that begins at a word, or an empty one."""
+        for length in self._lengths.get(words[position], ()):
             title = words[position : position + length]
             if title in self._items and not (length == 1 and _opens_sentence(text, position)):
                 return title
@@ -101,7 +98,7 @@ class TitleIndex:
 
 
 def _spell(name: str) -> set[Words]:
-    """A name with brackets and without, each also without its article ("The Game" keeps it, "The Fugitive" may not)."""
+    """Spell a name with brackets and without, each also without its article where the rest is long enough."""
     spelled = {_normalise(name), _normalise(_BRACKETS.sub("", name))}
     return {words for words in spelled | {_drop_article(words) for words in spelled} if words}
 
@@ -124,13 +121,18 @@ def _is_telling(words: Words, name: str, genres: set[Words]) -> bool:
 
 
 def _normalise(text: str) -> Words:
-    """Words in small letters without accents; "&" is "and"."""
+    """Return the words in small letters without accents; "&" is "and"."""
     text = _flatten(text)
     return tuple(map(str.casefold, _pattern(text).findall(text)))
 
 
 def _flatten(text: str) -> str:
-    return _strip_accents(_APOSTROPHE.sub("", text.replace("&", " and ")))
+    """Return a text without accents and apostrophes."""
+    text = _APOSTROPHE.sub("", text.replace("&", " and "))
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize("NFKD", text)
+    return unicodedata.normalize("NFC", "".join(mark for mark in decomposed if not unicodedata.combining(mark)))
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -138,14 +140,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def _opens_sentence(text: str, position: int) -> bool:
-    """Whether the word at a position begins a sentence, without a quotation or emphasis mark in front."""
+    """Return whether the word at a position begins a sentence without a quotation or emphasis mark in front."""
     match = next(islice(_pattern(text).finditer(text), position, None))
     before = text[max(0, match.start() - 4) : match.start()].rstrip(" \t")
     return not before or before.endswith(_SENTENCE_ENDS)
-
-
-def _strip_accents(text: str) -> str:
-    if text.isascii():
-        return text
-    decomposed = unicodedata.normalize("NFKD", text)
-    return unicodedata.normalize("NFC", "".join(mark for mark in decomposed if not unicodedata.combining(mark)))
