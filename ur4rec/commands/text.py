@@ -1,7 +1,8 @@
-"""`ur4rec text`: generate, check, encode."""
+"""The commands `ur4rec text`: generate, check, encode."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,7 @@ from ur4rec.commands.console import (
 if TYPE_CHECKING:
     from ur4rec.text.config import TextConfig
 
-LANGUAGE_MODEL = "Language model"
+language_model_option = partial(typer.Option, rich_help_panel="Language model")
 ItemTextOption = Annotated[
     Path | None, typer.Option(help="Item texts that exist: JSON, item id → text.", parser=locations.file)
 ]
@@ -43,31 +44,22 @@ def generate(
     output: OutputOption = Path("outputs/llm_text"),
     item_text: ItemTextOption = None,
     user_text: UserTextOption = None,
-    provider: Annotated[
-        str | None, typer.Option(help="template, dashscope or openai.", rich_help_panel=LANGUAGE_MODEL)
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model of the provider, such as qwen-flash.", rich_help_panel=LANGUAGE_MODEL)
-    ] = None,
+    provider: Annotated[str | None, language_model_option(help="template, dashscope or openai.")] = None,
+    model: Annotated[str | None, language_model_option(help="Model of the provider, such as qwen-flash.")] = None,
     cache: Annotated[
-        str | None,
-        typer.Option(help="Folder or gs://bucket/prefix that keeps the answers.", rich_help_panel=LANGUAGE_MODEL),
+        str | None, language_model_option(help="Folder or gs://bucket/prefix that keeps the answers.")
     ] = None,
     estimate: Annotated[
-        bool,
-        typer.Option("--estimate", help="Print calls, tokens and price; send nothing.", rich_help_panel=LANGUAGE_MODEL),
+        bool, language_model_option("--estimate", help="Print calls, tokens and price; send nothing.")
     ] = False,
     budget: Annotated[
-        float | None,
-        typer.Option(min=0, help="Most to spend, in the currency of the prices.", rich_help_panel=LANGUAGE_MODEL),
+        float | None, language_model_option(min=0, help="Most to spend, in the currency of the prices.")
     ] = None,
     max_failed_share: Annotated[
-        str | None,
-        typer.Option(help="Share of texts that may fall back to the template.", rich_help_panel=LANGUAGE_MODEL),
+        str | None, language_model_option(help="Share of texts that may fall back to the template.")
     ] = None,
     prices: Annotated[
-        Path | None,
-        typer.Option(help="YAML table of prices; else the shipped one.", exists=True, rich_help_panel=LANGUAGE_MODEL),
+        Path | None, language_model_option(help="YAML table of prices; else the shipped one.", exists=True)
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,

@@ -6,9 +6,11 @@ P is the number of snapshots, the texts of users.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +71,7 @@ class Snapshot:
 
 def write_items(folder: Path, texts: Iterable[str], sequences: Sequences) -> None:
     """Write the descriptions of all items, in the order of their indices, as they come; none of them is held."""
-    with _JsonFile(folder / ITEM_DESCRIPTIONS) as file:
-        for item_id, text in zip(sequences.item_ids[1:], texts, strict=True):
-            file.add(item_id, text)
+    _write_json(folder / ITEM_DESCRIPTIONS, zip(sequences.item_ids[1:], texts, strict=True))
 
 
 def write_snapshots(folder: Path, snapshots: Iterable[Snapshot], sequences: Sequences) -> None:
@@ -82,38 +82,30 @@ def write_snapshots(folder: Path, snapshots: Iterable[Snapshot], sequences: Sequ
         snapshots: Sorted by user and `as_of`.
         sequences: The data set.
     """
+    written = _write_table(folder / USER_SNAPSHOTS, snapshots, sequences)
+    newest = (deque(texts, maxlen=1).pop() for _, texts in groupby(written, key=attrgetter("user")))
+    _write_json(folder / USER_PREFERENCES, ((sequences.user_ids[text.user], text.text) for text in newest))
+
+
+def _write_table(path: Path, snapshots: Iterable[Snapshot], sequences: Sequences) -> Iterator[Snapshot]:
+    """Write the snapshots and yield each of them on."""
     waiting = iter(snapshots)
-    newest: tuple[str, str] | None = None
-    with _JsonFile(folder / USER_PREFERENCES) as file, pq.ParquetWriter(folder / USER_SNAPSHOTS, SCHEMA) as table:
+    with pq.ParquetWriter(path, SCHEMA) as table:
         while group := list(islice(waiting, ROWS_AT_ONCE)):
             users = [sequences.user_ids[snapshot.user] for snapshot in group]
             columns = [[getattr(snapshot, name) for snapshot in group] for name in (AS_OF, TEXT, SOURCE)]
             table.write_table(pa.table([users, *columns], schema=SCHEMA))
-            for user, snapshot in zip(users, group, strict=True):
-                if newest and newest[0] != user:
-                    file.add(*newest)
-                newest = user, snapshot.text
-        if newest:
-            file.add(*newest)
+            yield from group
 
 
-class _JsonFile:
-    """A JSON object of texts, a line each, is written as it grows."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8")
-        self._is_empty = True
-
-    def add(self, key: str, text: str) -> None:
-        self._file.write(f"{'{' if self._is_empty else ','}\n {_to_json(key)}: {_to_json(text)}")
-        self._is_empty = False
-
-    def __enter__(self) -> _JsonFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.write("{}\n" if self._is_empty else "\n}\n")
-        self._file.close()
+def _write_json(path: Path, texts: Iterable[tuple[str, str]]) -> None:
+    """Write a JSON object of texts, a line each, as they come."""
+    before = "{"
+    with path.open("w", encoding="utf-8") as file:
+        for key, text in texts:
+            file.write(f"{before}\n {_to_json(key)}: {_to_json(text)}")
+            before = ","
+        file.write("{}\n" if before == "{" else "\n}\n")
 
 
 _to_json = json.JSONEncoder(ensure_ascii=False).encode

@@ -111,13 +111,7 @@ class TextPlan:
 def plan_texts(
     sequences: Path, config: GridConfig, item_text: Path | None = None, user_text: Path | None = None
 ) -> TextPlan:
-    """Find out which texts are needed.
-
-    Args:
-        sequences: Folder written by `preprocess_sequences`.
-        config: The grid.
-        item_text: JSON file of item texts that exist already.
-        user_text: JSON file of user texts that exist already, or a Parquet file of them with `as_of`.
+    """Find out which texts `generate_text` has to write, and read those that exist already.
 
     Raises:
         TextImportError: A file of texts cannot be used.

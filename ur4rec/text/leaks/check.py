@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ur4rec.columns import AS_OF
 from ur4rec.data.sequences import Sequences, load_sequences
@@ -22,10 +22,8 @@ MAX_LISTED = 5
 """This many violations are described one by one."""
 
 
-class Provenance(BaseModel):
+class Provenance(BaseModel, frozen=True, extra="forbid"):
     """What is known exactly about our own texts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_texts: int
     num_violations: int
@@ -34,10 +32,8 @@ class Provenance(BaseModel):
     """The first few violations, described."""
 
 
-class LeakReport(BaseModel):
+class LeakReport(BaseModel, frozen=True, extra="forbid"):
     """The outcome of the check."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str
     threshold: float = THRESHOLD

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import BaseModel, FiniteFloat
 
 from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Sequences
@@ -39,14 +39,12 @@ RESAMPLES_AT_ONCE = 200
 SEED = 0
 
 
-class NamingEffect(BaseModel):
+class NamingEffect(BaseModel, frozen=True, extra="forbid"):
     """Naming rates and their difference, each a mean over users.
 
     Rates are shares of items: a rate of 0.1 means that a text names one in ten of them. A rate is none where no text
     has such an item.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_users: int
     num_texts: int
@@ -96,7 +94,7 @@ def measure_naming(sequences: Sequences, points: Int64[np.ndarray, "X 2"], texts
     if measured.empty:
         return None
     users = measured.drop(columns="num_held_out").groupby("user").mean()
-    rates = {name: None if math.isnan(rate) else float(rate) for name, rate in users.mean().items()}
+    rates = {str(name): None if math.isnan(rate) else float(rate) for name, rate in users.mean().items()}
     held_out, control = users["held_out_rate"].to_numpy(), users["control_rate"].to_numpy()
     difference = float((held_out - control).mean())
     return NamingEffect(
