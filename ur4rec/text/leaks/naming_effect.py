@@ -9,7 +9,6 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -90,7 +89,7 @@ def measure_naming(sequences: Sequences, points: Int64[np.ndarray, "X 2"], texts
     Returns:
         The effect, or none if no text has a held-out item that could be named.
     """
-    measured = pd.DataFrame(_measure_texts(sequences, points, texts) if texts else [], columns=_Rates._fields)
+    measured = pd.DataFrame(_measure_texts(sequences, points, texts) if texts else [])
     if measured.empty:
         return None
     users = measured.drop(columns="num_held_out").groupby("user").mean()
@@ -109,20 +108,10 @@ def measure_naming(sequences: Sequences, points: Int64[np.ndarray, "X 2"], texts
     )
 
 
-class _Rates(NamedTuple):
-    """The naming rates of one text are NaN where there is nothing to name."""
-
-    user: int
-    num_held_out: int
-    held_out_rate: float
-    validation_rate: float
-    test_rate: float
-    control_rate: float
-    seen_rate: float
-
-
-def _measure_texts(sequences: Sequences, points: Int64[np.ndarray, "X 2"], texts: Sequence[str]) -> Iterator[_Rates]:
-    """Yield the rates of every text that has something held out."""
+def _measure_texts(
+    sequences: Sequences, points: Int64[np.ndarray, "X 2"], texts: Sequence[str]
+) -> Iterator[dict[str, float]]:
+    """Yield the rates of every text that has something held out; they are NaN where there is nothing to name."""
     titles = TitleIndex(build_item_requests(sequences.items))
     full, controls = sequences.histories("full"), _Controls(sequences, titles.nameable)
     targets = [dict(rows[:, [USER, ITEM]].tolist()) for rows in (sequences.val, sequences.test)]
@@ -134,15 +123,15 @@ def _measure_texts(sequences: Sequences, points: Int64[np.ndarray, "X 2"], texts
         held_out = [item for item, others in beside.items() if others]
         if held_out:
             named = titles.find(text)
-            yield _Rates(
-                user=user,
-                num_held_out=len(held_out),
-                held_out_rate=_share(held_out, named),
-                validation_rate=_share(validation, named),
-                test_rate=_share(test, named),
-                control_rate=sum(_share(beside[item], named) for item in held_out) / len(held_out),
-                seen_rate=_share(_select([], history[max(0, as_of - FOLLOWING) : as_of], titles), named),
-            )
+            yield {
+                "user": user,
+                "num_held_out": len(held_out),
+                "held_out_rate": _share(held_out, named),
+                "validation_rate": _share(validation, named),
+                "test_rate": _share(test, named),
+                "control_rate": sum(_share(beside[item], named) for item in held_out) / len(held_out),
+                "seen_rate": _share(_select([], history[max(0, as_of - FOLLOWING) : as_of], titles), named),
+            }
 
 
 def _select(visible: Iterable[int], items: Iterable[int], titles: TitleIndex) -> set[int]:
@@ -190,13 +179,12 @@ class _Controls:
 
 def _resample(numerator: Float64[np.ndarray, "U"], denominator: Float64[np.ndarray, "U"]) -> tuple[float, float] | None:
     """Return the 95 % interval of a ratio of means over users, or none where a resample divides by zero."""
-    num_users = len(numerator)
+    num_users, ratios = len(numerator), np.empty(RESAMPLES)
     if num_users < 2:
         return None
     random = np.random.default_rng(SEED)
-    ratios = np.empty(RESAMPLES)
     for start in range(0, RESAMPLES, RESAMPLES_AT_ONCE):
-        drawn = random.integers(num_users, size=(min(RESAMPLES_AT_ONCE, RESAMPLES - start), num_users))
+        drawn = random.integers(num_users, size=(RESAMPLES_AT_ONCE, num_users))
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios[start : start + len(drawn)] = numerator[drawn].mean(axis=1) / denominator[drawn].mean(axis=1)
     if not np.isfinite(ratios).all():

@@ -60,7 +60,8 @@ class TitleIndex:
 
     def _add_short_forms(self, items: Sequence[ItemRequest], genres: set[Words]) -> None:
         """Add what stands before a colon as a title, unless it names or begins another title ("Star Trek")."""
-        heads = {index: _spell_head(item.name) for index, item in enumerate(items, 1) if ":" in item.name}
+        names = {index: _BRACKETS.sub("", item.name) for index, item in enumerate(items, 1) if ":" in item.name}
+        heads = {index: _drop_article(_normalise(name.split(":")[0])) for index, name in names.items()}
         counts = Counter(heads.values())
         for index, head in heads.items():
             if len(head) > 1 and counts[head] == 1 and head not in self._items and _is_telling(head, "", genres):
@@ -107,10 +108,6 @@ def _drop_article(words: Words) -> Words:
     rest = words[1:]
     is_long = len(rest) > 1 or len("".join(rest)) >= MIN_CHARACTERS_ALONE
     return rest if words and words[0] in _ARTICLES and is_long else words
-
-
-def _spell_head(name: str) -> Words:
-    return _drop_article(_normalise(_BRACKETS.sub("", name).split(":")[0]))
 
 
 def _is_telling(words: Words, name: str, genres: set[Words]) -> bool:
