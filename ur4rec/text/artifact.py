@@ -51,12 +51,14 @@ class Texts:
         points: User index and `as_of` of every snapshot, sorted.
         snapshots: The text at each point.
         sources: What wrote each snapshot.
+        has_leaks: Whether they did not pass the leak check when they were written.
     """
 
     items: Sequence[str]
     points: Int[np.ndarray, "P 2"]
     snapshots: Sequence[str]
     sources: Sequence[str]
+    has_leaks: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ def load_texts(path: Path, sequences: Sequences) -> Texts:
         points=points,
         snapshots=table[TEXT],
         sources=table[SOURCE],
+        has_leaks=manifest.details.get(LEAK_CHECK) == LEAK,
     )
 
 

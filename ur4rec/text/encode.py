@@ -13,16 +13,7 @@ from ur4rec.data.sequences import load_sequences
 from ur4rec.memory_limits import naming_settings
 from ur4rec.progress import show_progress
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact
-from ur4rec.text.artifact import (
-    LEAK,
-    LEAK_CHECK,
-    SEQUENCES_DIGEST,
-    USER_SNAPSHOTS,
-    LeakError,
-    Texts,
-    check_prefixes,
-    load_texts,
-)
+from ur4rec.text.artifact import SEQUENCES_DIGEST, USER_SNAPSHOTS, LeakError, Texts, check_prefixes, load_texts
 from ur4rec.text.config import EncodeConfig
 from ur4rec.text.embeddings import PRODUCER, write_embeddings
 from ur4rec.text.encoder import Encoder, load_encoder
@@ -48,10 +39,10 @@ def encode_text(sequences: Path, texts: Path, output: Path, config: EncodeConfig
         ArtifactError: An input is incomplete or altered, or the two do not belong together.
     """
     inputs = {"sequences": Path(sequences), "texts": Path(texts)}
-    if read_artifact(inputs["texts"]).details.get(LEAK_CHECK) == LEAK:
-        raise LeakError(f"{texts}: these texts leak and are for looking at only; `ur4rec text check` tells more")
     data = load_sequences(inputs["sequences"])
     written = load_texts(inputs["texts"], data)
+    if written.has_leaks:
+        raise LeakError(f"{texts}: these texts leak and are for looking at only; `ur4rec text check` tells more")
     check_prefixes(inputs["texts"] / USER_SNAPSHOTS, written.points, data)
     with write_artifact(output, PRODUCER, config, inputs) as writer:
         writer.details[SEQUENCES_DIGEST] = data.digest
