@@ -125,8 +125,8 @@ def check(
 ) -> None:
     """Check that the texts of users know nothing of what the users did later; exit code 2 if they do.
 
-    Our own texts are checked exactly, by what they were written from; imported ones by how much more often they name
-    a user's held-out items than items as popular that the user never touched.
+    Our own texts are checked exactly, by what they were written from. Imported texts are checked by how much more often
+    they name a user's held-out items than equally popular items that the user never touched.
 
     For example:
 

@@ -33,7 +33,7 @@ SCHEMA = pa.schema([(USER_ID, pa.string()), (AS_OF, pa.int64()), (TEXT, pa.strin
 SEQUENCES_DIGEST = "sequences_digest"
 """This detail of the manifest says what the texts were written for."""
 LEAK_CHECK = "leak_check"
-"""This detail of the manifest is the verdict."""
+"""This detail of the manifest holds the verdict of the leak check."""
 LEAK = "LEAK"
 ROWS_AT_ONCE = 8192
 
@@ -158,7 +158,7 @@ def check_points(path: Path, points: Int[np.ndarray, "P 2"], sequences: Sequence
 
 
 def check_prefixes(path: Path, points: Int[np.ndarray, "P 2"], sequences: Sequences) -> None:
-    """Check that each text was written from a part of the training prefix; the check of leaks reads the others too.
+    """Check that each text was written from a part of the training prefix; only the leak check reads other texts.
 
     Raises:
         ContentError: A row was not.

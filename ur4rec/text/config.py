@@ -29,7 +29,7 @@ OWN_FIELDS = {
     "stream": "nothing, answers are read as a whole",
     "temperature": "text_temperature",
 }
-"""Names the fields that a request has already or cannot have, each with what decides it."""
+"""A request has these fields already or cannot have them; each comes with what decides it."""
 _SECRET_NAME = re.compile(r"api[-_]?key|secret|passw|authorization|credential|(^|_)token$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"^(sk-|Bearer\s)")
 

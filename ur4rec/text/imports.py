@@ -53,7 +53,7 @@ NO_USERS = ImportedUsers(np.empty((0, 2), dtype=np.int64), (), 0, as_of_declared
 
 
 def digest_texts(locations: Iterable[str], config: TextConfig) -> str:
-    """Digest what the texts follow from besides the data: files of texts, a word each, and then the prompts of a model.
+    """Return what the texts follow from besides the data: a digest of each file of texts, then the prompts of a model.
 
     Raises:
         GcsError: An object is missing, or cloud storage cannot be read.

@@ -40,8 +40,8 @@ def ask_shard(
     """Ask for the texts of one shard and leave the answers in the cache, where `generate_text` finds them.
 
     A shard has an equal part of the budget. Where that is spent, `generate_text` goes on with what other shards left
-    over, and fails if that is not enough. The arguments are those of `generate_text`, and one of the names that
-    `plan_shards` returns.
+    over, and fails if that is not enough. `shard` is one of the names that `plan_shards` returns; the other arguments
+    are those of `generate_text`.
 
     Returns:
         Calls, tokens, cost and failures as JSON, or an empty object for the template.

@@ -1,7 +1,7 @@
 """The wording of the offline provider: sentences filled in from counts.
 
-Shares are rounded to 10 % and lists kept to three entries. Equal tastes so give equal sentences, which are encoded
-once, and a text varies with what it says about a user and not with how it says it.
+Shares are rounded to 10 % and lists kept to three entries. Equal tastes therefore give equal sentences, which are
+encoded once. A text varies with what it says about a user and not with how it says it.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _write_typical(items: Sequence[ItemRequest], profile: Counter[str], latest: 
 
 
 def _write_change(items: Sequence[ItemRequest]) -> str:
-    """Tell in genres what is recent from what is long-standing."""
+    """Tell what is recent from what is long-standing, by genres."""
     window = min(len(items) // 2, max(5, min(20, len(items) // 4)))
     if not window:
         return ""

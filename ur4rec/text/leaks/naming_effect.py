@@ -1,4 +1,4 @@
-"""How much more often texts name what is held out than what is as popular and never touched.
+"""The naming effect: texts that leak name held-out items more often than others of the same popularity.
 
 Letters: U users with a text, X texts.
 """
@@ -21,7 +21,7 @@ from ur4rec.text.leaks.title_mentions import TitleIndex
 from ur4rec.text.requests import build_item_requests
 
 THRESHOLD = 0.05
-"""Honest texts may show this difference in naming rates, but no larger one.
+"""Honest texts may show at most this difference in naming rates.
 
 An honest text may guess what comes next. Texts that named the first place of recency-weighted EASE fitted on the
 training prefixes, the strongest closed-form recommender at hand, differed by 0.036 on MovieLens-100K, the first two
@@ -77,9 +77,9 @@ def measure_naming(sequences: Sequences, points: Int64[np.ndarray, "X 2"], texts
     """Compare how often texts name held-out items and controls.
 
     The user's validation and test items and the two interactions after `as_of` are held out from a text, unless the
-    user chose the same item before. A control is as popular, by the interactions in all training prefixes, and the
-    user never touched it. Items whose title cannot be recognised are left out. A user's texts are averaged first,
-    then the users; the interval is the percentile bootstrap over users.
+    user chose the same item before. A control has about the same popularity, counted in all training prefixes, and
+    the user never touched it. Items whose title cannot be recognised are left out. The texts of a user are averaged
+    first, and then the users. The interval is the percentile bootstrap over users.
 
     Args:
         sequences: The data that the texts are about.
