@@ -10,7 +10,7 @@ import pytest
 import transformers
 from huggingface_hub import constants
 
-from ur4rec.text.encoder import Encoder, EncoderError, load_encoder
+from ur4rec.text.encoder import Encoder, EncoderError, _choose_device, load_encoder
 
 TEXTS = ["drama", "drama from the 1950s", "the latest titles are alpha beta gamma and delta", "western", "comedy 1990s"]
 
@@ -127,3 +127,8 @@ def test_devices(toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         load_encoder(str(toy_model), "cuda")
     with pytest.raises(EncoderError, match=r"^device 'gpu': expected 'auto', 'cpu' or 'cuda'"):
         load_encoder(str(toy_model), "gpu")
+
+
+def test_the_gpu_is_chosen_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ur4rec.text.encoder.get_device_name", lambda: "cuda:0")
+    assert [_choose_device(device) for device in ("auto", "cuda", "cpu")] == ["cuda:0", "cuda:0", "cpu"]

@@ -67,3 +67,25 @@ def test_few_users_are_not_judged(sequences: Path, write_json) -> None:
     one = check_leaks(sequences, user_text=write_json(dict([next(iter(texts.items()))])))
     assert one.imported.difference_ci95 == (1, 1)
     assert one.passed
+
+
+def test_an_item_that_was_chosen_before_is_not_held_out(build_sequences, write_json) -> None:
+    # User u chooses item u first and last; only the validation item 20 + u is new.
+    chosen = {user: [user, 41, 42, 43, 20 + user, user] for user in range(1, 21)}
+    rows = [(user, item, place) for user, items in chosen.items() for place, item in enumerate(items)]
+    items = pd.DataFrame({"item_id": range(1, 64), "title": map(name, range(1, 64))})
+    texts = write_json({str(user): say([name(user)]) for user in range(1, 21)})
+    effect = check_leaks(build_sequences(rows, items), user_text=texts).imported
+    assert (effect.num_held_out, effect.held_out_rate, effect.test_rate) == (20, 0, None)
+
+
+def test_items_that_cannot_be_named_are_neither_held_out_nor_controls(build_sequences, write_json) -> None:
+    # Every second of 60 items has a title of two letters; the others are all named.
+    draw = random.Random(2)
+    rows = [(user, item, place) for user in range(1, 31) for place, item in enumerate(draw.sample(range(1, 61), 8))]
+    titles = [name(item) if item % 2 else "XY" for item in range(1, 61)]
+    sequences = build_sequences(rows, pd.DataFrame({"item_id": range(1, 61), "title": titles}))
+    everything = say([title for title in titles if title != "XY"])
+    effect = check_leaks(sequences, user_text=write_json({str(user): everything for user in range(1, 31)})).imported
+    assert effect.num_held_out < 60
+    assert (effect.held_out_rate, effect.control_rate, effect.seen_rate) == (1, 1, 1)
