@@ -136,6 +136,12 @@ def show_test(console: PlainConsole, results: Results) -> None:
     console.tell((f"test on {results.dataset.name}", "bold"))
     console.tell((str(results.protocol), "dim"))
     _print_table(console, table)
+    if names := results.list_metrics:
+        rows = [
+            (system, *(f"{figures[name].value:.4f}" if name in figures else "–" for name in names))
+            for system, figures in results.lists.items()
+        ]
+        _show_table(console, "what the systems would recommend", ("system", *names), rows)
 
 
 def _make_test_table(results: Results, num_intervals: int) -> Table:

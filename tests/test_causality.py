@@ -19,7 +19,7 @@ from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import Histories, load_sequences
 from ur4rec.data.splits import split_by_time
-from ur4rec.evaluation.comparison import Baselines
+from ur4rec.evaluation.baselines import Baselines
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig, Part, System, UpdateTrigger
 from ur4rec.models.cooccurrence import to_logits

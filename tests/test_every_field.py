@@ -28,8 +28,8 @@ from ur4rec.data.errors import DataError
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.evaluation.measure import measure
-from ur4rec.evaluation.results import write_results
+from ur4rec.evaluation.evaluate import measure
+from ur4rec.evaluation.results import format_results
 from ur4rec.evaluation.systems import TrainedSystems
 from ur4rec.models.config import Part
 from ur4rec.models.tensor_files import read_tensors
@@ -368,7 +368,7 @@ def see_scored_at_once(world: World, config: Config) -> Any:
 def see_registration(world: World, config: Config) -> Any:
     results, report, output = (world.folder / name for name in ("results.json", "report.html", "registration.json"))
     if not results.exists():
-        write_results(evaluate(world, world.base), results)
+        results.write_text(format_results(evaluate(world, world.base), results), encoding="utf-8")
         report.write_text("<!doctype html>")
     uri = f"sqlite:///{world.folder}/mlflow.db"
     inputs = world.sequences(world.base), *world.stage(JOINT, world.base), results, report

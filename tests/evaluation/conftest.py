@@ -10,7 +10,7 @@ from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.evaluation.measure import measure
+from ur4rec.evaluation.evaluate import measure
 from ur4rec.storage.artifacts import write_artifact
 
 NUM_USERS, NUM_ITEMS = 24, 30

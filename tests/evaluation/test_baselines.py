@@ -1,14 +1,28 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from ur4rec.data.archives import SourceError
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
-from ur4rec.data.sequences import Histories, load_sequences
+from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.data.sources import fetch
 from ur4rec.evaluation import baselines
-from ur4rec.evaluation.baselines import EASE, Popularity, RecencyEASE, fit_ease
+from ur4rec.evaluation.baselines import (
+    BASELINES,
+    EASE,
+    Baselines,
+    Popularity,
+    RecencyEASE,
+    TrainingPrefixes,
+    fit_ease,
+)
+from ur4rec.evaluation.config import BaselineName, EvaluationConfig
 from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.ranking.ranks import ScoreError, rank_users
 
@@ -18,8 +32,13 @@ def make_histories(*items):
     return Histories(np.cumsum([0, 0, *map(len, items)]), flat, np.arange(len(flat)))
 
 
+def with_weights(weights):
+    return SimpleNamespace(ease_weights=weights)
+
+
 def test_popularity_counts_interactions():
-    scores = Popularity(make_histories([1, 2], [2, 3, 2]), num_items=4)(np.array([2, 1, 2]))
+    histories = make_histories([1, 2], [2, 3, 2])
+    scores = Popularity(TrainingPrefixes(histories, num_items=4), histories)(np.array([2, 1, 2]))
     assert scores.tolist() == [[0, 1, 3, 1, 0]] * 3
 
 
@@ -54,23 +73,23 @@ def test_ease_without_regularisation_is_refused():
 
 
 def test_ease_query_is_binary():
-    scorer = EASE(torch.eye(5), make_histories([1, 2, 1], [], [4]))
+    scorer = EASE(with_weights(torch.eye(5)), make_histories([1, 2, 1], [], [4]))
     assert scorer(np.array([3, 1, 2])).tolist() == [[0, 0, 0, 0, 1], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]]
 
 
 def test_recency_query_decays_with_age():
-    scorer = RecencyEASE(torch.eye(5), make_histories([4, 1, 2], [3]))
+    scorer = RecencyEASE(with_weights(torch.eye(5)), make_histories([4, 1, 2], [3]))
     assert scorer(np.array([1, 2])) == pytest.approx(torch.tensor([[0, 0.9, 1, 0, 0.81], [0, 0, 0, 1.0, 0]]))
 
 
 def test_recency_query_holds_the_last_thirty_items():
-    scores = RecencyEASE(torch.eye(41), make_histories(list(range(1, 41))))(np.array([1]))[0]
+    scores = RecencyEASE(with_weights(torch.eye(41)), make_histories(list(range(1, 41))))(np.array([1]))[0]
     assert (scores[1:11] == 0).all()
     assert scores[11:] == pytest.approx(torch.tensor([0.9**age for age in range(29, -1, -1)]))
 
 
 def test_recency_query_adds_up_repeats():
-    scores = RecencyEASE(torch.eye(3), make_histories([1, 2, 1]))(np.array([1]))
+    scores = RecencyEASE(with_weights(torch.eye(3)), make_histories([1, 2, 1]))(np.array([1]))
     assert scores == pytest.approx(torch.tensor([[0, 1 + 0.81, 0.9]]))
 
 
@@ -78,6 +97,61 @@ def test_padding_gets_no_weight():
     weights = fit_ease(make_histories([1, 2], [2, 3]), 3)
     assert not weights[0].any()
     assert not weights[:, 0].any()
+
+
+def make_data(train, val, test, num_items=5):
+    arrays = [np.array(rows, dtype=np.int64).reshape(-1, 3) for rows in (train, val, test)]
+    users = ("", *map(str, np.unique(arrays[0][:, 0])))
+    return Sequences("toy", *arrays, users, ("",) * (num_items + 1), pd.DataFrame(), "digest")
+
+
+@pytest.fixture
+def data():
+    return make_data(
+        train=[(1, 1, 10), (1, 2, 20), (2, 2, 10), (2, 3, 40), (2, 1, 50)],
+        val=[(1, 3, 30), (2, 4, 60)],
+        test=[(1, 4, 35), (2, 5, 70)],
+    )
+
+
+def test_baselines_are_those_configured(data):
+    seen = data.histories("test")
+    assert list(Baselines(data, EvaluationConfig())(seen)) == ["recency_ease", "popularity"]
+    assert list(Baselines(data, EvaluationConfig(baselines=("ease",)))(seen)) == ["ease"]
+    assert list(Baselines(data, EvaluationConfig(baselines=()))(seen)) == []
+
+
+def test_baselines_are_fitted_on_the_training_prefixes_alone(data):
+    other = make_data(data.train, [(1, 5, 30), (2, 5, 60)], [(1, 3, 35), (2, 4, 70)])
+    config, users = EvaluationConfig(baselines=("popularity", "ease", "recency_ease")), np.array([1, 2])
+    seen = data.histories("validation")
+    for name, scorer in Baselines(data, config)(seen).items():
+        assert torch.equal(scorer(users), Baselines(other, config)(seen)[name](users))
+
+
+def test_ease_is_left_out_of_large_catalogues_and_says_so(data):
+    baselines = Baselines(data, EvaluationConfig(ease_max_items=4))
+    assert list(baselines(data.histories("test"))) == ["popularity"]
+    assert baselines.notes == ["recency_ease was left out: 5 items are more than ease_max_items (4)"]
+    assert Baselines(data, EvaluationConfig(ease_max_items=5)).notes == []
+
+
+def test_every_baseline_can_be_configured_is_described_and_is_in_the_docs():
+    docs = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    assert set(get_args(BaselineName)) == set(BASELINES)
+    for name, baseline in BASELINES.items():
+        assert f"| `{name}` |" in docs
+        assert len(baseline.description) > 20
+
+
+def test_ease_is_fitted_once_for_all_that_need_it(data, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(baselines, "fit_ease", lambda *arguments: fitted.append(arguments) or torch.zeros(6, 6))
+    systems = Baselines(data, EvaluationConfig(baselines=("ease", "recency_ease")))
+    for horizon in ("validation", "test"):
+        for scorer in systems(data.histories(horizon)).values():
+            scorer(np.array([1, 2]))
+    assert len(fitted) == 1
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +175,8 @@ def ml100k(tmp_path_factory):
     ],
 )
 def test_published_figures_on_ml100k(ml100k, name, ndcg, hit, mrr):
-    train, seen = ml100k.histories("validation"), ml100k.histories("test")
-    if name == "popularity":
-        scorer = Popularity(train, ml100k.num_items)
-    else:
-        scorer = {"ease": EASE, "recency_ease": RecencyEASE}[name](fit_ease(train, ml100k.num_items), seen)
+    seen = ml100k.histories("test")
+    scorer = Baselines(ml100k, EvaluationConfig(baselines=(name,)))(seen)[name]
     metrics = metrics_from_ranks(rank_users(scorer, ml100k.test, seen, batch_size=256))
     found = [metrics[key] for key in ("ndcg@10", "hit@10", "mrr")]
     assert found == pytest.approx([ndcg, hit, mrr], abs=1e-4)

@@ -9,9 +9,9 @@ from ur4rec.data.sequences import Histories, load_sequences
 from ur4rec.evaluation.candidates import KEYS_AT_ONCE, Candidates, draw_candidates, load_candidates, write_candidates
 from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
-from ur4rec.evaluation.measure import EvaluationError, measure
+from ur4rec.evaluation.evaluate import EvaluationError, measure
 from ur4rec.evaluation.report import render_report
-from ur4rec.evaluation.results import load_results, write_results
+from ur4rec.evaluation.results import format_results, load_results
 from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.ranking.ranks import ScoreError, rank_users
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
@@ -195,7 +195,7 @@ def test_every_system_is_ranked_on_the_files(sampled, sequences, systems, tmp_pa
 
 def test_results_tell_the_protocol(sampled, tmp_path):
     results = sampled[0]
-    write_results(results, tmp_path / "results.json")
+    (tmp_path / "results.json").write_text(format_results(results, tmp_path), encoding="utf-8")
     protocol = load_results(tmp_path / "results.json").protocol
     assert protocol.eval_protocol == "sampled"
     assert (protocol.candidates.num_candidates, protocol.candidates.seed) == (6, 42)

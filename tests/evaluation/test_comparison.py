@@ -6,15 +6,18 @@ import torch
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import Sequences, load_sequences
+from ur4rec.evaluation.baselines import Baselines
 from ur4rec.evaluation.candidates import write_candidates
 from ur4rec.evaluation.comparison import (
-    Baselines,
+    estimate_lists,
     estimate_slices,
     estimate_systems,
     later_interactions_share,
     rank_systems,
 )
 from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
+from ur4rec.ranking.bootstrap import bootstrap_means
+from ur4rec.ranking.lists import LIST_METRICS, Coverage, Lists, PopularityBias
 from ur4rec.ranking.metrics import METRICS
 
 
@@ -105,23 +108,35 @@ def test_later_interactions_of_a_lone_user_are_none():
     assert later_interactions_share(make_data([(1, 1, 1), (1, 2, 2)], [(1, 3, 3)], [(1, 4, 4)])) == 0.0
 
 
-def test_baselines_are_those_configured(data):
-    seen = data.histories("test")
-    assert list(Baselines(data, EvaluationConfig())(seen)) == ["recency_ease", "popularity"]
-    assert list(Baselines(data, EvaluationConfig(baselines=("ease",)))(seen)) == ["ease"]
-    assert list(Baselines(data, EvaluationConfig(baselines=()))(seen)) == []
+def show(metric, *lists):
+    """Shows a metric the lists of some users, whose items are there for sure."""
+    users = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
+    items = np.array([item for each in lists for item in each], dtype=np.int64)
+    metric.add(Lists(users, items, np.ones(len(items)), len(lists)))
+    return metric
 
 
-def test_baselines_are_fitted_on_the_training_prefixes_alone(data):
-    other = make_data(data.train, [(1, 5, 30), (2, 5, 60)], [(1, 3, 35), (2, 4, 70)])
-    config, users = EvaluationConfig(baselines=("popularity", "ease", "recency_ease")), np.array([1, 2])
-    seen = data.histories("validation")
-    for name, scorer in Baselines(data, config)(seen).items():
-        assert torch.equal(scorer(users), Baselines(other, config)(seen)[name](users))
+def test_a_mean_over_lists_has_the_interval_of_a_quotient_over_users(data):
+    lists = ([1, 2], [5], [2], [1, 4])
+    metric = show(PopularityBias(data), *lists)
+    values = metric.item_values()
+    figures = estimate_lists({"a": [metric], "b": [show(Coverage(data), *lists)]}, samples=200)
+    sums = np.array([[values[items].sum(), len(items)] for items in lists])
+    drawn = bootstrap_means(sums, 200)
+    assert figures["a"][PopularityBias.name].value == pytest.approx(sums[:, 0].sum() / sums[:, 1].sum())
+    expected = np.quantile(drawn[:, 0] / drawn[:, 1], (0.025, 0.975))
+    assert figures["a"][PopularityBias.name].ci95 == pytest.approx(tuple(expected))
+    assert figures["b"] == {Coverage.name: figures["b"][Coverage.name]}
+    assert figures["b"][Coverage.name].ci95 is None
 
 
-def test_ease_is_left_out_of_large_catalogues_and_says_so(data):
-    baselines = Baselines(data, EvaluationConfig(ease_max_items=4))
-    assert list(baselines(data.histories("test"))) == ["popularity"]
-    assert baselines.notes == ["recency_ease was left out: 5 items are more than ease_max_items (4)"]
-    assert Baselines(data, EvaluationConfig(ease_max_items=5)).notes == []
+def test_users_without_a_list_do_not_count(data):
+    metric = show(PopularityBias(data), [], [2])
+    figure = estimate_lists({"a": [metric]}, samples=100)["a"][PopularityBias.name]
+    assert figure.value == metric.item_values()[2]
+    assert figure.ci95 == (figure.value, figure.value)
+
+
+def test_where_no_list_holds_an_item_a_mean_is_left_out(data):
+    found = estimate_lists({"a": [show(metric(data), []) for metric in LIST_METRICS]}, samples=100)
+    assert {name: figure.value for name, figure in found["a"].items()} == {Coverage.name: 0.0}

@@ -11,9 +11,11 @@ from ur4rec.evaluation.results import (
     Results,
     ResultsError,
     SampledCandidates,
+    format_results,
     load_results,
-    write_results,
 )
+from ur4rec.ranking.bootstrap import Figure
+from ur4rec.ranking.metrics import METRICS
 
 STABLE_KEYS = {
     "dataset",
@@ -55,19 +57,49 @@ def results():
     )
 
 
+def write(folder, results):
+    file = folder / "results.json"
+    file.write_text(format_results(results, file), encoding="utf-8")
+    return file
+
+
 def test_round_trip(results, tmp_path):
-    write_results(results, tmp_path / "new" / "results.json")
-    assert load_results(tmp_path / "new" / "results.json") == results
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["results.json"]
+    assert load_results(write(tmp_path, results)) == results
 
 
 def test_stable_keys_and_shapes(results, tmp_path):
-    write_results(results, tmp_path / "results.json")
-    content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    content = json.loads(write(tmp_path, results).read_text(encoding="utf-8"))
     assert set(content) >= STABLE_KEYS
     assert set(content["dataset"]) >= {"name", "digest", "num_users", "num_items", "num_interactions"}
     assert content["test"]["sasrec"]["mrr"]["value"] == pytest.approx((1 / 2 + 1 / 30) / 2)
     assert content["test"]["sasrec"]["mrr"]["ci95"] == pytest.approx([1 / 30, 1 / 2])
+
+
+def test_more_metrics_than_this_release_knows_are_read(results, tmp_path):
+    content = results.model_dump(mode="json")
+    for metrics in content["test"].values():
+        metrics["mean_rank"] = {"value": 7.5, "ci95": [6.5, 8.5]}
+    content["lists"] = {"sasrec": {"diversity@10": {"value": 3.0, "ci95": None}}}
+    content["slices"] = [{"by": "age", "name": "q1", "low": 1, "high": 2, "num_users": 1, "expert_weights": {}}]
+    content["slices"][0]["test"] = content["test"]
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    found = load_results(file)
+    assert found.test["sasrec"]["mean_rank"].value == 7.5
+    assert found.lists["sasrec"]["diversity@10"] == Figure(value=3.0, ci95=None)
+    assert ("sasrec", "diversity@10", found.lists["sasrec"]["diversity@10"]) in list(found.test_figures())
+
+
+def test_a_file_of_a_release_that_measured_less_is_read(results, tmp_path):
+    content = results.model_dump(mode="json")
+    del content["lists"]
+    for metrics in content["test"].values():
+        del metrics["hit@20"]
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    found = load_results(file)
+    assert found.lists == {}
+    assert {name for _, name, _ in found.test_figures()} == set(METRICS) - {"hit@20"}
 
 
 def test_headline_names_the_model_and_its_rivals(results):
@@ -110,6 +142,14 @@ def edit(content, path, value):
         (("test", "sasrec", "mrr", "ci95"), [0.1, math.inf], "test.sasrec.mrr.ci95.1: Input should be a finite number"),
         (("test", "sasrec", "mrr", "ci95"), [0.9, 0.1], "ci95 is [low, high]"),
         (("test", "sasrec", "mrr"), None, "test.sasrec holds"),
+        (("test", "sasrec", "ndcg@5"), None, "test.sasrec holds"),
+        (("test", "sasrec", "mrr", "value"), 1.5, "test.sasrec.mrr is 1.5 in [0.0"),
+        (("lists",), {"other": {}}, "lists names ['other'], expected systems of test"),
+        (
+            ("lists",),
+            {"sasrec": {"coverage@10": {"value": math.nan, "ci95": None}}},
+            "lists.sasrec.coverage@10.value: Input should be a finite number",
+        ),
         (("test",), {}, "test names no system"),
         (("timings_s", "evaluate"), math.inf, "timings_s.evaluate: Input should be a finite number"),
         (
@@ -143,5 +183,5 @@ def test_a_configuration_without_finite_numbers_is_not_written(results, tmp_path
     file = tmp_path / "results.json"
     file.write_text("old", encoding="utf-8")
     with pytest.raises(ResultsError, match="finite"):
-        write_results(results.model_copy(update={"config": {"lr": math.inf}}), file)
+        write(tmp_path, results.model_copy(update={"config": {"lr": math.inf}}))
     assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["old"]

@@ -1,10 +1,11 @@
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ur4rec.evaluation.slices import popularity_groups, quantile_groups
+from ur4rec.evaluation.slices import SLICES, popularity_groups, quantile_groups, slice_title
 
 counts = st.lists(st.integers(0, 20), max_size=40).map(lambda values: np.array(values, dtype=np.int64))
 
@@ -33,3 +34,11 @@ def test_distinct_values_give_equal_quarters():
 
 def test_equal_values_stay_together():
     assert [len(group.positions) for group in quantile_groups(np.full(10, 3))] == [10]
+
+
+def test_every_way_to_part_users_has_a_title_and_is_in_the_docs():
+    docs = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for name, slicing in SLICES.items():
+        assert f"`{name}`" in docs
+        assert slice_title(name) == slicing.title
+    assert slice_title("of a newer release") == "of a newer release"

@@ -7,7 +7,8 @@ import pytest
 
 from ur4rec.config import Config
 from ur4rec.data.sequences import load_sequences
-from ur4rec.evaluation.comparison import Baselines, rank_systems
+from ur4rec.evaluation.baselines import Baselines
+from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.experiments.ablate import ablate
 from ur4rec.experiments.ablation_table import AblationTable

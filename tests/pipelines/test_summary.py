@@ -18,7 +18,8 @@ from pipelines.summary import (
     show_test,
 )
 from pipelines.tasks import Status, Task
-from ur4rec.evaluation.results import Results, write_results
+from ur4rec.evaluation.results import Results, format_results
+from ur4rec.ranking.bootstrap import Figure
 from ur4rec.registry.register import Registration
 from ur4rec.terminal import PlainConsole
 
@@ -69,6 +70,16 @@ def test_the_name_of_the_data_is_shown_as_it_is_written(name: str) -> None:
     assert show(make_results(name=name), 80)[0] == f"test on {name}"
 
 
+def test_what_the_lists_come_to_is_a_table_of_its_own() -> None:
+    figures = {"coverage@10": Figure(value=0.5, ci95=None), "novelty@10": Figure(value=3.25, ci95=(3.0, 3.5))}
+    lists = {"UR4RecV2MoE": figures, "sasrec": {"novelty@10": figures["novelty@10"]}}
+    lines = show(make_results().model_copy(update={"lists": lists}), 80)
+    start = lines.index("what the systems would recommend")
+    table = [line.split() for line in lines[start + 1 :] if line and "─" not in line]
+    expected = [["system", *figures], ["UR4RecV2MoE", "0.5000", "3.2500"], ["sasrec", "–", "3.2500"]]
+    assert table == expected
+
+
 # a run that failed
 
 
@@ -109,7 +120,8 @@ def test_a_process_that_was_killed_has_no_error(local_run: LocalRun) -> None:
 
 def test_results_of_an_earlier_run_are_named(local_run: LocalRun) -> None:
     results = local_run.output_dir / "results.json"
-    write_results(make_results(name="[/last] year"), results)
+    results.parent.mkdir()
+    results.write_text(format_results(make_results(name="[/last] year"), results), encoding="utf-8")
     expected = f"{local_run.output_dir} still holds the results of an earlier run"
     assert show_failed(local_run)[-1] == f"{expected} ([/last] year)"
     results.write_text("{}")

@@ -54,17 +54,25 @@ def evaluate(
 
 
 def show_results(results: Results) -> None:
-    """Every system's headline metrics."""
-    columns = ("system", "ndcg@10", "95 % interval", "hit@10", "mrr")
+    """Show every system's headline metrics, and below them what its lists come to."""
+    from ur4rec.evaluation.results import HEADLINE_METRICS
+
+    main, *others = HEADLINE_METRICS
     rows = [
         (
             system,
-            metrics["ndcg@10"].value,
-            "{:.4f} to {:.4f}".format(*metrics["ndcg@10"].ci95),
-            metrics["hit@10"].value,
-            metrics["mrr"].value,
+            metrics[main].value,
+            "{:.4f} to {:.4f}".format(*metrics[main].ci95),
+            *(metrics[name].value for name in others),
         )
         for system, metrics in results.test.items()
     ]
     protocol = f"{results.protocol.split}, {results.protocol.eval_protocol} ranking"
-    show_table(f"test on {results.dataset.name} ({protocol})", columns, rows)
+    title = f"test on {results.dataset.name} ({protocol})"
+    show_table(title, ("system", main, "95 % interval", *others), rows)
+    if names := results.list_metrics:
+        lists = [
+            (system, *(figures[name].value if name in figures else "–" for name in names))
+            for system, figures in results.lists.items()
+        ]
+        show_table("what the systems would recommend", ("system", *names), lists)

@@ -5,14 +5,19 @@ B users in a batch, N items (N1 = N + 1 columns, column 0 is padding).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import ClassVar, get_args
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from ur4rec.data.sequences import Histories
-from ur4rec.ranking.ranks import ScoreError
+from ur4rec.data.sequences import Histories, Sequences
+from ur4rec.evaluation.config import BaselineName, EvaluationConfig
+from ur4rec.ranking.ranks import ScoreError, Scorer
 
 EASE_L2 = 300.0
 RECENT_ITEMS = 30
@@ -20,20 +25,117 @@ RECENCY_DECAY = 0.9
 _COLUMNS_AT_ONCE = 1024
 
 
-class Popularity:
+class TrainingPrefixes:
+    """What baselines are fitted on; what several of them need is fitted once, when the first asks for it."""
+
+    def __init__(self, histories: Histories, num_items: int) -> None:
+        self.histories, self.num_items = histories, num_items
+
+    @cached_property
+    def popularity(self) -> Float[Tensor, "N1"]:
+        """Number of interactions with each item."""
+        counts = np.bincount(self.histories.items, minlength=self.num_items + 1)
+        return torch.from_numpy(counts.astype(np.float32))
+
+    @cached_property
+    def ease_weights(self) -> Float[Tensor, "N1 N1"]:
+        """Item-to-item weights of EASE."""
+        return fit_ease(self.histories, self.num_items)
+
+
+class Baseline(ABC):
+    """A system that is fitted on the training prefixes alone.
+
+    Args:
+        training: What it is fitted on.
+        histories: What users are scored from.
+    """
+
+    description: ClassVar[str]
+    """What it is, for the reader of a report."""
+    is_dense: ClassVar[bool] = False
+    """Whether it needs a dense items × items matrix, so that `ease_max_items` leaves it out of large catalogues."""
+
+    def __init__(self, training: TrainingPrefixes, histories: Histories) -> None:
+        self.training, self.histories = training, histories
+
+    @abstractmethod
+    def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
+        """Score the catalogue for each user."""
+
+
+class Popularity(Baseline):
     """Scores every item by its number of interactions in the training prefixes, whoever asks."""
 
-    def __init__(self, train: Histories, num_items: int) -> None:
-        counts = np.bincount(train.items, minlength=num_items + 1)
-        self._scores = torch.from_numpy(counts.astype(np.float32))
+    description = "Items by their number of interactions in the training prefixes, the same for everyone"
 
     def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
-        """The same scores for every user."""
-        return self._scores.expand(len(users), -1)
+        """Return the same scores for every user."""
+        return self.training.popularity.expand(len(users), -1)
+
+
+class EASE(Baseline):
+    """Scores `x·W` for the binary vector x of everything in the user's history."""
+
+    description = f"EASE (L2 = {EASE_L2:g} on the binary user-item matrix); the query is the whole history, unweighted"
+    is_dense = True
+
+    def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
+        """Score the catalogue for each user."""
+        rows, positions = self.histories.find_rows(users)
+        query = _sparse_matrix(rows, self.histories.items[positions], (len(users), len(self.training.ease_weights)))
+        query.data[:] = 1.0
+        return torch.from_numpy(query @ self.training.ease_weights.numpy())
+
+
+class RecencyEASE(Baseline):
+    """Scores `x·W`; x holds the user's last `RECENT_ITEMS`, weighted by `RECENCY_DECAY ** age`, the last of age 0."""
+
+    description = (
+        f"EASE (L2 = {EASE_L2:g} on the binary user-item matrix); the query is the last {RECENT_ITEMS} items, "
+        f"weighted {RECENCY_DECAY:g} to the power of their age"
+    )
+    is_dense = True
+
+    def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
+        """Score the catalogue for each user."""
+        rows, positions = self.histories.find_rows(users, RECENT_ITEMS)
+        ages = self.histories.offsets[users + 1][rows] - 1 - positions
+        weights = (RECENCY_DECAY**ages).astype(np.float32)  # an item consumed twice counts twice
+        shape = len(users), len(self.training.ease_weights)
+        query = _sparse_matrix(rows, self.histories.items[positions], shape, weights)
+        return torch.from_numpy(query @ self.training.ease_weights.numpy())
+
+
+BASELINES: dict[str, type[Baseline]] = {"recency_ease": RecencyEASE, "ease": EASE, "popularity": Popularity}
+"""All of them, in the order of a report; what is added here is fitted, reported and described everywhere."""
+assert BASELINES.keys() == set(get_args(BaselineName)), "config.BaselineName and BASELINES name different baselines"
+
+
+class Baselines:
+    """The configured baselines, fitted once on the training prefixes.
+
+    Attributes:
+        notes: Says which baselines were left out, and why.
+    """
+
+    def __init__(self, data: Sequences, config: EvaluationConfig) -> None:
+        self._training = TrainingPrefixes(data.histories("validation"), data.num_items)
+        limit = config.ease_max_items
+        chosen = {name: baseline for name, baseline in BASELINES.items() if name in config.baselines}
+        left_out = [name for name, baseline in chosen.items() if baseline.is_dense and data.num_items > limit]
+        self._chosen = {name: baseline for name, baseline in chosen.items() if name not in left_out}
+        self.notes = [
+            f"{name} was left out: {data.num_items} items are more than ease_max_items ({limit})" for name in left_out
+        ]
+
+    def __call__(self, histories: Histories) -> dict[str, Scorer]:
+        """Return a scorer of each baseline."""
+        return {name: baseline(self._training, histories) for name, baseline in self._chosen.items()}
 
 
 def fit_ease(train: Histories, num_items: int, l2: float = EASE_L2) -> Float[Tensor, "N1 N1"]:
-    """Item-to-item weights of EASE (Steck 2019, "Embarrassingly shallow autoencoders for sparse data", eq. 8).
+    """Fit the item-to-item weights of EASE (Steck 2019, "Embarrassingly shallow autoencoders for sparse data", eq. 8).
 
     With X the binary user-item matrix and P = (XᵀX + l2·I)⁻¹, the weights are -P_ij / P_jj with a zero
     diagonal. Memory is about two dense matrices over the items.
@@ -53,42 +155,10 @@ def fit_ease(train: Histories, num_items: int, l2: float = EASE_L2) -> Float[Ten
     return matrix.fill_diagonal_(0.0)
 
 
-class EASE:
-    """Scores `x·W` for the binary vector x of everything in the user's history."""
-
-    def __init__(self, weights: Float[Tensor, "N1 N1"], histories: Histories) -> None:
-        self._weights = weights
-        self._histories = histories
-
-    def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
-        """Scores of the catalogue for each user."""
-        rows, positions = self._histories.find_rows(users)
-        query = _sparse_matrix(rows, self._histories.items[positions], (len(users), len(self._weights)))
-        query.data[:] = 1.0
-        return torch.from_numpy(query @ self._weights.numpy())
-
-
-class RecencyEASE:
-    """Scores `x·W`; x holds the user's last `RECENT_ITEMS`, weighted by `RECENCY_DECAY ** age`, the last of age 0."""
-
-    def __init__(self, weights: Float[Tensor, "N1 N1"], histories: Histories) -> None:
-        self._weights = weights
-        self._histories = histories
-
-    def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
-        """Scores of the catalogue for each user."""
-        rows, positions = self._histories.find_rows(users, RECENT_ITEMS)
-        ages = self._histories.offsets[users + 1][rows] - 1 - positions
-        weights = (RECENCY_DECAY**ages).astype(np.float32)  # an item consumed twice counts twice
-        shape = len(users), len(self._weights)
-        query = _sparse_matrix(rows, self._histories.items[positions], shape, weights)
-        return torch.from_numpy(query @ self._weights.numpy())
-
-
 def _sparse_matrix(
     rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int], values: np.ndarray | None = None
 ) -> csr_array:
-    """Sums repeated entries; every value is one by default."""
+    """Sum repeated entries; every value is one by default."""
     entries = np.ones(len(rows), dtype=np.float32) if values is None else values
     matrix = csr_array((entries, (rows, columns)), shape=shape)
     matrix.sum_duplicates()

@@ -1,23 +1,22 @@
 """Ranks several systems on the same users and estimates how far apart they are.
 
-T targets, M metrics.
+T targets, M metrics, S resamples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
-from ur4rec.columns import ITEM, TIMESTAMP_S, USER
+from ur4rec.columns import TIMESTAMP_S, USER
 from ur4rec.data.sequences import Histories, Sequences
-from ur4rec.evaluation.baselines import EASE, Popularity, RecencyEASE, fit_ease
 from ur4rec.evaluation.candidates import Candidates, Horizon
-from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.evaluation.results import Slice, SliceBy, SystemMetrics
-from ur4rec.evaluation.slices import Group, popularity_groups, quantile_groups
-from ur4rec.ranking.bootstrap import Estimate, bootstrap_means, estimate
+from ur4rec.evaluation.results import ListFigures, Slice, SystemMetrics
+from ur4rec.evaluation.slices import SLICES, Group
+from ur4rec.ranking.bootstrap import Estimate, Figure, bootstrap_means, estimate
+from ur4rec.ranking.lists import ListMetric
 from ur4rec.ranking.metrics import METRICS, per_user_metrics
 from ur4rec.ranking.ranks import Scorer, rank_users
 
@@ -29,45 +28,15 @@ WeightsOf = Callable[[np.ndarray], dict[str, float]]
 """Users → mean router weight of each expert."""
 
 
-class Baselines:
-    """The configured baselines, fitted once on the training prefixes.
-
-    Attributes:
-        notes: Says which baselines were left out, and why.
-    """
-
-    def __init__(self, data: Sequences, config: EvaluationConfig) -> None:
-        self._train = data.histories("validation")
-        self._num_items = data.num_items
-        self._names = [name for name in ("recency_ease", "ease", "popularity") if name in config.baselines]
-        self.notes: list[str] = []
-        if data.num_items > config.ease_max_items:
-            self._leave_out_ease(config.ease_max_items)
-        needs_weights = any(name != "popularity" for name in self._names)
-        self._weights = fit_ease(self._train, data.num_items) if needs_weights else None
-
-    def __call__(self, histories: Histories) -> dict[str, Scorer]:
-        """A scorer of each baseline."""
-        return {name: self._scorer(name, histories) for name in self._names}
-
-    def _scorer(self, name: str, histories: Histories) -> Scorer:
-        if name == "popularity":
-            return Popularity(self._train, self._num_items)
-        assert self._weights is not None
-        return (EASE if name == "ease" else RecencyEASE)(self._weights, histories)
-
-    def _leave_out_ease(self, limit: int) -> None:
-        left_out = [name for name in self._names if name != "popularity"]
-        self._names = [name for name in self._names if name == "popularity"]
-        self.notes += [
-            f"{name} was left out: {self._num_items} items are more than ease_max_items ({limit})" for name in left_out
-        ]
-
-
 def rank_systems(
-    data: Sequences, systems_at: SystemsAt, horizon: Horizon, batch_size: int, candidates: Candidates | None = None
+    data: Sequences,
+    systems_at: SystemsAt,
+    horizon: Horizon,
+    batch_size: int,
+    candidates: Candidates | None = None,
+    lists_of: Callable[[str], Sequence[ListMetric]] = lambda system: (),
 ) -> dict[str, Int64[np.ndarray, "T 2"]]:
-    """Ranks of the targets of `horizon` for every system, scored from what came before them.
+    """Rank the targets of `horizon` by every system, scored from what came before them.
 
     Args:
         data: The data set.
@@ -75,15 +44,19 @@ def rank_systems(
         horizon: Which targets.
         batch_size: Users scored at once.
         candidates: What every system is ranked on instead of the catalogue.
+        lists_of: Gives the metrics that are shown a system's lists, by its name.
     """
     seen = data.histories(horizon)
     targets = data.val if horizon == "validation" else data.test
     drawn = candidates.at(horizon) if candidates else None
-    return {name: rank_users(scorer, targets, seen, batch_size, drawn) for name, scorer in systems_at(seen).items()}
+    return {
+        name: rank_users(scorer, targets, seen, batch_size, drawn, lists_of(name))
+        for name, scorer in systems_at(seen).items()
+    }
 
 
 def estimate_systems(ranks: Ranks, samples: int) -> tuple[SystemMetrics, SystemMetrics]:
-    """Estimates of every metric, and of the first system's lead over each other one.
+    """Estimate every metric, and the first system's lead over each other one.
 
     All systems are resampled with the same users, so the differences are paired.
 
@@ -102,8 +75,31 @@ def estimate_systems(ranks: Ranks, samples: int) -> tuple[SystemMetrics, SystemM
     return test, differences
 
 
+def estimate_lists(lists: Mapping[str, Sequence[ListMetric]], samples: int) -> ListFigures:
+    """Estimate every metric of the systems' lists, with an interval over users where it is a mean over them.
+
+    A metric that is no number, as where no list holds an item, is left out.
+    """
+    means = {
+        (system, metric.name): sums
+        for system, metrics in lists.items()
+        for metric in metrics
+        if (sums := metric.user_sums()) is not None
+    }
+    resampled = bootstrap_means(np.hstack(list(means.values())), samples) if means else np.empty((samples, 0))
+    quotients = dict(zip(means, np.hsplit(resampled, max(len(means), 1)), strict=False))
+    return {
+        system: {
+            metric.name: _figure(value, quotients.get((system, metric.name)))
+            for metric in metrics
+            if np.isfinite(value := metric.value())
+        }
+        for system, metrics in lists.items()
+    }
+
+
 def estimate_slices(data: Sequences, ranks: Ranks, samples: int, expert_weights: WeightsOf) -> list[Slice]:
-    """Test estimates of users by history length and by popularity of their target.
+    """Estimate the test metrics of every part of the users in `SLICES`.
 
     Args:
         data: The data set.
@@ -111,23 +107,16 @@ def estimate_slices(data: Sequences, ranks: Ranks, samples: int, expert_weights:
         samples: Resamples of the users.
         expert_weights: Gives the mean router weights of some users.
     """
-    users, items = data.test[:, USER], data.test[:, ITEM]
-    popularity = data.training_counts()[items]
-    by_length = quantile_groups(data.histories("test").lengths[users])
-    by_popularity = popularity_groups(popularity)
-    parts: tuple[tuple[SliceBy, list[Group]], ...] = (
-        ("history_length", by_length),
-        ("target_popularity", by_popularity),
-    )
+    users = data.test[:, USER]
     return [
         _slice(by, group, ranks, samples, expert_weights(users[group.positions]))
-        for by, groups in parts
-        for group in groups
+        for by, slicing in SLICES.items()
+        for group in slicing.groups(data, data.test)
     ]
 
 
 def later_interactions_share(data: Sequences) -> float:
-    """Share of the other users' training interactions that are later than a test target, averaged over targets."""
+    """Return the share of the others' training interactions that are later than a test target, over targets."""
     own = data.histories("validation").lengths[data.test[:, USER]]
     timestamps = np.sort(data.train[:, TIMESTAMP_S])
     # A user's own training interactions are never later than the target, so all later ones are other users'.
@@ -135,7 +124,7 @@ def later_interactions_share(data: Sequences) -> float:
     return float(np.mean(later / np.maximum(len(timestamps) - own, 1)))
 
 
-def _slice(by: SliceBy, group: Group, ranks: Ranks, samples: int, expert_weights: dict[str, float]) -> Slice:
+def _slice(by: str, group: Group, ranks: Ranks, samples: int, expert_weights: dict[str, float]) -> Slice:
     test, _ = estimate_systems({name: rank[group.positions] for name, rank in ranks.items()}, samples)
     return Slice(
         by=by,
@@ -146,6 +135,14 @@ def _slice(by: SliceBy, group: Group, ranks: Ranks, samples: int, expert_weights
         test=test,
         expert_weights=expert_weights,
     )
+
+
+def _figure(value: float, resampled: Float64[np.ndarray, "S 2"] | None) -> Figure:
+    if resampled is None:
+        return Figure(value=value, ci95=None)
+    sums, lengths = resampled.T
+    drawn = np.divide(sums, lengths, out=np.full_like(sums, value), where=lengths > 0)
+    return Figure(value=value, ci95=estimate(value, drawn).ci95)
 
 
 def _estimates(means: np.ndarray, resampled: np.ndarray) -> dict[str, Estimate]:

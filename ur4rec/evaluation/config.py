@@ -9,6 +9,7 @@ from pydantic import Field
 from ur4rec.config_section import ConfigSection
 
 BaselineName = Literal["popularity", "ease", "recency_ease"]
+"""Keys of `ur4rec.evaluation.baselines.BASELINES`, which this module, free of torch, cannot read."""
 
 
 class CandidateConfig(ConfigSection):

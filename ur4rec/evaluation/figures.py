@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from ur4rec.evaluation.history import StageHistory, TrainingHistory
 from ur4rec.evaluation.results import Slice, SystemMetrics
+from ur4rec.evaluation.slices import SLICES
 from ur4rec.ranking.bootstrap import Estimate
 
 INK, MUTED, GRID = "#1b2733", "#5b6875", "#e3e8ee"
@@ -106,14 +107,13 @@ def plot_training(history: TrainingHistory, references: Mapping[str, float]) -> 
 
 
 def plot_slices(slices: Sequence[Slice], metric: str) -> str:
-    """One metric by quarter of the users, a panel for history length and one for target popularity."""
-    titles = {"history_length": "By history length", "target_popularity": "By popularity of the target"}
+    """Draw one metric by part of the users, a panel for each way to part them."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
-        panels = figure.subplots(1, len(titles), sharey=True)
-        for axes, (by, title) in zip(panels, titles.items(), strict=True):
+        panels = figure.subplots(1, len(SLICES), sharey=True, squeeze=False)[0]
+        for axes, (by, slicing) in zip(panels, SLICES.items(), strict=True):
             _plot_panel(axes, [part for part in slices if part.by == by], metric)
-            axes.set_title(title)
+            axes.set_title(slicing.title.capitalize())
         panels[0].set_ylabel(metric.upper())
         panels[0].set_ylim(bottom=0)
         _legend_below(figure, panels[0])

@@ -4,38 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
 
 import yaml
 from jinja2 import Environment, StrictUndefined
 
+from ur4rec.evaluation.baselines import BASELINES
 from ur4rec.evaluation.figures import plot_slices, plot_systems, plot_training
 from ur4rec.evaluation.history import TrainingHistory
-from ur4rec.evaluation.results import Results, SystemMetrics
-from ur4rec.ranking.bootstrap import Estimate
-from ur4rec.ranking.metrics import METRICS
-from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.evaluation.results import HEADLINE_METRICS, Results, SystemMetrics
+from ur4rec.evaluation.slices import SLICES, slice_title
+from ur4rec.evaluation.systems import SASREC
+from ur4rec.ranking.bootstrap import Figure
+from ur4rec.ranking.lists import LIST_METRICS
+from ur4rec.ranking.metrics import RANK_METRICS
 
 TEMPLATE = "report.html"
 MAIN_METRIC = "ndcg@10"
-
-
-def write_report(results: Results, history: TrainingHistory, path: Path) -> None:
-    """Writes the page; the file appears complete or not at all."""
-    path = Path(path)
-    write_text_atomic(path, render_report(results, history))
+EVALUATED = "The evaluated model, with the weights of its last stage and the memories replayed up to the target"
+FIRST_STAGE = "SASRec alone, as the first training stage left it"
 
 
 def render_report(results: Results, history: TrainingHistory) -> str:
     """The page; everything that comes from data is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": _number, "signed": _signed, "interval": _interval, "duration": _duration}
+    environment.filters["slice_title"] = slice_title
     template = environment.from_string(files("ur4rec.evaluation").joinpath(TEMPLATE).read_text(encoding="utf-8"))
     page: str = template.render(
         results=results,
         history=history,
-        metrics=METRICS,
+        metrics=list(results.test[results.model_name]),
+        list_metrics=results.list_metrics,
+        headline=HEADLINE_METRICS,
         main=MAIN_METRIC,
+        meanings=_metric_meanings(),
+        descriptions=_describe_systems(results.model_name),
+        slicings=[slicing.title for slicing in SLICES.values()],
         best=_best_systems(results.test),
         slices=[(part, _best_systems(part.test)[MAIN_METRIC]) for part in results.slices],
         rival=_best_other(results),
@@ -47,10 +51,21 @@ def render_report(results: Results, history: TrainingHistory) -> str:
     return page
 
 
+def _metric_meanings() -> dict[str, str]:
+    """Return the label and the meaning of every metric, for the glossary."""
+    ranks = {metric.name.upper() + ("@k" if metric.cutoffs else ""): metric.meaning for metric in RANK_METRICS}
+    return ranks | {metric.name.upper(): metric.meaning for metric in LIST_METRICS}
+
+
+def _describe_systems(model_name: str) -> dict[str, str]:
+    baselines = {name: baseline.description for name, baseline in BASELINES.items()}
+    return {model_name: EVALUATED, SASREC: FIRST_STAGE} | baselines
+
+
 def _best_systems(test: SystemMetrics) -> dict[str, set[str]]:
     """Metric → the systems that share its highest value; none where all do."""
     best: dict[str, set[str]] = {}
-    for metric in METRICS:
+    for metric in next(iter(test.values())):
         values = {system: estimates[metric].value for system, estimates in test.items()}
         top = {system for system, value in values.items() if value == max(values.values())}
         best[metric] = top if len(top) < len(test) else set()
@@ -83,8 +98,10 @@ def _signed(value: float) -> str:
     return f"{value:+.4f}".replace("-", "−")
 
 
-def _interval(estimate: Estimate, signed: bool = False) -> str:
-    low, high = estimate.ci95
+def _interval(figure: Figure, signed: bool = False) -> str:
+    if figure.ci95 is None:
+        return ""
+    low, high = figure.ci95
     return f"{_signed(low)} to {_signed(high)}" if signed else f"{_number(low)}–{_number(high)}"
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError, model_validator
 
-from ur4rec.ranking.bootstrap import Estimate
-from ur4rec.ranking.metrics import METRICS
-from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.ranking.bootstrap import Estimate, Figure
+from ur4rec.ranking.metrics import HIGHEST
 
 HEADLINE_METRICS = ("ndcg@10", "hit@10", "mrr")
 
 SystemMetrics = dict[str, dict[str, Estimate]]
 """System → metric → estimate."""
+ListFigures = dict[str, dict[str, Figure]]
+"""System → metric of its lists → value, with an interval where it is a mean over users."""
 
 
 class ResultsError(ValueError):
@@ -70,13 +73,11 @@ class Protocol(_Part):
         )
 
 
-SliceBy = Literal["history_length", "target_popularity"]
-
-
 class Slice(_Part):
     """Test metrics of a part of the users."""
 
-    by: SliceBy
+    by: str
+    """A key of `SLICES`."""
     name: str
     """`q1` (lowest quarter) to `q4`; `cold`: the target has no interaction in training."""
     low: int
@@ -107,6 +108,8 @@ class Results(_Part):
     """System → metric on the validation targets, measured again by this evaluation."""
     differences: SystemMetrics
     """Other system → the model's metric minus that system's, users paired."""
+    lists: ListFigures = {}
+    """Of the best unseen items of the whole catalogue at the test; empty in the files of older releases."""
     slices: list[Slice]
     peak_memory_mb: dict[str, FiniteFloat]
     notes: list[str]
@@ -116,12 +119,17 @@ class Results(_Part):
     def _check_metrics(self) -> Self:
         if not self.test:
             raise ValueError("test names no system")
+        expected = self.test[self.model_name].keys() | set(HEADLINE_METRICS)
         for system, metrics in self.test.items():
-            if tuple(metrics) != METRICS:
-                raise ValueError(f"test.{system} holds {list(metrics)}, expected {list(METRICS)}")
+            if metrics.keys() != expected:
+                raise ValueError(f"test.{system} holds {list(metrics)}, expected {sorted(expected)}")
             for name, found in metrics.items():
-                if not 0 <= min(found.value, *found.ci95) <= max(found.value, *found.ci95) <= 1:
-                    raise ValueError(f"test.{system}.{name} is {found.value} in {list(found.ci95)}, expected 0 to 1")
+                highest = HIGHEST.get(name, math.inf)
+                if not 0 <= min(found.value, *found.ci95) <= max(found.value, *found.ci95) <= highest:
+                    expected_range = f"expected 0 to {highest:g}"
+                    raise ValueError(f"test.{system}.{name} is {found.value} in {list(found.ci95)}, {expected_range}")
+        if unknown := self.lists.keys() - self.test.keys():
+            raise ValueError(f"lists names {sorted(unknown)}, expected systems of test")
         return self
 
     @property
@@ -129,20 +137,22 @@ class Results(_Part):
         """The evaluated system."""
         return next(iter(self.test))
 
+    @property
+    def list_metrics(self) -> list[str]:
+        """The metrics of lists that any system has."""
+        return list(dict.fromkeys(name for figures in self.lists.values() for name in figures))
+
     def headline(self) -> dict[str, float]:
         """The few numbers for a dashboard: the model's headline metrics and the other systems' NDCG@10."""
         model, *others = self.test
         numbers = {name: self.test[model][name].value for name in HEADLINE_METRICS}
         return numbers | {f"{system}/ndcg@10": self.test[system]["ndcg@10"].value for system in others}
 
-
-def write_results(results: Results, path: Path) -> None:
-    """Writes `results.json`; the file appears complete or not at all.
-
-    Raises:
-        ResultsError: A number is NaN or an infinity.
-    """
-    write_text_atomic(Path(path), format_results(results, path))
+    def test_figures(self) -> Iterator[tuple[str, str, Figure]]:
+        """Yield system, metric and figure of everything that was measured at the test, of ranks and of lists."""
+        for system, metrics in self.test.items():
+            for name, figure in (metrics | self.lists.get(system, {})).items():
+                yield system, name, figure
 
 
 def format_results(results: Results, path: Path) -> str:

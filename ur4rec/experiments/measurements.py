@@ -7,19 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ur4rec.data.sequences import Sequences
-from ur4rec.evaluation.comparison import Baselines, rank_systems
+from ur4rec.evaluation.baselines import BASELINES, Baselines
+from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.systems import SASREC
 from ur4rec.experiments.ablation_table import Measured
 from ur4rec.experiments.choices import Ablation
 from ur4rec.experiments.ranks import HORIZONS
 from ur4rec.experiments.units import MODEL, Unit, UnitRecord
-
-BASELINES = {
-    "recency_ease": "EASE; query: the last 30 items weighted 0.9^age",
-    "ease": "EASE; query: the whole history",
-    "popularity": "Number of training interactions",
-}
 
 
 def gather_units(finished: Mapping[Unit, UnitRecord], ablation: Ablation) -> dict[str, Measured]:
@@ -39,7 +34,7 @@ def measure_baselines(data: Sequences, config: EvaluationConfig) -> tuple[dict[s
     baselines = Baselines(data, config)
     ranks = {horizon: rank_systems(data, baselines, horizon, config.eval_batch_size) for horizon in HORIZONS}
     measured = {
-        name: Measured(BASELINES[name], (), ranks["validation"][name][None], rank[None])
+        name: Measured(BASELINES[name].description, (), ranks["validation"][name][None], rank[None])
         for name, rank in ranks["test"].items()
     }
     return measured, baselines.notes

@@ -9,13 +9,15 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, RootModel, StringConstraints
 
 from ur4rec.config import CONFIGS, Config
+from ur4rec.evaluation.baselines import BASELINES
+from ur4rec.evaluation.systems import SASREC
 from ur4rec.experiments.stage_cache import check_stage
 from ur4rec.experiments.yaml_files import ExperimentError, read_yaml
 from ur4rec.models.config import Part
 from ur4rec.training.config import Stage, StageConfig
 
 SHIPPED_VARIANTS = CONFIGS / "experiments" / "ablations.yaml"
-TAKEN = ("sasrec", "recency_ease", "ease", "popularity")
+TAKEN = (SASREC, *BASELINES)
 """Rows of the table that are no variants."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]

@@ -5,6 +5,8 @@ T users, K columns of per-user values, S resamples.
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from jaxtyping import Float64
 from pydantic import BaseModel, ConfigDict, FiniteFloat, model_validator
@@ -15,19 +17,25 @@ ENTRIES_AT_ONCE = 4_000_000
 """Bounds the memory of resampling."""
 
 
-class Estimate(BaseModel):
-    """A mean over users and its 95 % interval."""
+class Figure(BaseModel):
+    """A number, and its 95 % interval where it has one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: FiniteFloat
-    ci95: tuple[FiniteFloat, FiniteFloat]
+    ci95: tuple[FiniteFloat, FiniteFloat] | None
 
     @model_validator(mode="after")
-    def _check_order(self) -> Estimate:
-        if self.ci95[0] > self.ci95[1]:
+    def _check_order(self) -> Self:
+        if self.ci95 and self.ci95[0] > self.ci95[1]:
             raise ValueError(f"ci95 is [low, high], got {list(self.ci95)}")
         return self
+
+
+class Estimate(Figure):
+    """A mean over users and its 95 % interval."""
+
+    ci95: tuple[FiniteFloat, FiniteFloat]
 
     @property
     def excludes_zero(self) -> bool:

@@ -7,7 +7,7 @@ B users in a batch, N items (N1 = N + 1 columns, column 0 is padding), T targets
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories
+from ur4rec.ranking.lists import ListMetric, find_lists
 
 Scorer = Callable[[np.ndarray], Tensor]
 """User indices `[B]` → scores `[B, N + 1]`; column 0 is ignored."""
@@ -59,8 +60,9 @@ def rank_users(
     seen: Histories,
     batch_size: int,
     candidates: Int64[np.ndarray, "T C1"] | None = None,
+    lists: Sequence[ListMetric] = (),
 ) -> Int64[np.ndarray, "T 2"]:
-    """Ranks of every target in the whole catalogue without the items its user has seen, or among its candidates.
+    """Rank every target in the whole catalogue without the items its user has seen, or among its candidates.
 
     Memory is bounded by `batch_size` × N, whatever the number of users.
 
@@ -70,6 +72,7 @@ def rank_users(
         seen: What each user has seen before the target.
         batch_size: Users scored at once.
         candidates: What competes instead of the catalogue: each target, then item indices; 0 is nothing.
+        lists: Metrics that are shown the best unseen items of the catalogue for every user, on the way.
 
     Returns:
         int64 `[T, 2]`, as `tied_ranks` gives them.
@@ -85,51 +88,57 @@ def rank_users(
         rows = slice(start, start + batch_size)
         batch = np.array(targets[rows])  # a copy: the rows may be a read-only memory map
         users = batch[:, USER]
-        mask = partial(_seen_mask, users, seen) if candidates is None else partial(_rest_mask, users, candidates[rows])
-        ranks[rows] = _rank_batch(scorer, users, batch[:, ITEM], mask)
+        with torch.no_grad():
+            scores = _score(scorer, users, batch[:, ITEM])
+            is_seen = partial(_seen_mask, users, seen, scores)
+            excluded = is_seen() if candidates is None else _rest_mask(users, candidates[rows], scores)
+            ranks[rows] = tied_ranks(scores, torch.from_numpy(batch[:, ITEM]).to(scores.device), excluded).cpu().numpy()
+            if lists:
+                found = find_lists(scores, excluded if candidates is None else is_seen())
+                for metric in lists:
+                    metric.add(found)
     return ranks
 
 
-def _rank_batch(
-    scorer: Scorer, users: np.ndarray, items: np.ndarray, mask: Callable[[int], Bool[Tensor, "B N1"]]
-) -> Int64[np.ndarray, "B 2"]:
-    with torch.no_grad():
-        scores = scorer(users)
-        if scores.ndim != 2 or len(scores) != len(users):
-            raise ScoreError(
-                f"scorer returned shape {tuple(scores.shape)} for {len(users)} users starting with user index "
-                f"{users[0]}, expected [{len(users)}, N + 1]"
-            )
-        targets = torch.from_numpy(items).to(scores.device)
-        _check(scores, targets, users, "user index")
-        excluded = mask(scores.shape[1]).to(scores.device)
-        return tied_ranks(scores, targets, excluded).cpu().numpy()
+def _score(scorer: Scorer, users: np.ndarray, targets: np.ndarray) -> Float[Tensor, "B N1"]:
+    """Ask for scores, and refuse what cannot be ranked by naming the user."""
+    scores = scorer(users)
+    if scores.ndim != 2 or len(scores) != len(users):
+        raise ScoreError(
+            f"scorer returned shape {tuple(scores.shape)} for {len(users)} users starting with user index "
+            f"{users[0]}, expected [{len(users)}, N + 1]"
+        )
+    _check(scores, torch.from_numpy(targets).to(scores.device), users, "user index")
+    return scores
 
 
-def _seen_mask(users: np.ndarray, seen: Histories, num_columns: int) -> Bool[Tensor, "B N1"]:
+def _seen_mask(users: np.ndarray, seen: Histories, scores: Float[Tensor, "B N1"]) -> Bool[Tensor, "B N1"]:
     rows, positions = seen.find_rows(users)
-    columns = seen.items[positions]
+    columns, num_columns = seen.items[positions], scores.shape[1]
     if len(columns) and columns.max() >= num_columns:
         user = users[rows[columns.argmax()]]
         raise ScoreError(
             f"scorer returned {num_columns} columns but user index {user} has seen item index {columns.max()}; "
             "expected one column for each item and one for padding"
         )
-    mask = torch.zeros(len(users), num_columns, dtype=torch.bool)
+    mask = torch.zeros_like(scores, dtype=torch.bool)
     mask[torch.from_numpy(rows), torch.from_numpy(columns)] = True
     return mask
 
 
-def _rest_mask(users: np.ndarray, candidates: Int64[np.ndarray, "B C1"], num_columns: int) -> Bool[Tensor, "B N1"]:
-    """Everything but the candidates."""
+def _rest_mask(
+    users: np.ndarray, candidates: Int64[np.ndarray, "B C1"], scores: Float[Tensor, "B N1"]
+) -> Bool[Tensor, "B N1"]:
+    """Mark everything but the candidates."""
+    num_columns = scores.shape[1]
     if candidates.max(initial=0) >= num_columns:
         row = int(candidates.max(1).argmax())
         raise ScoreError(
             f"scorer returned {num_columns} columns but a candidate of user index {users[row]} is item index "
             f"{candidates[row].max()}; expected one column for each item and one for padding"
         )
-    mask = torch.ones(len(users), num_columns, dtype=torch.bool)
-    return mask.scatter_(1, torch.from_numpy(candidates), False)
+    mask = torch.ones_like(scores, dtype=torch.bool)
+    return mask.scatter_(1, torch.from_numpy(candidates).to(scores.device), False)
 
 
 def _check(scores: Tensor, targets: Tensor, names: np.ndarray, kind: str) -> None:

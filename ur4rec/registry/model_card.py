@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ur4rec.evaluation.results import HEADLINE_METRICS, Results, Slice
+from ur4rec.evaluation.slices import slice_title
 from ur4rec.markdown import escape_markdown, make_table
 from ur4rec.ranking.bootstrap import Estimate
 
@@ -12,7 +13,6 @@ CARD = "model_card.md"
 LONGEST_DESCRIPTION = 5000
 """Of MLflow's database."""
 CUT = f"\n\n… the rest is in `{CARD}` of the run.\n"
-SLICED_BY = {"history_length": "users by history length", "target_popularity": "targets by popularity"}
 INTENDED_USE = (
     "Ranks the items of this catalogue for a user with a history: the next thing this user may want. Users it does not "
     "know are served from the history they send; without one they get what was popular recently."
@@ -70,7 +70,7 @@ def _systems(results: Results) -> str:
 def _slices(slices: Sequence[Slice], model: str) -> str:
     rows = [
         (
-            SLICED_BY[part.by],
+            slice_title(part.by),
             part.name,
             f"{part.low}–{part.high}",
             f"{part.num_users:,}",

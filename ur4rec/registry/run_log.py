@@ -85,13 +85,12 @@ def log_curves(client: MlflowClient, run_id: str, history: Path) -> None:
 
 
 def log_test_metrics(client: MlflowClient, run_id: str, model_id: str, results: Results) -> None:
-    """Logs `test/<system>/<metric>` with both ends of its interval, for the run and for the logged model."""
+    """Logs `test/<system>/<metric>` and the ends of its interval, if it has one, for the run and the logged model."""
     metrics = []
-    for system, values in results.test.items():
-        for name, metric in values.items():
-            low, high = metric.ci95
-            for suffix, value in (("", metric.value), ("_ci95_low", low), ("_ci95_high", high)):
-                metrics.append(_metric(f"test/{system}/{name}{suffix}", value, model_id=model_id))
+    for system, name, figure in results.test_figures():
+        bounds = zip(("_ci95_low", "_ci95_high"), figure.ci95 or (), strict=False)
+        for suffix, value in (("", figure.value), *bounds):
+            metrics.append(_metric(f"test/{system}/{name}{suffix}", value, model_id=model_id))
     _log_metrics(client, run_id, metrics)
 
 

@@ -19,9 +19,10 @@ from torch import Tensor
 from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.data.training_extent import find_indices
-from ur4rec.evaluation.baselines import Popularity
+from ur4rec.evaluation.baselines import Popularity, TrainingPrefixes
 from ur4rec.evaluation.slices import COLD, popularity_groups, quantile_groups
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
+from ur4rec.ranking.lists import Coverage, PopularityBias
 from ur4rec.ranking.metrics import per_user_metrics
 from ur4rec.ranking.ranks import Scorer, rank_users
 from ur4rec.recommender.bundle import Bundle, load_bundle, load_scorer
@@ -119,48 +120,6 @@ class CatalogueScorer:
         return self._mapped.items[rows], self._mapped.timestamps[rows]
 
 
-class ListCounter:
-    """A scorer that counts, on its way, how often each item is among a user's best unseen ones.
-
-    Items that tie for the last places of a list share them: each is there with the same probability.
-
-    Attributes:
-        counts: Expected number of lists that hold each item, `[N + 1]`.
-        missed: Probability that no list holds it, where every user's ties are resolved apart from the others'.
-
-    Args:
-        scorer: The scorer.
-        seen: What is left out of the lists.
-        num_items: N.
-        k: Length of a list.
-    """
-
-    def __init__(self, scorer: Scorer, seen: Histories, num_items: int, k: int) -> None:
-        self._scorer, self._seen, self._k = scorer, seen, min(k, num_items)
-        self.counts = np.zeros(num_items + 1)
-        self.missed = np.ones(num_items + 1)
-
-    def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
-        """The scores, untouched."""
-        scores = self._scorer(users)
-        masked = scores.clone()
-        masked[:, 0] = float("-inf")
-        rows, positions = self._seen.find_rows(users)
-        masked[torch.from_numpy(rows), torch.from_numpy(self._seen.items[positions])] = float("-inf")
-        probabilities = _top_probabilities(masked, self._k)
-        self.counts += probabilities.sum(0).cpu().numpy()
-        self.missed *= (1 - probabilities).prod(0).cpu().numpy()
-        return scores
-
-
-def _top_probabilities(scores: Float[Tensor, "B N1"], k: int) -> Float[Tensor, "B N1"]:
-    """How probable each item is among the k best of its row, ties in any order; those of minus infinity never are."""
-    lowest = torch.topk(scores, k, dim=1).values[:, -1:]
-    higher, equal = scores > lowest, scores == lowest
-    share = (k - higher.sum(1, keepdim=True)) / equal.sum(1, keepdim=True)
-    return (higher + share * equal).masked_fill_(scores.isneginf(), 0)
-
-
 def _map_users(histories: Histories, user_of: np.ndarray, num_users: int) -> Histories:
     """The same histories in the order of the model's users; those without one here have done nothing."""
     data_user = np.zeros(num_users + 1, dtype=np.int64)
@@ -213,28 +172,16 @@ def measure_quality(data: Sequences, rows: np.ndarray, scorer: Scorer) -> Qualit
         ScoreError: A score is NaN.
     """
     seen = data.histories("test")
-    counter = ListCounter(scorer, seen, data.num_items, TOP)
+    coverage, popularity = Coverage(data), PopularityBias(data)
     batch_size = max(1, min(BATCH_SIZE, MAX_SCORES // (data.num_items + 1)))
-    ranks = rank_users(counter, np.asarray(data.test)[rows], seen, batch_size)
-    counts = counter.counts[1:]
-    return Quality(
-        ndcg=per_user_metrics(ranks)[METRIC],
-        coverage=float(1 - counter.missed[1:].mean()),
-        popularity=float(np.average(popularity_percentiles(data), weights=counts)) if counts.any() else float("nan"),
-    )
+    ranks = rank_users(scorer, np.asarray(data.test)[rows], seen, batch_size, lists=(coverage, popularity))
+    return Quality(per_user_metrics(ranks)[METRIC], coverage.value(), popularity.value())
 
 
 def measure_popularity_baseline(data: Sequences, rows: np.ndarray) -> Quality:
     """Ranking by popularity, on the same targets."""
-    return measure_quality(data, rows, Popularity(data.histories("validation"), data.num_items))
-
-
-def popularity_percentiles(data: Sequences) -> Float64[np.ndarray, "N"]:
-    """Share of the catalogue that is no more popular than each item, half of its equals counted."""
-    counts = data.training_counts()[1:]
-    ordered = np.sort(counts)
-    below, through = (np.searchsorted(ordered, counts, side=side) for side in ("left", "right"))
-    return (below + through) / (2 * data.num_items)
+    histories = data.histories("validation")
+    return measure_quality(data, rows, Popularity(TrainingPrefixes(histories, data.num_items), histories))
 
 
 def find_slices(data: Sequences, rows: np.ndarray) -> dict[str, np.ndarray]:

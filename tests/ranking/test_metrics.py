@@ -1,5 +1,6 @@
 import math
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from ur4rec.ranking.metrics import METRICS, MetricError, metrics_from_ranks, per_user_metrics
+from ur4rec.ranking.metrics import HIGHEST, METRICS, RANK_METRICS, MetricError, metrics_from_ranks, per_user_metrics
 
 rank_pairs = st.lists(
     st.tuples(st.integers(1, 60), st.integers(0, 60)).map(lambda pair: (pair[0], sum(pair))), min_size=1, max_size=30
@@ -43,6 +44,18 @@ def test_means_by_hand():
 def test_names_and_order():
     assert tuple(metrics_from_ranks(exact(2))) == METRICS
     assert tuple(per_user_metrics(exact(2))) == METRICS
+
+
+def test_names_come_from_the_cutoffs():
+    assert METRICS == ("hit@1", "hit@5", "hit@10", "hit@20", "ndcg@5", "ndcg@10", "ndcg@20", "mrr")
+    assert dict.fromkeys(METRICS, 1.0) == HIGHEST
+
+
+def test_every_metric_is_in_the_docs():
+    docs = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for metric in RANK_METRICS:
+        cutoffs = ", ".join(map(str, metric.cutoffs))
+        assert (f"| `{metric.name}@k`, k = {cutoffs} |" if cutoffs else f"| `{metric.name}` |") in docs
 
 
 def test_the_cutoff_is_inclusive():

@@ -1,0 +1,14 @@
+"""The examples in the docstrings hold."""
+
+import doctest
+
+import pytest
+
+from ur4rec.ranking import bootstrap, metrics, ranks
+
+
+@pytest.mark.parametrize("module", [bootstrap, metrics, ranks], ids=lambda module: module.__name__)
+def test_examples(module):
+    outcome = doctest.testmod(module)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
