@@ -24,17 +24,14 @@ from benchmarks.seed_by_seed import train_seed_by_seed
 from benchmarks.two_audiences import AUDIENCES, Settings, generate
 from ur4rec.columns import USER
 from ur4rec.commands.console import report_errors, show_table
-from ur4rec.commands.experiment_output import end_with, show_tables
+from ur4rec.commands.experiments import end_with, show_tables
 from ur4rec.config import Config, load_config
 from ur4rec.data.sequences import Sequences, load_sequences
-from ur4rec.experiments.ablate import list_units, tabulate
-from ur4rec.experiments.ablation_report import cells, columns, write_ablation
-from ur4rec.experiments.ablation_table import Row, compare
-from ur4rec.experiments.choices import Ablation
-from ur4rec.experiments.measurements import gather_units
+from ur4rec.experiments.ablate import gather_units, list_units, tabulate
+from ur4rec.experiments.ablation_table import Row, cells, columns, compare, write_ablation
 from ur4rec.experiments.stage_cache import obtain_stages, read_inputs
 from ur4rec.experiments.units import Unit
-from ur4rec.experiments.variants import load_variants
+from ur4rec.experiments.variants import Ablation, load_variants
 from ur4rec.ranking.ranks import rank_users
 from ur4rec.storage.artifacts import write_text_atomic
 from ur4rec.training.checkpoints import load_model

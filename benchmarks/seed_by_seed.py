@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ur4rec.experiments.ablate import train_units
-from ur4rec.experiments.choices import Ablation
 from ur4rec.experiments.units import Unit, UnitRecord
+from ur4rec.experiments.variants import Ablation
 
 
 def train_seed_by_seed(

@@ -15,15 +15,13 @@ import typer
 
 from benchmarks.seed_by_seed import train_seed_by_seed
 from ur4rec.commands.console import report_errors
-from ur4rec.commands.experiment_output import end_with, show_tables
+from ur4rec.commands.experiments import end_with, show_tables
 from ur4rec.config import SHIPPED, Config, load_config
 from ur4rec.data.sequences import load_sequences
-from ur4rec.experiments.ablate import list_units, tabulate
-from ur4rec.experiments.ablation_report import write_ablation
-from ur4rec.experiments.choices import Ablation
-from ur4rec.experiments.measurements import gather_units
+from ur4rec.experiments.ablate import gather_units, list_units, tabulate
+from ur4rec.experiments.ablation_table import write_ablation
 from ur4rec.experiments.stage_cache import read_inputs
-from ur4rec.experiments.variants import Variant
+from ur4rec.experiments.variants import Ablation, Variant
 from ur4rec.models.config import Part
 from ur4rec.storage.artifacts import sha256_file
 from ur4rec.text.config import EncodeConfig, TextConfig

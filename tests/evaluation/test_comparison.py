@@ -17,7 +17,7 @@ from ur4rec.evaluation.comparison import (
 )
 from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
 from ur4rec.ranking.bootstrap import bootstrap_means
-from ur4rec.ranking.lists import LIST_METRICS, Coverage, Lists, PopularityBias
+from ur4rec.ranking.lists import Coverage, Lists, Novelty, PopularityBias
 from ur4rec.ranking.metrics import METRICS
 
 
@@ -138,5 +138,7 @@ def test_users_without_a_list_do_not_count(data):
 
 
 def test_where_no_list_holds_an_item_a_mean_is_left_out(data):
-    found = estimate_lists({"a": [show(metric(data), []) for metric in LIST_METRICS]}, samples=100)
+    found = estimate_lists(
+        {"a": [show(metric(data), []) for metric in (Coverage, Novelty, PopularityBias)]}, samples=100
+    )
     assert {name: figure.value for name, figure in found["a"].items()} == {Coverage.name: 0.0}

@@ -13,12 +13,10 @@ from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.experiments.ablate import ablate
-from ur4rec.experiments.choices import Ablation
 from ur4rec.experiments.search_space import load_space
 from ur4rec.experiments.stage_cache import read_inputs
-from ur4rec.experiments.trials import Search
-from ur4rec.experiments.tune import tune
-from ur4rec.experiments.variants import load_variants
+from ur4rec.experiments.tune import Search, tune
+from ur4rec.experiments.variants import Ablation, load_variants
 from ur4rec.storage.artifacts import write_artifact
 from ur4rec.text.embeddings import write_embeddings
 

@@ -10,12 +10,10 @@ from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.baselines import Baselines
 from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.experiments.ablate import ablate
+from ur4rec.experiments.ablate import ablate, gather_units
 from ur4rec.experiments.ablation_table import AblationTable
-from ur4rec.experiments.choices import Ablation
-from ur4rec.experiments.ranks import load_ranks
-from ur4rec.experiments.units import CODE, Unit
-from ur4rec.experiments.variants import load_variants
+from ur4rec.experiments.units import CODE, Unit, run_unit
+from ur4rec.experiments.variants import Ablation, Variant, configure, load_variants
 from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.ranking.ranks import rank_users
@@ -72,8 +70,8 @@ def test_ranks_are_those_of_the_trained_stage(ablated, sequences, name, stage, p
     seen = data.histories("test")
     model = load_model(folder / "stages" / unit["stages"][stage] / "checkpoint")
     expected = rank_users(ModelScorer(model, seen, part), data.test, seen, 256)
-    ranks = load_ranks(folder / "units" / name / "seed_2")
-    assert np.array_equal(ranks["test"]["model"], expected)
+    with np.load(folder / "units" / name / "seed_2" / "ranks.npz") as ranks:
+        assert np.array_equal(ranks["test.model"], expected)
     assert unit["test"] == metrics_from_ranks(expected)
 
 
@@ -152,9 +150,9 @@ def test_a_unit_counts_for_its_settings_and_inputs_only(ablated, config, inputs,
 
 
 def test_other_code_that_ranks_or_measures_makes_units_again():
-    sources = find_sources(*CODE)
-    assert sources.keys() >= {f"ur4rec/evaluation/{name}.py" for name in ("ranking", "metrics", "comparison")}
-    assert "ur4rec/experiments/ranks.py" in sources
+    sources = find_sources(CODE)
+    assert sources.keys() >= {f"ur4rec/ranking/{name}.py" for name in ("ranks", "metrics")}
+    assert sources.keys() >= {f"ur4rec/{name}.py" for name in ("evaluation/comparison", "experiments/units")}
 
 
 def test_an_altered_unit_is_not_trusted(ablated, config, inputs, ablation, tmp_path):
@@ -169,3 +167,17 @@ def test_another_protocol_is_refused(sequences, embeddings, config, ablation, tm
     sampled = config.model_copy(update={"eval_protocol": "sampled"})
     with pytest.raises(ExperimentError, match="eval_protocol: sampled"):
         ablate(sequences, embeddings, tmp_path, sampled, ablation)
+
+
+def test_a_reference_without_sasrec_has_no_row_of_it(sequences, config, inputs, tmp_path):
+    variant = Variant(description="No SASRec", settings={"system": "UR4RecMoEMemory"})
+    unit = Unit("full", variant, configure("full", variant, config), tmp_path, inputs)
+    record = run_unit(unit)
+    assert list(record.stages) == ["pretrain_retriever", "end_to_end"]
+    measured = gather_units({unit: record}, Ablation({"full": variant}, [config.seed]))
+    assert list(measured) == ["full"]
+    data = load_sequences(sequences)
+    seen = data.histories("test")
+    model = load_model(tmp_path / "stages" / record.stages["end_to_end"] / "checkpoint")
+    assert np.array_equal(measured["full"].test[0], rank_users(ModelScorer(model, seen), data.test, seen, 256))
+    assert json.loads((unit.folder / "unit.json").read_text())["expert_weights"]["user_preference"] == 0

@@ -3,14 +3,17 @@ import pytest
 from markdown_views import ODD_NAMES, as_shown, list_tags, read_page, show_markdown
 
 from ur4rec.data.sequences import load_sequences
-from ur4rec.experiments.ablation_report import cells, columns, sections, write_ablation
 from ur4rec.experiments.ablation_table import (
     AblationTable,
     Dataset,
     Measured,
+    cells,
+    columns,
     compare,
     describe_few_seeds,
     find_long_tail,
+    sections,
+    write_ablation,
 )
 
 

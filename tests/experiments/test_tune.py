@@ -12,8 +12,7 @@ from ur4rec.data.sequences import PRODUCER, TEST, load_sequences
 from ur4rec.experiments.search_space import Choices
 from ur4rec.experiments.stage_cache import plan_stages
 from ur4rec.experiments.study import open_study, rank_trials
-from ur4rec.experiments.trials import TrialRunner
-from ur4rec.experiments.tune import tune
+from ur4rec.experiments.tune import TrialRunner, tune
 from ur4rec.experiments.workers import Failure
 from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.storage.artifacts import MANIFEST, read_artifact, write_artifact

@@ -3,8 +3,7 @@ from toy_experiments import VARIANTS, write_yaml
 
 from ur4rec.config import load_config
 from ur4rec.config_section import ConfigError
-from ur4rec.experiments.choices import Ablation
-from ur4rec.experiments.variants import Variant, configure, load_variants
+from ur4rec.experiments.variants import Ablation, Variant, configure, load_variants
 from ur4rec.experiments.yaml_files import ExperimentError
 
 

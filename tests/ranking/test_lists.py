@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ur4rec.data.sequences import Histories, Sequences
+from ur4rec.ranking import lists
 from ur4rec.ranking.lists import LIST_METRICS, Coverage, Novelty, PopularityBias, find_lists
 from ur4rec.ranking.ranks import rank_users
 
@@ -45,8 +46,8 @@ def lists_of(scores):
 
 
 def test_tied_items_share_the_last_places_of_a_list():
-    lists = [lists_of(row.tolist()) for row in SCORES]
-    chances = np.array([[np.mean([item in top for top in each]) for item in range(1, 6)] for each in lists])
+    tops = [lists_of(row.tolist()) for row in SCORES]
+    chances = np.array([[np.mean([item in top for top in each]) for item in range(1, 6)] for each in tops])
     counts, missed = count(SCORES)
     assert counts[1:] == pytest.approx(chances.sum(0))
     assert missed[1:] == pytest.approx((1 - chances).prod(0))
@@ -108,9 +109,9 @@ def test_metrics_by_hand():
     data = make_data(4, (1, 1), (2, 1), (3, 1), (4, 1), (1, 2), (1, 2), (2, 2))
     coverage, novelty, bias = (metric(data) for metric in (Coverage, Novelty, PopularityBias))
     nothing = torch.zeros(2, 5, dtype=torch.bool)
-    lists = find_lists(torch.tensor([[0.0, 9, 8, 1, 1], [0.0, 9, 1, 8, 1]]), nothing, 2)
+    found = find_lists(torch.tensor([[0.0, 9, 8, 1, 1], [0.0, 9, 1, 8, 1]]), nothing, 2)
     for metric in (coverage, novelty, bias):
-        metric.add(lists)
+        metric.add(found)
     assert coverage.value() == 3 / 4  # items 1, 2 and 3
     assert novelty.value() == (0 + 1 + 0 + 2) / 4  # log2(4 / 4), log2(4 / 2), and log2(4 / 1) for what nobody has
     percentiles = [7 / 8, 5 / 8, 2 / 8, 2 / 8]  # halves of equals: (3 + 4) / 8, (2 + 3) / 8, (0 + 2) * 2 / 8 / 2
@@ -127,7 +128,7 @@ def test_random_lists_have_the_middle_percentile():
 
 
 @pytest.mark.parametrize("metric", LIST_METRICS)
-def test_the_batch_changes_no_bit(metric):
+def test_neither_the_batch_nor_the_bound_of_memory_changes_a_bit(metric, monkeypatch):
     rng = np.random.default_rng(0)
     data = make_data(30, *((int(user), int(item)) for user, item in rng.integers(1, (5, 31), (60, 2))))
     scores = torch.from_numpy(rng.integers(0, 4, (41, 31)).astype(np.float32))
@@ -136,6 +137,7 @@ def test_the_batch_changes_no_bit(metric):
     found = []
     for batch_size in (1, 7, 64):
         own = metric(data)
+        monkeypatch.setattr(lists, "ENTRIES_AT_ONCE", 31 * batch_size)
         rank_users(lambda users: scores[users], targets, seen, batch_size, lists=[own])
         found.append((own.value(), None if own.user_sums() is None else own.user_sums().tolist()))
     assert found[0] == found[1] == found[2]

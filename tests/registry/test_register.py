@@ -132,6 +132,10 @@ def test_the_run_shows_config_curves_metrics_and_files(registered, trained):
         assert run.data.metrics["test/UR4RecV2MoE/ndcg_at_10"] == pytest.approx(estimate["value"])
         assert run.data.metrics["test/UR4RecV2MoE/ndcg_at_10_ci95_low"] == pytest.approx(estimate["ci95"][0])
         assert run.data.metrics["test/UR4RecV2MoE/ndcg_at_10_ci95_high"] == pytest.approx(estimate["ci95"][1])
+        coverage, novelty = (results["lists"]["UR4RecV2MoE"][name] for name in ("coverage@10", "novelty@10"))
+        assert run.data.metrics["test/UR4RecV2MoE/coverage_at_10"] == pytest.approx(coverage["value"])
+        assert "test/UR4RecV2MoE/coverage_at_10_ci95_low" not in run.data.metrics
+        assert run.data.metrics["test/UR4RecV2MoE/novelty_at_10_ci95_high"] == pytest.approx(novelty["ci95"][1])
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert files == {"results.json", "report.html", "model_config.json", "manifests", "model_card.md"}
         manifests = {file.path for file in client.list_artifacts(run.info.run_id, "manifests")}

@@ -1,11 +1,14 @@
-"""`ur4rec ablate` and `ur4rec tune`."""
+"""`ur4rec ablate` and `ur4rec tune`: options, progress, tables, failures."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import Progress
 from typer.core import TyperCommand
 
 from ur4rec.commands import locations
@@ -17,21 +20,29 @@ from ur4rec.commands.console import (
     SequencesArgument,
     SetOption,
     read_config,
+    show,
+    show_table,
 )
-from ur4rec.commands.experiment_output import show_ablation, show_base_outside, show_tuning, show_units
+from ur4rec.commands.progress import bar_columns
+from ur4rec.progress import report
+from ur4rec.terminal import PlainConsole
 from ur4rec.training.config import Stage
 
 if TYPE_CHECKING:
+    from ur4rec.experiments.ablation_table import AblationTable
+    from ur4rec.experiments.tune import Tuning
     from ur4rec.experiments.units import Unit
 
 SEEDS = "--seeds"
 MOST_SEEDS = 1000
+SHOWN_TRIALS = 10
+FAILED = 1
 
 EmbeddingsArgument = Annotated[Path, typer.Argument(help="Text embeddings folder.", parser=locations.folder)]
 JobsOption = Annotated[
     int, typer.Option(help="Trainings at once, each in a process with its share of the cores.", min=1)
 ]
-MetricOption = Annotated[str, typer.Option(help="hit@1, 5, 10, 20; ndcg@5, 10, 20; mrr.")]
+MetricOption = Annotated[str, typer.Option(help="Of a rank, such as ndcg@10, hit@5 or mrr.")]
 
 
 class SeedsCommand(TyperCommand):
@@ -77,8 +88,7 @@ def ablate(
         ur4rec ablate outputs/sequences outputs/text_embeddings --only no_moe --only no_memory --seeds 1 2 3 --jobs 1
     """
     from ur4rec.experiments.ablate import ablate as run_ablation
-    from ur4rec.experiments.choices import Ablation
-    from ur4rec.experiments.variants import load_variants
+    from ur4rec.experiments.variants import Ablation, load_variants
 
     ablation = Ablation(load_variants(variants), read_seeds(seeds), only or (), reference, metric)
     base = read_config(config, settings)
@@ -88,7 +98,8 @@ def ablate(
             advance(done, total, str(unit), None)
 
         table = run_ablation(sequences, embeddings, output, base, ablation, jobs, device, on_unit)
-    show_ablation(table, output)
+    show_tables(table, output)
+    end_with(table.failures, f"logs: {output / 'units'}")
 
 
 def tune(
@@ -120,12 +131,14 @@ def tune(
         ur4rec train outputs/sequences outputs/text_embeddings --config outputs/tuning/best.yaml
     """
     from ur4rec.experiments.search_space import find_outside, load_space
-    from ur4rec.experiments.trials import Search
+    from ur4rec.experiments.tune import Search
     from ur4rec.experiments.tune import tune as run_tuning
 
     base = read_config(config, settings)
     search = Search(load_space(space, base, stage.value), trials, metric, stage.value, timeout, prune)
-    show_base_outside(find_outside(search.space, base.to_dict()))
+    if outside := find_outside(search.space, base.to_dict()):
+        listed = ", ".join(f"{name} {value}" for name, value in outside.items())
+        show(f"the base configuration is no trial, and may be better than all of them; outside of the space: {listed}")
     with show_units("tune") as advance:
 
         def on_trial(number: int, value: float | None, done: int) -> None:
@@ -157,3 +170,72 @@ def read_seeds(text: str) -> list[int]:
             f"{SEEDS} {text}: expected how many, at most {MOST_SEEDS:,}; the seed {numbers[0]} alone is {SEEDS} {text},"
         )
     return list(range(1, numbers[0] + 1))
+
+
+@contextmanager
+def show_units(task: str) -> Iterator[Callable[[int, int, str, float | None], None]]:
+    """Show a bar on a terminal, a line for each call elsewhere: done, total, what has ended, its value."""
+    console = PlainConsole()
+    if not console.is_terminal:
+
+        def tell(done: int, total: int, name: str, value: float | None) -> None:
+            values: dict[str, float | int | str] = {"done": done, "of": total, "ended": name}
+            report(task, values if value is None else values | {"value": value})
+
+        yield tell
+        return
+    with Progress(*bar_columns("ended"), console=console) as bars:
+        bar = bars.add_task(task, total=None, ended="")
+
+        def advance(done: int, total: int, name: str, value: float | None) -> None:
+            ended = name if value is None else f"{name}: {value:.4f}"
+            bars.update(bar, completed=done, total=total, ended=ended)
+
+        yield advance
+
+
+def show_tables(table: AblationTable, output: Path) -> None:
+    """Show every table, what to know of it, and where it is written."""
+    from ur4rec.experiments.ablation_table import LEGEND, cells, columns, sections
+
+    for title, rows in sections(table):
+        show_table(title, columns(table), [cells(row) for row in rows])
+    show(LEGEND)
+    for note in table.notes:
+        show(f"note: {note}")
+    show(f"tables: {output / 'ablation.md'}, {output / 'ablation.json'}")
+
+
+def show_tuning(tuning: Tuning, metric: str, output: Path) -> None:
+    """Show the best trials, then exit with code 1 where a trial failed."""
+    if tuning.best:
+        names = list(tuning.trials[0].settings)
+        rows: list[Sequence[object]] = [
+            (str(trial.number), f"{trial.value:.4f}", *(str(trial.settings[name]) for name in names))
+            for trial in tuning.trials[:SHOWN_TRIALS]
+        ]
+        show_table(
+            f"best of {len(tuning.trials)} trials, {tuning.num_pruned} more given up early",
+            ("trial", f"validation {metric}", *names),
+            rows,
+        )
+        if tuning.importance:
+            show_table(
+                "importance", ("key", "share"), [(name, f"{share:.2f}") for name, share in tuning.importance.items()]
+            )
+        elif tuning.missing_for_importance:
+            show(f"importance: after {tuning.missing_for_importance} more complete trials; of fewer it would be noise")
+        show(f"best: {output / 'best.yaml'}")
+    else:
+        show("no trial is complete: there is no best.yaml")
+    end_with(tuning.failures, f"logs: {output / 'logs'}")
+
+
+def end_with(failures: dict[str, str], hint: str) -> None:
+    """Tell every failure in a line, and exit with code 1 where there is one."""
+    if not failures:
+        return
+    for name, error in failures.items():
+        PlainConsole(stderr=True).tell((f"failed: {name}: {error}", "red"))
+    PlainConsole(stderr=True).tell(hint)
+    raise typer.Exit(FAILED)

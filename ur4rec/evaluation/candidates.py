@@ -26,10 +26,10 @@ from ur4rec.storage.contents import check_array, read_array, refuse_rows
 PRODUCER = "draw_candidates"
 CANDIDATES = "candidates"
 """Name of the folder beside `results.json`."""
-FILES = {"validation": "validation_candidates.npy", "test": "test_candidates.npy"}
 KEYS_AT_ONCE = 1 << 22
 
 Horizon = Literal["validation", "test"]
+FILES: dict[Horizon, str] = {"validation": "validation_candidates.npy", "test": "test_candidates.npy"}
 
 
 @dataclass(frozen=True)
@@ -43,31 +43,34 @@ class Candidates:
     """Horizon → sha256 of the file."""
 
     def at(self, horizon: Horizon) -> Int64[np.ndarray, "T C1"]:
-        """Those of one horizon."""
+        """Return those of one horizon."""
         return self.validation if horizon == "validation" else self.test
 
 
-def write_candidates(folder: Path, sequences: Path, data: Sequences, config: CandidateConfig) -> Candidates:
-    """Draws the candidates of all targets and writes them as a folder: two int64 arrays and a manifest.
+def targets_at(data: Sequences, horizon: Horizon) -> Int64[np.ndarray, "T 3"]:
+    """Return the targets of one horizon."""
+    return data.val if horizon == "validation" else data.test
 
-    Args:
-        folder: Where they go; an older one there is replaced, by the same bytes if data and settings are the same.
-        sequences: Sequences artifact folder.
-        data: Its content.
-        config: How many, and the seed.
+
+def write_candidates(folder: Path, sequences: Path, data: Sequences, config: CandidateConfig) -> Candidates:
+    """Draw the candidates of all targets and write them as a folder: two int64 arrays and a manifest.
+
+    An older folder is replaced, by the same bytes if the data, which is the content of `sequences`, and the settings
+    are the same.
     """
     touched = data.histories("full")
     with write_artifact(folder, PRODUCER, config, {"sequences": sequences}) as writer:
         # A generator each, so that the candidates of one horizon do not depend on the number of targets of the other.
-        for stream, (name, targets) in enumerate(zip(FILES.values(), (data.val, data.test), strict=True)):
+        for stream, (horizon, name) in enumerate(FILES.items()):
             generator = np.random.default_rng([config.candidate_seed, stream])
+            targets = targets_at(data, horizon)
             drawn = draw_candidates(targets, touched, data.num_items, config.num_candidates, generator)
             save_array(writer.folder / name, drawn)
     return load_candidates(folder, data)
 
 
 def load_candidates(folder: Path, data: Sequences) -> Candidates:
-    """Reads what `write_candidates` wrote for a data set.
+    """Read what `write_candidates` wrote for a data set.
 
     Raises:
         ArtifactError: A file is missing or altered, another task wrote the folder, or the candidates are not of the
@@ -75,11 +78,12 @@ def load_candidates(folder: Path, data: Sequences) -> Candidates:
     """
     manifest = read_artifact_of(folder, PRODUCER)
     check_named(folder, manifest, FILES.values())
-    arrays = {horizon: np.array(read_array(folder / name, "int64", (None, None))) for horizon, name in FILES.items()}
-    for horizon, targets in (("validation", data.val), ("test", data.test)):
-        shape = len(targets), 1 + manifest.config.get("num_candidates", 0)
-        check_array(folder / FILES[horizon], arrays[horizon], "int64", shape)
-        _check(folder / FILES[horizon], arrays[horizon], targets, data.num_items)
+    arrays: dict[str, np.ndarray] = {}
+    for horizon, name in FILES.items():
+        targets, drawn = targets_at(data, horizon), np.array(read_array(folder / name, "int64", (None, None)))
+        check_array(folder / name, drawn, "int64", (len(targets), 1 + manifest.config.get("num_candidates", 0)))
+        _check(folder / name, drawn, targets, data.num_items)
+        arrays[horizon] = drawn
     return Candidates(**arrays, sha256={horizon: manifest.files[name] for horizon, name in FILES.items()})
 
 
@@ -95,16 +99,10 @@ def _check(path: Path, candidates: Int64[np.ndarray, "T C1"], targets: np.ndarra
 def draw_candidates(
     targets: np.ndarray, touched: Histories, num_items: int, num_candidates: int, generator: np.random.Generator
 ) -> Int64[np.ndarray, "T C1"]:
-    """Items for every target, uniformly and without replacement among those that its user never touched.
+    """Draw items for every target, uniformly and without replacement among those that its user never touched.
 
-    Every item gets a random key, and the smallest keys among the untouched items win.
-
-    Args:
-        targets: Rows `user, item, timestamp_s`, `[T, 3]`.
-        touched: All interactions of every user, targets included.
-        num_items: N.
-        num_candidates: C; a user with fewer untouched items gets all of them, and zeros.
-        generator: Source of the keys.
+    Every item gets a random key, and the smallest keys among the untouched items win. A user with fewer untouched items
+    gets all of them, and zeros. `touched` are all interactions of every user, targets included.
 
     Returns:
         The target, then the drawn items in ascending order, then zeros.

@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64
 
 from ur4rec.columns import TIMESTAMP_S, USER
 from ur4rec.data.sequences import Histories, Sequences
-from ur4rec.evaluation.candidates import Candidates, Horizon
+from ur4rec.evaluation.candidates import Candidates, Horizon, targets_at
 from ur4rec.evaluation.results import ListFigures, Slice, SystemMetrics
 from ur4rec.evaluation.slices import SLICES, Group
 from ur4rec.ranking.bootstrap import Estimate, Figure, bootstrap_means, estimate
@@ -36,21 +36,14 @@ def rank_systems(
     candidates: Candidates | None = None,
     lists_of: Callable[[str], Sequence[ListMetric]] = lambda system: (),
 ) -> dict[str, Int64[np.ndarray, "T 2"]]:
-    """Rank the targets of `horizon` by every system, scored from what came before them.
+    """Rank the targets of `horizon`, in the catalogue or among candidates, by every system.
 
-    Args:
-        data: The data set.
-        systems_at: Gives the systems.
-        horizon: Which targets.
-        batch_size: Users scored at once.
-        candidates: What every system is ranked on instead of the catalogue.
-        lists_of: Gives the metrics that are shown a system's lists, by its name.
+    Systems score from what came before the targets. `lists_of` a system's name are the metrics that see its lists.
     """
     seen = data.histories(horizon)
-    targets = data.val if horizon == "validation" else data.test
     drawn = candidates.at(horizon) if candidates else None
     return {
-        name: rank_users(scorer, targets, seen, batch_size, drawn, lists_of(name))
+        name: rank_users(scorer, targets_at(data, horizon), seen, batch_size, drawn, lists_of(name))
         for name, scorer in systems_at(seen).items()
     }
 
@@ -99,14 +92,7 @@ def estimate_lists(lists: Mapping[str, Sequence[ListMetric]], samples: int) -> L
 
 
 def estimate_slices(data: Sequences, ranks: Ranks, samples: int, expert_weights: WeightsOf) -> list[Slice]:
-    """Estimate the test metrics of every part of the users in `SLICES`.
-
-    Args:
-        data: The data set.
-        ranks: System → ranks of each test target.
-        samples: Resamples of the users.
-        expert_weights: Gives the mean router weights of some users.
-    """
+    """Estimate the test metrics, and the mean router weights, of every part of the users in `SLICES`."""
     users = data.test[:, USER]
     return [
         _slice(by, group, ranks, samples, expert_weights(users[group.positions]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol as Interface
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.evaluation.baselines import Baselines
-from ur4rec.evaluation.candidates import CANDIDATES, Candidates, write_candidates
+from ur4rec.evaluation.candidates import CANDIDATES, Candidates, Horizon, write_candidates
 from ur4rec.evaluation.caveats import describe_caveats, describe_sample, describe_times
 from ur4rec.evaluation.comparison import (
     Ranks,
@@ -70,19 +69,10 @@ def evaluate(
     upstream: Sequence[Path] = (),
     candidates: Path | None = None,
 ) -> Results:
-    """Ranks the model, SASRec alone where the system has one, and the baselines, and writes what was found.
+    """Rank the model, SASRec alone where the system has one, and the baselines, and write both files.
 
-    Args:
-        sequences: Sequences artifact folder.
-        checkpoint: Checkpoint artifact folder of the last stage.
-        results: Where `results.json` goes.
-        report: Where `report.html` goes.
-        config: Protocol, baselines and sizes.
-        upstream: Further artifact folders, in the order they were made, whose time and memory are reported.
-        candidates: Folder of the sampled protocol; None: `candidates` beside the results.
-
-    Returns:
-        What `results.json` holds.
+    Candidates of the sampled protocol go to a folder beside the results unless another is named. Time and memory of
+    the `upstream` artifact folders, given in the order they were made, are reported too.
 
     Raises:
         EvaluationError: There is no test target.
@@ -92,12 +82,10 @@ def evaluate(
         ScoreError: A system returns scores that cannot be ranked.
         WriteError: The disk is full, say; both files are as they were.
     """
-    candidates = candidates or Path(results).parent / CANDIDATES
     check_dataset(checkpoint, sequences)
-    systems = _load_systems(checkpoint)
-    outcome, history = measure(sequences, checkpoint, systems, config, upstream, candidates)
-    texts = {Path(results): format_results(outcome, results), Path(report): render_report(outcome, history)}
-    write_texts_atomic(texts)
+    systems, folder = _load_systems(checkpoint), candidates or Path(results).parent / CANDIDATES
+    outcome, history = measure(sequences, checkpoint, systems, config, upstream, folder)
+    write_texts_atomic({Path(results): format_results(outcome, results), Path(report): render_report(outcome, history)})
     return outcome
 
 
@@ -110,15 +98,9 @@ def measure(
     upstream: Sequence[Path] = (),
     candidates: Path | None = None,
 ) -> tuple[Results, TrainingHistory]:
-    """Ranks every system on the validation and the test targets.
+    """Rank every system on the validation and the test targets, and put together what `results.json` holds.
 
-    Args:
-        sequences: Sequences artifact folder.
-        checkpoint: Checkpoint artifact folder; its manifest and training history are read here.
-        systems: The trained systems, loaded from that folder.
-        config: Protocol, baselines and sizes.
-        upstream: Further artifact folders, in the order they were made, whose time and memory are reported.
-        candidates: Where the sampled protocol writes what it has drawn.
+    Of the checkpoint folder the manifest and the training history are read; `systems` were loaded from it.
 
     Raises:
         EvaluationError: There is no test target, or the sampled protocol has nowhere to write.
@@ -130,12 +112,12 @@ def measure(
     if len(data.test) == 0:
         raise EvaluationError(f"{sequences}: holds no test target; loosen the filters or choose another split")
     history = read_history(Path(checkpoint) / HISTORY)
-    manifests = _read_manifests([sequences, *upstream, checkpoint])
+    folders = dict.fromkeys(Path(folder).resolve() for folder in (sequences, *upstream, checkpoint))
+    manifests = [read_artifact(folder) for folder in folders]
     drawn = _draw(sequences, data, config, candidates)
     baselines = Baselines(data, config)
-    ranked = _rank_all(data, systems, baselines, config, drawn)
-    test, differences = estimate_systems(ranked.test, config.bootstrap_samples)
-    slices = estimate_slices(data, ranked.test, config.bootstrap_samples, systems.expert_weights)
+    ranks, lists = _rank_all(data, systems, baselines, config, drawn)
+    test, differences = estimate_systems(ranks["test"], config.bootstrap_samples)
     origin = trace(manifests, history)
     results = Results(
         dataset=_describe_dataset(data),
@@ -148,10 +130,10 @@ def measure(
         expert_weights=systems.expert_weights(),
         timings_s=origin.timings_s | {TASK: round(time.perf_counter() - started, 3)},
         versions=describe_versions(),
-        validation_systems={name: metrics_from_ranks(rank) for name, rank in ranked.validation.items()},
+        validation_systems={name: metrics_from_ranks(rank) for name, rank in ranks["validation"].items()},
         differences=differences,
-        lists=estimate_lists(ranked.lists, config.bootstrap_samples),
-        slices=slices,
+        lists=estimate_lists(lists, config.bootstrap_samples),
+        slices=estimate_slices(data, ranks["test"], config.bootstrap_samples, systems.expert_weights),
         peak_memory_mb=origin.peak_memory_mb | {TASK: peak_memory_mb()},
         notes=[
             *baselines.notes,
@@ -164,7 +146,7 @@ def measure(
 
 
 def _load_systems(checkpoint: Path) -> TrainedSystems:
-    """Of a pretraining stage's checkpoint the part that it trains: the whole is not ready before the stages after."""
+    """Load what is ready: a pretraining stage's checkpoint has only the part that the stage trains."""
     model = load_model(checkpoint)
     part = trained_part(checkpoint, model.config)
     name = model.config.system.value if part is model.config.whole else part.value
@@ -181,31 +163,24 @@ def _draw(sequences: Path, data: Sequences, config: EvaluationConfig, folder: Pa
     return write_candidates(folder, sequences, data, config.narrow(CandidateConfig))
 
 
-@dataclass(frozen=True)
-class _Ranked:
-    validation: Ranks
-    test: Ranks
-    lists: Mapping[str, Sequence[ListMetric]]
-    """System → what its lists at the test come to."""
-
-
 def _rank_all(
     data: Sequences, systems: ModelSystems, baselines: Baselines, config: EvaluationConfig, drawn: Candidates | None
-) -> _Ranked:
-    """Rank both horizons; the test comes last, so that `systems` then describes its state at the test."""
+) -> tuple[dict[Horizon, Ranks], Mapping[str, Sequence[ListMetric]]]:
+    """Rank both horizons; the test comes last, so that `systems` then describes its state at the test.
+
+    Returns:
+        Horizon → system → ranks; system → what its lists at the test come to.
+    """
 
     def systems_at(histories: Histories) -> dict[str, Scorer]:
         return {**systems(histories), **baselines(histories)}
 
     lists: dict[str, list[ListMetric]] = defaultdict(lambda: [metric(data) for metric in LIST_METRICS])
-    batch_size = config.eval_batch_size
-    validation = rank_systems(data, systems_at, "validation", batch_size, drawn) if len(data.val) else {}
-    test = rank_systems(data, systems_at, "test", batch_size, drawn, lists.__getitem__)
-    return _Ranked(validation, test, lists)
-
-
-def _read_manifests(folders: Sequence[Path]) -> list[Manifest]:
-    return [read_artifact(folder) for folder in dict.fromkeys(Path(folder).resolve() for folder in folders)]
+    ranks: dict[Horizon, Ranks] = {"validation": {}}
+    if len(data.val):
+        ranks["validation"] = rank_systems(data, systems_at, "validation", config.eval_batch_size, drawn)
+    ranks["test"] = rank_systems(data, systems_at, "test", config.eval_batch_size, drawn, lists.__getitem__)
+    return ranks, lists
 
 
 def _describe_protocol(manifest: Manifest, config: EvaluationConfig, drawn: Candidates | None) -> Protocol:

@@ -42,7 +42,7 @@ STYLE: Any = {  # matplotlib's own type lists the keys of one release
 
 
 def plot_systems(test: SystemMetrics, metric: str) -> str:
-    """Bars of one metric with their intervals, the evaluated model on top."""
+    """Draw bars of one metric with their intervals, the evaluated model on top."""
     estimates = [metrics[metric] for metrics in test.values()]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.9 + 0.55 * len(test)), layout="constrained")
@@ -72,11 +72,9 @@ def plot_systems(test: SystemMetrics, metric: str) -> str:
 
 
 def plot_training(history: TrainingHistory, references: Mapping[str, float]) -> str:
-    """Loss and validation NDCG@10 of every epoch, stage after stage; a ring marks the epoch that was kept.
+    """Draw loss and validation NDCG@10 of every epoch, stage after stage; a ring marks the epoch that was kept.
 
-    Args:
-        history: The curves.
-        references: System → validation NDCG@10, drawn as horizontal lines.
+    The validation NDCG@10 of other systems, by name, are horizontal lines.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")

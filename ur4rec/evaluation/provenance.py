@@ -25,14 +25,10 @@ class Provenance:
 
 
 def trace(manifests: Sequence[Manifest], history: TrainingHistory) -> Provenance:
-    """Merges what the tasks noted about themselves.
+    """Merge what the tasks noted about themselves; the history adds the stages whose artifacts are not at hand.
 
-    A task may have written several artifacts, and a stage also notes its time in the history: the largest
-    figure is the whole task's.
-
-    Args:
-        manifests: In the order in which the tasks ran; a later one wins where two disagree on a setting.
-        history: Adds the stages whose artifacts are not at hand.
+    Manifests are in the order in which the tasks ran: a later one wins where two disagree on a setting. A task may have
+    written several artifacts, and a stage also notes its time in the history: the largest figure is the whole task's.
     """
     config = {key: value for manifest in manifests for key, value in manifest.config.items()}
     seed = config.get("seed")

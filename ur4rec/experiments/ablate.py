@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from ur4rec.config import Config
 from ur4rec.data.sequences import Sequences, load_sequences
+from ur4rec.evaluation.baselines import BASELINES, Baselines
+from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.experiments.ablation_report import write_ablation
+from ur4rec.evaluation.systems import SASREC
 from ur4rec.experiments.ablation_table import (
     AblationTable,
     Dataset,
@@ -16,12 +20,11 @@ from ur4rec.experiments.ablation_table import (
     compare,
     describe_few_seeds,
     find_long_tail,
+    write_ablation,
 )
-from ur4rec.experiments.choices import Ablation, check_protocol
-from ur4rec.experiments.measurements import gather_units, measure_baselines
 from ur4rec.experiments.stage_cache import StageInputs, read_inputs
-from ur4rec.experiments.units import Unit, UnitRecord, run_unit
-from ur4rec.experiments.variants import configure
+from ur4rec.experiments.units import HORIZONS, MODEL, Unit, UnitRecord, run_unit
+from ur4rec.experiments.variants import Ablation, check_protocol, configure
 from ur4rec.experiments.workers import Failure, run_all
 from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.storage.writing import writing
@@ -40,17 +43,9 @@ def ablate(
     device: str = "auto",
     on_unit: OnUnit = lambda unit, done, total: None,
 ) -> AblationTable:
-    """Trains what is missing and writes `ablation.json` and `ablation.md`.
+    """Train what an earlier run has not left in `output`, and write `ablation.json` and `ablation.md` there.
 
-    Args:
-        sequences: Sequences artifact folder.
-        embeddings: Text embeddings artifact folder.
-        output: Folder of the ablation; what an earlier run has left there is used.
-        config: The base configuration.
-        ablation: What to compare.
-        jobs: Units trained at once, each in a process of its own.
-        device: `auto`, `cpu` or `cuda`.
-        on_unit: Called in this process.
+    As many units as `jobs` are trained at once, each in a process of its own.
 
     Returns:
         Every finished unit of every variant, also of those that `only` leaves out; `failures` names the others.
@@ -77,13 +72,7 @@ def ablate(
 
 
 def list_units(output: Path, config: Config, ablation: Ablation, inputs_of: Callable[[str], StageInputs]) -> list[Unit]:
-    """Every variant with every seed, variant by variant.
-
-    Args:
-        output: Folder of the ablation.
-        config: The base configuration.
-        ablation: Variants and seeds.
-        inputs_of: Name of a variant → what it is trained from.
+    """Pair every variant with every seed, variant by variant; `inputs_of` its name is what one is trained from.
 
     Raises:
         ConfigError: A variant's setting is unknown or out of range.
@@ -100,13 +89,7 @@ def list_units(output: Path, config: Config, ablation: Ablation, inputs_of: Call
 def train_units(
     units: Sequence[Unit], ablation: Ablation, jobs: int, on_unit: OnUnit = lambda unit, done, total: None
 ) -> tuple[dict[Unit, UnitRecord], dict[str, str]]:
-    """Trains, of the selected units, those that no earlier run has finished.
-
-    Args:
-        units: Of all variants and seeds.
-        ablation: Says which are selected.
-        jobs: Units trained at once.
-        on_unit: Called in this process.
+    """Train the units that the ablation selects and no earlier run has finished, as many as `jobs` at once.
 
     Returns:
         Every finished unit, also of those not selected, and the error of each that failed.
@@ -127,6 +110,29 @@ def train_units(
     return finished, failures
 
 
+def gather_units(finished: Mapping[Unit, UnitRecord], ablation: Ablation) -> dict[str, Measured]:
+    """Return the variants that have a unit, in their order, then SASRec of the reference, if it has one."""
+    measured = {}
+    for name, variant in ablation.variants.items():
+        if units := _units_of(name, finished):
+            measured[name] = _stack(units, finished, MODEL, variant.description)
+    units = _units_of(ablation.reference, finished)
+    if units and SASREC in units[0].ranks()["test"]:
+        measured[SASREC] = _stack(units, finished, SASREC, f"First stage of {ablation.reference} alone")
+    return measured
+
+
+def measure_baselines(data: Sequences, config: EvaluationConfig) -> tuple[dict[str, Measured], list[str]]:
+    """Measure the configured baselines, which know no seed; the notes tell which were left out."""
+    baselines = Baselines(data, config)
+    ranks = {horizon: rank_systems(data, baselines, horizon, config.eval_batch_size) for horizon in HORIZONS}
+    measured = {
+        name: Measured(BASELINES[name].description, (), ranks["validation"][name][None], rank[None])
+        for name, rank in ranks["test"].items()
+    }
+    return measured, baselines.notes
+
+
 def tabulate(
     data: Sequences,
     measured: dict[str, Measured],
@@ -135,16 +141,7 @@ def tabulate(
     failures: dict[str, str],
     notes: list[str],
 ) -> AblationTable:
-    """Compares what was measured, over all targets and over those of the long tail.
-
-    Args:
-        data: What was measured on.
-        measured: Systems on its targets.
-        config: The base configuration.
-        ablation: Names the metric and the reference.
-        failures: Unit → its error.
-        notes: Such as a baseline that was left out; one on few seeds is added.
-    """
+    """Compare what was measured, over all targets and over those of the long tail; a note on few seeds is added."""
     samples = config.bootstrap_samples
     rare_val, rare_test = find_long_tail(data, data.val), find_long_tail(data, data.test)
     rare = {}
@@ -169,3 +166,26 @@ def tabulate(
         failures=failures,
         notes=[*notes, *describe_few_seeds(rows)],
     )
+
+
+def _units_of(name: str, finished: Mapping[Unit, UnitRecord]) -> list[Unit]:
+    return sorted((unit for unit in finished if unit.name == name), key=lambda unit: unit.config.seed)
+
+
+def _stack(units: Sequence[Unit], finished: Mapping[Unit, UnitRecord], system: str, description: str) -> Measured:
+    ranks = [unit.ranks() for unit in units]
+    records = [finished[unit] for unit in units]
+    variant = system == MODEL
+    return Measured(
+        description,
+        tuple(unit.config.seed for unit in units),
+        np.stack([rank["validation"][system] for rank in ranks]),
+        np.stack([rank["test"][system] for rank in ranks]),
+        records[0].settings if variant else {},
+        _mean([record.expert_weights for record in records]) if variant else {},
+        float(np.mean([sum(record.timings_s.values()) for record in records])) if variant else None,
+    )
+
+
+def _mean(weights: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([each[name] for each in weights])) for name in weights[0]}

@@ -1,12 +1,14 @@
-"""What an ablation found: a row a variant, and its paired difference to the reference.
+"""What an ablation found: a row a variant, its paired difference to the reference, and how both are shown.
 
 S seeds, T targets.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,20 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from ur4rec.columns import ITEM
 from ur4rec.data.sequences import Sequences
+from ur4rec.markdown import escape_markdown, make_code_span, make_table
 from ur4rec.ranking.bootstrap import Estimate, paired_difference
 from ur4rec.ranking.metrics import per_user_metrics
+from ur4rec.storage.artifacts import write_texts_atomic
 
 LONG_TAIL_BELOW = 10
 """A target with fewer training interactions than this is of the long tail."""
 ENOUGH_SEEDS = 5
 """The fewest that a claim needs."""
+ABLATION_JSON, ABLATION_MD = "ablation.json", "ablation.md"
+LEGEND = (
+    "± is the standard deviation over seeds. A difference is to the reference, per user and averaged over the seeds "
+    "that both have; the bracket is its 95 % bootstrap interval over users, * marks one without zero."
+)
 
 
 class _Part(BaseModel):
@@ -92,23 +101,15 @@ class AblationTable(_Part):
 
 @dataclass(frozen=True)
 class Measured:
-    """Ranks of one system.
-
-    Args:
-        description: One line.
-        seeds: One for each row of the ranks; empty where one row stands for all.
-        validation: First and last ranks, `[S, T, 2]`.
-        test: The same.
-        settings: What differs from the base configuration.
-        expert_weights: Mean over seeds.
-        seconds: Mean over seeds.
-    """
+    """First and last ranks of one system; expert weights and seconds are means over seeds."""
 
     description: str
     seeds: tuple[int, ...]
+    """One for each row of the ranks; empty where one row stands for all."""
     validation: Int64[np.ndarray, "S T 2"]
     test: Int64[np.ndarray, "S T2 2"]
     settings: dict[str, Any] = field(default_factory=dict)
+    """What differs from the base configuration."""
     expert_weights: dict[str, float] = field(default_factory=dict)
     seconds: float | None = None
 
@@ -125,12 +126,7 @@ def compare(measured: Mapping[str, Measured], reference: str, metric: str, sampl
     """A row for each system, in order.
 
     The difference is between per-user metrics averaged over the seeds that both systems have; then users are resampled.
-
-    Args:
-        measured: Systems on the same targets.
-        reference: What the others are compared with; without it there are no differences.
-        metric: One of `METRICS`.
-        samples: Resamples of the users.
+    Without the reference there are no differences.
     """
     base = measured.get(reference)
     return [
@@ -161,6 +157,45 @@ def find_long_tail(data: Sequences, targets: np.ndarray) -> np.ndarray:
     return rare
 
 
+def write_ablation(table: AblationTable, output: Path) -> None:
+    """Writes both files, or neither."""
+    text = json.dumps(table.model_dump(), indent=2, allow_nan=False, ensure_ascii=False)
+    write_texts_atomic({output / ABLATION_JSON: text + "\n", output / ABLATION_MD: _markdown(table)})
+
+
+def sections(table: AblationTable) -> list[tuple[str, list[Row]]]:
+    """Title and rows of each table there is: all targets, and the long tail."""
+    data = table.dataset
+    found = [(f"{data.name}: all {data.num_targets:,} test targets", table.rows)]
+    if table.long_tail:
+        share = f"{data.num_long_tail:,} test targets with fewer than {LONG_TAIL_BELOW} training interactions"
+        found.append((f"{data.name}: the {share}", table.long_tail))
+    return found
+
+
+def columns(table: AblationTable) -> list[str]:
+    """Heads of the columns."""
+    tests = dict.fromkeys((table.metric, "hit@10"))
+    return [
+        "variant",
+        "seeds",
+        f"validation {table.metric}",
+        *(f"test {metric}" for metric in tests),
+        f"difference to {table.reference}",
+    ]
+
+
+def cells(row: Row) -> list[str]:
+    """One line of a table."""
+    return [
+        row.name,
+        str(len(row.seeds)) if row.seeds else "–",
+        str(row.validation),
+        *map(str, row.test.values()),
+        _describe(row.difference),
+    ]
+
+
 def _row(name: str, system: Measured, base: Measured | None, metric: str, samples: int) -> Row:
     paired = tuple(seed for seed in base.seeds if not system.seeds or seed in system.seeds) if base else ()
     difference = None
@@ -189,3 +224,29 @@ def _per_user(ranks: Int64[np.ndarray, "S T 2"], metric: str) -> Float64[np.ndar
 def _spread(ranks: Int64[np.ndarray, "S T 2"], metric: str) -> Spread:
     values = [float(per_user_metrics(rank)[metric].mean()) for rank in ranks]
     return Spread(mean=float(np.mean(values)), std=float(np.std(values, ddof=1)) if len(values) > 1 else None)
+
+
+def _describe(difference: Estimate | None) -> str:
+    if difference is None:
+        return "–"
+    low, high = difference.ci95
+    return f"{difference.value:+.4f} [{low:+.4f}, {high:+.4f}]{' *' if difference.excludes_zero else ''}"
+
+
+def _markdown(table: AblationTable) -> str:
+    lines = ["# Ablation", ""]
+    for title, rows in sections(table):
+        shown = [[escape_markdown(cell) for cell in line] for line in (columns(table), *map(cells, rows))]
+        lines += [f"## {escape_markdown(title)}", "", make_table(shown[0], shown[1:]), ""]
+    lines += [escape_markdown(LEGEND), "", f"Data set digest `{table.dataset.digest[:8]}`.", ""]
+    lines += [
+        f"* {make_code_span(row.name)}: {escape_markdown(row.description)}{_list_settings(row)}." for row in table.rows
+    ]
+    lines += [f"* {escape_markdown(note)}." for note in table.notes]
+    failures = [f"* {escape_markdown(f'{unit}: {error}')}" for unit, error in table.failures.items()]
+    return "\n".join([*lines, *(["", "## Failed", "", *failures] if failures else [])]) + "\n"
+
+
+def _list_settings(row: Row) -> str:
+    settings = ", ".join(f"{key}: {value}" for key, value in row.settings.items())
+    return f" ({make_code_span(settings)})" if settings else ""

@@ -91,12 +91,7 @@ SearchSpace = dict[str, Range | Choices]
 
 
 def load_space(path: Path | None, base: Config, stage: str) -> SearchSpace:
-    """Reads a search space and checks it against the configuration.
-
-    Args:
-        path: The file; None for the shipped one.
-        base: What the other keys are.
-        stage: The last stage that will be trained.
+    """Read a search space, the shipped one without a path, and check it with a base configuration and a last stage.
 
     Raises:
         ExperimentError: The file cannot be read, or the stages read no such key; names both. Or the system has no such

@@ -89,7 +89,7 @@ class CachedStage:
 
 
 def read_inputs(sequences: Path, embeddings: Path, device: str = "auto") -> StageInputs:
-    """Verifies the input folders and digests them and the training code.
+    """Verify the input folders, and digest them and the training code.
 
     Raises:
         ArtifactError: A folder is missing or altered, or the embeddings are of other sequences.

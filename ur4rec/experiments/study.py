@@ -55,12 +55,8 @@ class StagePruner(BasePruner):
 def open_study(output: Path, settings: dict[str, Any], prune: bool) -> Study:
     """Opens the study of a folder, or begins one.
 
-    Trials that a killed process left unfinished are queued to be tried again with the same values.
-
-    Args:
-        output: Folder of the tuning.
-        settings: Everything that a trial's value depends on besides the tuned keys.
-        prune: Whether a trial may end after a stage, see `StagePruner`.
+    Trials that a killed process left unfinished are queued to be tried again with the same values. `settings` are
+    everything that a trial's value depends on besides the tuned keys.
 
     Raises:
         ExperimentError: The folder holds a study with other settings; names those that differ.

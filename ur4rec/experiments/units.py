@@ -1,23 +1,29 @@
-"""A unit of an ablation: one variant trained with one seed, and the ranks of its targets."""
+"""A unit of an ablation: one variant trained with one seed, and the ranks of its targets.
+
+T targets.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
+from jaxtyping import Int64
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from ur4rec.config import Config
 from ur4rec.data.sequences import load_sequences
+from ur4rec.evaluation.candidates import Horizon
 from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.systems import TrainedSystems
-from ur4rec.experiments.ranks import HORIZONS, RanksAt, load_ranks, save_ranks
 from ur4rec.experiments.stage_cache import STAGES_FOLDER, CachedStage, StageInputs, obtain_stages, plan_stages
 from ur4rec.experiments.variants import Variant
 from ur4rec.memory_limits import naming_settings
@@ -29,11 +35,15 @@ from ur4rec.storage.writing import writing
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.config import StageConfig
 
-CODE = ("ur4rec.evaluation.comparison", "ur4rec.evaluation.systems", "ur4rec.experiments.ranks")
+CODE = "ur4rec.experiments.units"
 PRODUCER = "ablate"
-RECORD = "unit.json"
+RECORD, RANKS = "unit.json", "ranks.npz"
 MODEL = "model"
 """The variant in `ranks.npz`, beside `SASREC`, its first stage alone, where it has one."""
+HORIZONS: tuple[Horizon, ...] = get_args(Horizon)
+
+RanksAt = Mapping[str, Mapping[str, Int64[np.ndarray, "T 2"]]]
+"""Horizon → system → first and last rank of each target, in the order of the sequences folder."""
 
 
 class UnitRecord(BaseModel):
@@ -61,20 +71,14 @@ class UnitRecord(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """One variant with one seed; each object stands for itself.
-
-    Args:
-        name: Of the variant.
-        variant: What it is.
-        config: Its whole configuration, seed included.
-        output: Folder of the ablation.
-        inputs: What it is trained from.
-    """
+    """One variant with one seed; each object stands for itself."""
 
     name: str
     variant: Variant
     config: Config
+    """The whole configuration, seed included."""
     output: Path
+    """Folder of the ablation."""
     inputs: StageInputs
 
     def __str__(self) -> str:
@@ -96,9 +100,9 @@ class Unit:
         return self.output / STAGES_FOLDER
 
     def digest(self) -> str:
-        """Of everything that shapes the ranks."""
+        """Digest everything that shapes the ranks."""
         stages = plan_stages(self.cache, self.inputs, self.config.narrow(StageConfig), self.variant.stage)
-        key = {"stages": [stage.digest for stage in stages], "part": self.variant.part, "code": _ranking_code()}
+        key = {"stages": [stage.digest for stage in stages], "part": self.variant.part, "code": _own_code()}
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
     def record(self) -> UnitRecord | None:
@@ -110,13 +114,18 @@ class Unit:
             return None
         return record if record.digest == self.digest() else None
 
-    def ranks(self) -> dict[str, dict[str, Any]]:
-        """Horizon → system → ranks of each target; the unit must be finished."""
-        return load_ranks(self.folder)
+    def ranks(self) -> RanksAt:
+        """Read what the unit, which must be finished, has ranked."""
+        ranks: dict[str, dict[str, np.ndarray]] = {horizon: {} for horizon in HORIZONS}
+        with np.load(self.folder / RANKS, allow_pickle=False) as arrays:
+            for name in arrays:
+                horizon, _, system = name.partition(".")
+                ranks[horizon][system] = arrays[name]
+        return ranks
 
 
 def run_unit(unit: Unit) -> UnitRecord:
-    """Trains what is missing, ranks the targets and writes the unit's folder.
+    """Train what is missing, rank the targets and write the unit's folder.
 
     Raises:
         ArtifactError: An input or a cached stage is altered.
@@ -132,14 +141,15 @@ def run_unit(unit: Unit) -> UnitRecord:
         experts = {} if unit.variant.part is Part.SASREC else systems.expert_weights()
         record = _describe(unit, stages, ranks, experts, timings)
         with write_artifact(unit.folder, PRODUCER, unit.config, {"checkpoint": stages[-1].checkpoint}) as writer:
-            save_ranks(writer.folder, ranks)
+            arrays = {f"{horizon}.{system}": rank for horizon in HORIZONS for system, rank in ranks[horizon].items()}
+            np.savez(writer.folder / RANKS, allow_pickle=False, **arrays)
             write_text_atomic(writer.folder / RECORD, record.model_dump_json(indent=2) + "\n")
     return record
 
 
 @cache
-def _ranking_code() -> str:
-    return code_digest(*CODE)
+def _own_code() -> str:
+    return code_digest(CODE)
 
 
 def _load_systems(stages: list[CachedStage], unit: Unit) -> TrainedSystems:

@@ -1,8 +1,9 @@
-"""The variants of an ablation: data in a YAML file."""
+"""What an ablation is asked to do: variants are data in a YAML file; all is checked before anything is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, RootModel, StringConstraints
 
 from ur4rec.config import CONFIGS, Config
 from ur4rec.evaluation.baselines import BASELINES
+from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.systems import SASREC
 from ur4rec.experiments.stage_cache import check_stage
 from ur4rec.experiments.yaml_files import ExperimentError, read_yaml
 from ur4rec.models.config import Part
+from ur4rec.ranking.metrics import METRICS
 from ur4rec.training.config import Stage, StageConfig
 
 SHIPPED_VARIANTS = CONFIGS / "experiments" / "ablations.yaml"
@@ -42,10 +45,7 @@ class _Variants(RootModel[dict[Name, Variant]]):
 
 
 def load_variants(path: Path | None = None) -> dict[str, Variant]:
-    """Reads a file of variants: name → description, settings, part, stage.
-
-    Args:
-        path: The file; None for the shipped one.
+    """Read a file of variants by name, the shipped one without a path.
 
     Raises:
         ExperimentError: The file cannot be read, or a name or key is wrong; names it.
@@ -78,13 +78,46 @@ def configure(name: str, variant: Variant, base: Config) -> Config:
     return config
 
 
-def check_names(names: Sequence[str], variants: Iterable[str], option: str) -> None:
-    """Checks that all names are variants.
+@dataclass(frozen=True)
+class Ablation:
+    """What to compare."""
 
-    Raises:
-        ExperimentError: One is not; names the option and the variants there are.
-    """
-    known = list(variants)
-    for name in names:
-        if name not in known:
-            raise ExperimentError(f"{option} {name}: no such variant; expected one of {', '.join(known)}")
+    variants: Mapping[str, Variant]
+    seeds: Sequence[int]
+    """Each variant is trained with each."""
+    only: Sequence[str] = ()
+    """Variants to train besides the reference; empty: all."""
+    reference: str = "full"
+    """What the others are compared with."""
+    metric: str = "ndcg@10"
+
+    def check(self) -> None:
+        """Checks the names and seeds.
+
+        Raises:
+            ExperimentError: A name is unknown, or a seed is given twice or none at all; names the option.
+        """
+        for option, name in (*(("--only", name) for name in self.only), ("--reference", self.reference)):
+            if name not in self.variants:
+                known = ", ".join(self.variants)
+                raise ExperimentError(f"{option} {name}: no such variant; expected one of {known}")
+        check_metric(self.metric)
+        if len(set(self.seeds)) < len(self.seeds) or not self.seeds:
+            given = " ".join(map(str, self.seeds)) or "none"
+            raise ExperimentError(f"--seeds {given}: expected at least one, each once")
+
+    def is_selected(self, name: str) -> bool:
+        """Whether a variant is to be trained."""
+        return not self.only or name in (*self.only, self.reference)
+
+
+def check_metric(metric: str) -> None:
+    """Refuse the name of no metric of a rank."""
+    if metric not in METRICS:
+        raise ExperimentError(f"--metric {metric}: expected one of {', '.join(METRICS)}")
+
+
+def check_protocol(config: EvaluationConfig) -> None:
+    """Refuse another protocol than that of experiments, which rank the whole catalogue."""
+    if config.eval_protocol != "full":
+        raise ExperimentError(f"eval_protocol: {config.eval_protocol}: experiments rank the whole catalogue; use full")

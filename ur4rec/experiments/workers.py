@@ -41,9 +41,7 @@ class _Worker:
 class Workers(Generic[Task, Result]):
     """Up to `jobs` spawned processes, each with its share of the threads that torch has here.
 
-    Args:
-        function: What to run on a task; a module's own function, its argument and result can be sent to a process.
-        jobs: Tasks at once.
+    The function that they run on a task is a module's own; its argument and result can be sent to a process.
     """
 
     def __init__(self, function: Callable[[Task], Result], jobs: int) -> None:

@@ -8,6 +8,7 @@ B users in a batch, E entries of their lists, T users in all, N items (N1 = N + 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,6 +21,8 @@ from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Sequences
 
 LIST_LENGTH = 10
+ENTRIES_AT_ONCE = 1 << 21
+"""Bounds the memory of lists."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Lists:
 def find_lists(scores: Float[Tensor, "B N1"], seen: Bool[Tensor, "B N1"], length: int = LIST_LENGTH) -> Lists:
     """Find the best unseen items of every row; an item of minus infinity is in no list.
 
-    Only rows that tie at the end of the list are looked at as a whole; memory is bounded by that of the scores.
+    Only rows that tie at the end of the list are looked at as a whole.
     """
     scores = scores.masked_fill(seen, float("-inf"))
     scores[:, 0] = float("-inf")
@@ -45,13 +48,14 @@ def find_lists(scores: Float[Tensor, "B N1"], seen: Bool[Tensor, "B N1"], length
     values, items = torch.topk(scores, length + 1, dim=1)
     last = values[:, length - 1 : length]
     tied = ((last == values[:, length:]) & ~last.isneginf())[:, 0]
-    clear = ~values[:, :length].isneginf() & ~tied[:, None]
+    items = items[:, :length].sort(dim=1).values
+    clear = ~scores.gather(1, items).isneginf() & ~tied[:, None]
     rows = clear.nonzero()[:, 0]
-    parts = [(rows, items[:, :length][clear], torch.ones(len(rows), dtype=torch.float64, device=rows.device))]
+    parts = [(rows, items[clear], torch.ones(len(rows), dtype=torch.float64, device=rows.device))]
     if tied.any():
         parts.append(_share_last_places(scores[tied], last[tied], tied.nonzero()[:, 0], length))
     users, entries, chances = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
-    order = np.lexsort((entries, users))  # one order whatever the batch, so that sums have the same bits
+    order = np.argsort(users, kind="stable")  # by user, then item, whatever the batch: sums have the same bits
     return Lists(users[order], entries[order], chances[order], len(scores))
 
 
@@ -62,6 +66,15 @@ def _share_last_places(
     share = (length - higher.sum(1, dtype=torch.float64)) / equal.sum(1)
     rows, items = (higher | equal).nonzero().unbind(1)
     return users[rows], items, torch.where(higher[rows, items], 1.0, share[rows])
+
+
+def show_lists(metrics: Sequence[ListMetric], scores: Float[Tensor, "B N1"], seen: Bool[Tensor, "B N1"]) -> None:
+    """Show every metric the lists of a batch, some users at a time: where all scores tie, lists are full catalogues."""
+    step = max(1, ENTRIES_AT_ONCE // scores.shape[1])
+    for start in range(0, len(scores), step):
+        lists = find_lists(scores[start : start + step], seen[start : start + step])
+        for metric in metrics:
+            metric.add(lists)
 
 
 class ListMetric(ABC):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories
-from ur4rec.ranking.lists import ListMetric, find_lists
+from ur4rec.ranking.lists import ListMetric, show_lists
 
 Scorer = Callable[[np.ndarray], Tensor]
 """User indices `[B]` → scores `[B, N + 1]`; column 0 is ignored."""
@@ -94,9 +94,7 @@ def rank_users(
             excluded = is_seen() if candidates is None else _rest_mask(users, candidates[rows], scores)
             ranks[rows] = tied_ranks(scores, torch.from_numpy(batch[:, ITEM]).to(scores.device), excluded).cpu().numpy()
             if lists:
-                found = find_lists(scores, excluded if candidates is None else is_seen())
-                for metric in lists:
-                    metric.add(found)
+                show_lists(lists, scores, excluded if candidates is None else is_seen())
     return ranks
 
 
