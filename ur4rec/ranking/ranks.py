@@ -112,13 +112,8 @@ def _score(scorer: Scorer, users: np.ndarray, targets: np.ndarray) -> Float[Tens
 
 def _seen_mask(users: np.ndarray, seen: Histories, scores: Float[Tensor, "B N1"]) -> Bool[Tensor, "B N1"]:
     rows, positions = seen.find_rows(users)
-    columns, num_columns = seen.items[positions], scores.shape[1]
-    if len(columns) and columns.max() >= num_columns:
-        user = users[rows[columns.argmax()]]
-        raise ScoreError(
-            f"scorer returned {num_columns} columns but user index {user} has seen item index {columns.max()}; "
-            "expected one column for each item and one for padding"
-        )
+    columns = seen.items[positions]
+    _check_columns(scores, columns, users[rows], "user index {} has seen item index {}")
     mask = torch.zeros_like(scores, dtype=torch.bool)
     mask[torch.from_numpy(rows), torch.from_numpy(columns)] = True
     return mask
@@ -128,15 +123,19 @@ def _rest_mask(
     users: np.ndarray, candidates: Int64[np.ndarray, "B C1"], scores: Float[Tensor, "B N1"]
 ) -> Bool[Tensor, "B N1"]:
     """Mark everything but the candidates."""
-    num_columns = scores.shape[1]
-    if candidates.max(initial=0) >= num_columns:
-        row = int(candidates.max(1).argmax())
-        raise ScoreError(
-            f"scorer returned {num_columns} columns but a candidate of user index {users[row]} is item index "
-            f"{candidates[row].max()}; expected one column for each item and one for padding"
-        )
+    owners = np.repeat(users, candidates.shape[1])
+    _check_columns(scores, candidates.ravel(), owners, "a candidate of user index {} is item index {}")
     mask = torch.ones_like(scores, dtype=torch.bool)
     return mask.scatter_(1, torch.from_numpy(candidates).to(scores.device), False)
+
+
+def _check_columns(scores: Tensor, items: np.ndarray, users: np.ndarray, fact: str) -> None:
+    if items.max(initial=0) >= scores.shape[1]:
+        place = items.argmax()
+        raise ScoreError(
+            f"scorer returned {scores.shape[1]} columns but {fact.format(users[place], items[place])}; "
+            "expected one column for each item and one for padding"
+        )
 
 
 def _check(scores: Tensor, targets: Tensor, names: np.ndarray, kind: str) -> None:
