@@ -92,6 +92,7 @@ def test_equals_a_dense_reference_and_has_a_list_s_length(data):
         )
     )
     found = find_lists(scores, seen, LENGTH)
+    assert (np.diff(found.users * scores.shape[1] + found.items) > 0).all()
     dense = np.zeros(scores.shape)
     dense[found.users, found.items] = found.chances
     left = scores.masked_fill(seen, float("-inf"))[:, 1:].numpy()

@@ -42,7 +42,7 @@ EmbeddingsArgument = Annotated[Path, typer.Argument(help="Text embeddings folder
 JobsOption = Annotated[
     int, typer.Option(help="Trainings at once, each in a process with its share of the cores.", min=1)
 ]
-MetricOption = Annotated[str, typer.Option(help="Of a rank, such as ndcg@10, hit@5 or mrr.")]
+MetricOption = Annotated[str, typer.Option(help="Metric of a rank, such as ndcg@10, hit@5 or mrr.")]
 
 
 class SeedsCommand(TyperCommand):

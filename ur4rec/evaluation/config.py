@@ -18,7 +18,7 @@ class CandidateConfig(ConfigSection):
     num_candidates: int = Field(99, ge=1, le=2**20)
     """`eval_protocol: sampled` ranks the target among itself and this many items that the user never touched."""
     candidate_seed: int = Field(42, ge=0)
-    """Of drawing them; independent of the training's `seed`, so that every run is ranked on the same ones."""
+    """Draws the candidates; the training's `seed` does not, so that every run is ranked on the same ones."""
 
 
 class EvaluationConfig(CandidateConfig):

@@ -62,7 +62,7 @@ class Protocol(_Part):
     drop_last: NonNegativeInt = 0
     """How many of each user's newest interactions were dropped before the split."""
     candidates: SampledCandidates | None = None
-    """Of the sampled protocol; None: the whole catalogue."""
+    """The sample that the sampled protocol ranks; None: the whole catalogue is ranked."""
 
     def __str__(self) -> str:
         dropped = f" without the newest {self.drop_last}" if self.drop_last else ""
@@ -109,7 +109,7 @@ class Results(_Part):
     differences: SystemMetrics
     """Other system → the model's metric minus that system's, users paired."""
     lists: ListFigures = {}
-    """Of the best unseen items of the whole catalogue at the test; empty in the files of older releases."""
+    """What the best unseen items of the whole catalogue come to at the test; empty in the files of older releases."""
     slices: list[Slice]
     peak_memory_mb: dict[str, FiniteFloat]
     notes: list[str]

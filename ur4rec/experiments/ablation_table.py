@@ -57,11 +57,11 @@ class Row(_Part):
     seeds: list[int]
     """Finished ones; empty for a system without randomness."""
     validation: Spread
-    """Of the chosen metric."""
+    """The chosen metric on the validation targets."""
     test: dict[str, Spread]
     """The chosen metric, and hit@10."""
     difference: Estimate | None
-    """Of the chosen test metric, this row minus the reference; None for the reference, or without a common seed."""
+    """The chosen test metric of this row minus the reference's; None for the reference, or without a common seed."""
     paired_seeds: list[int]
     """Seeds of the reference that the difference is taken over."""
     expert_weights: dict[str, FiniteFloat]

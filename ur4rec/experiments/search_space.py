@@ -116,7 +116,7 @@ def load_space(path: Path | None, base: Config, stage: str) -> SearchSpace:
 
 
 def find_outside(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the keys that are searched, those whose value no trial may come to."""
+    """Return the values, of keys that are searched, which no trial may come to."""
     return {name: values[name] for name, parameter in space.items() if not parameter.contains(values[name])}
 
 

@@ -23,7 +23,7 @@ from ur4rec.training.stages import run_stage, stages_of
 
 CODE = "ur4rec.training.stages"
 STAGES_FOLDER = "stages"
-"""Of an experiment's output; holds the results and their locks."""
+"""Folder in an experiment's output; it holds the results and their locks."""
 KEY = "key.json"
 STATE = ".state"
 """Suffix of the folder that an unfinished stage goes on from."""

@@ -45,7 +45,7 @@ class Search:
     num_trials: int = 20
     """Finished trials to come to, those of earlier runs included."""
     metric: str = "ndcg@10"
-    """Of `METRICS`; higher is better."""
+    """A name in `METRICS`; higher is better."""
     stage: str = STAGES[-1]
     """The last stage that is trained; its validation metric counts."""
     timeout_s: float | None = None

@@ -27,7 +27,7 @@ ENTRIES_AT_ONCE = 1 << 21
 
 @dataclass(frozen=True)
 class Lists:
-    """The lists of a batch of users: an entry for each item that may be in one, user after user."""
+    """The lists of a batch of users: an entry for each item that may be in one, by user, then by item."""
 
     users: Int64[np.ndarray, "E"]
     """Position in the batch."""
