@@ -13,8 +13,7 @@ from ur4rec.commands.experiments import SeedsCommand, ablate, tune
 from ur4rec.commands.memory import memory_app
 from ur4rec.commands.publishing import publish
 from ur4rec.commands.recommendation import recommend
-from ur4rec.commands.registration import register
-from ur4rec.commands.registry import registry_app
+from ur4rec.commands.registry import register, registry_app
 from ur4rec.commands.serving import serve
 from ur4rec.commands.text import text_app
 from ur4rec.commands.training import train

@@ -11,10 +11,10 @@ from clean_registry import clean_environment, copy_database
 from emulators import find_free_port
 from registry_servers import CutOff, Proxy, running_proxy, running_server
 
-from ur4rec.registry.abandoned_runs import LONGEST_S, OWNER, name_process
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
 from ur4rec.registry.register import register_model
+from ur4rec.registry.run_log import LONGEST_S, OWNER, name_process
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 CREATE_VERSION = "POST /api/2.0/mlflow/model-versions/create"

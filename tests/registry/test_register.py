@@ -1,25 +1,24 @@
 """Real MLflow on sqlite: what is logged, what is registered, what a loaded model answers."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
+from registry_servers import running_server
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.results import load_results
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
 from ur4rec.registry.model_card import render_card
-from ur4rec.registry.package import list_requirements
 from ur4rec.registry.register import register_model
 from ur4rec.storage.artifacts import ArtifactError
 
 CHALLENGER = "models:/ur4rec@challenger"
+PASSWORD = "pa55-w0rd"
 COLUMNS = ["request", "user_id", "rank", "item_id", "title", "score", "source"]
 
 
@@ -63,30 +62,6 @@ def test_parameters_and_single_columns_work(registered):
 def test_a_request_of_another_shape_is_refused(registered):
     with pytest.raises(RegistryError, match="user_id"):
         predict(registered.tracking_uri, {"user_id": [3.5]})
-
-
-def test_the_input_example_fits_the_signature(registered):
-    with open_mlflow(registered.tracking_uri):
-        model = mlflow.pyfunc.load_model(CHALLENGER)
-        assert model.metadata.signature.inputs.input_names() == ["user_id", "history"]
-        assert model.predict(model.input_example)["source"].unique().tolist() == ["user", "history", "fallback"]
-        served = Path(mlflow.artifacts.download_artifacts(f"{CHALLENGER}/serving_input_example.json")).read_text()
-        assert "null" in served
-        assert "NaN" not in served
-        requirements = Path(mlflow.artifacts.download_artifacts(f"{CHALLENGER}/requirements.txt")).read_text()
-    assert set(list_requirements()) <= set(requirements.split())
-
-
-def test_requirements_are_lines_of_the_lock_file():
-    files = [Path(__file__).parents[2] / name for name in ("requirements.lock", "requirements-torch.lock")]
-    lock = {line.partition(" ")[0] for file in files for line in file.read_text().splitlines()}
-    assert {"mlflow", "pandas", "torch"} <= {line.partition("==")[0] for line in list_requirements()}
-    assert set(list_requirements()) <= lock
-
-
-def test_requirements_do_not_depend_on_what_is_installed(monkeypatch):
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
-    assert not any(line.endswith("==0.0.1") for line in list_requirements())
 
 
 def test_run_and_version_show_the_card_and_name_each_other(registered, trained):
@@ -258,25 +233,53 @@ def test_names_come_from_the_configuration(trained, tracking_uri, tmp_path):
         assert client.get_experiment_by_name("trial") is not None
 
 
-SCRIPT = """
-import sys
-import mlflow, pandas
-model = mlflow.pyfunc.load_model("models:/ur4rec@challenger")
-table = model.predict(pandas.DataFrame({"user_id": ["u03", "stranger"]}), params={"k": 2})
-import ur4rec.recommender.recommender as served
-print(served.__file__)
-print(table["item_id"].tolist())
-foreign = {"kfp", "typer", "sentence_transformers", "matplotlib"}
-print(sorted(foreign & {name.partition(".")[0] for name in sys.modules}))
-"""
+def register(inputs, tmp_path, tracking_uri):
+    return register_model(*inputs, RegistryConfig(), tmp_path / "registration.json", tracking_uri)
 
 
-def test_a_loaded_model_brings_its_own_sources(registered):
-    # -I: neither the working directory nor PYTHONPATH; the model's folder comes first on the path.
-    code = f"import os; os.environ['MLFLOW_TRACKING_URI'] = {registered.tracking_uri!r}\n{SCRIPT}"
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=registered.folder)
-    assert done.returncode == 0, done.stderr
-    source, items, foreign = done.stdout.strip().splitlines()[-3:]
-    assert Path(source).is_relative_to(registered.folder / "mlflow/mlartifacts")
-    assert len(json.loads(items.replace("'", '"'))) == 4
-    assert foreign == "[]"
+def test_results_of_another_training_are_refused(trained, retrained, tracking_uri, tmp_path):
+    inputs = (*trained.inputs[:3], *retrained.inputs[3:])
+    with pytest.raises(ArtifactError, match=r"seed was 11, the checkpoint has 7; name the folder .* with --outputs"):
+        register(inputs, tmp_path, tracking_uri)
+    assert not (tmp_path / "mlflow/mlartifacts").exists()
+
+
+def test_an_earlier_stage_has_not_the_results_of_the_last(trained, tracking_uri, tmp_path):
+    earlier = trained.checkpoint.parents[1] / "joint_finetune/checkpoint"
+    inputs = (trained.sequences, earlier, *trained.inputs[2:])
+    with pytest.raises(ArtifactError, match="validation metrics of its stages are not those of the checkpoint"):
+        register(inputs, tmp_path, tracking_uri)
+
+
+def test_results_on_other_data_are_refused(trained, tracking_uri, tmp_path):
+    altered = json.loads(trained.results.read_text())
+    altered["dataset"]["digest"] = "0" * 64
+    other = tmp_path / "results.json"
+    other.write_text(json.dumps(altered))
+    inputs = (*trained.inputs[:3], other, trained.report)
+    with pytest.raises(ArtifactError, match="was made on data 000000000000, not on"):
+        register(inputs, tmp_path, tracking_uri)
+
+
+@pytest.fixture
+def server(tracking_uri, tmp_path, free_port):
+    with running_server(tracking_uri, str(tmp_path / "store"), free_port, tmp_path / "server.log") as started:
+        yield started.host
+
+
+@pytest.mark.server
+def test_registration_through_a_server(server, trained, tmp_path, capfd):
+    uri = f"http://ann:{PASSWORD}@{server}"
+    card = tmp_path / "card.md"
+    registration = register_model(*trained.inputs, RegistryConfig(), tmp_path / "registration.json", uri, card=card)
+    assert f"](http://{server}/#/models/ur4rec/versions/1), [run " in card.read_text()
+    assert registration.tracking_uri == f"http://{server}"
+    assert capfd.readouterr().out == ""
+    again = register_model(*trained.inputs, RegistryConfig(), tmp_path / "again.json", uri)
+    assert again == registration
+    with open_mlflow(uri):
+        model = mlflow.pyfunc.load_model("models:/ur4rec@challenger")
+        table = model.predict(pd.DataFrame({"user_id": ["u03", "stranger"]}), params={"k": 2})
+    assert table["source"].tolist() == ["user", "user", "fallback", "fallback"]
+    leaks = [path for path in tmp_path.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
+    assert leaks == []

@@ -36,8 +36,8 @@ def stats(model: ModelOption = DEFAULT_MODEL, tracking_uri: TrackingOption = Non
     from ur4rec.recommender.memories import memory_statistics
 
     with locations.open_model(model, tracking_uri) as folder:
-        statistics = memory_statistics(folder)
-    show_table(f"memory after {statistics.read_up_to}", ("what", "value"), statistics.numbers.items())
+        read_up_to, numbers = memory_statistics(folder)
+    show_table(f"memory after {read_up_to}", ("what", "value"), numbers.items())
 
 
 @memory_app.command(name="show")

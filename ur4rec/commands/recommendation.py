@@ -19,7 +19,6 @@ from ur4rec.commands.console import (
     show_table,
 )
 from ur4rec.commands.progress import count_users
-from ur4rec.registry.mlflow_client import REGISTERED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,14 +75,11 @@ def recommend(
         _write_all(model, sequences, output, k, not include_seen, tracking_uri)
         return
     from ur4rec.recommender.recommender import UNKNOWN_ITEMS
+    from ur4rec.registry.fetch import open_recommender
 
     histories = None if user else [read_history(history, history_file)]
-    if model.startswith(REGISTERED):
-        table = _ask_registry(model, user, histories, k, not include_seen, tracking_uri)
-    else:
-        from ur4rec.registry.fetch import open_recommender
-
-        table = open_recommender(Path(model), sequences).recommend(user, histories, k, not include_seen)
+    with locations.open_model(model, tracking_uri) as folder:
+        table = open_recommender(folder, sequences).recommend(user, histories, k, not include_seen)
     for number, title in enumerate([f"user {name}" for name in user or []] or ["history"]):
         _show_recommendations(title, table[table["request"] == number], k, not include_seen)
     for unknown in table.attrs.get(UNKNOWN_ITEMS, {}).values():
@@ -131,24 +127,8 @@ def _write_all(
         show(f"{short}: {_why_short(exclude_seen)}")
 
 
-def _ask_registry(
-    model: str,
-    users: list[str] | None,
-    histories: list[list[str]] | None,
-    k: int,
-    exclude_seen: bool,
-    tracking_uri: str | None,
-) -> pd.DataFrame:
-    import pandas as pd
-
-    from ur4rec.registry.fetch import ask_registered
-
-    request = pd.DataFrame({"user_id": users} if users else {"history": histories})
-    return ask_registered(model, request, {"k": k, "exclude_seen": exclude_seen}, tracking_uri)
-
-
 def _show_recommendations(title: str, rows: pd.DataFrame, k: int, exclude_seen: bool) -> None:
-    from ur4rec.recommender.recommender import FALLBACK
+    from ur4rec.recommender.requests import FALLBACK
 
     if rows.empty:
         show(f"{title}: nothing is left to recommend: everything in the catalogue has been seen ({AGAIN})")

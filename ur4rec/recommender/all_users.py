@@ -5,7 +5,7 @@ Letters: B users scored at once, K recommendations a user, U users.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ur4rec.recommender.recommender import Recommender
 from ur4rec.storage.temporaries import replacing
 
 ROWS_AT_ONCE = 1 << 17
-"""Of a row group, or a few more."""
+"""A row group has so many rows, or a few more."""
 SCHEMA = pa.schema(
     [
         pa.field(USER_ID, pa.string(), nullable=False),
@@ -37,12 +37,12 @@ class Written:
 
     rows: int = 0
     users_with_none: int = 0
-    """Of whom nothing is left to recommend."""
+    """Users for whom nothing is left to recommend."""
     users_with_fewer: int = 0
-    """Than were asked for, but some."""
+    """Users who got some, but fewer than were asked for."""
 
     def add(self, counts: np.ndarray, k: int) -> None:
-        """Notes the number of rows of some users, `k` of each being asked for."""
+        """Note the number of rows of some users, each of whom was to get `k`."""
         self.rows += int(counts.sum())
         self.users_with_none += int((counts == 0).sum())
         self.users_with_fewer += int(((counts > 0) & (counts < k)).sum())
@@ -55,23 +55,21 @@ def recommend_all(
     exclude_seen: bool = True,
     advance: Callable[[int], object] = lambda count: None,
 ) -> Written:
-    """Writes the `k` best items of every user; the file appears complete or not at all.
+    """Write the `k` best items of every user, or all that are left; the file appears complete or not at all.
 
     Args:
         recommender: The loaded model.
         output: Parquet file with the columns of `SCHEMA`, in the order of the model's users, best items first.
-        k: Items a user; fewer where fewer are left.
+        k: Items a user.
         exclude_seen: Leave out what a user has done.
         advance: Called with the number of users done since the last call.
-
-    Returns:
-        How many rows there are, and how many users have fewer than `k`.
     """
-    output = Path(output)
     names = _Names(recommender.bundle)
+    num_users, size = len(names.user_ids) - 1, recommender.batch_size
     written, waiting = Written(), []
-    with replacing(output) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-        for users in _batches(len(names.user_ids) - 1, recommender.batch_size):
+    with replacing(Path(output)) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+        for start in range(1, num_users + 1, size):
+            users = range(start, min(start + size, num_users + 1))
             scores, items = recommender.top_users(users, min(k, recommender.bundle.num_items), exclude_seen)
             waiting.append(names.tabulate(users, scores, items))
             written.add(np.isfinite(scores).sum(axis=1), k)
@@ -81,12 +79,6 @@ def recommend_all(
             advance(len(users))
         writer.write_table(pa.concat_tables([SCHEMA.empty_table(), *waiting]))
     return written
-
-
-def _batches(num_users: int, size: int) -> Iterator[range]:
-    """Dense user indices, from 1."""
-    for start in range(1, num_users + 1, size):
-        yield range(start, min(start + size, num_users + 1))
 
 
 class _Names:
@@ -101,7 +93,7 @@ class _Names:
         )
 
     def tabulate(self, users: range, scores: np.ndarray, items: np.ndarray) -> pa.Table:
-        """Rows of some users; `[B, K]` arrays as `Recommender.top_users` returns them."""
+        """Make the rows of some users from the `[B, K]` arrays that `Recommender.top_users` returns."""
         row, column = np.nonzero(np.isfinite(scores))
         chosen = items[row, column]
         columns = [

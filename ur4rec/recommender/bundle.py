@@ -1,4 +1,4 @@
-"""The folder a served model needs: weights, memories, id maps, catalogue, histories and popularity.
+"""The folder that a served model needs: weights, memories, id maps, catalogue, histories and popularity.
 
 Letters: U users, N items, R interactions.
 """
@@ -40,38 +40,6 @@ from ur4rec.training.checkpoints import (
 from ur4rec.training.scoring import ModelScorer
 
 MEMORIES = "memories.pt"
-
-
-def write_served_model(checkpoint: Path, histories: Histories, folder: Path) -> None:
-    """Writes the latest stage's weights, completed to those of a whole model, and their memories of `histories`."""
-    model = load_model(checkpoint)
-    with (folder / FINAL_MODEL).open("wb") as file:
-        write_tensors(file, model.state_dict())
-    shutil.copyfile(checkpoint / MODEL_CONFIG, folder / MODEL_CONFIG)
-    ModelScorer(model, histories)  # replays the memories
-    model.save_memories(folder / MEMORIES)
-
-
-def load_scorer(folder: Path, histories: Histories, device: str = "cpu") -> ModelScorer:
-    """The scorer of a bundle folder, with the memories it was saved with.
-
-    Raises:
-        CheckpointError: The model is of other users, or its memories have not read these histories.
-        TensorFileError: The weights or the memories are damaged, or not of the configured model.
-    """
-    model = load_model(folder, device=device)
-    if model.num_users != histories.num_users:
-        raise CheckpointError(
-            f"{folder / MODEL_CONFIG}: num_users: is {model.num_users:,}, the histories are of "
-            f"{histories.num_users:,}; register the model again"
-        )
-    model.load_memories(folder / MEMORIES)
-    read = model.memory_tensors().get("absorbed")
-    if read is not None and not np.array_equal(read.cpu(), histories.lengths):
-        raise CheckpointError(f"{folder / MEMORIES}: absorbed: differs from the histories; register the model again")
-    return ModelScorer(model, histories, replay=False)
-
-
 PRODUCER = "bundle"
 HISTORIES = "histories.npz"
 POPULARITY = "popularity.npz"
@@ -79,7 +47,7 @@ FILES = (ITEM_MAP, USER_MAP, ITEMS, HISTORIES, POPULARITY, FINAL_MODEL, MODEL_CO
 
 
 class BundleConfig(ConfigSection):
-    """What shapes a bundle beside the model."""
+    """The settings of a bundle that are not the model's."""
 
     recent_quantile: float = 0.8
     """An interaction is recent, for the popularity fallback, from this quantile of the timestamps on."""
@@ -119,11 +87,11 @@ class Bundle:
 
 
 def write_bundle(sequences: Path, checkpoint: Path, output: Path) -> Manifest:
-    """Makes a bundle: the evaluated weights, with memories replayed over the full histories.
+    """Make a bundle: the weights of the last stage, with memories replayed over the full histories.
 
     Args:
         sequences: Sequences artifact folder.
-        checkpoint: Checkpoint artifact folder, or a folder of exported outputs; its last stage is bundled.
+        checkpoint: Checkpoint artifact folder, or a folder of exported outputs.
         output: Where the bundle goes.
 
     Returns:
@@ -133,23 +101,24 @@ def write_bundle(sequences: Path, checkpoint: Path, output: Path) -> Manifest:
         ArtifactError: An input is missing or altered.
         CheckpointError: The model was trained on other sequences.
     """
+    sequences, checkpoint, config = Path(sequences), Path(checkpoint), BundleConfig()
     check_dataset(checkpoint, sequences)
-    config = BundleConfig()
-    inputs = {"sequences": Path(sequences), "checkpoint": _describe_checkpoint(Path(checkpoint))}
-    with write_artifact(output, PRODUCER, config, inputs) as writer:
+    # Exported outputs have no manifest, so there the weights say which checkpoint it is.
+    trained = checkpoint if (checkpoint / MANIFEST).is_file() else find_weights(checkpoint)
+    with write_artifact(output, PRODUCER, config, {"sequences": sequences, "checkpoint": trained}) as writer:
         loaded = load_sequences(sequences)
         histories = loaded.histories("full")
-        for name in (ITEM_MAP, USER_MAP):
-            shutil.copyfile(Path(sequences) / name, writer.folder / name)
+        for source in (sequences / ITEM_MAP, sequences / USER_MAP, checkpoint / MODEL_CONFIG):
+            shutil.copyfile(source, writer.folder / source.name)
         loaded.items.to_parquet(writer.folder / ITEMS)
         _write_arrays(writer.folder, loaded, histories, config)
-        write_served_model(Path(checkpoint), histories, writer.folder)
-        writer.details.update(_describe(loaded, read_origin(Path(checkpoint))))
+        _write_model(writer.folder, checkpoint, histories)
+        writer.details.update(_describe(loaded, read_origin(checkpoint)))
     return read_artifact(output)
 
 
 def load_bundle(path: Path) -> Bundle:
-    """Reads and verifies a bundle's tables.
+    """Read and verify a bundle's tables.
 
     Raises:
         ArtifactError: The folder is not a bundle, is incomplete or was altered, or what a file holds is not what
@@ -183,8 +152,28 @@ def load_bundle(path: Path) -> Bundle:
     )
 
 
+def load_scorer(folder: Path, histories: Histories, device: str = "cpu") -> ModelScorer:
+    """Load the model of a bundle folder, with the memories it was saved with.
+
+    Raises:
+        CheckpointError: The model is of other users, or its memories have not read these histories.
+        TensorFileError: The weights or the memories are damaged, or not of the configured model.
+    """
+    model = load_model(folder, device=device)
+    if model.num_users != histories.num_users:
+        raise CheckpointError(
+            f"{folder / MODEL_CONFIG}: num_users: is {model.num_users:,}, the histories are of "
+            f"{histories.num_users:,}; register the model again"
+        )
+    model.load_memories(folder / MEMORIES)
+    read = model.memory_tensors().get("absorbed")
+    if read is not None and not np.array_equal(read.cpu(), histories.lengths):
+        raise CheckpointError(f"{folder / MEMORIES}: absorbed: differs from the histories; register the model again")
+    return ModelScorer(model, histories, replay=False)
+
+
 def _read_histories(path: Path, num_users: int, num_items: int) -> tuple[Histories, np.ndarray]:
-    """What every user did, and how much of it training saw."""
+    """Read what every user did, and how much of it training saw."""
     arrays = read_arrays(path, dict.fromkeys(("offsets", "items", "timestamps", "training_lengths"), "int64"))
     offsets, items, times = arrays["offsets"], arrays["items"], arrays["timestamps"]
     sizes = {"offsets": num_users + 2, "timestamps": len(items), "training_lengths": num_users + 1}
@@ -204,7 +193,7 @@ def _read_histories(path: Path, num_users: int, num_items: int) -> tuple[Histori
 
 
 def _read_popularity(path: Path, histories: Histories, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Recent and all interactions of every item."""
+    """Read the recent and all interactions of every item."""
     arrays = read_arrays(path, dict.fromkeys(("recent", "total"), "int64"))
     for name, counts in arrays.items():
         check_array(path, counts, "int64", (size,), f"{name}: ")
@@ -217,24 +206,25 @@ def _read_popularity(path: Path, histories: Histories, size: int) -> tuple[np.nd
 
 
 def count_popularity(histories: Histories, num_items: int, quantile: float) -> tuple[np.ndarray, np.ndarray]:
-    """Interactions per item, `[N+1]`: those from `quantile` of the timestamps on, and all."""
+    """Count the interactions of each item, `[N+1]`: those from `quantile` of the timestamps on, and all."""
     since = np.quantile(histories.timestamps, quantile)
-    recent = histories.items[histories.timestamps >= since]
-    return (
-        np.bincount(recent, minlength=num_items + 1).astype(np.int64),
-        np.bincount(histories.items, minlength=num_items + 1).astype(np.int64),
-    )
+    recent = np.bincount(histories.items[histories.timestamps >= since], minlength=num_items + 1)
+    return recent.astype(np.int64), np.bincount(histories.items, minlength=num_items + 1).astype(np.int64)
 
 
 def rank_popularity(recent: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Item indices from 1, by recent count, then total count, then index."""
+    """Order item indices from 1 by recent count, then total count, then index."""
     indices = np.arange(1, len(recent))
     return indices[np.lexsort((indices, -total[1:], -recent[1:]))]
 
 
-def _describe_checkpoint(checkpoint: Path) -> Path:
-    """What identifies the checkpoint: exported outputs have no manifest, so there it is the weights."""
-    return checkpoint if (checkpoint / MANIFEST).is_file() else find_weights(checkpoint)
+def _write_model(folder: Path, checkpoint: Path, histories: Histories) -> None:
+    """Write the latest stage's weights, completed to those of a whole model, and their memories of `histories`."""
+    model = load_model(checkpoint)
+    with (folder / FINAL_MODEL).open("wb") as file:
+        write_tensors(file, model.state_dict())
+    ModelScorer(model, histories)  # replays the memories
+    model.save_memories(folder / MEMORIES)
 
 
 def _write_arrays(folder: Path, sequences: Sequences, histories: Histories, config: BundleConfig) -> None:
@@ -251,7 +241,7 @@ def _write_arrays(folder: Path, sequences: Sequences, histories: Histories, conf
 
 
 def _describe(sequences: Sequences, origin: Origin | None) -> dict[str, object]:
-    """Where training ended: later targets are fair game for a comparison of models.
+    """Say where training ended: later targets are fair game for a comparison of models.
 
     A model that was not trained from scratch has also seen what the model saw that it started from.
     """

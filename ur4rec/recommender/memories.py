@@ -25,15 +25,6 @@ class MemoryLookupError(ValueError):
 
 
 @dataclass(frozen=True)
-class MemoryStatistics:
-    """All memories in a few numbers."""
-
-    read_up_to: str
-    """A value of `READ_UP_TO`."""
-    numbers: dict[str, float]
-
-
-@dataclass(frozen=True)
 class UserMemoryReport:
     """What the memory holds of one user."""
 
@@ -43,7 +34,7 @@ class UserMemoryReport:
     absorbed: int
     """Interactions read so far."""
     pending: int
-    """Of those, read since the last update."""
+    """Interactions read since the last update."""
     last_update: str
     """UTC, or empty where there was none."""
     norms: tuple[float, ...]
@@ -52,14 +43,23 @@ class UserMemoryReport:
     """Cosine of each slot in use with the current state."""
 
 
-def memory_statistics(folder: Path) -> MemoryStatistics:
-    """`UR4RecV2MoE.get_memory_stats()` of a bundle or a folder of outputs, and the bytes that the state takes."""
+def memory_statistics(folder: Path) -> tuple[str, dict[str, float]]:
+    """Count what the memories of a bundle or a folder of outputs hold, and the bytes that they take.
+
+    Returns:
+        A value of `READ_UP_TO`, and the numbers by name.
+    """
     model, read_up_to = open_memories(Path(folder))
-    return MemoryStatistics(read_up_to, model.get_memory_stats() | _count_bytes(model))
+    tensors = model.memory_tensors().values()
+    sizes = {
+        "bytes_per_user": float(sum(tensor[0].nbytes for tensor in tensors)),
+        "total_bytes": float(sum(tensor.nbytes for tensor in tensors)),
+    }
+    return read_up_to, model.get_memory_stats() | sizes
 
 
 def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> UserMemoryReport:
-    """The memory of one user.
+    """Describe the memory of one user.
 
     Args:
         folder: A bundle or a folder of outputs.
@@ -82,19 +82,20 @@ def describe_user(folder: Path, user_id: str, sequences: Path | None = None) -> 
     size = int(state["memory_size"][user])
     slots = state["history"][user, :size]
     similarities = cosine_similarity(slots, slots[:1]) if size else torch.empty(0)
+    updated_s = int(state["last_update_s"][user])
     return UserMemoryReport(
         user_id=user_id,
         read_up_to=read_up_to,
         absorbed=int(state["absorbed"][user]),
         pending=int(state["interaction_count"][user]),
-        last_update=_format_time(int(state["last_update_s"][user])) if size else "",
+        last_update=f"{datetime.fromtimestamp(updated_s, UTC):%Y-%m-%d %H:%M:%S UTC}" if size else "",
         norms=tuple(slots.norm(dim=1).tolist()),
         similarities=tuple(similarities.tolist()),
     )
 
 
 def open_memories(folder: Path) -> tuple[UR4RecV2MoE, str]:
-    """The model of a bundle or a folder of outputs with its newest memories, and the value of `READ_UP_TO`.
+    """Load the model of a bundle or a folder of outputs with its newest memories; also says what they have read.
 
     Raises:
         ArtifactError: There are no memories, or the folder has a manifest and is altered.
@@ -111,12 +112,6 @@ def open_memories(folder: Path) -> tuple[UR4RecV2MoE, str]:
     raise ArtifactError(f"{folder}: not found, or holds neither {MEMORIES} nor {FINAL_MEMORIES}; train the model first")
 
 
-def _count_bytes(model: UR4RecV2MoE) -> dict[str, float]:
-    tensors = model.memory_tensors().values()
-    per_user = sum(tensor[0].nbytes for tensor in tensors)
-    return {"bytes_per_user": float(per_user), "total_bytes": float(sum(tensor.nbytes for tensor in tensors))}
-
-
 def _find_user(folder: Path, user_id: str, sequences: Path | None) -> int:
     path = (sequences or folder) / USER_MAP
     if not path.is_file():
@@ -128,7 +123,3 @@ def _find_user(folder: Path, user_id: str, sequences: Path | None) -> int:
     if user is None:
         raise MemoryLookupError(f"no user {user_id!r} in the data of this model; an unknown user has no memory")
     return user
-
-
-def _format_time(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

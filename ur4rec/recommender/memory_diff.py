@@ -5,8 +5,7 @@ Dimensions: B users in a chunk, M memory slots, U users that both models know.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,7 +22,7 @@ from ur4rec.training.checkpoints import check_dataset
 
 TOLERANCE = 1e-5
 """Largest difference of an element between states that count as the same: a replay in other batches rounds anew."""
-PERCENTILES = (1, 5, 50, 95)
+QUANTILES = {"percentile 1": 0.01, "percentile 5": 0.05, "median": 0.5, "percentile 95": 0.95}
 USERS_AT_ONCE = 1 << 14
 
 
@@ -33,11 +32,11 @@ class Movement:
 
     user_id: str
     cosine: float
-    """Of the two read-outs."""
+    """Cosine of the two read-outs."""
     interactions: int
-    """That B has read more than A."""
+    """So many more were read by B than by A."""
     updates: int
-    """Of B since the state of A; as many as there are slots stands for that many or more."""
+    """Updates of B since the state of A; as many as there are slots stands for that many or more."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class MemoryDifference:
     """Memories of B compared with those of A."""
 
     read_up_to: tuple[str, str]
-    """Of A and of B, values of `READ_UP_TO`."""
+    """What those of A and of B have read, values of `READ_UP_TO`."""
     by_id: bool
     """Whether users were matched by their original id; otherwise by their index."""
     comparable: bool
@@ -61,12 +60,18 @@ class _Side:
     memory: UserMemory
     read_up_to: str
     users: dict[str, int] | None
-    """Original id → index, where it is known."""
+    """Original id → index; None where the ids are not known."""
+
+    def indices(self) -> dict[str, int]:
+        """Name users by their ids, or else by their indices."""
+        if self.users is not None:
+            return self.users
+        return {str(index): index for index in range(1, len(self.memory.absorbed))}
 
 
 @dataclass(frozen=True)
 class _Changes:
-    """Per user that both models know; the last three are empty where the memories are not comparable."""
+    """One entry for each user that both models know; the last three are empty where the memories do not compare."""
 
     in_use: Bool[Tensor, "U 2"]
     """Whether A and B hold a state."""
@@ -80,13 +85,13 @@ class _Changes:
 def compare_memories(
     first: Path, second: Path, sequences: tuple[Path | None, Path | None] = (None, None), top: int = 10
 ) -> MemoryDifference:
-    """Compares the memories of two bundles or folders of outputs, A and B.
+    """Compare the memories of two bundles or folders of outputs, A and B.
 
     Args:
         first: A.
         second: B.
         sequences: Sequences folders of A and B; a bundle has ids of its own. Without any, users are matched by index.
-        top: Users to name that moved most.
+        top: Number of users to name that moved most.
 
     Raises:
         ArtifactError: There are no memories, or ids of one side only.
@@ -97,7 +102,7 @@ def compare_memories(
     if (a.users is None) != (b.users is None):
         unnamed = first if a.users is None else second
         raise ArtifactError(f"{Path(unnamed) / USER_MAP}: not found; name the sequences folder with --sequences")
-    users_a, users_b = (_indices(side) for side in (a, b))
+    users_a, users_b = a.indices(), b.indices()
     both = [user for user in users_a if user in users_b]
     rows = torch.tensor([[users_a[user], users_b[user]] for user in both], dtype=torch.int64).reshape(-1, 2)
     comparable = _have_equal_weights(a.memory, b.memory)
@@ -129,12 +134,6 @@ def _open(folder: Path, sequences: Path | None) -> _Side:
     return _Side(memory, read_up_to, users)
 
 
-def _indices(side: _Side) -> dict[str, int]:
-    if side.users is not None:
-        return side.users
-    return {str(index): index for index in range(1, len(side.memory.absorbed))}
-
-
 def _have_equal_weights(a: UserMemory, b: UserMemory) -> bool:
     pairs = zip([a.decay, *a.parameters()], [b.decay, *b.parameters()], strict=True)
     return all(torch.equal(one, other) for one, other in pairs)
@@ -154,13 +153,10 @@ def _compare_states(memory: UserMemory, a: MemoryState, b: MemoryState) -> _Chan
     counts = _compare_counts(memory, a, b)
     moved = (a.history[:, 0] - b.history[:, 0]).abs().amax(dim=1) > TOLERANCE
     counted = [one != other for one, other in list(zip(a.tensors(), b.tensors(), strict=True))[1:5]]
-    updates = torch.where(counts.interactions < 0, -_updates_since(b, a), _updates_since(a, b))
-    return _Changes(
-        in_use=counts.in_use,
-        interactions=counts.interactions,
-        slots=counts.slots,
+    return replace(
+        counts,
         changed=torch.stack([moved, *counted]).any(dim=0),
-        updates=updates,
+        updates=torch.where(counts.interactions < 0, -_updates_since(b, a), _updates_since(a, b)),
         cosines=cosine_similarity(memory.read(a), memory.read(b)),
     )
 
@@ -174,7 +170,7 @@ def _compare_counts(memory: UserMemory, a: MemoryState, b: MemoryState) -> _Chan
 
 
 def _updates_since(old: MemoryState, new: MemoryState) -> Int[Tensor, "B"]:
-    """In which slot of the new ring the old state stands; the number of slots where it has left the ring."""
+    """Find the slot of the new ring in which the old state stands; the number of slots where it has left the ring."""
     same = (new.history - old.history[:, :1]).abs().amax(dim=2) <= TOLERANCE
     slots = torch.arange(same.shape[1])
     places = torch.where(same & (slots < new.memory_size[:, None]), slots, same.shape[1]).amin(dim=1)
@@ -195,14 +191,10 @@ def _summarize(changes: _Changes, comparable: bool) -> dict[str, float]:
         return numbers
     numbers |= {"changed": int(changes.changed.sum()), "updates more in B": int(changes.updates.sum())}
     cosines = changes.cosines[in_a & in_b].double()
-    return numbers | (dict(_describe_cosines(cosines)) if len(cosines) else {})
-
-
-def _describe_cosines(cosines: Float[Tensor, "U"]) -> Iterator[tuple[str, float]]:
-    yield "cosine, mean", cosines.mean().item()
-    for percent in PERCENTILES:
-        name = "median" if percent == 50 else f"percentile {percent}"
-        yield f"cosine, {name}", cosines.quantile(percent / 100).item()
+    if len(cosines):
+        numbers["cosine, mean"] = cosines.mean().item()
+        numbers |= {f"cosine, {name}": cosines.quantile(share).item() for name, share in QUANTILES.items()}
+    return numbers
 
 
 def _most_moved(changes: _Changes, users: list[str], top: int) -> tuple[Movement, ...]:

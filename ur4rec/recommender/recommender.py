@@ -1,4 +1,4 @@
-"""Top-K recommendations for known users, inline histories and unknown users.
+"""The recommender: top-K items for known users, inline histories and unknown users, and the table of its answers.
 
 Letters: B requests scored at once, N items, K recommendations a request.
 """
@@ -18,57 +18,21 @@ from torch.nn import functional
 
 from ur4rec.columns import ITEM_ID, TITLE, USER_ID
 from ur4rec.recommender.bundle import Bundle, load_bundle, load_scorer
-from ur4rec.recommender.request_table import read_history, read_user
 from ur4rec.recommender.requests import (
     FALLBACK,
     HISTORY,
-    USER,
     Answer,
     Query,
     RecommendError,
     Request,
+    read_history,
+    read_user,
     resolve,
 )
 
 COLUMNS = ("request", USER_ID, "rank", ITEM_ID, TITLE, "score", "source")
 UNKNOWN_ITEMS = "unknown_items"
 """Attribute of the table: request number → items of its history that are not in the catalogue."""
-
-
-def tabulate(bundle: Bundle, user_ids: Sequence[str | None], answers: Sequence[Answer]) -> pd.DataFrame:
-    """One row a recommendation.
-
-    Args:
-        bundle: Ids and titles.
-        user_ids: Of each request, as it was given.
-        answers: Of each request.
-    """
-    lengths = [len(answer.items) for answer in answers]
-    items = _join([answer.items for answer in answers], np.int64)
-    users = np.repeat(np.array(user_ids, dtype=object), lengths)
-    sources = np.array([answer.query.source for answer in answers], dtype=object)
-    columns = {
-        "request": np.repeat(np.arange(len(answers)), lengths),
-        USER_ID: pd.Series(users, dtype=object),  # a string column would turn None into NaN, which is no JSON
-        "rank": _join([np.arange(1, length + 1) for length in lengths], np.int64),
-        ITEM_ID: bundle.item_ids[items],
-        TITLE: bundle.titles[items],
-        "score": _join([answer.scores for answer in answers], np.float64),
-        "source": np.repeat(sources, lengths),
-    }
-    table = pd.DataFrame(columns)
-    table.attrs[UNKNOWN_ITEMS] = {
-        number: answer.query.unknown_items for number, answer in enumerate(answers) if answer.query.unknown_items
-    }
-    return table
-
-
-def _join(parts: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
-    return np.concatenate(parts).astype(dtype) if parts else np.empty(0, dtype=dtype)
-
-
-__all__ = ["COLUMNS", "FALLBACK", "HISTORY", "UNKNOWN_ITEMS", "USER", "RecommendError", "Recommender", "Request"]
-
 MAX_BATCH = 1024
 BLOCK = 1024
 """Columns whose maximum is taken first where a row is long."""
@@ -77,28 +41,23 @@ MAX_SCORES = 1 << 24
 
 
 class Scorer(Protocol):
-    """Scores of the whole catalogue; column 0 is padding. What is returned is the caller's to change."""
+    """Scores of the whole catalogue, float32 `[B, N+1]`; column 0 is padding. The caller may change what it gets."""
 
     def __call__(self, users: np.ndarray) -> Tensor:
-        """Scores for dense user indices, float32 `[B, N+1]`."""
+        """Score dense user indices."""
         ...
 
     def score_prefixes(self, users: np.ndarray, lengths: np.ndarray) -> Tensor:
-        """Scores for dense user indices as of their first `lengths` interactions, float32 `[B, N+1]`."""
+        """Score dense user indices as they were after their first `lengths` interactions."""
         ...
 
     def score_histories(self, items: Sequence[np.ndarray], timestamps: Sequence[np.ndarray] | None = None) -> Tensor:
-        """Scores for histories of dense item indices, float32 `[B, N+1]`."""
+        """Score histories of dense item indices."""
         ...
 
 
 class Recommender:
-    """A bundle with its model.
-
-    Args:
-        bundle: Tables of the bundle.
-        scorer: The model over those tables.
-    """
+    """A bundle's tables with the model that scores them."""
 
     def __init__(self, bundle: Bundle, scorer: Scorer) -> None:
         self.bundle = bundle
@@ -106,7 +65,7 @@ class Recommender:
 
     @classmethod
     def load(cls, bundle: Path, device: str = "cpu") -> Recommender:
-        """Loads and verifies a bundle folder.
+        """Load and verify a bundle folder.
 
         Raises:
             ArtifactError: The folder is not a bundle, is incomplete or was altered.
@@ -121,7 +80,7 @@ class Recommender:
         k: int = 10,
         exclude_seen: bool = True,
     ) -> pd.DataFrame:
-        """The `k` best items of each request.
+        """Find the `k` best items of each request.
 
         A request with a history is answered from that history, whoever the user is; one with a known
         user from what that user did; any other with what was popular recently.
@@ -145,7 +104,7 @@ class Recommender:
         return tabulate(self.bundle, [request.user_id for request in requests], answers)
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
-        """What each query gets, in their order; those of a kind are scored together."""
+        """Answer queries, in their order; those of a kind are scored together."""
         kinds: dict[tuple[str, bool], list[int]] = {}
         for number, query in enumerate(queries):
             kinds.setdefault((query.source, query.seq_end is None), []).append(number)
@@ -166,7 +125,7 @@ class Recommender:
     def top_users(
         self, users: range, k: int, exclude_seen: bool
     ) -> tuple[Float[np.ndarray, "B K"], Int[np.ndarray, "B K"]]:
-        """Scores and item indices for neighbouring users, best first; a score of minus infinity is no recommendation.
+        """Score neighbouring users; return scores and item indices, best first, where minus infinity is none.
 
         Args:
             users: Dense user indices, at most `batch_size`.
@@ -209,7 +168,7 @@ class Recommender:
 def _best(
     scores: Float[Tensor, "B N1"], seen: Int[np.ndarray, "R"], lengths: Int[np.ndarray, "B"], k: int
 ) -> tuple[Float[np.ndarray, "B K"], Int[np.ndarray, "B K"]]:
-    """Top scores of each row and their columns; padding and what a row has seen are at minus infinity.
+    """Return the top scores of each row and their columns; padding and what a row has seen are at minus infinity.
 
     Args:
         scores: Changed in place.
@@ -225,7 +184,7 @@ def _best(
 
 
 def top_columns(scores: Float[Tensor, "B C"], k: int) -> tuple[Float[Tensor, "B K"], Int[Tensor, "B K"]]:
-    """`torch.topk` of each row; of a long row only the `k` blocks with the largest maxima are searched.
+    """Do what `torch.topk` does with each row, but search only the `k` blocks of a long row with the largest maxima.
 
     The `k` largest values lie in at most `k` blocks, and a maximum is found ten times faster than a ranking. Where a
     value is minus infinity, its column means nothing.
@@ -241,11 +200,33 @@ def top_columns(scores: Float[Tensor, "B C"], k: int) -> tuple[Float[Tensor, "B 
     return best, chosen.gather(1, places // BLOCK) * BLOCK + places % BLOCK
 
 
+def tabulate(bundle: Bundle, user_ids: Sequence[str | None], answers: Sequence[Answer]) -> pd.DataFrame:
+    """Make a row a recommendation; `user_ids` are those of the requests, as they were given."""
+    lengths = [len(answer.items) for answer in answers]
+    items = _join([answer.items for answer in answers], np.int64)
+    users = np.repeat(np.array(user_ids, dtype=object), lengths)
+    columns = {
+        "request": np.repeat(np.arange(len(answers)), lengths),
+        USER_ID: pd.Series(users, dtype=object),  # a string column would turn None into NaN, which is no JSON
+        "rank": _join([np.arange(1, length + 1) for length in lengths], np.int64),
+        ITEM_ID: bundle.item_ids[items],
+        TITLE: bundle.titles[items],
+        "score": _join([answer.scores for answer in answers], np.float64),
+        "source": np.repeat(np.array([answer.query.source for answer in answers], dtype=object), lengths),
+    }
+    table = pd.DataFrame(columns)
+    table.attrs[UNKNOWN_ITEMS] = {
+        number: answer.query.unknown_items for number, answer in enumerate(answers) if answer.query.unknown_items
+    }
+    return table
+
+
+def _join(parts: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
+    return np.concatenate(parts).astype(dtype) if parts else np.empty(0, dtype=dtype)
+
+
 def _pair(
-    user_ids: Sequence[object] | None,
-    histories: Sequence[object] | None,
-    k: int,
-    exclude_seen: bool,
+    user_ids: Sequence[object] | None, histories: Sequence[object] | None, k: int, exclude_seen: bool
 ) -> list[Request]:
     if user_ids is None and histories is None:
         raise RecommendError("expected user_ids, histories or both; got neither")

@@ -1,15 +1,20 @@
-"""Requests in the ids of their sender, and the same in dense indices, checked."""
+"""Requests: read from whatever form a table holds them in, and checked against a bundle in dense indices."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
+import pandas as pd
 
+from ur4rec.columns import USER_ID
 from ur4rec.recommender.bundle import Bundle
 
+EXACT = 2**53
+"""From here on not every whole number is a float, so another id may have been meant."""
 Source = Literal["user", "history", "fallback"]
 USER: Source = "user"
 HISTORY: Source = "history"
@@ -37,7 +42,7 @@ class Request:
     history: Sequence[str] | None = None
     """Item ids in order of time."""
     seq_end: int | None = None
-    """Score as of the user's first interactions, so many; by default after all of them."""
+    """The user is scored after this many interactions; None: after all of them."""
     k: int = 10
     exclude_seen: bool = True
 
@@ -66,11 +71,11 @@ class Answer:
     items: np.ndarray
     """Dense item indices."""
     scores: np.ndarray
-    """Beside them, float64; comparable within one answer."""
+    """One an item, float64; comparable within one answer."""
 
 
 def resolve(request: Request, bundle: Bundle) -> Query:
-    """Finds out who and what a request names.
+    """Find out who and what a request names.
 
     A history that holds a known item is what counts, whoever the user is; else what the known user did; else the
     request is a stranger's. Items that are not in the catalogue are counted, whatever the answer is from.
@@ -84,21 +89,15 @@ def resolve(request: Request, bundle: Bundle) -> Query:
     if given and request.seq_end is not None:
         raise RecommendError("is for a user_id without a history; shorten the history instead", "seq_end")
     known = np.array([item for item in given if item], dtype=np.int64)
+    k = min(request.k, bundle.num_items)
     if len(known):
-        return _make_query(request, bundle, HISTORY, 0, known, len(given) - len(known))
+        return Query(HISTORY, 0, known, None, k, request.exclude_seen, len(given) - len(known))
     user = 0 if request.user_id is None else bundle.user_index.get(request.user_id, 0)
     start, end = (int(row) for row in bundle.histories.offsets[user : user + 2])
     if request.seq_end is not None:
         end = start + _check_horizon(request.seq_end, end - start, request.user_id)
     items = bundle.histories.items[start:end]
-    return _make_query(request, bundle, USER if user else FALLBACK, user, items, len(given))
-
-
-def _make_query(
-    request: Request, bundle: Bundle, source: Source, user: int, items: np.ndarray, unknown_items: int
-) -> Query:
-    k = min(request.k, bundle.num_items)
-    return Query(source, user, items, request.seq_end, k, request.exclude_seen, unknown_items)
+    return Query(USER if user else FALLBACK, user, items, request.seq_end, k, request.exclude_seen, len(given))
 
 
 def _check_horizon(seq_end: int, most: int, user_id: str | None) -> int:
@@ -108,3 +107,61 @@ def _check_horizon(seq_end: int, most: int, user_id: str | None) -> int:
             raise RecommendError(f"{who} has no interactions here, so expected none, got {seq_end}", "seq_end")
         raise RecommendError(f"expected 1 to the {most} interactions that {who} has here, got {seq_end}", "seq_end")
     return seq_end
+
+
+def read_columns(table: pd.DataFrame) -> tuple[list[object] | None, list[object] | None]:
+    """Return users and histories, one a request; None where there is no such column.
+
+    MLflow turns a mapping of columns to lists of texts into one row that has the lists as its cells.
+    """
+    users, histories = (list(table[name]) if name in table else None for name in (USER_ID, HISTORY))
+    if users is None or len(users) != 1 or not _is_list(users[0]):
+        return users, histories
+    return list(users[0]), None if histories is None or _is_missing(histories[0]) else list(histories[0])
+
+
+def read_user(value: object, row: int) -> str | None:
+    """Return a user id, or None where there is none.
+
+    Raises:
+        RecommendError: It is neither text nor a whole number.
+    """
+    value = _unpack(value)
+    return None if _is_missing(value) else _read_id(value, f"row {row}", USER_ID)
+
+
+def read_history(value: object, row: int) -> list[str] | None:
+    """Return item ids, or None where there is no history.
+
+    Raises:
+        RecommendError: It is no list of texts or whole numbers.
+    """
+    value = _unpack(value)
+    if _is_missing(value):
+        return None
+    if not _is_list(value):
+        raise RecommendError(f"row {row}: expected a list of item ids, got {value!r}", HISTORY)
+    return [_read_id(_unpack(item), f"row {row}, place {place}", HISTORY) for place, item in enumerate(value)]
+
+
+def _unpack(value: object) -> object:
+    """Return what an array without dimensions holds."""
+    return value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, list | tuple | pd.Series) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+
+
+def _read_id(value: object, where: str, field: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        return str(int(value))  # whole numbers beside a missing value become floats in pandas
+    raise RecommendError(f"{where}: expected text or a whole number, got {value!r}", field)

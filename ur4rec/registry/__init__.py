@@ -1,1 +1,1 @@
-"""The MLflow registry: logging, the served model, recommendations."""
+"""The registry in MLflow: what is logged and registered, who is champion, who may become it."""

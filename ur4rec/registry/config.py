@@ -1,4 +1,4 @@
-"""Names under which a model is logged and registered."""
+"""Settings of the registry: the names under which a model is logged and registered, and who it is judged against."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ur4rec.config_section import ConfigSection, parse_setting, quote_setting
 
 
 def _matching(pattern: str, expected: str) -> AfterValidator:
-    """What MLflow, or a database below it, would refuse only when all training is done."""
+    """Refuse now what MLflow, or a database below it, would refuse only when all training is done."""
 
     def check(name: str) -> str:
         if not re.fullmatch(pattern, name):
@@ -34,7 +34,7 @@ ExperimentName = Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,256}", "1 to 256 
 
 
 def name_command(words: str, model: str) -> str:
-    r"""A command of the registry to type, with the name of the model where that is not the usual one.
+    r"""Word a command of the registry to type, with the name of the model where that is not the usual one.
 
     >>> name_command("promote 1", "ur4rec"), name_command("promote 1", "songs")
     ('`ur4rec registry promote 1`', '`ur4rec registry promote 1 --set registered_model_name=songs`')
@@ -49,7 +49,7 @@ def name_command(words: str, model: str) -> str:
 
 
 class RegistrationConfig(ConfigSection):
-    """Where in MLflow a trained model goes."""
+    """Settings that say where in MLflow a trained model goes."""
 
     registered_model_name: ModelName = "ur4rec"
     experiment_name: ExperimentName = "ur4rec"
@@ -57,12 +57,12 @@ class RegistrationConfig(ConfigSection):
 
 
 class RegistryConfig(RegistrationConfig):
-    """Also who it is judged against, and what becomes of it."""
+    """Settings that also say who a model is judged against, and what becomes of it."""
 
     champion_alias: Alias = "champion"
-    """Of the version that serves."""
+    """The version with this alias serves."""
     anchor_alias: Alias = "anchor"
-    """Of the version that no later champion may fall behind."""
+    """No later champion may fall behind the version with this alias."""
     promote_automatically: bool = False
     """Whether a retrain that passes the gate becomes the champion without a human."""
     warm_start: Annotated[str, _matching(f"({ALIAS})?", "an alias or a number of a version, or nothing")] = ""

@@ -1,12 +1,10 @@
-"""Models from where users have them: a bundle, a folder of trained outputs, the registry."""
+"""Fetches models from where users have them: a bundle, a folder of trained outputs, the registry."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pandas as pd
 
 from ur4rec.recommender.bundle import PRODUCER, write_bundle
 from ur4rec.recommender.recommender import Recommender
@@ -20,7 +18,7 @@ from ur4rec.training.checkpoints import check_whole
 
 
 def open_recommender(folder: Path, sequences: Path | None = None) -> Recommender:
-    """Loads a bundle, or makes one in memory from trained outputs and their sequences.
+    """Load a bundle, or make one in memory from trained outputs and their sequences.
 
     Raises:
         ArtifactError: The folder does not exist, is altered, or needs `sequences`.
@@ -44,25 +42,9 @@ def open_recommender(folder: Path, sequences: Path | None = None) -> Recommender
             return Recommender.load(bundle)
 
 
-def ask_registered(
-    model_uri: str, request: pd.DataFrame, params: Mapping[str, object], tracking_uri: str | None = None
-) -> pd.DataFrame:
-    """Loads a registered model and predicts once.
-
-    Raises:
-        RegistryError: MLflow cannot be reached, there is no such model, or it refuses the request.
-    """
-    with open_mlflow(tracking_uri, read_only=True) as client:
-        import mlflow.pyfunc
-
-        expect_files(client, model_uri)
-        table: pd.DataFrame = mlflow.pyfunc.load_model(model_uri).predict(request, params=dict(params))
-        return table
-
-
 @contextmanager
 def fetch_bundle(model_uri: str, tracking_uri: str | None = None) -> Iterator[Path]:
-    """The bundle of a registered model, there until the block ends.
+    """Download the bundle of a registered model, which is there until the block ends.
 
     Raises:
         RegistryError: MLflow cannot be reached or there is no such model.

@@ -15,10 +15,10 @@ from filelock import FileLock
 from ur4rec.storage.temporaries import scratch_folder
 
 LONGEST_WAIT_S = 600
-"""For another process that makes the database or brings its tables up to date, which takes seconds."""
+"""Another process that makes the database or brings its tables up to date takes seconds."""
 FILE_SCHEME = "file:"
 TAG_FOLDER = "ur4rec.folder"
-"""Of an experiment: the folder that its database was in when the locations in it were right."""
+"""Tag of an experiment: the folder that its database was in when the locations in it were right."""
 PLACES_OF_FILES = (
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
@@ -30,7 +30,7 @@ PLACES_OF_FILES = (
 
 @contextmanager
 def hold_database(database: Path) -> Iterator[None]:
-    """Waits until no other process opens the database; MLflow's own opening may make or change tables.
+    """Wait until no other process opens the database; MLflow's own opening may make or change tables.
 
     The lock's file is gone afterwards: who waited finds a database that is settled. In a folder that cannot be
     written nobody makes anything, so nothing is locked.
@@ -48,7 +48,7 @@ def hold_database(database: Path) -> Iterator[None]:
 
 
 def make_database(database: Path) -> None:
-    """Makes an empty database where there is none, beside its place first, so that a kill leaves none.
+    """Make an empty database where there is none, beside its place first, so that a kill leaves none.
 
     To be called while the database is held.
     """
@@ -63,7 +63,7 @@ def make_database(database: Path) -> None:
 
 
 def follow_database(database: Path) -> None:
-    """Where the folder of a database was moved or copied, makes the locations below the old one those below the new.
+    """Make the locations in a database that was moved or copied with its folder those below the new folder.
 
     MLflow stores absolute locations. Those outside of the old folder stay as they are, and so does the location of
     files that are only there. To be called while the database is held; one that cannot be written is left alone.
@@ -73,13 +73,10 @@ def follow_database(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection, connection:
         recorded = connection.execute("SELECT DISTINCT value FROM experiment_tags WHERE key = ?", (TAG_FOLDER,))
         for (folder,) in recorded.fetchall():
-            if not _is_same(Path(folder), database.parent):
-                _move_locations(connection, Path(folder), database.parent)
+            old, new = Path(folder), database.parent
+            if old != new and not (old.exists() and old.samefile(new)):
+                _move_locations(connection, old, new)
                 print(f"{database}: was made in {folder}; its files are now looked for beside it", file=sys.stderr)
-
-
-def _is_same(first: Path, second: Path) -> bool:
-    return first == second or (first.exists() and first.samefile(second))
 
 
 def _move_locations(connection: sqlite3.Connection, old: Path, new: Path) -> None:
@@ -108,7 +105,7 @@ def _move_with_files(location: str | None, old: Path, new: Path) -> str | None:
 
 
 def find_local(location: str | None) -> Path | None:
-    """The path that a location of MLflow's means; None where it is no file's, or is no location."""
+    """Return the path that a location of MLflow's means; None where it is no file's, or is no location."""
     if not location:
         return None
     if location.startswith(FILE_SCHEME):

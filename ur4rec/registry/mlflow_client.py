@@ -6,10 +6,10 @@ import logging
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from filelock import Timeout
@@ -28,8 +28,10 @@ REGISTERED = "models:/"
 """How the address of a registered model begins."""
 GONE = "RESOURCE_DOES_NOT_EXIST"
 """What MLflow answers where there is no such thing."""
+EXISTS = "RESOURCE_ALREADY_EXISTS"
+"""What it answers where the name is taken."""
 REFUSED_VALUE = "INVALID_PARAMETER_VALUE"
-"""What it answers to a name or a value that it does not take."""
+"""What it answers to a name or a value that it does not take, such as an alias that nothing has."""
 QUOTES = "\"'"
 AUTOFLUSH = re.compile(r"\(raised as a result of Query-invoked autoflush;[^)]*\)\s*")
 
@@ -52,6 +54,8 @@ ADVICE = {
     "error code 401|error code 403": "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     r"\(sqlite3\.\w+\) (table|index|no such|duplicate column)": "its tables are not whole: another program was stopped "
     "while it made them; restore a copy or move the file away, and run this again",
+    "not a database|image is malformed": "the file is damaged, or something else's: restore a copy of it or move it "
+    "away, and run this again",
     "could not be acquired|database is locked": "another program holds this database: end it if it hangs, and run this "
     "again",
     "filesystem tracking backend": "a sqlite file is named sqlite:///PATH, a server http://HOST:PORT",
@@ -60,6 +64,8 @@ ADVICE = {
     "not found": "register a model first, or correct its name or alias",
 }
 """What a message of MLflow matches first → what to do."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class RegistryError(ValueError):
@@ -67,7 +73,7 @@ class RegistryError(ValueError):
 
 
 def prepare_mlflow() -> None:
-    """Turns off MLflow's telemetry and chatter; to be called before `import mlflow`."""
+    """Turn off MLflow's telemetry and chatter; to be called before `import mlflow`."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic"):
@@ -77,7 +83,7 @@ def prepare_mlflow() -> None:
 
 @contextmanager
 def open_mlflow(tracking_uri: str | None = None, read_only: bool = False) -> Iterator[MlflowClient]:
-    """A client for `tracking_uri`, which is also MLflow's global address until the block ends.
+    """Open a client for `tracking_uri`, which is also MLflow's global address until the block ends.
 
     MLflow resolves `models:/…` addresses through its global, so a client alone is not enough.
 
@@ -109,8 +115,24 @@ def open_mlflow(tracking_uri: str | None = None, read_only: bool = False) -> Ite
             os.environ[TRACKING_URI] = before
 
 
+def answer_or_none(refusal: str, ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Ask MLflow, and return None where it answers with this refusal, such as `GONE`.
+
+    Raises:
+        MlflowException: It refuses for another reason.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask(*args, **kwargs)
+    except MlflowException as error:
+        if error.error_code != refusal:
+            raise
+        return None
+
+
 def resolve_tracking_uri(tracking_uri: str | None) -> str:
-    """The address to use; sqlite paths become absolute."""
+    """Return the address to use; sqlite paths become absolute."""
     uri = tracking_uri or os.environ.get(TRACKING_URI) or SQLITE + DEFAULT_DATABASE
     if not uri.startswith(SQLITE):
         return uri
@@ -118,12 +140,12 @@ def resolve_tracking_uri(tracking_uri: str | None) -> str:
 
 
 def database_of(uri: str) -> Path | None:
-    """The file behind an address of sqlite; None for any other address."""
+    """Return the file behind an address of sqlite, or None for any other address."""
     return Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
 
 
 def public_uri(uri: str) -> str:
-    """The address without user, password and query, fit for logs and files."""
+    """Return the address without user, password and query, fit for logs and files."""
     if uri.startswith(SQLITE):
         return uri
     parts = urlsplit(uri)
@@ -132,7 +154,7 @@ def public_uri(uri: str) -> str:
 
 
 def ensure_experiment(client: MlflowClient, name: str) -> str:
-    """Id of the experiment, made if need be; beside a sqlite file its artifacts get an absolute folder."""
+    """Return the id of the experiment, made if need be; beside a sqlite file its artifacts get an absolute folder."""
     from mlflow.exceptions import MlflowException
 
     database = database_of(str(client.tracking_uri))
@@ -146,7 +168,7 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
     try:
         return str(client.create_experiment(name, location, tags))
     except MlflowException as error:
-        made_meanwhile = error.error_code == "RESOURCE_ALREADY_EXISTS" and _find_experiment(client, name)
+        made_meanwhile = error.error_code == EXISTS and _find_experiment(client, name)
         if not made_meanwhile:
             raise
         return str(made_meanwhile.experiment_id)
@@ -166,7 +188,10 @@ def _open_client(uri: str) -> MlflowClient:
 
 
 def _find_database(uri: str, read_only: bool) -> None:
-    """Nothing is made for a reader: an empty database would only hide that it looks in the wrong place."""
+    """Make the folder of a database that is to be written.
+
+    Nothing is made for a reader: an empty database would only hide that it looks in the wrong place.
+    """
     database = database_of(uri)
     if database is None:
         return
@@ -199,7 +224,7 @@ def _explain(uri: str, message: str, code: str | None) -> str:
 
 
 def _shorten(message: str) -> str:
-    """Leaves out what only a developer of MLflow needs: statements, and the connection as its library prints it."""
+    """Leave out what only a developer of MLflow needs: statements, and the connection as its library prints it."""
     _, caused, cause = message.partition("(Caused by ")
     if not caused:
         return AUTOFLUSH.sub("", message.partition("[SQL:")[0]).strip()

@@ -11,7 +11,7 @@ from ur4rec.ranking.bootstrap import Estimate
 
 CARD = "model_card.md"
 LONGEST_DESCRIPTION = 5000
-"""Of MLflow's database."""
+"""MLflow's database keeps so many characters."""
 CUT = f"\n\n… the rest is in `{CARD}` of the run.\n"
 INTENDED_USE = (
     "Ranks the items of this catalogue for a user with a history: the next thing this user may want. Users it does not "
@@ -27,12 +27,7 @@ LIMITS = (
 
 
 def render_card(results: Results, code_version: str) -> str:
-    """The whole card.
-
-    Args:
-        results: Of the evaluation of this very model.
-        code_version: Of the code that serves it.
-    """
+    """Write the whole card from the evaluation of this very model and the version of the code that serves it."""
     data = results.dataset
     name = escape_markdown(data.name)
     facts = (
@@ -54,7 +49,7 @@ def render_card(results: Results, code_version: str) -> str:
 
 
 def fit_description(card: str) -> str:
-    """As much of the card as MLflow keeps as the description of a version, cut at the end of a line."""
+    """Cut the card at the end of a line to what MLflow keeps as the description of a version."""
     if len(card) <= LONGEST_DESCRIPTION:
         return card
     return card[: LONGEST_DESCRIPTION - len(CUT)].rpartition("\n")[0] + CUT

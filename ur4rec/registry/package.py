@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 import ur4rec
-from ur4rec.columns import ITEM_ID, TITLE, USER_ID
+from ur4rec.columns import USER_ID
 from ur4rec.recommender.bundle import Bundle, load_bundle
-from ur4rec.recommender.request_table import HISTORY
+from ur4rec.recommender.recommender import COLUMNS
+from ur4rec.recommender.requests import HISTORY
 from ur4rec.registry.mlflow_client import prepare_mlflow
 from ur4rec.storage.code_digest import code_digest, find_sources
 from ur4rec.storage.temporaries import scratch_folder
@@ -23,14 +24,14 @@ CODE_FILE = "pyfunc_model.py"
 SERVED_MODULE = "ur4rec.registry.pyfunc_model"
 BUNDLE = "bundle"
 BUNDLE_PATH = f"artifacts/{BUNDLE}"
-"""Where MLflow puts the bundle inside the model folder."""
+"""MLflow puts the bundle there, inside the model folder."""
 EXAMPLE_HISTORY = 3
 REQUIREMENTS = "requirements.txt"
-"""Lines of `requirements.lock`: the distributions that serving imports. Training, text and pipelines need more."""
+"""This file holds lines of `requirements.lock`: the distributions that serving imports. All else needs more."""
 
 
 def save_model_package(bundle: Path, folder: Path, model: Model) -> None:
-    """Writes a folder that `mlflow.pyfunc.load_model` reads, without pickle and without inference of requirements.
+    """Write a folder that `mlflow.pyfunc.load_model` reads, without pickle and without inference of requirements.
 
     The sources of `ur4rec` that serving needs go along, so the model loads where the package is not installed.
 
@@ -49,19 +50,16 @@ def save_model_package(bundle: Path, folder: Path, model: Model) -> None:
             python_model=str(Path(__file__).with_name(CODE_FILE)),
             artifacts={BUNDLE: str(bundle)},
             code_paths=[str(copy_sources(scratch))],
-            signature=make_signature(),
-            input_example=(make_example(loaded), {"k": 5, "exclude_seen": True}),
+            signature=_make_signature(),
+            input_example=(_make_example(loaded), {"k": 5, "exclude_seen": True}),
             pip_requirements=list_requirements(),
-            metadata={
-                "dataset_digest": loaded.manifest.details["dataset_digest"],
-                "training_cutoff_s": loaded.manifest.details["training_cutoff_s"],
-            },
+            metadata={name: loaded.manifest.details[name] for name in ("dataset_digest", "training_cutoff_s")},
             mlflow_model=model,
         )
 
 
-def make_signature() -> ModelSignature:
-    """Columns and parameters of the served model.
+def _make_signature() -> ModelSignature:
+    """Name the columns and parameters of the served model.
 
     The model reads the columns itself: MLflow's own types would refuse whole numbers and categories as ids, and turn
     a missing id into the text "None".
@@ -71,21 +69,16 @@ def make_signature() -> ModelSignature:
 
     any_type = AnyType()  # type: ignore[no-untyped-call]
     inputs: list[ColSpec | TensorSpec] = [ColSpec(any_type, name, required=False) for name in (USER_ID, HISTORY)]
+    kinds = {"request": DataType.long, "rank": DataType.long, "score": DataType.double}
     outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.long, "request"),
-        ColSpec(DataType.string, USER_ID, required=False),
-        ColSpec(DataType.long, "rank"),
-        ColSpec(DataType.string, ITEM_ID),
-        ColSpec(DataType.string, TITLE),
-        ColSpec(DataType.double, "score"),
-        ColSpec(DataType.string, "source"),
+        ColSpec(kinds.get(name, DataType.string), name, required=name != USER_ID) for name in COLUMNS
     ]
     parameters = [ParamSpec("k", DataType.long, 10), ParamSpec("exclude_seen", DataType.boolean, True)]
     return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(parameters))
 
 
-def make_example(bundle: Bundle) -> pd.DataFrame:
-    """One known user, one inline history, one unknown user."""
+def _make_example(bundle: Bundle) -> pd.DataFrame:
+    """Ask for one known user, one inline history, one unknown user."""
     known = next(iter(bundle.user_index))
     history = [str(bundle.item_ids[index]) for index in bundle.fallback_order[:EXAMPLE_HISTORY]]
     users = pd.Series([known, None, "a user never seen"], dtype=object)  # None is JSON's null, NaN is nothing
@@ -93,12 +86,12 @@ def make_example(bundle: Bundle) -> pd.DataFrame:
 
 
 def list_requirements() -> list[str]:
-    """Exact versions of what serving imports, as the lock file has them, whatever is installed here."""
+    """Name the exact versions of what serving imports, as the lock file has them, whatever is installed here."""
     return Path(__file__).with_name(REQUIREMENTS).read_text(encoding="utf-8").split()
 
 
 def copy_sources(folder: Path) -> Path:
-    """Copies the sources that serving needs into `folder`; returns the package's copy.
+    """Copy the sources that serving needs into `folder`; return the package's copy.
 
     The installed package asks its metadata for the version; the copy has none, so it holds the number itself.
     """
@@ -112,5 +105,5 @@ def copy_sources(folder: Path) -> Path:
 
 
 def describe_code() -> str:
-    """Version of `ur4rec` and a digest of the sources that serve a model."""
+    """Return the version of `ur4rec` and a digest of the sources that serve a model."""
     return f"{ur4rec.__version__}+{code_digest(SERVED_MODULE)[:12]}"

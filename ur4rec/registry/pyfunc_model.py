@@ -20,7 +20,7 @@ class ServedRecommender(PythonModel):
     """`Recommender` behind MLflow's predict interface."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads the bundle that was logged with the model."""
+        """Load the bundle that was logged with the model."""
         from ur4rec.recommender.recommender import Recommender
 
         self.recommender = Recommender.load(Path(context.artifacts["bundle"]))
@@ -28,13 +28,12 @@ class ServedRecommender(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """The DataFrame of `Recommender.recommend`; `request` is the row of the input.
+        """Return the DataFrame of `Recommender.recommend`; `request` is the row of the input.
 
         Raises:
             MlflowException: The request cannot be answered; MLflow's server says why, without a traceback.
         """
-        from ur4rec.recommender.recommender import RecommendError
-        from ur4rec.recommender.request_table import read_columns
+        from ur4rec.recommender.requests import RecommendError, read_columns
 
         options = {"k": 10, "exclude_seen": True, **(params or {})}
         try:

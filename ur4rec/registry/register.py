@@ -15,12 +15,19 @@ from ur4rec.evaluation.history import read_history
 from ur4rec.evaluation.results import Results, explain_problems, load_results
 from ur4rec.models.tensor_files import read_tensors
 from ur4rec.recommender.bundle import write_bundle
-from ur4rec.registry.abandoned_runs import end_abandoned_runs
 from ur4rec.registry.config import RegistrationConfig
 from ur4rec.registry.mlflow_client import open_mlflow, public_uri
 from ur4rec.registry.model_card import CARD, fit_description, render_card
 from ur4rec.registry.package import describe_code, save_model_package
-from ur4rec.registry.run_log import find_preset_run, log_curves, log_files, log_params, log_test_metrics, open_run
+from ur4rec.registry.run_log import (
+    end_abandoned_runs,
+    find_preset_run,
+    log_curves,
+    log_files,
+    log_params,
+    log_test_metrics,
+    open_run,
+)
 from ur4rec.registry.versions import (
     TAG_WARM_START,
     create_version,
@@ -31,7 +38,7 @@ from ur4rec.registry.versions import (
     pinned_address,
     pipeline_tags,
 )
-from ur4rec.storage.artifacts import MANIFEST, ArtifactError, Manifest, read_artifact, sha256_file, write_texts_atomic
+from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact, sha256_file, write_texts_atomic
 from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.training.checkpoints import HISTORY, MODEL_CONFIG, check_whole, load_model, read_origin, read_raw_history
 
@@ -39,40 +46,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
-
-
-def check_own_results(path: Path, data: Manifest, trained: Manifest, checkpoint: Path) -> Results:
-    """Reads results and checks that they tell of this data, these settings and this training.
-
-    Args:
-        path: `results.json`.
-        data: Manifest of the sequences.
-        trained: Manifest of the checkpoint.
-        checkpoint: Its folder.
-
-    Raises:
-        ResultsError: The results cannot be read.
-        ArtifactError: They are those of another model; says in what they differ.
-    """
-    results = load_results(path)
-    difference = _find_difference(results, data.content_digest, trained.config, checkpoint)
-    if difference:
-        raise ArtifactError(
-            f"{path}: is not the evaluation of {checkpoint}: {difference}; "
-            "name the folder of this model's results.json with --outputs, or evaluate it (`ur4rec evaluate`)"
-        )
-    return results
-
-
-def _find_difference(results: Results, data: str, settings: Mapping[str, Any], checkpoint: Path) -> str:
-    if results.dataset.digest != data:
-        return f"it was made on data {results.dataset.digest[:12]}, not on {data[:12]}"
-    for key, value in settings.items():
-        if key in results.config and results.config[key] != value:
-            return f"{key} was {results.config[key]!r}, the checkpoint has {value!r}"
-    if results.validation != read_history(checkpoint / HISTORY).validation:
-        return "the validation metrics of its stages are not those of the checkpoint"
-    return ""
 
 
 class Registration(BaseModel):
@@ -90,7 +63,7 @@ class Registration(BaseModel):
 
 
 def load_registration(path: Path) -> Registration:
-    """Reads what `register_model` wrote.
+    """Read what `register_model` wrote.
 
     Raises:
         ArtifactError: The file is missing, or a key is missing, unknown or wrong; names both.
@@ -117,14 +90,14 @@ class _Inputs:
         return {"sequences": self.sequences, "checkpoint": self.checkpoint, "memories": self.memories}
 
     def digest(self, config: RegistrationConfig) -> str:
-        """Equal for the very same artifacts under the same names; a model trained again differs."""
+        """Digest the very artifacts and names; a model trained again differs."""
         parts = {name: sha256_file(folder / MANIFEST) for name, folder in self.folders.items()}
         names = [config.registered_model_name, config.experiment_name]
         parts |= {"results": sha256_file(self.results), "code": describe_code()}
         return hashlib.sha256(json.dumps([names, parts], sort_keys=True).encode()).hexdigest()
 
     def verify(self) -> Results:
-        """Reads the results once every folder is known to be whole; they must be of this very model."""
+        """Read the results once every folder is known to be whole; they must be of this very model."""
         manifests = {name: read_artifact(folder) for name, folder in self.folders.items()}
         if not self.report.is_file():
             raise ArtifactError(f"{self.report}: not found; run the evaluation first")
@@ -133,10 +106,11 @@ class _Inputs:
         load_model(self.checkpoint)
         for path in self.memories.glob("*.pt"):
             read_tensors(path)
-        return check_own_results(self.results, manifests["sequences"], manifests["checkpoint"], self.checkpoint)
+        data, settings = manifests["sequences"].content_digest, manifests["checkpoint"].config
+        return _check_own_results(self.results, data, settings, self.checkpoint)
 
     def files(self) -> dict[str, Path]:
-        """What the run shows beside the model."""
+        """Name what the run shows beside the model."""
         manifests = {f"manifests/{name}.json": folder / MANIFEST for name, folder in self.folders.items()}
         named = {"results.json": self.results, "report.html": self.report}
         return manifests | named | {MODEL_CONFIG: self.checkpoint / MODEL_CONFIG}
@@ -153,7 +127,7 @@ def register_model(
     tracking_uri: str | None = None,
     card: Path | None = None,
 ) -> Registration:
-    """Logs a run, makes a version of the registered model and points the challenger alias at it.
+    """Log a run, make a version of the registered model and point the challenger alias at it.
 
     The version appears last, when everything it needs is uploaded. Called again with the very same
     inputs (a retried task, say), it reuses the version that is there and only sets the alias again. Runs that killed
@@ -167,7 +141,7 @@ def register_model(
         report: The HTML report.
         config: Names of experiment, registered model and alias.
         output: The JSON file to write: where the model went, without credentials.
-        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+        tracking_uri: MLflow's address, as `open_mlflow` takes it.
         card: A Markdown file to write: where the model is in MLflow, and its model card.
 
     Raises:
@@ -206,6 +180,34 @@ def register_model(
     return registration
 
 
+def _check_own_results(path: Path, data: str, settings: Mapping[str, Any], checkpoint: Path) -> Results:
+    """Read results and check that they tell of this data, these settings and this training.
+
+    Raises:
+        ResultsError: The results cannot be read.
+        ArtifactError: They are those of another model; says in what they differ.
+    """
+    results = load_results(path)
+    difference = _find_difference(results, data, settings, checkpoint)
+    if difference:
+        raise ArtifactError(
+            f"{path}: is not the evaluation of {checkpoint}: {difference}; "
+            "name the folder of this model's results.json with --outputs, or evaluate it (`ur4rec evaluate`)"
+        )
+    return results
+
+
+def _find_difference(results: Results, data: str, settings: Mapping[str, Any], checkpoint: Path) -> str:
+    if results.dataset.digest != data:
+        return f"it was made on data {results.dataset.digest[:12]}, not on {data[:12]}"
+    for key, value in settings.items():
+        if key in results.config and results.config[key] != value:
+            return f"{key} was {results.config[key]!r}, the checkpoint has {value!r}"
+    if results.validation != read_history(checkpoint / HISTORY).validation:
+        return "the validation metrics of its stages are not those of the checkpoint"
+    return ""
+
+
 def _log_and_register(
     client: MlflowClient,
     inputs: _Inputs,
@@ -231,7 +233,7 @@ def _log_and_register(
 
 
 def _log_model(client: MlflowClient, inputs: _Inputs, name: str, run: Run) -> str:
-    """Uploads the served model; returns its id."""
+    """Upload the served model; return its id."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 

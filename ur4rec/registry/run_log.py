@@ -1,4 +1,7 @@
-"""What a run in MLflow shows: parameters, curves of every stage, test metrics, files."""
+"""A run in MLflow: what it shows (parameters, curves of every stage, test metrics, files), and how it ends.
+
+A run names the process that made it, so that the next registration can end the run of one that was killed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ur4rec.evaluation.results import Results
-from ur4rec.registry.abandoned_runs import OWNER, name_process
-from ur4rec.registry.mlflow_client import GONE, TRACKING_URI, RegistryError, ensure_experiment, resolve_tracking_uri
+from ur4rec.registry.mlflow_client import (
+    GONE,
+    TRACKING_URI,
+    RegistryError,
+    answer_or_none,
+    ensure_experiment,
+    resolve_tracking_uri,
+)
 from ur4rec.storage.temporaries import scratch_folder
 
 if TYPE_CHECKING:
@@ -25,11 +35,15 @@ RUN_ID = "MLFLOW_RUN_ID"
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 NOT_A_CURVE = ("epoch", "step")
+OWNER = "ur4rec.process"
+"""Tag of a run: the machine, the process and when that began."""
+LONGEST_S = 24 * 3600
+"""No registration takes longer: an older run of a machine that cannot be asked has no process any more."""
 
 
 @contextmanager
 def open_run(client: MlflowClient, experiment_name: str, preset: str | None) -> Iterator[Run]:
-    """The run to log into: the preset one, else a new one in the experiment.
+    """Open the run to log into: the preset one, else a new one in the experiment.
 
     A preset run belongs to who made it (a KFP plugin, say), so it is left open whatever happens; a new one
     ends as FINISHED, or FAILED after an exception.
@@ -50,7 +64,7 @@ def open_run(client: MlflowClient, experiment_name: str, preset: str | None) -> 
 
 
 def find_preset_run(tracking_uri: str | None) -> str | None:
-    """What `MLFLOW_RUN_ID` names, unless the caller chose another server than the environment's.
+    """Return what `MLFLOW_RUN_ID` names, unless the caller chose another server than the environment's.
 
     To be called before `open_mlflow`, which sets `MLFLOW_TRACKING_URI` for its duration.
     """
@@ -61,7 +75,7 @@ def find_preset_run(tracking_uri: str | None) -> str | None:
 
 
 def log_params(client: MlflowClient, run: Run, config: Mapping[str, Any]) -> None:
-    """Logs a flat configuration; a parameter the run already has is kept, MLflow refuses to change one."""
+    """Log a flat configuration; a parameter that the run has already is kept, as MLflow refuses to change one."""
     from mlflow.entities import Param
 
     params = [Param(key, str(value)) for key, value in config.items() if key not in run.data.params]
@@ -70,7 +84,7 @@ def log_params(client: MlflowClient, run: Run, config: Mapping[str, Any]) -> Non
 
 
 def log_curves(client: MlflowClient, run_id: str, history: Path) -> None:
-    """Logs every number of every epoch as `<stage>/<metric>`, with the epoch as step."""
+    """Log every number of every epoch as `<stage>/<metric>`, with the epoch as step."""
     _log_metrics(
         client,
         run_id,
@@ -95,7 +109,7 @@ def log_test_metrics(client: MlflowClient, run_id: str, model_id: str, results: 
 
 
 def log_files(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> None:
-    """Uploads files under the names given: KFP's own names say nothing."""
+    """Upload files under the names given: KFP's own names say nothing."""
     with scratch_folder("run") as scratch:
         for name, source in files.items():
             target = scratch / name
@@ -105,19 +119,12 @@ def log_files(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> N
 
 
 def metric_key(name: str) -> str:
-    """MLflow's spelling of a metric: it allows no `@`."""
+    """Spell a metric as MLflow does, which allows no `@`."""
     return name.replace("@", "_at_")
 
 
 def _get_preset_run(client: MlflowClient, run_id: str) -> Run:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != GONE:
-            raise
-        run = None
+    run = answer_or_none(GONE, client.get_run, run_id)
     if run is None or run.info.lifecycle_stage != "active":
         raise RegistryError(f"{RUN_ID}={run_id}: no such run, or it is deleted; unset {RUN_ID} to log a new one")
     return run
@@ -136,3 +143,55 @@ def _metric(name: str, value: float, step: int = 0, model_id: str | None = None)
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def name_process() -> str:
+    """Name this process as no other was ever named."""
+    return f"{_name_machine()} {os.getpid()} {_find_beginning(os.getpid())}"
+
+
+def end_abandoned_runs(client: MlflowClient, experiment_name: str) -> None:
+    """End as KILLED the runs that killed registrations have left, and as FAILED the models they were uploading.
+
+    Runs of processes that still run stay, and so do those that something else has made.
+    """
+    experiment = client.get_experiment_by_name(experiment_name)
+    if experiment is None:
+        return
+    for run in client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"):
+        if _is_abandoned(run):
+            for model in client.search_logged_models([experiment.experiment_id]):
+                if model.source_run_id == run.info.run_id and model.status == "PENDING":
+                    client.finalize_logged_model(model.model_id, "FAILED")
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _is_abandoned(run: Run) -> bool:
+    owner = run.data.tags.get(OWNER)
+    if owner is None:
+        return False
+    machine, process, beginning = owner.split(" ")
+    if machine == _name_machine():
+        return _find_beginning(int(process)) != beginning
+    return bool(time.time() - run.info.start_time / 1000 > LONGEST_S)
+
+
+def _name_machine() -> str:
+    """Name the machine, or the container: processes are numbered anew in each."""
+    numbering = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()}/{numbering.readlink() if numbering.is_symlink() else ''}"
+
+
+def _find_beginning(process: int) -> str:
+    """Tell when a process began, in ticks since the machine did (field 22 of its `stat`); empty where it has ended.
+
+    Where there is no `/proc`, a process of this number just runs.
+    """
+    try:
+        if not Path("/proc/self/stat").exists():
+            os.kill(process, 0)
+            return "runs"
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]

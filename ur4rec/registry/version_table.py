@@ -1,4 +1,4 @@
-"""Versions of the registered model, for people: a list, one in full, two side by side."""
+"""Shows versions of the registered model to people: a list, one in full, two side by side, the champions so far."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ur4rec.registry.champion.history import History, HistoryEntry, fetch_history
+from ur4rec.registry.champion.history import History, fetch_history
 from ur4rec.registry.champion.lock import describe_claim, find_claims, has_moved
 from ur4rec.registry.champion.move import TAG_AT
 from ur4rec.registry.config import RegistryConfig
-from ur4rec.registry.gate.verdict import NOBODY, TAG_VERDICT
+from ur4rec.registry.gate.verdict import TAG_VERDICT
 from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.versions import (
     TAG_DATASET,
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-DIGEST_LENGTH = 8
-
 
 @dataclass(frozen=True)
 class VersionRow:
@@ -41,20 +39,7 @@ class VersionRow:
     """NDCG@10 on its own test targets."""
     verdict: str
     promoted_at: str
-    """When it last became champion; empty: never."""
-
-
-@dataclass(frozen=True)
-class VersionHistory:
-    """The moves of the champion alias, and what is not settled."""
-
-    name: str
-    champion: str
-    """In words."""
-    champions: list[str]
-    """The way back, oldest first."""
-    entries: list[HistoryEntry]
-    unsettled: list[str]
+    """The last time it became champion; empty: never."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +47,18 @@ class VersionComparison:
     """Two versions side by side."""
 
     versions: tuple[str, str]
-    facts: list[tuple[str, str, str]]
-    """Name and both values, of what differs or matters."""
+    tags: list[tuple[str, str, str]]
+    """Name and both values of each tag that differs."""
     metrics: list[tuple[str, float | None, float | None, str, str]]
     """Name, both values and both intervals."""
     settings: list[tuple[str, str, str]]
-    """Settings that differ."""
+    """Name and both values of each setting that differs."""
     same_data: bool
     """Whether both were measured on the same data set, so that their metrics can be compared."""
 
 
 def list_versions(config: RegistryConfig, tracking_uri: str | None = None) -> list[VersionRow]:
-    """Every version that is not deleted, the newest first.
+    """List every version that is not deleted, the newest first.
 
     Raises:
         RegistryError: MLflow cannot be reached, or there is no such registered model.
@@ -82,21 +67,17 @@ def list_versions(config: RegistryConfig, tracking_uri: str | None = None) -> li
         name = config.registered_model_name
         aliases = client.get_registered_model(name).aliases
         query = f"name = '{name}'"
-        found = client.search_model_versions(query, order_by=["version_number DESC"])
-        versions = list(found)
-        while found.token:
-            found = client.search_model_versions(query, order_by=["version_number DESC"], page_token=found.token)
+        versions: list[ModelVersion] = []
+        token: str | None = None
+        while token != "":
+            found = client.search_model_versions(query, order_by=["version_number DESC"], page_token=token)
             versions += found
+            token = found.token or ""
     return [_describe_row(version, aliases) for version in versions]
 
 
 def show_version(config: RegistryConfig, wanted: str, tracking_uri: str | None = None) -> list[tuple[str, str]]:
-    """What is known of one version: name and value.
-
-    Args:
-        config: Names of registered model and aliases.
-        wanted: Number or alias.
-        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`.
+    """Tell what is known of one version, by its number or alias: name and value.
 
     Raises:
         RegistryError: MLflow cannot be reached, or there is no such version.
@@ -118,8 +99,8 @@ def show_version(config: RegistryConfig, wanted: str, tracking_uri: str | None =
     ]
 
 
-def show_history(config: RegistryConfig, tracking_uri: str | None = None) -> VersionHistory:
-    """Every move of the champion alias; changes nothing.
+def show_history(config: RegistryConfig, tracking_uri: str | None = None) -> tuple[History, list[str]]:
+    """Read every move of the champion alias, and describe those that are not settled; nothing is changed.
 
     Raises:
         RegistryError: MLflow cannot be reached, or there is no such registered model.
@@ -129,26 +110,14 @@ def show_history(config: RegistryConfig, tracking_uri: str | None = None) -> Ver
         claims = find_claims(client, name)
         history = fetch_history(client, name, config.champion_alias)
     moved = {claim.number: claim.move for claim in claims if has_moved(claim, history)}
-    shown = History({**moved, **history.moves}, history.champion)
-    return VersionHistory(
-        name=name,
-        champion=shown.describe_champion(),
-        champions=[champion or NOBODY for champion in shown.champions],
-        entries=shown.entries,
-        unsettled=[describe_claim(claim, history) for claim in claims],
-    )
+    unsettled = [describe_claim(claim, history) for claim in claims]
+    return History({**moved, **history.moves}, history.champion), unsettled
 
 
 def compare_versions(
     config: RegistryConfig, first: str, second: str, tracking_uri: str | None = None
 ) -> VersionComparison:
-    """Metrics, tags and settings of two versions, as their own runs recorded them.
-
-    Args:
-        config: Names of registered model and aliases.
-        first: Number or alias.
-        second: The same.
-        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`.
+    """Compare metrics, tags and settings of two versions (numbers or aliases), as their own runs recorded them.
 
     Raises:
         RegistryError: MLflow cannot be reached, or a version or its run is not there.
@@ -158,12 +127,11 @@ def compare_versions(
         pair = [get_version(client, name, wanted) for wanted in (first, second)]
         aliases = client.get_registered_model(name).aliases
         runs = [_fetch_run(client, version) for version in pair]
-    tags = [version.tags | {"aliases": _name_aliases(version, aliases)} for version in pair]
     return VersionComparison(
         versions=(str(pair[0].version), str(pair[1].version)),
-        facts=[fact for fact in _pair_up(tags[0], tags[1]) if fact[1] != fact[2]],
+        tags=_find_differences(*(each.tags | {"aliases": _name_aliases(each, aliases)} for each in pair)),
         metrics=_pair_metrics(*(metrics for _, metrics in runs)),
-        settings=[setting for setting in _pair_up(*(params for params, _ in runs)) if setting[1] != setting[2]],
+        settings=_find_differences(*(params for params, _ in runs)),
         same_data=pair[0].tags.get(TAG_DATASET_DIGEST) == pair[1].tags.get(TAG_DATASET_DIGEST),
     )
 
@@ -175,9 +143,9 @@ def _fetch_run(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, s
     return data.params, data.metrics
 
 
-def _pair_up(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    names = sorted(first.keys() | second.keys())
-    return [(name, first.get(name, ""), second.get(name, "")) for name in names]
+def _find_differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    rows = [(name, first.get(name, ""), second.get(name, "")) for name in sorted(first.keys() | second.keys())]
+    return [(name, ours, theirs) for name, ours, theirs in rows if ours != theirs]
 
 
 def _pair_metrics(
@@ -201,7 +169,7 @@ def _interval(metrics: Mapping[str, float], name: str) -> str:
 def _describe_row(version: ModelVersion, aliases: Mapping[str, object]) -> VersionRow:
     tags = version.tags
     headline = tags.get(TAG_HEADLINE)
-    digest = tags.get(TAG_DATASET_DIGEST, "")[:DIGEST_LENGTH]
+    digest = tags.get(TAG_DATASET_DIGEST, "")[:8]
     return VersionRow(
         version=str(version.version),
         aliases=_name_aliases(version, aliases),

@@ -1,4 +1,4 @@
-"""Versions of the registered model: told apart by tags, found again by the digest of their inputs."""
+"""Versions of the registered model: made, described by tags, linked to their runs, and found again."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ from urllib.parse import quote
 from ur4rec.evaluation.results import Results
 from ur4rec.markdown import escape_markdown
 from ur4rec.registry.local_database import find_local
-from ur4rec.registry.mlflow_client import REGISTERED, RegistryError, public_uri
+from ur4rec.registry.mlflow_client import (
+    EXISTS,
+    GONE,
+    REFUSED_VALUE,
+    REGISTERED,
+    RegistryError,
+    answer_or_none,
+    public_uri,
+)
 from ur4rec.registry.package import BUNDLE_PATH, describe_code
 from ur4rec.registry.run_log import metric_key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-
 
 HEADLINE = "ndcg@10"
 TAG_INPUTS = "ur4rec.inputs_digest"
@@ -29,15 +36,20 @@ TAG_HEADLINE = f"ur4rec.test_{metric_key(HEADLINE)}"
 TAG_DATASET = "ur4rec.dataset"
 TAG_DATASET_DIGEST = "ur4rec.dataset_digest"
 TAG_WARM_START = "ur4rec.warm_start"
-"""Version that the training of this one started from; none where it began from scratch."""
-NO_ALIAS = "INVALID_PARAMETER_VALUE"
-"""What MLflow answers where a model has no such alias."""
+"""Tag of a version: the one that its training started from; there is none where it began from scratch."""
+PIPELINE_RUN = "KFP_RUN_ID"
+"""Variable of a task on a cluster; tasks of a run on this machine have none."""
+TAG_PIPELINE_RUN = "ur4rec.kfp_run_id"
+TAG_VERSION = "ur4rec.model_version"
+"""Tag of a run: `name/number`. A version names its run itself."""
+TAG_NOTE = "mlflow.note.content"
+"""What MLflow's interface shows, as Markdown, on the page of a run."""
 NEEDED = {"MLmodel": None, f"{BUNDLE_PATH}/manifest.json": BUNDLE_PATH}
 """Files without which a version cannot be served → the folder to look in."""
 
 
 def find_version(client: MlflowClient, name: str, inputs_digest: str) -> ModelVersion | None:
-    """The newest ready version made from the same inputs, provided its files are still there."""
+    """Find the newest ready version made from the same inputs, provided its files are still there."""
     query = f"name = '{name}' and tags.`{TAG_INPUTS}` = '{inputs_digest}'"
     for version in client.search_model_versions(query, order_by=["version_number DESC"]):
         if version.status == "READY" and has_files(client, version):
@@ -46,7 +58,7 @@ def find_version(client: MlflowClient, name: str, inputs_digest: str) -> ModelVe
 
 
 def get_version(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
-    """A version by its number or alias.
+    """Get a version by its number or alias.
 
     Raises:
         MlflowException: There is none.
@@ -57,7 +69,7 @@ def get_version(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
 
 
 def find_version_at(client: MlflowClient, address: str) -> ModelVersion | None:
-    """The version that `models:/NAME@ALIAS` or `models:/NAME/NUMBER` names; None for what only MLflow itself can read.
+    """Find what `models:/NAME@ALIAS` or `models:/NAME/NUMBER` names; None for what only MLflow itself can read.
 
     Raises:
         MlflowException: There is none.
@@ -70,40 +82,38 @@ def find_version_at(client: MlflowClient, address: str) -> ModelVersion | None:
 
 
 def pinned_address(version: ModelVersion) -> str:
-    """`models:/NAME/NUMBER`, which always means the same, as an alias does not."""
+    """Return `models:/NAME/NUMBER`, which always means the same, as an alias does not."""
     return f"{REGISTERED}{version.name}/{version.version}"
 
 
 def find_version_by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version an alias points at; None where the model has no such alias."""
-    from mlflow.exceptions import MlflowException
+    """Find the version that an alias points at; None where the model has no such alias."""
+    return answer_or_none(REFUSED_VALUE, client.get_model_version_by_alias, name, alias)
 
-    try:
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code != NO_ALIAS:
-            raise
-        return None
+
+def list_files(client: MlflowClient, version: ModelVersion, folder: str | None = None) -> set[str]:
+    """List what is in a folder of a version's model; nothing where the model or the folder is gone.
+
+    Raises:
+        MlflowException: The store or the server does not answer.
+    """
+    model_id = version.tags.get(TAG_MODEL) or version.model_id
+    files = answer_or_none(GONE, client.list_logged_model_artifacts, model_id, folder) if model_id else None
+    return {file.path for file in files or ()}
 
 
 def has_files(client: MlflowClient, version: ModelVersion) -> bool:
-    """Whether everything that serving needs is there and can be listed."""
+    """Say whether everything that serving needs is there and can be listed."""
     from mlflow.exceptions import MlflowException
 
-    model_id = version.tags.get(TAG_MODEL) or version.model_id
-    if not model_id:
-        return False
     try:
-        return all(
-            any(file.path == name for file in client.list_logged_model_artifacts(model_id, folder))
-            for name, folder in NEEDED.items()
-        )
+        return all(name in list_files(client, version, folder) for name, folder in NEEDED.items())
     except (MlflowException, OSError):
         return False
 
 
 def expect_files(client: MlflowClient, address: str) -> None:
-    """Checks that the files of a version are there, if they lie in a folder of this machine.
+    """Check that the files of a version are there, if they lie in a folder of this machine.
 
     Raises:
         RegistryError: They are not; names the folder.
@@ -123,26 +133,14 @@ def expect_files(client: MlflowClient, address: str) -> None:
 def create_version(
     client: MlflowClient, name: str, run_id: str, model_id: str, tags: Mapping[str, str], description: str = ""
 ) -> ModelVersion:
-    """Registers a logged model, with its tags and its description (Markdown) from the start.
+    """Register a logged model, with its tags and its description (Markdown) from the start.
 
     Raises:
         RegistryError: The registry does not finish the version.
     """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    client.create_model_version(
-        name,
-        source=f"models:/{model_id}",
-        run_id=run_id,
-        model_id=model_id,
-        tags={**tags, TAG_MODEL: model_id},
-        description=description or None,
-    )
+    answer_or_none(EXISTS, client.create_registered_model, name)
+    source, tags = f"{REGISTERED}{model_id}", {**tags, TAG_MODEL: model_id}
+    client.create_model_version(name, source, run_id, tags, description=description or None, model_id=model_id)
     version = _drop_duplicates(client, name, model_id)
     if version.status != "READY":
         raise RegistryError(
@@ -153,7 +151,7 @@ def create_version(
 
 
 def describe_version(results: Results, inputs_digest: str) -> dict[str, str]:
-    """Tags that say what a version is."""
+    """Make the tags that say what a version is."""
     config = json.dumps(results.config, sort_keys=True)
     return {
         "ur4rec.system": results.model_name,
@@ -168,7 +166,7 @@ def describe_version(results: Results, inputs_digest: str) -> dict[str, str]:
 
 
 def _drop_duplicates(client: MlflowClient, name: str, model_id: str) -> ModelVersion:
-    """MLflow's client sends a request again when its answer was lost, and then two versions are the same model."""
+    """Keep one version of a model: MLflow's client sends a request again when its answer was lost."""
     found = client.search_model_versions(f"name = '{name}' and tags.`{TAG_MODEL}` = '{model_id}'")
     first, *others = sorted(found, key=lambda version: int(version.version))
     for version in others:
@@ -177,23 +175,14 @@ def _drop_duplicates(client: MlflowClient, name: str, model_id: str) -> ModelVer
     return first
 
 
-PIPELINE_RUN = "KFP_RUN_ID"
-"""Variable of a task on a cluster; tasks of a run on this machine have none."""
-TAG_PIPELINE_RUN = "ur4rec.kfp_run_id"
-TAG_VERSION = "ur4rec.model_version"
-"""Of a run: `name/number`. A version names its run itself."""
-TAG_NOTE = "mlflow.note.content"
-"""What MLflow's interface shows, as Markdown, on the page of a run."""
-
-
 def pipeline_tags() -> dict[str, str]:
-    """Tags that name the run of the pipeline this process belongs to, if it does."""
+    """Make the tags that name the run of the pipeline this process belongs to, if it does."""
     run_id = os.environ.get(PIPELINE_RUN, "")
     return {TAG_PIPELINE_RUN: run_id} if run_id else {}
 
 
 def link_run(client: MlflowClient, version: ModelVersion, card: str) -> None:
-    """Makes the run of a version name the version and the run of the pipeline, and show the card.
+    """Make the run of a version name the version and the run of the pipeline, and show the card.
 
     A run that has a description, such as one that somebody else made, keeps it.
     """
@@ -206,7 +195,7 @@ def link_run(client: MlflowClient, version: ModelVersion, card: str) -> None:
 
 
 def describe_links(client: MlflowClient, version: ModelVersion) -> str:
-    """Markdown that leads from the pipeline's interface to MLflow's; names alone where MLflow has no address."""
+    """Write Markdown that leads from the pipeline's interface to MLflow's; names alone where MLflow has no address."""
     experiment = client.get_run(str(version.run_id)).info.experiment_id
     base = public_uri(str(client.tracking_uri)).rstrip("/")
     places = {

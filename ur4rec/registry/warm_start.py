@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ur4rec.models.tensor_files import TensorFileError
 from ur4rec.recommender.bundle import load_bundle
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.fetch import fetch_bundle
-from ur4rec.registry.mlflow_client import GONE, REGISTERED, open_mlflow
+from ur4rec.registry.mlflow_client import GONE, REGISTERED, answer_or_none, open_mlflow
 from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.versions import expect_files, find_version_at, find_version_by_alias, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, read_manifest
@@ -17,25 +17,18 @@ from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.training.checkpoints import load_model
 from ur4rec.training.warm_start import WarmStart, WarmStartError
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
 
 class ResolvedStart(NamedTuple):
-    """Equal ones mean equal weights to start from; both are empty where training begins from scratch."""
+    """What a training starts from: equal ones mean equal weights. Both are empty where it begins from scratch."""
 
     warm_start: str
     """`models:/NAME/VERSION#DIGEST`."""
     tracking_uri: str
-    """Where that is."""
+    """MLflow's address."""
 
 
 def resolve_warm_start(config: RegistryConfig, tracking_uri: str | None = None) -> ResolvedStart:
-    """The version that the configuration names, as it is now.
-
-    Args:
-        config: `warm_start` is an alias or a number. An alias that nothing has yet means: from scratch.
-        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+    """Find the version that the configuration names, as it is now; an alias that nothing has yet means: from scratch.
 
     Raises:
         RegistryError: MLflow cannot be reached, there is no version of that number, or its files are gone.
@@ -44,11 +37,15 @@ def resolve_warm_start(config: RegistryConfig, tracking_uri: str | None = None) 
     if not wanted:
         return ResolvedStart("", "")
     with open_mlflow(tracking_uri) as client:
-        version = wanted if wanted.isdecimal() else _find(client, name, wanted)
-        if version is None:
-            print(f"warm start: no version of {name} is {wanted} yet, training begins from scratch", flush=True)
-            return ResolvedStart("", "")
-        address = f"{REGISTERED}{name}/{version}"
+        number = wanted
+        if not wanted.isdecimal():
+            # Before the first registration there is no registered model either.
+            version = answer_or_none(GONE, find_version_by_alias, client, name, wanted)
+            if version is None:
+                print(f"warm start: no version of {name} is {wanted} yet, training begins from scratch", flush=True)
+                return ResolvedStart("", "")
+            number = str(version.version)
+        address = f"{REGISTERED}{name}/{number}"
         expect_files(client, address)
         resolved = f"{address}#{_digest(address)}"
     print(f"warm start: {wanted} is {address}", flush=True)
@@ -56,11 +53,11 @@ def resolve_warm_start(config: RegistryConfig, tracking_uri: str | None = None) 
 
 
 def open_warm_start(address: str, tracking_uri: str | None = None) -> WarmStart | None:
-    """Loads and verifies a model to start from; None where the address is empty.
+    """Load and verify a model to start from; None where the address is empty.
 
     Args:
         address: A bundle, `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or what `resolve_warm_start` returned.
-        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+        tracking_uri: MLflow's address, as `open_mlflow` takes it.
 
     Raises:
         ArtifactError: It is not a bundle, is incomplete or was altered.
@@ -91,20 +88,8 @@ def _read(bundle: Path, name: str) -> WarmStart:
     return WarmStart(name, loaded.manifest.content_digest, model, loaded.extent)
 
 
-def _find(client: MlflowClient, name: str, alias: str) -> str | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        version = find_version_by_alias(client, name, alias)
-    except MlflowException as error:
-        if error.error_code != GONE:  # of the registered model, before the first registration
-            raise
-        return None
-    return None if version is None else str(version.version)
-
-
 def _digest(address: str) -> str:
-    """Of the bundle's contents; its manifest alone is read."""
+    """Return the digest of the bundle's contents; its manifest alone is read."""
     import mlflow.artifacts
 
     with scratch_folder("manifest") as scratch:

@@ -1,19 +1,26 @@
 """Rules on numbers worked out by hand."""
 
+import doctest
 import math
 
 import numpy as np
 import pytest
 from chain_models import make_rules
 
+from ur4rec.ranking.bootstrap import bootstrap_means
+from ur4rec.registry.gate import judge
 from ur4rec.registry.gate.judge import (
     check_at_least,
     check_at_most,
+    harm_p_value,
     judge_cost,
     judge_floor,
     judge_lists,
     judge_non_inferiority,
     judge_slices,
+    lower_bound,
+    reject_holm,
+    resample_relative,
 )
 from ur4rec.registry.gate.measurements import Cost, Quality
 from ur4rec.registry.gate.verdict import decide
@@ -137,3 +144,45 @@ def test_cost_is_judged_absolutely_and_against_the_champion():
         "size_over_champion": "passed",
     }
     assert [each.outcome for each in judge_cost(Cost(51, 101), None, rules)] == ["failed", "failed"]
+
+
+def test_examples_in_the_docstrings():
+    outcome = doctest.testmod(judge)
+    assert outcome.attempted >= 5
+    assert outcome.failed == 0
+
+
+def test_the_memory_limit_changes_nothing(monkeypatch):
+    first, second = np.random.default_rng(1).random((2, 30))
+    whole = resample_relative(first, second, samples=100)
+    monkeypatch.setattr(judge, "ENTRIES_AT_ONCE", 7 * 30)
+    assert resample_relative(first, second, samples=100) == pytest.approx(whole, rel=1e-12)
+
+
+def test_drawing_distinct_pairs_is_drawing_users():
+    source = np.random.default_rng(1)
+    first, second = source.choice([0, 0.5, 1], size=(2, 400))
+    ours = resample_relative(first, second, samples=20_000)
+    means = bootstrap_means(np.stack([first, second], axis=1), samples=20_000)
+    theirs = means[:, 0] / means[:, 1] - 1
+    for level in (0.01, 0.05, 0.1, 0.5, 0.95):
+        assert np.quantile(ours, level) == pytest.approx(np.quantile(theirs, level), abs=0.01)
+
+
+def test_the_bound_is_exceeded_as_often_as_the_level_says():
+    # True difference 0, 600 users, a tenth of whom are won and as many lost.
+    source, level, above = np.random.default_rng(2), 0.1, 0
+    for _ in range(400):
+        first, second = source.choice([[1, 0], [0, 1], [1, 1]], p=[0.1, 0.1, 0.8], size=600).T.astype(float)
+        above += lower_bound(resample_relative(first, second, 1000), level) > 0
+    assert 0.05 < above / 400 < 0.16
+
+
+def test_a_p_value_is_never_zero():
+    assert harm_p_value(np.full(999, -1.0), 0.1) == 0.001
+
+
+def test_holm_stops_at_the_first_that_stands():
+    assert reject_holm({"a": 0.02, "b": 0.06, "c": 0.001}, 0.05) == {"a", "c"}
+    assert reject_holm({"a": 0.02}, 0.05) == {"a"}
+    assert reject_holm({}, 0.05) == set()

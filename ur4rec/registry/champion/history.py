@@ -1,4 +1,4 @@
-"""Which versions were champion, in what order: read from the records of the registered model.
+"""The history of the champion: which versions had the alias, in what order, by the records of the registered model.
 
 MLflow keeps no history of an alias, so every move of ours leaves a numbered record. A move by hand leaves none; it
 shows where a record starts from another version than the one before it ended at.
@@ -34,7 +34,7 @@ class MoveKind(StrEnum):
 
 
 class Move(BaseModel):
-    """One intended or recorded move of the champion alias."""
+    """One intended or recorded move of the champion alias, or one by hand, of which nobody knows who and when."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,34 +47,23 @@ class Move(BaseModel):
     by: str
     reason: str = ""
     verdict: str = ""
-    """Of the gate, at that time."""
+    """What the gate said, at that time."""
     steps: int = 0
     """Champions that a rollback goes back."""
     token: str
     """Tells two attempts at the same move apart."""
 
     def describe(self) -> str:
-        """In words, such as `promotion of version 5 by ann at 2026-01-31 10:00:00 UTC`."""
+        """Say it in words, such as `promotion of version 5 by ann at 2026-01-31 10:00:00 UTC`."""
         to = "of" if self.kind is MoveKind.PROMOTION else "to"
         return f"{self.kind} {to} version {self.version} by {self.by} at {self.at}"
-
-
-@dataclass(frozen=True)
-class HistoryEntry:
-    """One line of the history."""
-
-    what: MoveKind
-    version: str
-    previous: str
-    move: Move | None = None
-    """None for a move by hand: nobody knows who and when."""
 
 
 @dataclass
 class _Replay:
     champions: list[str] = field(default_factory=list)
     rolled_back: set[str] = field(default_factory=set)
-    entries: list[HistoryEntry] = field(default_factory=list)
+    entries: list[Move] = field(default_factory=list)
 
     @property
     def newest(self) -> str:
@@ -82,18 +71,16 @@ class _Replay:
 
     def read(self, move: Move) -> None:
         self.see(move.previous)
-        self.entries.append(HistoryEntry(move.kind, move.version, move.previous, move))
+        self.entries.append(move)
         if move.kind is MoveKind.ROLLBACK:
             self._drop(move.steps)
-            self._put(move.version)
-        else:
-            self._put(move.version)
+        self._put(move.version)
 
     def see(self, version: str) -> None:
-        """A move by hand: to an earlier champion it counts as a rollback, to any other version as a promotion."""
+        """Note a move by hand: to an earlier champion it counts as a rollback, to any other version as a promotion."""
         if version == self.newest:
             return
-        self.entries.append(HistoryEntry(MoveKind.BY_HAND, version, self.newest))
+        self.entries.append(Move(kind=MoveKind.BY_HAND, version=version, previous=self.newest, at="", by="", token=""))
         if version != NO_VERSION and version in self.champions:
             while self.newest != version:
                 self._drop(1)
@@ -121,20 +108,17 @@ class History:
 
     @property
     def number(self) -> int:
-        """Of the newest record; 0 where there is none."""
+        """Number of the newest record; 0 where there is none."""
         return max(self.moves, default=0)
 
     @property
-    def entries(self) -> list[HistoryEntry]:
+    def entries(self) -> list[Move]:
         """Every move, oldest first, those by hand where they show."""
         return self._replayed.entries
 
     @property
     def champions(self) -> list[str]:
-        """The way back: champions that were not rolled back, oldest first, the present one last.
-
-        `NO_VERSION` stands for an alias that was removed.
-        """
+        """The way back: champions that were not rolled back, the present one last; `NO_VERSION`: none, for a while."""
         return self._replayed.champions
 
     @property
@@ -143,7 +127,7 @@ class History:
         return self._replayed.rolled_back - {NO_VERSION, self.champion}
 
     def describe_champion(self) -> str:
-        """Such as `version 5 (promotion of version 5 by ann at …)`."""
+        """Say who it is and since when, such as `version 5 (promotion of version 5 by ann at …)`."""
         if self.champion == NO_VERSION:
             return NOBODY
         newest = self.moves.get(self.number)
@@ -160,7 +144,7 @@ class History:
 
 
 def record_tag(number: int) -> str:
-    """Tag of a record.
+    """Name the tag of a record.
 
     >>> record_tag(17)
     'ur4rec.promotion.000017'
@@ -169,26 +153,23 @@ def record_tag(number: int) -> str:
 
 
 def read_history(name: str, tags: Mapping[str, str], champion: str) -> History:
-    """Reads the records among the tags of a registered model.
+    """Read the records among the tags of a registered model.
 
     Args:
-        name: Of the registered model, for errors.
+        name: What the registered model is called, for errors.
         tags: Its tags.
         champion: Version that the alias names, or `NO_VERSION`.
 
     Raises:
         RegistryError: A record was altered.
     """
-    moves = {}
-    for tag, value in tags.items():
-        number = tag.removeprefix(TAG_RECORD)
-        if tag.startswith(TAG_RECORD) and number.isdecimal():
-            moves[int(number)] = _parse(name, tag, value)
+    numbers = {tag: tag.removeprefix(TAG_RECORD) for tag in tags if tag.startswith(TAG_RECORD)}
+    moves = {int(number): _parse(name, tag, tags[tag]) for tag, number in numbers.items() if number.isdecimal()}
     return History(moves, champion)
 
 
 def fetch_history(client: MlflowClient, name: str, alias: str) -> History:
-    """The records and the alias, in one request."""
+    """Fetch the records and the alias, in one request."""
     model = client.get_registered_model(name)
     champion = model.aliases.get(alias)
     return read_history(name, model.tags, NO_VERSION if champion is None else str(champion))

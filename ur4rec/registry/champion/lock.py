@@ -1,4 +1,4 @@
-"""One promoter at a time, by nothing but MLflow's REST API.
+"""The lock that lets one promoter move the champion at a time, by nothing but MLflow's REST API.
 
 A move of the alias is announced first: its claim is a registered model of its own whose name holds the number of the
 record to come. The database makes names unique, so of any number of promoters exactly one gets a number. Numbers are
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from ur4rec.registry.champion.history import History, Move
-from ur4rec.registry.mlflow_client import GONE
+from ur4rec.registry.mlflow_client import EXISTS, GONE, answer_or_none
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,40 +34,29 @@ class Claim:
 
 
 def place_claim(client: MlflowClient, model: str, number: int, move: Move) -> Claim | None:
-    """Announces a move; None where another promoter has that number."""
-    from mlflow.exceptions import MlflowException
-
+    """Announce a move; None where another promoter has that number."""
     claim = Claim(f"{model}{INFIX}{number:06d}", number, move)
+    tags = {TAG_CLAIM: move.model_dump_json()}
     description = f"A lock of `ur4rec registry`, gone in a moment: {move.describe()}"
-    try:
-        client.create_registered_model(claim.name, {TAG_CLAIM: move.model_dump_json()}, description)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-        return claim if is_placed(client, claim) else None  # MLflow's client sends again when an answer is lost
-    return claim
+    made = answer_or_none(EXISTS, client.create_registered_model, claim.name, tags, description)
+    # MLflow's client sends again when an answer is lost, so what exists may be this very claim.
+    return claim if made or is_placed(client, claim) else None
 
 
 def is_placed(client: MlflowClient, claim: Claim) -> bool:
-    """Whether the claim is there, and is this very one."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        placed = _read(claim.name.rpartition(INFIX)[0], client.get_registered_model(claim.name))
-    except MlflowException as error:
-        if error.error_code != GONE:
-            raise
-        return False
-    return placed is not None and placed.move.token == claim.move.token
+    """Say whether the claim is there, and is this very one."""
+    found = answer_or_none(GONE, client.get_registered_model, claim.name)
+    placed = found and _read(claim.name.rpartition(INFIX)[0], found)
+    return bool(placed and placed.move.token == claim.move.token)
 
 
 def has_moved(claim: Claim, history: History) -> bool:
-    """Whether the alias had been set, or even the record written, when the promoter was stopped."""
+    """Say whether the alias had been set, or even the record written, when the promoter was stopped."""
     return claim.number in history.moves or history.champion == claim.move.version
 
 
 def describe_claim(claim: Claim, history: History) -> str:
-    """What is known of an interrupted move."""
+    """Tell what is known of an interrupted move."""
     what = f"the {claim.move.describe()} was interrupted"
     if claim.number in history.moves:
         return f"{what} at its end, when it was recorded"
@@ -77,14 +66,14 @@ def describe_claim(claim: Claim, history: History) -> str:
 
 
 def find_claims(client: MlflowClient, model: str) -> list[Claim]:
-    """Every claim that is there, the lowest number first."""
+    """Find every claim that is there, the lowest number first."""
     found = client.search_registered_models(f"name LIKE '{model}{INFIX}%'", max_results=100)
     claims = [claim for entity in found if (claim := _read(model, entity))]
     return sorted(claims, key=lambda claim: claim.number)
 
 
 def withdraw_claim(client: MlflowClient, claim: Claim) -> None:
-    """Removes a claim; one that is gone, or belongs to another user of MLflow, is no error: its number is spent."""
+    """Remove a claim; one that is gone, or belongs to another user of MLflow, is no error: its number is spent."""
     from mlflow.exceptions import MlflowException
 
     try:

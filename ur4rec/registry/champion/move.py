@@ -1,4 +1,4 @@
-"""Moves the champion alias: promote, roll back; every move is recorded and can be undone.
+"""Moves the champion alias; every move is recorded and can be undone.
 
 MLflow sets an alias whatever it was before, so a move goes in six steps: claim the next number, look again whether the
 champion is the expected one, set the alias, tag the version, write the record, withdraw the claim. Whoever is stopped
@@ -57,7 +57,7 @@ class Mover:
     """Settles what others left, and carries out one move.
 
     Args:
-        client: Of MLflow.
+        client: MLflow's.
         config: Names of registered model and aliases.
         patience_s: See `PATIENCE_S`.
         clock: Seconds that never go back.
@@ -80,11 +80,11 @@ class Mover:
         self._say = say
 
     def read(self) -> History:
-        """The history as it is now."""
+        """Fetch the history as it is now."""
         return fetch_history(self._client, self._name, self._alias)
 
     def settle(self, dry_run: bool = False) -> tuple[History, tuple[str, ...]]:
-        """Waits for a move under way, then settles what an interrupted one left.
+        """Wait for a move under way, then settle what an interrupted one left.
 
         Returns:
             The history after it, and what was settled, in words.
@@ -107,7 +107,7 @@ class Mover:
         return (self.read() if claims and not dry_run else history), notes
 
     def carry_out(self, move: Move, expected: History) -> None:
-        """Moves the alias, provided the champion is still the expected one.
+        """Move the alias, provided the champion is still the expected one.
 
         Raises:
             PromotionRefused: It is not, or another promoter was first.
@@ -127,7 +127,7 @@ class Mover:
         self._record(claim)
 
     def _wait(self) -> list[Claim]:
-        """Waits while a claim may still be at work; returns those that are left."""
+        """Wait while a claim may still be at work; return those that are left."""
         began, seen = self._clock(), frozenset[str]()
         while claims := find_claims(self._client, self._name):
             moves = self.read().moves
@@ -154,7 +154,7 @@ class Mover:
             withdraw_claim(self._client, claim)
 
     def _check_not_overtaken(self, claim: Claim, expected: History) -> None:
-        """Undoes a move that came so late that others had given this promoter up."""
+        """Undo a move that came so late that others had given this promoter up."""
         if is_placed(self._client, claim):
             return
         now = self.read()
@@ -162,19 +162,24 @@ class Mover:
         if recorded is not None and recorded.token == claim.move.token:
             return
         if now.champion == claim.move.version:
-            self._put_back(now.moves[now.number].version if now.number > expected.number else expected.champion)
+            earlier = now.moves[now.number].version if now.number > expected.number else expected.champion
+            if earlier == NO_VERSION:
+                self._client.delete_registered_model_alias(self._name, self._alias)
+            else:
+                self._client.set_registered_model_alias(self._name, self._alias, earlier)
         raise PromotionRefused(self._explain_loss(claim.move))
 
-    def _put_back(self, version: str) -> None:
-        if version == NO_VERSION:
-            self._client.delete_registered_model_alias(self._name, self._alias)
-        else:
-            self._client.set_registered_model_alias(self._name, self._alias, version)
-
     def _record(self, claim: Claim) -> None:
-        """Tags the version, writes the record, withdraws the claim; may be done again."""
+        """Tag the version, write the record, withdraw the claim; may be done again."""
         move = claim.move
-        for tag, value in describe_move(move).items():
+        tags = {
+            TAG_PREVIOUS: move.previous or NOBODY,
+            TAG_AT: move.at,
+            TAG_BY: move.by,
+            TAG_REASON: move.reason or str(move.kind),
+            TAG_PROMOTED_VERDICT: move.verdict or NOBODY,
+        }
+        for tag, value in tags.items():
             self._client.set_model_version_tag(self._name, move.version, tag, value)
         self._client.set_registered_model_tag(self._name, record_tag(claim.number), move.model_dump_json())
         withdraw_claim(self._client, claim)
@@ -188,7 +193,7 @@ class Mover:
 
 
 def plan_move(kind: MoveKind, version: str, history: History, reason: str, verdict: str = "") -> Move:
-    """A move away from the champion of `history`, by the user of this process, now.
+    """Plan a move away from the champion of `history`, by the user of this process, now.
 
     Raises:
         RegistryError: The reason is too long to be recorded.
@@ -205,17 +210,6 @@ def plan_move(kind: MoveKind, version: str, history: History, reason: str, verdi
         verdict=verdict,
         token=secrets.token_hex(8),
     )
-
-
-def describe_move(move: Move) -> dict[str, str]:
-    """Tags that a version has from the newest move that made it champion."""
-    return {
-        TAG_PREVIOUS: move.previous or NOBODY,
-        TAG_AT: move.at,
-        TAG_BY: move.by,
-        TAG_REASON: move.reason or str(move.kind),
-        TAG_PROMOTED_VERDICT: move.verdict or NOBODY,
-    }
 
 
 def _name_user() -> str:

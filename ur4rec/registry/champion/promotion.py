@@ -1,8 +1,7 @@
-"""Makes a version the champion, or an earlier one again: who may, and whether it could be served."""
+"""Makes a version the champion, an earlier one again, or one the anchor: who may, and whether it could be served."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +10,7 @@ from ur4rec.registry.champion.history import NO_VERSION, History, MoveKind
 from ur4rec.registry.champion.move import PATIENCE_S, Mover, PromotionRefused, plan_move
 from ur4rec.registry.config import RegistryConfig, name_command
 from ur4rec.registry.gate.verdict import NOBODY, PASSED, TAG_CHAMPION, TAG_VERDICT
-from ur4rec.registry.mlflow_client import GONE, open_mlflow
+from ur4rec.registry.mlflow_client import GONE, answer_or_none, open_mlflow
 from ur4rec.registry.versions import find_version_by_alias, get_version, has_files
 
 if TYPE_CHECKING:
@@ -34,37 +33,20 @@ class Promotion(BaseModel):
     """What an interrupted command had left and how that was settled."""
 
 
-@dataclass(frozen=True)
-class Permission:
-    """On what ground a version is promoted.
-
-    Args:
-        force: Do without a passed gate, and promote again what was rolled back.
-        reason: Why; needed with `force`.
-    """
-
-    force: bool = False
-    reason: str = ""
-
-
 def promote(
     config: RegistryConfig,
     wanted: str,
-    permission: Permission = Permission(),
     *,
+    force: bool = False,
+    reason: str = "",
     dry_run: bool = False,
     tracking_uri: str | None = None,
     patience_s: float = PATIENCE_S,
 ) -> Promotion:
-    """Makes a version the champion.
+    """Make a version, named by number or alias, the champion.
 
-    Args:
-        config: Names of registered model and aliases.
-        wanted: Number or alias of the version.
-        permission: On what ground.
-        dry_run: Check everything, write nothing.
-        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`.
-        patience_s: How long to wait for a move that another process has begun.
+    Force, which needs a reason, does without a passed gate, and promotes again what was rolled back. A dry run checks
+    everything and writes nothing. A move that another process has begun is waited for, `patience_s` at most.
 
     Raises:
         PromotionRefused: The gate has not passed it against today's champion, it was rolled back, its files are gone,
@@ -78,9 +60,12 @@ def promote(
         history, notes = mover.settle(dry_run)
         if history.champion == number:
             return Promotion(name=version.name, version=number, previous=number, moved=False, notes=notes)
-        check_permission(version, history, permission)
-        check_files(client, version)
-        move = plan_move(MoveKind.PROMOTION, number, history, permission.reason, _describe_verdict(version, history))
+        if not force:
+            _check_permission(version, history)
+        elif not reason.strip():
+            raise PromotionRefused('--force needs a reason for the history, such as --reason "agreed with Ann"')
+        _check_files(client, version)
+        move = plan_move(MoveKind.PROMOTION, number, history, reason, _describe_verdict(version, history))
         if not dry_run:
             mover.carry_out(move, history)
     return Promotion(name=version.name, version=number, previous=move.previous, moved=True, notes=notes)
@@ -95,43 +80,58 @@ def roll_back(
     tracking_uri: str | None = None,
     patience_s: float = PATIENCE_S,
 ) -> Promotion:
-    """Makes an earlier champion the champion again.
+    """Make an earlier champion the champion again, as `promote` would.
 
-    Args:
-        config: Names of registered model and aliases.
-        steps: How many champions to go back; those that were rolled back themselves do not count.
-        reason: Why, for the history.
-        dry_run: Check everything, write nothing.
-        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`.
-        patience_s: How long to wait for a move that another process has begun.
+    Going back some `steps`, champions that were rolled back themselves do not count.
 
     Raises:
         PromotionRefused: There is no such champion, its files are gone, or somebody else moved the champion meanwhile.
         RegistryError: MLflow cannot be reached.
     """
+    name = config.registered_model_name
     with open_mlflow(tracking_uri, read_only=True) as client:
         mover = Mover(client, config, patience_s)
         history, notes = mover.settle(dry_run)
-        number = _find_earlier(config.registered_model_name, history, steps)
-        check_files(client, _get_earlier(client, config.registered_model_name, number, steps))
+        number = _find_earlier(name, history, steps)
+        version = answer_or_none(GONE, get_version, client, name, number)
+        if version is None:
+            raise PromotionRefused(
+                f"{name}: version {number} has been deleted, so it cannot be champion again; "
+                f"{name_command(f'rollback --steps {steps + 1}', name)} goes further back"
+            )
+        _check_files(client, version)
         move = plan_move(MoveKind.ROLLBACK, number, history, reason).model_copy(update={"steps": steps})
         if not dry_run:
             mover.carry_out(move, history)
-    name = config.registered_model_name
     return Promotion(name=name, version=number, previous=move.previous, moved=True, notes=notes)
 
 
-def check_permission(version: ModelVersion, history: History, permission: Permission) -> None:
-    """Checks that the gate has passed the version against today's champion.
+def set_anchor(config: RegistryConfig, wanted: str, tracking_uri: str | None = None) -> tuple[str, str | None]:
+    """Point the anchor's alias at a version, named by number or alias.
+
+    Returns:
+        The version, and the one that was the anchor before.
 
     Raises:
-        PromotionRefused: It has not, and nothing is forced, or that without a reason.
+        PromotionRefused: The version's files are gone: nothing could be compared with it.
+        RegistryError: MLflow cannot be reached, or there is no such version.
+    """
+    with open_mlflow(tracking_uri, read_only=True) as client:
+        name, alias = config.registered_model_name, config.anchor_alias
+        version = get_version(client, name, wanted)
+        _check_files(client, version)
+        before = find_version_by_alias(client, name, alias)
+        client.set_registered_model_alias(name, alias, str(version.version))
+    return str(version.version), None if before is None else str(before.version)
+
+
+def _check_permission(version: ModelVersion, history: History) -> None:
+    """Check that the gate has passed the version against today's champion.
+
+    Raises:
+        PromotionRefused: It has not.
     """
     number = str(version.version)
-    if permission.force:
-        if not permission.reason.strip():
-            raise PromotionRefused('--force needs a reason for the history, such as --reason "agreed with Ann"')
-        return
     forced = name_command(f'promote {number} --force --reason "…"', str(version.name))
     anyway = f"; to promote it all the same: {forced}"
     gate = f"run {name_command(f'gate SEQUENCES --version {number}', str(version.name))}"
@@ -149,8 +149,8 @@ def check_permission(version: ModelVersion, history: History, permission: Permis
         raise PromotionRefused(f"version {number} has been rolled back since it was champion{anyway}")
 
 
-def check_files(client: MlflowClient, version: ModelVersion) -> None:
-    """Checks that a version can be served.
+def _check_files(client: MlflowClient, version: ModelVersion) -> None:
+    """Check that a version can be served.
 
     Raises:
         PromotionRefused: It is not ready, or its files are gone.
@@ -163,7 +163,7 @@ def check_files(client: MlflowClient, version: ModelVersion) -> None:
 
 
 def _describe_verdict(version: ModelVersion, history: History) -> str:
-    """The gate's word; with the champion it was given against where that is not today's, which makes it void."""
+    """Quote the gate; with the champion it spoke of where that is not today's, which makes its word void."""
     verdict, compared = version.tags.get(TAG_VERDICT, ""), version.tags.get(TAG_CHAMPION, NOBODY)
     current = compared == (history.champion or NOBODY)
     return verdict if current or not verdict else f"{verdict} against {compared}"
@@ -177,41 +177,3 @@ def _find_earlier(name: str, history: History, steps: int) -> str:
             return number
     chain = " → ".join(champion or NOBODY for champion in champions) or "empty"
     raise PromotionRefused(f"{name}: --steps {steps} goes back to no champion; the way back is {chain}")
-
-
-def _get_earlier(client: MlflowClient, name: str, number: str, steps: int) -> ModelVersion:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return get_version(client, name, number)
-    except MlflowException as error:
-        if error.error_code != GONE:
-            raise
-        raise PromotionRefused(
-            f"{name}: version {number} has been deleted, so it cannot be champion again; "
-            f"{name_command(f'rollback --steps {steps + 1}', name)} goes further back"
-        ) from None
-
-
-def set_anchor(config: RegistryConfig, wanted: str, tracking_uri: str | None = None) -> tuple[str, str | None]:
-    """Points the anchor's alias at a version.
-
-    Args:
-        config: Names of registered model and aliases.
-        wanted: Number or alias.
-        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`.
-
-    Returns:
-        The version, and the one that was the anchor before.
-
-    Raises:
-        PromotionRefused: The version's files are gone: nothing could be compared with it.
-        RegistryError: MLflow cannot be reached, or there is no such version.
-    """
-    with open_mlflow(tracking_uri, read_only=True) as client:
-        name, alias = config.registered_model_name, config.anchor_alias
-        version = get_version(client, name, wanted)
-        check_files(client, version)
-        before = find_version_by_alias(client, name, alias)
-        client.set_registered_model_alias(name, alias, str(version.version))
-    return str(version.version), None if before is None else str(before.version)

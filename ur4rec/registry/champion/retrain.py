@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from ur4rec.markdown import escape_markdown
 from ur4rec.registry.champion.history import fetch_history
 from ur4rec.registry.champion.move import PromotionRefused
-from ur4rec.registry.champion.promotion import Permission, promote
+from ur4rec.registry.champion.promotion import promote
 from ur4rec.registry.config import RegistryConfig, name_command
 from ur4rec.registry.gate.verdict import NOBODY, Verdict, load_verdict
 from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
@@ -21,7 +21,7 @@ REASON = "passed the gate, promote_automatically is on"
 
 
 class Ending(StrEnum):
-    """What became of a retrained model."""
+    """What may become of a retrained model."""
 
     PROMOTED = "promoted"
     CHAMPION = "champion already"
@@ -41,12 +41,12 @@ class RetrainOutcome(BaseModel):
     name: str
     version: str
     champion: str
-    """After it; `none` where there is none."""
+    """The champion in the end; `none` where there is none."""
     notice: str
     """One line for people."""
 
     def numbers(self) -> dict[str, float]:
-        """For a dashboard."""
+        """Return what a dashboard shows."""
         return {"version": float(self.version), "promoted": float(self.ending is Ending.PROMOTED)}
 
 
@@ -58,7 +58,7 @@ def conclude_retrain(
     summary: Path,
     tracking_uri: str | None = None,
 ) -> RetrainOutcome:
-    """Promotes a registered model where the gate and the configuration say so; otherwise it stays the challenger.
+    """Promote a registered model where the gate and the configuration say so; otherwise it stays the challenger.
 
     Args:
         registration: `registration.json` of the model.
@@ -66,7 +66,7 @@ def conclude_retrain(
         config: Names of the aliases, and whether to promote.
         output: JSON file to write: the outcome.
         summary: Markdown file to write: the notice.
-        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`.
+        tracking_uri: MLflow's address, as `open_mlflow` takes it.
 
     Raises:
         ArtifactError: The registration cannot be read.
@@ -89,8 +89,9 @@ def conclude_retrain(
         notice=notice,
     )
     print(f"notice {notice}", flush=True)
-    texts = {Path(output): outcome.model_dump_json(indent=2), Path(summary): _write_summary(outcome)}
-    write_texts_atomic({path: f"{text}\n" for path, text in texts.items()})
+    name, text = escape_markdown(outcome.name), escape_markdown(notice)
+    card = f"# {name} version {outcome.version}: {outcome.ending}\n\n{text}\n"
+    write_texts_atomic({Path(output): outcome.model_dump_json(indent=2) + "\n", Path(summary): card})
     return outcome
 
 
@@ -110,7 +111,7 @@ def _conclude(
     if champion.isdecimal() and int(champion) > int(registered.version):
         return Ending.REFUSED, f"{version} passed the gate, but the champion is version {champion}, which is newer"
     try:
-        promotion = promote(config, registered.version, Permission(reason=REASON), tracking_uri=tracking_uri)
+        promotion = promote(config, registered.version, reason=REASON, tracking_uri=tracking_uri)
     except PromotionRefused as refused:
         return Ending.REFUSED, f"{version} passed the gate, but was not promoted: {refused}"
     if not promotion.moved:
@@ -121,8 +122,3 @@ def _conclude(
 def _find_champion(config: RegistryConfig, tracking_uri: str | None) -> str:
     with open_mlflow(tracking_uri, read_only=True) as client:
         return fetch_history(client, config.registered_model_name, config.champion_alias).champion
-
-
-def _write_summary(outcome: RetrainOutcome) -> str:
-    name, notice = escape_markdown(outcome.name), escape_markdown(outcome.notice)
-    return f"# {name} version {outcome.version}: {outcome.ending}\n\n{notice}"

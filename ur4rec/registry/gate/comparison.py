@@ -36,6 +36,17 @@ from ur4rec.registry.gate.measurements import (
 from ur4rec.registry.gate.rules import GateRules
 from ur4rec.registry.gate.verdict import FAILED, PASSED, RuleOutcome
 
+CHAMPION, ANCHOR = "champion", "anchor"
+AGAINST_CHAMPION = (
+    CHAMPION,
+    "slice_cold_users",
+    "slice_heavy_users",
+    "slice_long_tail_items",
+    "coverage",
+    "popularity_bias",
+)
+"""Rules that need a champion."""
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -59,7 +70,7 @@ class Side:
     problem: str = ""
 
     def describe(self, data: Sequences) -> str:
-        """A sentence for the notes."""
+        """Write a sentence for the notes."""
         if self.quality is None or self.model is None:
             return f"{self.role} version {self.version} was not scored" + (self.problem and f": {self.problem}")
         known = int(np.isin(data.item_ids[1:], list(self.model.bundle.item_index)).sum())
@@ -67,42 +78,6 @@ class Side:
             f"{self.role} version {self.version}: NDCG@10 {self.quality.ndcg.mean():.4f}; "
             f"knows {known:,} of {data.num_items:,} items"
         )
-
-
-def load_side(role: str, contender: Contender, device: str = "cpu") -> Side:
-    """Loads a model; what cannot be loaded is a problem of the side, not an error."""
-    side = Side(role, contender.version, problem=contender.problem)
-    if contender.bundle is not None:
-        try:
-            side.model = LoadedModel(contender.bundle, device)
-        except UnscorableError as error:
-            side.problem = str(error)
-    return side
-
-
-def measure_sides(sides: Sequence[Side], data: Sequences, rows: np.ndarray, num_requests: int) -> None:
-    """Ranks the targets at `rows` with every model that is loaded, and times those that could be ranked.
-
-    Args:
-        sides: Get their quality and cost, or a problem.
-        data: The test data.
-        rows: Positions of the targets.
-        num_requests: Users whose latency is taken.
-    """
-    for side in sides:
-        if side.model is not None and len(rows):
-            _rank(side, side.model, data, rows)
-    able = [(side, side.model) for side in sides if side.model is not None and not side.problem]
-    costs = measure_costs([model for _, model in able], num_requests)
-    for (side, _), cost in zip(able, costs, strict=True):
-        side.cost = cost
-
-
-def _rank(side: Side, model: LoadedModel, data: Sequences, rows: np.ndarray) -> None:
-    try:
-        side.quality = measure_quality(data, rows, model.scorer(data, data.histories("test")))
-    except (UnscorableError, ScoreError) as error:
-        side.problem = str(error)
 
 
 @dataclass(frozen=True)
@@ -117,38 +92,6 @@ class Population:
     compares: bool
     """Whether models may be compared on it."""
     note: str
-
-
-def choose_population(data: Sequences, bundles: Sequence[Bundle], rules: GateRules) -> Population:
-    """Targets later than everything any model was trained on; where these are few, what the rules name.
-
-    Args:
-        data: The test data.
-        bundles: Of the models that are compared.
-        rules: `min_users` and `few_later_users`.
-    """
-    cutoff = max(int(bundle.manifest.details["training_cutoff_s"]) for bundle in bundles)
-    later = np.flatnonzero(data.test[:, TIMESTAMP_S] > cutoff)
-    if len(later) >= rules.min_users:
-        return Population("later", later, False, True, f"{len(later):,} targets are later than all training")
-    few = f"only {len(later):,} targets are later than all training (min_users: {rules.min_users:,})"
-    if rules.few_later_users == "fail":
-        return Population("later", later, True, False, f"{few}; few_later_users: fail")
-    unseen = np.flatnonzero(np.logical_and.reduce([find_unseen(data, data.test, bundle.extent) for bundle in bundles]))
-    note = f"{few}; few_later_users: {rules.few_later_users}, {len(unseen):,} targets that no training saw were ranked"
-    return Population("unseen", unseen, len(unseen) < rules.min_users, rules.few_later_users == "unseen", note)
-
-
-CHAMPION, ANCHOR = "champion", "anchor"
-AGAINST_CHAMPION = (
-    CHAMPION,
-    "slice_cold_users",
-    "slice_heavy_users",
-    "slice_long_tail_items",
-    "coverage",
-    "popularity_bias",
-)
-"""Rules that need a champion."""
 
 
 @dataclass(frozen=True)
@@ -169,26 +112,17 @@ def compare(
     rules: GateRules,
     device: str = "cpu",
 ) -> Findings:
-    """Everything the verdict rests on.
-
-    Args:
-        data: The test data; every model is scored on its test targets.
-        challenger: Who wants to be champion.
-        champion: None: there is none, so the challenger is a first model.
-        anchor: None: there is none.
-        rules: What is judged by.
-        device: Where to compute.
-    """
+    """Find all that the verdict rests on, from the test targets of `data`; there may be no champion or anchor."""
     pinned = _check_test_data(data, rules)
-    side = load_side("challenger", challenger, device)
+    side = _load_side("challenger", challenger, device)
     if pinned.failed or side.model is None:
         return Findings([pinned] if pinned.failed else [pinned, _refuse(side)])
-    rival = load_side(CHAMPION, champion, device) if champion else None
+    rival = _load_side(CHAMPION, champion, device) if champion else None
     apart = anchor is not None and anchor.version not in {challenger.version, champion.version if champion else None}
-    origin = load_side(ANCHOR, anchor, device) if anchor and apart else None
+    origin = _load_side(ANCHOR, anchor, device) if anchor and apart else None
     sides = [each for each in (side, rival, origin) if each]
-    population = choose_population(data, [each.model.bundle for each in sides if each.model], rules)
-    measure_sides(sides, data, population.rows, rules.latency_requests)
+    population = _choose_population(data, [each.model.bundle for each in sides if each.model], rules)
+    _measure_sides(sides, data, population.rows, rules.latency_requests)
     outcomes = [
         pinned,
         *_judge_alone(data, population, side, rules),
@@ -198,6 +132,45 @@ def compare(
     ]
     notes = [population.note, *(each.describe(data) for each in sides)]
     return Findings(outcomes, notes, population.kind, len(population.rows))
+
+
+def _load_side(role: str, contender: Contender, device: str = "cpu") -> Side:
+    """Load a model; what cannot be loaded is a problem of the side, not an error."""
+    side = Side(role, contender.version, problem=contender.problem)
+    if contender.bundle is not None:
+        try:
+            side.model = LoadedModel(contender.bundle, device)
+        except UnscorableError as error:
+            side.problem = str(error)
+    return side
+
+
+def _measure_sides(sides: Sequence[Side], data: Sequences, rows: np.ndarray, num_requests: int) -> None:
+    """Give each loaded side its quality on the targets at `rows` and its cost over some requests, or a problem."""
+    for side in sides:
+        if side.model is not None and len(rows):
+            try:
+                side.quality = measure_quality(data, rows, side.model.scorer(data, data.histories("test")))
+            except (UnscorableError, ScoreError) as error:
+                side.problem = str(error)
+    able = [(side, side.model) for side in sides if side.model is not None and not side.problem]
+    costs = measure_costs([model for _, model in able], num_requests)
+    for (side, _), cost in zip(able, costs, strict=True):
+        side.cost = cost
+
+
+def _choose_population(data: Sequences, bundles: Sequence[Bundle], rules: GateRules) -> Population:
+    """Choose the targets later than everything any model was trained on; where these are few, what the rules name."""
+    cutoff = max(int(bundle.manifest.details["training_cutoff_s"]) for bundle in bundles)
+    later = np.flatnonzero(data.test[:, TIMESTAMP_S] > cutoff)
+    if len(later) >= rules.min_users:
+        return Population("later", later, False, True, f"{len(later):,} targets are later than all training")
+    few = f"only {len(later):,} targets are later than all training (min_users: {rules.min_users:,})"
+    if rules.few_later_users == "fail":
+        return Population("later", later, True, False, f"{few}; few_later_users: fail")
+    unseen = np.flatnonzero(np.logical_and.reduce([find_unseen(data, data.test, bundle.extent) for bundle in bundles]))
+    note = f"{few}; few_later_users: {rules.few_later_users}, {len(unseen):,} targets that no training saw were ranked"
+    return Population("unseen", unseen, len(unseen) < rules.min_users, rules.few_later_users == "unseen", note)
 
 
 def _check_test_data(data: Sequences, rules: GateRules) -> RuleOutcome:

@@ -12,10 +12,10 @@ from ur4rec.registry.gate.comparison import Contender, Findings, compare
 from ur4rec.registry.gate.judge import skip
 from ur4rec.registry.gate.rules import GateRules
 from ur4rec.registry.gate.verdict import NOBODY, TAG_VERDICT, Verdict, decide, render_markdown, write_verdict
-from ur4rec.registry.mlflow_client import GONE, RegistryError, open_mlflow
+from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
 from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.register import load_registration
-from ur4rec.registry.versions import TAG_MODEL, find_version_by_alias, get_version, pinned_address
+from ur4rec.registry.versions import find_version_by_alias, get_version, list_files, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, write_text_atomic, write_texts_atomic
 from ur4rec.storage.temporaries import scratch_folder
 
@@ -23,60 +23,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-
-FOLDER = "gate"
-"""Of the run's artifacts."""
-VERDICT, SUMMARY = "verdict.json", "summary.md"
-
-
-def fetch_contender(client: MlflowClient, version: ModelVersion, scratch: Path) -> Contender:
-    """Downloads a version's bundle; where it is gone, the contender says so.
-
-    Only what the store answers counts as gone: a store that does not answer is an error, so that an outage never
-    lets a challenger pass.
-
-    Raises:
-        MlflowException: The store or the server does not answer.
-    """
-    import mlflow.artifacts
-
-    number = str(version.version)
-    if not _has_bundle(client, version):
-        return Contender(number, problem="its artifacts are gone")
-    target = scratch / number
-    target.mkdir(exist_ok=True)
-    address = f"{pinned_address(version)}/{BUNDLE_PATH}"
-    return Contender(number, Path(mlflow.artifacts.download_artifacts(address, dst_path=str(target))))
-
-
-def record_verdict(client: MlflowClient, version: ModelVersion, verdict: Verdict) -> None:
-    """Stores a verdict as files of the version's run and as tags of the version.
-
-    The tag with the decision goes first and comes back last: after a crash there is none rather than an old one.
-    """
-    if TAG_VERDICT in version.tags:
-        client.delete_model_version_tag(version.name, str(version.version), TAG_VERDICT)
-    with scratch_folder("verdict") as scratch:
-        write_verdict(verdict, scratch / VERDICT)
-        write_text_atomic(scratch / SUMMARY, render_markdown(verdict))
-        client.log_artifacts(str(version.run_id), str(scratch), FOLDER)
-    for key, value in sorted(verdict.tags().items(), key=lambda tag: tag[0] == TAG_VERDICT):
-        client.set_model_version_tag(version.name, str(version.version), key, value)
-
-
-def _has_bundle(client: MlflowClient, version: ModelVersion) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    model_id = version.tags.get(TAG_MODEL) or version.model_id
-    if not model_id:
-        return False
-    try:
-        files = client.list_logged_model_artifacts(model_id, BUNDLE_PATH)
-    except MlflowException as error:
-        if error.error_code != GONE:
-            raise
-        return False
-    return f"{BUNDLE_PATH}/{MANIFEST}" in {file.path for file in files}
+FOLDER, VERDICT, SUMMARY = "gate", "verdict.json", "summary.md"
+"""A verdict lies under these names among the artifacts of its run."""
 
 
 def gate_registered(
@@ -88,7 +36,7 @@ def gate_registered(
     summary: Path,
     tracking_uri: str | None = None,
 ) -> Verdict:
-    """`gate_version` for the version that a registration made.
+    """Do what `gate_version` does for the version that a registration made.
 
     Args:
         sequences: Sequences artifact folder.
@@ -97,7 +45,7 @@ def gate_registered(
         rules: What is judged by.
         output: Where the verdict goes, as JSON.
         summary: Where the Markdown goes.
-        tracking_uri: MLflow's address, as for `register_model`.
+        tracking_uri: MLflow's address, as `open_mlflow` takes it.
     """
     registered = load_registration(registration)
     config = config.model_copy(update={"registered_model_name": registered.name})
@@ -114,7 +62,7 @@ def gate_version(
     tracking_uri: str | None = None,
     device: str = "cpu",
 ) -> Verdict:
-    """Scores a version, the champion and the anchor on the same targets and decides whether it may be champion.
+    """Score a version, the champion and the anchor on the same targets and decide whether it may be champion.
 
     The verdict is stored beside the version: as tags, and as files of its run. A version that is the champion already
     passes without a comparison, and what was stored before stays.
@@ -124,7 +72,7 @@ def gate_version(
         version: Number or alias of the version; None: the one with the challenger's alias.
         config: Names of the registered model and the aliases.
         rules: What is judged by.
-        tracking_uri: MLflow's address; None reads `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+        tracking_uri: MLflow's address, as `open_mlflow` takes it.
         device: Where to compute.
 
     Raises:
@@ -142,16 +90,53 @@ def gate_version(
             return _make_verdict(data, challenger, champion, anchor, rules, findings)
         with scratch_folder("gate") as scratch:
             fetched = {
-                str(each.version): fetch_contender(client, each, scratch)
+                str(each.version): _fetch_contender(client, each, scratch)
                 for each in (challenger, champion, anchor)
                 if each is not None
             }
-            own = _require(fetched[str(challenger.version)])
+            own = fetched[str(challenger.version)]
+            if own.bundle is None:
+                raise RegistryError(f"version {own.version}: {own.problem}; register the model again")
             rivals = [fetched[str(each.version)] if each else None for each in (champion, anchor)]
             findings = compare(data, own, rivals[0], rivals[1], rules, device)
         verdict = _make_verdict(data, challenger, champion, anchor, rules, findings)
-        record_verdict(client, challenger, verdict)
+        _record_verdict(client, challenger, verdict)
     return verdict
+
+
+def _fetch_contender(client: MlflowClient, version: ModelVersion, scratch: Path) -> Contender:
+    """Download a version's bundle; where it is gone, the contender says so.
+
+    Only what the store answers counts as gone: a store that does not answer is an error, so that an outage never
+    lets a challenger pass.
+
+    Raises:
+        MlflowException: The store or the server does not answer.
+    """
+    import mlflow.artifacts
+
+    number = str(version.version)
+    if f"{BUNDLE_PATH}/{MANIFEST}" not in list_files(client, version, BUNDLE_PATH):
+        return Contender(number, problem="its artifacts are gone")
+    target = scratch / number
+    target.mkdir(exist_ok=True)
+    address = f"{pinned_address(version)}/{BUNDLE_PATH}"
+    return Contender(number, Path(mlflow.artifacts.download_artifacts(address, dst_path=str(target))))
+
+
+def _record_verdict(client: MlflowClient, version: ModelVersion, verdict: Verdict) -> None:
+    """Store a verdict as files of the version's run and as tags of the version.
+
+    The tag with the decision goes first and comes back last: after a crash there is none rather than an old one.
+    """
+    if TAG_VERDICT in version.tags:
+        client.delete_model_version_tag(version.name, str(version.version), TAG_VERDICT)
+    with scratch_folder("verdict") as scratch:
+        write_verdict(verdict, scratch / VERDICT)
+        write_text_atomic(scratch / SUMMARY, render_markdown(verdict))
+        client.log_artifacts(str(version.run_id), str(scratch), FOLDER)
+    for key, value in sorted(verdict.tags().items(), key=lambda tag: tag[0] == TAG_VERDICT):
+        client.set_model_version_tag(version.name, str(version.version), key, value)
 
 
 def _find_challenger(client: MlflowClient, config: RegistryConfig, version: str | None) -> ModelVersion:
@@ -164,12 +149,6 @@ def _find_challenger(client: MlflowClient, config: RegistryConfig, version: str 
             "register a model first (`ur4rec register`), or name a version"
         )
     return found
-
-
-def _require(contender: Contender) -> Contender:
-    if contender.bundle is None:
-        raise RegistryError(f"version {contender.version}: {contender.problem}; register the model again")
-    return contender
 
 
 def _make_verdict(

@@ -1,12 +1,14 @@
-"""Measurements against rules: one outcome a rule, nothing left to chance but the seeded bootstrap.
+"""Judges measurements by the rules: one outcome a rule, nothing left to chance but the seeded bootstrap.
 
-T ranked users.
+Letters: S resamples, T ranked users.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float64
@@ -20,15 +22,10 @@ from ur4rec.registry.gate.verdict import FAILED, PASSED, RuleOutcome
 def resample_relative(
     challenger: Float64[np.ndarray, "T"], other: Float64[np.ndarray, "T"], samples: int
 ) -> Float64[np.ndarray, "S"]:
-    """Relative difference of two means over users drawn with replacement, both from the same users.
+    """Draw users with replacement and return the relative differences of two means over the same users.
 
     To draw T users is to draw how often each distinct pair of values occurs, which is multinomial. Per-user metrics
     take few values where scores seldom tie, so a hundred thousand users cost hardly more than a thousand.
-
-    Args:
-        challenger: Value of each user.
-        other: The other model's, users in the same order.
-        samples: Resamples.
 
     >>> bool((resample_relative(np.array([0.5, 1.0]), np.array([1.0, 2.0]), samples=10) == -0.5).all())
     True
@@ -41,7 +38,7 @@ def resample_relative(
 
 
 def relative_difference(challenger: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Of two sums of equally many users; nothing against nothing is no difference, something is infinitely more.
+    """Compare sums of equally many users; nothing against nothing is no difference, something is infinitely more.
 
     >>> relative_difference(np.array([3.0, 0.0, 1.0]), np.array([4.0, 0.0, 0.0])).tolist()
     [-0.25, 0.0, inf]
@@ -52,12 +49,12 @@ def relative_difference(challenger: np.ndarray, other: np.ndarray) -> np.ndarray
 
 
 def lower_bound(resampled: Float64[np.ndarray, "S"], level: float) -> float:
-    """Of the one-sided percentile interval: what the difference is worse than with probability `level`."""
+    """Bound the one-sided percentile interval: the difference is worse than this with probability `level`."""
     return float(np.quantile(resampled, level, method="lower"))
 
 
 def harm_p_value(resampled: Float64[np.ndarray, "S"], margin: float) -> float:
-    """How well the resamples agree with a loss no greater than `margin`: small where a greater loss is proven.
+    """Say how well the resamples agree with a loss no greater than `margin`: small where a greater loss is proven.
 
     >>> harm_p_value(np.array([-0.5, -0.4, -0.3, 0.0]), margin=0.1)
     0.4
@@ -66,7 +63,7 @@ def harm_p_value(resampled: Float64[np.ndarray, "S"], margin: float) -> float:
 
 
 def reject_holm(p_values: Mapping[str, float], level: float) -> set[str]:
-    """Hypotheses that fall while the probability of any false rejection stays below `level` (Holm 1979).
+    """Reject hypotheses while the probability of any false rejection stays below `level` (Holm 1979).
 
     >>> sorted(reject_holm({"a": 0.01, "b": 0.03, "c": 0.02}, 0.05))
     ['a', 'b', 'c']
@@ -81,23 +78,27 @@ def reject_holm(p_values: Mapping[str, float], level: float) -> set[str]:
     return rejected
 
 
-def check_at_least(rule: str, value: float | None, threshold: float, detail: str) -> RuleOutcome:
-    """Passed where the value is a finite number no less than the threshold."""
-    return _check(rule, value, threshold, detail, higher_is_better=True)
+def _check(
+    rule: str, value: float | None, threshold: float, detail: str, is_good: Callable[[float, float], bool]
+) -> RuleOutcome:
+    """Pass where value and threshold are finite numbers, the value is good, and fail otherwise."""
+    if value is None or not math.isfinite(value) or not math.isfinite(threshold):
+        return _unmeasured(rule, value, detail)
+    outcome = PASSED if is_good(value, threshold) else FAILED
+    return RuleOutcome(rule=rule, outcome=outcome, value=value, threshold=threshold, detail=detail)
 
 
-def check_at_most(rule: str, value: float | None, threshold: float, detail: str) -> RuleOutcome:
-    """Passed where the value is a finite number no greater than the threshold."""
-    return _check(rule, value, threshold, detail, higher_is_better=False)
+check_at_least, check_at_most = partial(_check, is_good=operator.ge), partial(_check, is_good=operator.le)
+"""Rules whose value must not be below, or above, the threshold."""
 
 
 def skip(rule: str, reason: str) -> RuleOutcome:
-    """A rule that does not apply."""
+    """Say of a rule that it does not apply."""
     return RuleOutcome(rule=rule, outcome=f"skipped: {reason}")
 
 
 def judge_floor(challenger: Quality | None, popularity: Quality | None, rules: GateRules) -> list[RuleOutcome]:
-    """What every challenger has to reach, with or without a champion."""
+    """Judge what every challenger has to reach, with or without a champion."""
     value, baseline = _mean(challenger), _mean(popularity)
     absolute = check_at_least("floor", value, rules.floor_ndcg_at_10, f"{METRIC} of the challenger")
     if baseline is None or not math.isfinite(baseline):
@@ -110,7 +111,7 @@ def judge_floor(challenger: Quality | None, popularity: Quality | None, rules: G
 def judge_non_inferiority(
     rule: str, challenger: Quality | None, other: Quality | None, rules: GateRules
 ) -> RuleOutcome:
-    """Whether the challenger is shown not to be worse than another model by more than the margin."""
+    """Judge whether the challenger is shown not to be worse than another model by more than the margin."""
     if challenger is None or other is None:
         return _unmeasured(rule, None, METRIC)
     if not (np.isfinite(challenger.ndcg).all() and np.isfinite(other.ndcg).all()):
@@ -130,25 +131,24 @@ def judge_non_inferiority(
 def judge_slices(
     challenger: Quality | None, champion: Quality | None, slices: Mapping[str, np.ndarray], rules: GateRules
 ) -> list[RuleOutcome]:
-    """Fails the slices that are proven to have lost more than the margin, at a level for all of them together."""
+    """Fail the slices that are proven to have lost more than the margin, at a level for all of them together."""
     if challenger is None or champion is None:
         return [_unmeasured(f"slice_{name}", None, METRIC) for name in slices]
-    p_values, outcomes = {}, []
-    differences = {}
+    p_values, means, skipped = {}, {}, []
     for name, positions in slices.items():
         if len(positions) < rules.min_slice_users:
-            outcomes.append(skip(f"slice_{name}", f"{len(positions)} users, min_slice_users: {rules.min_slice_users}"))
+            skipped.append(skip(f"slice_{name}", f"{len(positions)} users, min_slice_users: {rules.min_slice_users}"))
             continue
         ours, theirs = challenger.ndcg[positions], champion.ndcg[positions]
         resampled = resample_relative(ours, theirs, rules.bootstrap_samples)
         p_values[name] = harm_p_value(resampled, rules.slice_margin)
-        differences[name] = (ours.mean(), theirs.mean())
+        means[name] = (ours.mean(), theirs.mean())
     worse = reject_holm(p_values, rules.slice_level)
-    return [_slice(name, *differences[name], p, name in worse, rules) for name, p in p_values.items()] + outcomes
+    return [_slice(name, *means[name], p, name in worse, rules) for name, p in p_values.items()] + skipped
 
 
 def judge_lists(challenger: Quality | None, champion: Quality | None, rules: GateRules) -> list[RuleOutcome]:
-    """Breadth and popularity of what is recommended, against the champion."""
+    """Judge breadth and popularity of what is recommended, against the champion."""
     if challenger is None or champion is None:
         return [_unmeasured("coverage", None, "coverage"), _unmeasured("popularity_bias", None, "popularity")]
     return [
@@ -168,9 +168,8 @@ def judge_lists(challenger: Quality | None, champion: Quality | None, rules: Gat
 
 
 def judge_cost(challenger: Cost | None, champion: Cost | None, rules: GateRules) -> list[RuleOutcome]:
-    """Latency and size, absolutely and against the champion."""
-    latency = None if challenger is None else challenger.latency_ms
-    size = None if challenger is None else challenger.size_mb
+    """Judge latency and size, absolutely and against the champion."""
+    latency, size = (None, None) if challenger is None else (challenger.latency_ms, challenger.size_mb)
     outcomes = [
         check_at_most("latency", latency, rules.max_latency_ms, "ms of one core for one user's top 10"),
         check_at_most("size", size, rules.max_size_mb, "MiB of the files that serve"),
@@ -183,13 +182,6 @@ def judge_cost(challenger: Cost | None, champion: Cost | None, rules: GateRules)
         check_at_most("latency_over_champion", latency, slower, f"ms; the champion's are {champion.latency_ms:.2f}"),
         check_at_most("size_over_champion", size, larger, f"MiB; the champion's are {champion.size_mb:.2f}"),
     ]
-
-
-def _check(rule: str, value: float | None, threshold: float, detail: str, higher_is_better: bool) -> RuleOutcome:
-    if value is None or not math.isfinite(value) or not math.isfinite(threshold):
-        return _unmeasured(rule, value, detail)
-    good = value >= threshold if higher_is_better else value <= threshold
-    return RuleOutcome(rule=rule, outcome=PASSED if good else FAILED, value=value, threshold=threshold, detail=detail)
 
 
 def _unmeasured(rule: str, value: float | None, what: str) -> RuleOutcome:

@@ -1,6 +1,6 @@
-"""What the rules are about: quality per user, breadth and popularity of the lists, latency, size.
+"""Measures what the rules are about: quality per user, breadth and popularity of the lists, latency, size.
 
-T ranked users.
+Letters: T ranked users.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ur4rec.recommender.recommender import Recommender
 from ur4rec.training.scoring import ModelScorer
 
 LOAD_ERRORS = (ValueError, RuntimeError, OSError, KeyError)
-"""What a model raises whose files are gone, altered, or of a schema that this release does not read."""
+"""A model raises these whose files are gone, altered, or of a schema that this release does not read."""
 
 
 class UnscorableError(ValueError):
@@ -58,12 +58,12 @@ class LoadedModel:
 
     @property
     def recommender(self) -> Recommender:
-        """As it serves."""
+        """The model as it serves."""
         return Recommender(self.bundle, self._scorer)
 
     @property
     def size_mb(self) -> float:
-        """Of the bundle's files, in MiB."""
+        """Size of the bundle's files, in MiB."""
         return sum(path.stat().st_size for path in self.bundle.path.iterdir()) / 2**20
 
     def scorer(self, data: Sequences, histories: Histories) -> CatalogueScorer:
@@ -121,7 +121,7 @@ class CatalogueScorer:
 
 
 def _map_users(histories: Histories, user_of: np.ndarray, num_users: int) -> Histories:
-    """The same histories in the order of the model's users; those without one here have done nothing."""
+    """Put histories in the order of the model's users; those without one here have done nothing."""
     data_user = np.zeros(num_users + 1, dtype=np.int64)
     data_user[user_of] = np.arange(len(user_of))
     data_user[0] = 0

@@ -55,14 +55,14 @@ class GateRules(ConfigSection):
         return self
 
     def margin(self, num_users: int) -> float:
-        """Relative loss that is put up with, for a comparison on so many users."""
+        """Return the relative loss that is put up with, for a comparison on so many users."""
         return self.margin_by_users[max(users for users in self.margin_by_users if users <= num_users)]
 
 
 def load_rules(
     path: Path | None = None, overrides: Mapping[str, Any] | None = None, source: str = "settings"
 ) -> GateRules:
-    """The shipped rules, with the keys replaced that a file or the caller names.
+    """Load the shipped rules, with the keys replaced that a file or the caller names.
 
     Args:
         path: A YAML file.

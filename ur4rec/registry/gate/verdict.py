@@ -1,4 +1,4 @@
-"""What a gate decided, and why: the JSON artifact, the tags of the version."""
+"""The verdict of the gate, and why: as JSON, as tags of the version, as Markdown."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ur4rec.storage.artifacts import write_text_atomic
 
 PASSED: Literal["passed"] = "passed"
 FAILED: Literal["failed"] = "failed"
+MARKS = {PASSED: "✓ passed", FAILED: "✗ **failed**"}
 NOBODY = "none"
 """Stands for a champion or anchor that there is not."""
 
@@ -63,7 +64,7 @@ class Verdict(_Part):
     champion: str
     """Version it was compared with; `none` where no version has the alias."""
     anchor: str
-    """The same of the anchor."""
+    """Version of the anchor, or `none`."""
     decided_at: str
     """ISO 8601, UTC."""
     test_digest: str
@@ -74,7 +75,7 @@ class Verdict(_Part):
     """Users whose targets were ranked."""
     rules_digest: str
     rules: dict[str, Any]
-    """In force when this was decided."""
+    """Those in force when this was decided."""
     outcomes: list[RuleOutcome]
     notes: list[str]
 
@@ -94,11 +95,11 @@ class Verdict(_Part):
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
-        """The text of the JSON file."""
+        """Write the text of the JSON file."""
         return self.model_dump_json(indent=2) + "\n"
 
     def tags(self) -> dict[str, str]:
-        """Tags of the challenger's version."""
+        """Make the tags of the challenger's version."""
         return {
             TAG_VERDICT: self.verdict,
             TAG_CHAMPION: self.champion,
@@ -109,24 +110,23 @@ class Verdict(_Part):
         }
 
     def numbers(self) -> dict[str, float]:
-        """Measured values by rule, for a dashboard; rules without a number are left out."""
+        """Return measured values by rule, for a dashboard; rules without a number are left out."""
         values = {outcome.rule: outcome.value for outcome in self.outcomes if outcome.value is not None}
         return {"num_users": float(self.num_users), "failed_rules": float(len(self.failures)), **values}
 
 
 def decide(outcomes: Iterable[RuleOutcome]) -> Decision:
-    """Passed where no rule failed; nothing but these two words, so that a condition never meets a NaN."""
+    """Pass where no rule failed; it is one of two words, so that a condition never meets a NaN."""
     return FAILED if any(outcome.failed for outcome in outcomes) else PASSED
 
 
 def write_verdict(verdict: Verdict, path: Path) -> None:
-    """Writes the JSON file; it appears complete or not at all."""
-    path = Path(path)
-    write_text_atomic(path, verdict.to_json())
+    """Write the JSON file; it appears complete or not at all."""
+    write_text_atomic(Path(path), verdict.to_json())
 
 
 def load_verdict(path: Path) -> Verdict:
-    """Reads what `write_verdict` wrote.
+    """Read what `write_verdict` wrote.
 
     Raises:
         VerdictError: The file is missing, or a key is missing, unknown or wrong; names both.
@@ -140,11 +140,8 @@ def load_verdict(path: Path) -> Verdict:
         raise VerdictError(f"{path}: {explain_problems(error)}; run the gate again") from None
 
 
-MARKS = {"passed": "✓ passed", "failed": "✗ **failed**"}
-
-
 def render_markdown(verdict: Verdict) -> str:
-    """The decision, then a row a rule."""
+    """Write the decision, then a row a rule."""
     against = f"champion version {verdict.champion}" if verdict.champion != NOBODY else "no champion"
     anchor = f", anchor version {verdict.anchor}" if verdict.anchor != NOBODY else ""
     lines = [
@@ -165,7 +162,7 @@ def render_markdown(verdict: Verdict) -> str:
 
 
 def format_number(value: float | None) -> str:
-    """Four digits after the point, none for a whole number, and nothing for no number."""
+    """Write four digits after the point, none for a whole number, and nothing for no number."""
     if value is None:
         return ""
     return f"{value:,.0f}" if value.is_integer() else f"{value:,.4f}"

@@ -6,18 +6,17 @@ from toy_versions import add, client, history, model_id
 from ur4rec.registry.champion.history import History, MoveKind
 from ur4rec.registry.champion.lock import find_claims, place_claim
 from ur4rec.registry.champion.move import HOLD_LIMIT_S, Mover, PromotionRefused, plan_move
-from ur4rec.registry.champion.promotion import Permission, promote, roll_back
+from ur4rec.registry.champion.promotion import promote, roll_back
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.mlflow_client import RegistryError
 
 __all__ = ["add", "client", "history", "model_id"]
 CONFIG = RegistryConfig()
-UNFORCED = Permission()
-FORCED = Permission(force=True, reason="a test")
+FORCED = {"force": True, "reason": "a test"}
 
 
-def try_promotion(tracking_uri, version, permission=UNFORCED, **options):
-    return promote(CONFIG, version, permission, tracking_uri=tracking_uri, patience_s=0, **options)
+def try_promotion(tracking_uri, version, **options):
+    return promote(CONFIG, version, tracking_uri=tracking_uri, patience_s=0, **options)
 
 
 @pytest.mark.parametrize(
@@ -46,11 +45,11 @@ def test_without_a_passed_gate_against_todays_champion_nothing_moves(
     with pytest.raises(PromotionRefused, match=message):
         try_promotion(tracking_uri, version)
     with pytest.raises(RegistryError, match="reason: 501 characters; expected at most 500"):
-        try_promotion(tracking_uri, version, Permission(force=True, reason="x" * 501))
+        try_promotion(tracking_uri, version, force=True, reason="x" * 501)
     with pytest.raises(PromotionRefused, match="--force needs a reason"):
-        try_promotion(tracking_uri, version, Permission(force=True, reason=" "))
+        try_promotion(tracking_uri, version, force=True, reason=" ")
     assert history() == History({}, "")
-    assert try_promotion(tracking_uri, version, FORCED).moved
+    assert try_promotion(tracking_uri, version, **FORCED).moved
     assert (history().moves[1].reason, history().moves[1].verdict) == ("a test", recorded)
 
 
@@ -85,7 +84,7 @@ def test_a_version_that_was_rolled_back_is_promoted_by_force_only(tracking_uri, 
     roll_back(CONFIG, reason="complaints", tracking_uri=tracking_uri, patience_s=0)
     with pytest.raises(PromotionRefused, match="version 2 has been rolled back since it was champion"):
         try_promotion(tracking_uri, second)
-    assert try_promotion(tracking_uri, second, FORCED).moved
+    assert try_promotion(tracking_uri, second, **FORCED).moved
     assert history().champions == ["1", "2"]
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from toy_server import CONFIG, LENGTH, NUM_ITEMS, NUM_USERS
+from serving.toy_server import CONFIG, LENGTH, NUM_ITEMS, NUM_USERS
 from typer.testing import CliRunner
 
 from benchmarks.generated_bundle import write_generated_bundle
@@ -11,6 +11,13 @@ from ur4rec.recommender import all_users as module
 from ur4rec.recommender import recommender as scoring
 from ur4rec.recommender.all_users import Written, recommend_all
 from ur4rec.recommender.recommender import Recommender
+
+
+@pytest.fixture(scope="module")
+def recommender(tmp_path_factory) -> Recommender:
+    bundle = tmp_path_factory.mktemp("all_users") / "bundle"
+    write_generated_bundle(bundle, NUM_USERS, NUM_ITEMS, LENGTH, CONFIG)
+    return Recommender.load(bundle)
 
 
 def test_every_user_gets_what_a_request_gets(recommender, tmp_path, monkeypatch):

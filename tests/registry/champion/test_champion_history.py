@@ -16,7 +16,7 @@ def history(champion: str, *moves: Move) -> History:
 
 
 def kinds(found: History) -> list[tuple[str, str]]:
-    return [(str(entry.what), entry.version) for entry in found.entries]
+    return [(str(entry.kind), entry.version) for entry in found.entries]
 
 
 def test_nothing_was_ever_champion():

@@ -3,13 +3,15 @@
 from types import SimpleNamespace
 
 import pytest
-from toy_versions import add, client, history, model_id
+from registry.toy_versions import add, client, history, model_id
 from typer.testing import CliRunner
 
 from ur4rec.cli import app
 from ur4rec.registry.champion.history import MoveKind
 from ur4rec.registry.champion.lock import find_claims, place_claim, withdraw_claim
 from ur4rec.registry.champion.move import plan_move
+
+pytest_plugins = ["trained_toys"]
 
 __all__ = ["add", "client", "history", "model_id"]
 runner = CliRunner(env={"COLUMNS": "250", "TERM": "dumb", "NO_COLOR": "1"})

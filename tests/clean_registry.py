@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from ur4rec.registry.mlflow_client import open_mlflow
 
 
 @contextmanager
@@ -25,3 +28,11 @@ def copy_database(empty_database: Path, folder: Path) -> str:
     (folder / "mlflow").mkdir()
     shutil.copyfile(empty_database, folder / "mlflow/mlflow.db")
     return f"sqlite:///{folder}/mlflow/mlflow.db"
+
+
+def ask_mlflow(address: str, request: pd.DataFrame, params: dict[str, object], tracking_uri: str) -> pd.DataFrame:
+    """What MLflow answers that loads the model itself."""
+    with open_mlflow(tracking_uri, read_only=True):
+        import mlflow.pyfunc
+
+        return mlflow.pyfunc.load_model(address).predict(request, params=params)

@@ -11,20 +11,12 @@ from ur4rec.cli import app
 from ur4rec.data.sequences import load_sequences
 from ur4rec.models.config import MemoryConfig
 from ur4rec.models.user_memory import MemoryState, UserMemory
-from ur4rec.recommender.bundle import write_bundle
 from ur4rec.recommender.memories import MemoryLookupError
 from ur4rec.recommender.memory_diff import _updates_since, compare_memories
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.training.checkpoints import CheckpointError
 
 USER = 4
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory, trained):
-    path = tmp_path_factory.mktemp("bundle") / "bundle"
-    write_bundle(trained.sequences, trained.checkpoint, path)
-    return path
 
 
 @pytest.fixture

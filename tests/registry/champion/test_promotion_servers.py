@@ -174,7 +174,7 @@ def assert_settled(registry: Registry, champion: str, champions: list[str]) -> N
     history = registry.history()
     assert history.champion == champion
     assert history.champions == champions
-    assert not [entry for entry in history.entries if entry.move is None], "a move looks like one by hand"
+    assert not [entry for entry in history.entries if entry.kind is MoveKind.BY_HAND], "a move looks like one by hand"
     assert registry.claims() == []
 
 
@@ -237,7 +237,7 @@ def test_a_move_by_hand_is_seen_and_can_be_undone(server, logged_model):
     registry = make_registry(server, "by-hand", logged_model)
     with open_mlflow(server) as client:
         client.set_registered_model_alias("by-hand", "champion", "3")
-    assert [(entry.what, entry.version) for entry in registry.history().entries] == [
+    assert [(entry.kind, entry.version) for entry in registry.history().entries] == [
         ("promotion", "1"),
         ("promotion", "2"),
         ("moved by hand", "3"),
@@ -245,7 +245,7 @@ def test_a_move_by_hand_is_seen_and_can_be_undone(server, logged_model):
     with pytest.raises(PromotionRefused, match="passed the gate against champion 2, which is now version 3; run"):
         registry.promote(registry.add("2"))
     assert registry.roll_back().version == "2"
-    assert [str(entry.what) for entry in registry.history().entries][-2:] == ["moved by hand", "rollback"]
+    assert [str(entry.kind) for entry in registry.history().entries][-2:] == ["moved by hand", "rollback"]
     with open_mlflow(server) as client:
         client.set_registered_model_alias("by-hand", "champion", "1")
     assert registry.history().champions == ["1"]

@@ -12,16 +12,18 @@ from urllib.parse import quote
 
 import pandas as pd
 import pytest
-from clean_registry import clean_environment, copy_database
+from clean_registry import ask_mlflow, clean_environment, copy_database
 from emulators import find_free_port
-from registry_servers import running_server
+from registry.registry_servers import running_server
 
-from ur4rec.registry.champion.promotion import Permission, promote
+from ur4rec.registry.champion.promotion import promote
 from ur4rec.registry.config import RegistryConfig
-from ur4rec.registry.fetch import ask_registered
+from ur4rec.registry.fetch import fetch_bundle, open_recommender
 from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
 from ur4rec.registry.register import register_model
 from ur4rec.registry.version_table import list_versions
+
+pytest_plugins = ["trained_toys"]
 
 CHALLENGER = "models:/ur4rec@challenger"
 CONFIG = RegistryConfig()
@@ -33,7 +35,11 @@ def address_of(project: Path) -> str:
 
 
 def ask(project: Path) -> list[str]:
-    return ask_registered(CHALLENGER, REQUEST, {"k": 5}, address_of(project))["item_id"].tolist()
+    """What the commands answer, which is what MLflow answers."""
+    with fetch_bundle(CHALLENGER, address_of(project)) as bundle:
+        items = open_recommender(bundle).recommend(["u03"], k=5)["item_id"].tolist()
+    assert ask_mlflow(CHALLENGER, REQUEST, {"k": 5}, address_of(project))["item_id"].tolist() == items
+    return items
 
 
 def list_all(folder: Path) -> dict[str, int]:
@@ -97,8 +103,7 @@ def test_a_moved_project_answers_lists_and_promotes(base, tmp_path, trained, cap
     assert list_versions(CONFIG, address_of(moved))[0].version == "1"
     run_gate(trained.sequences, moved)
     assert list((moved / "mlflow/mlartifacts").rglob("gate/verdict.json"))
-    forced = Permission(force=True, reason="moved")
-    assert promote(CONFIG, "1", forced, tracking_uri=address_of(moved)).version == "1"
+    assert promote(CONFIG, "1", force=True, reason="moved", tracking_uri=address_of(moved)).version == "1"
     again = register_model(*trained.inputs, CONFIG, moved / "registration.json", address_of(moved))
     assert again.version == "1", "the version made from the same inputs is found with its files"
     assert "was made in" not in capfd.readouterr().err

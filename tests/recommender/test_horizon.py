@@ -5,17 +5,14 @@ import pytest
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.systems import TrainedSystems
-from ur4rec.recommender.bundle import write_bundle
 from ur4rec.recommender.recommender import Recommender
 from ur4rec.recommender.requests import Request, resolve
 from ur4rec.training.checkpoints import load_model
 
 
 @pytest.fixture(scope="module")
-def recommender(tmp_path_factory, trained):
-    path = tmp_path_factory.mktemp("horizon") / "bundle"
-    write_bundle(trained.sequences, trained.checkpoint, path)
-    return Recommender.load(path)
+def recommender(bundle):
+    return Recommender.load(bundle)
 
 
 @pytest.mark.parametrize("horizon", ["validation", "test"])

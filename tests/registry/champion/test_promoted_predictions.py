@@ -97,7 +97,7 @@ def check_records(uri):
         model = client.get_registered_model("ur4rec")
         assert {alias: str(version) for alias, version in model.aliases.items()} == {"champion": "1", "challenger": "3"}
         history = fetch_history(client, "ur4rec", "champion")
-        assert [(str(entry.what), entry.version, entry.previous) for entry in history.entries] == [
+        assert [(str(entry.kind), entry.version, entry.previous) for entry in history.entries] == [
             ("promotion", "1", ""),
             ("promotion", "2", "1"),
             ("promotion", "3", "2"),

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -98,10 +99,22 @@ def test_a_server_that_is_not_there_is_named_without_its_password(tracking_uri, 
 def test_a_file_that_is_no_database_is_named(tracking_uri, tmp_path):
     (tmp_path / "broken.db").write_text("not a database, but long enough to be read as a header of one")
     with (
-        pytest.raises(RegistryError, match=r"broken\.db: .*not a database; check the address"),
+        pytest.raises(RegistryError, match=r"broken\.db: .*not a database; the file is damaged.* restore a copy of it"),
         open_mlflow(f"sqlite:///{tmp_path}/broken.db"),
     ):
         pass
+
+
+def test_a_damaged_database_is_named(tracking_uri):
+    database = Path(tracking_uri.removeprefix("sqlite:///"))
+    damaged = bytearray(database.read_bytes())
+    damaged[4096:] = bytes(len(damaged) - 4096)
+    database.write_bytes(damaged)
+    with (
+        pytest.raises(RegistryError, match=r"mlflow\.db: .*malformed; the file is damaged.* restore a copy of it"),
+        open_mlflow(tracking_uri, read_only=True) as client,
+    ):
+        client.search_registered_models()
 
 
 def test_a_reader_leaves_an_empty_file_empty(tracking_uri, tmp_path):

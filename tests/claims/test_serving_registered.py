@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import pandas as pd
 import pytest
+from clean_registry import ask_mlflow
 
-from ur4rec.registry.fetch import ask_registered
+pytest_plugins = ["trained_toys"]
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]  # processes that import everything, on a busy machine
 FORMS = [
@@ -108,5 +109,5 @@ def test_the_command_for_all_users_reads_the_registry(registered, environment, t
     assert done.returncode == 0, done.stderr
     table = pd.read_parquet(output)
     request = pd.DataFrame({"user_id": table["user_id"].unique()})
-    expected = ask_registered("models:/ur4rec@challenger", request, {"k": 2}, registered.tracking_uri)
+    expected = ask_mlflow("models:/ur4rec@challenger", request, {"k": 2}, registered.tracking_uri)
     assert table["item_id"].tolist() == expected["item_id"].tolist()

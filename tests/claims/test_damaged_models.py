@@ -29,6 +29,8 @@ from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.training.checkpoints import CheckpointError
 from ur4rec.training.warm_start import WarmStartError
 
+pytest_plugins = ["trained_toys"]
+
 WEIGHTS, MEMORIES = "final_model.pt", "memories.pt"
 
 

@@ -7,17 +7,9 @@ import torch
 from ur4rec.data.sequences import load_sequences
 from ur4rec.recommender.bundle import load_bundle, write_bundle
 from ur4rec.recommender.recommender import Recommender
-from ur4rec.registry.fetch import open_recommender
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.training.checkpoints import CheckpointError, load_model
 from ur4rec.training.scoring import ModelScorer
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory, trained):
-    path = tmp_path_factory.mktemp("bundle") / "bundle"
-    write_bundle(trained.sequences, trained.checkpoint, path)
-    return path
 
 
 def test_the_weights_are_the_evaluated_ones(bundle, trained):
@@ -103,10 +95,3 @@ def test_a_model_of_other_sequences_is_not_bundled(trained, older, tmp_path):
     with pytest.raises(CheckpointError, match=f"was not trained on {older}: dataset_digest is "):
         write_bundle(older, trained.checkpoint, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
-
-
-@pytest.mark.parametrize("stage", ["pretrain_sasrec", "pretrain_retriever"])
-def test_a_model_of_which_a_part_is_trained_recommends_nothing(trained, stage):
-    folder = trained.checkpoint.parents[1] / stage / "checkpoint"
-    with pytest.raises(CheckpointError, match=f"{folder}: only a part of the model is trained"):
-        open_recommender(folder, trained.sequences)
