@@ -112,7 +112,7 @@ def _check_horizon(seq_end: int, most: int, user_id: str | None) -> int:
 def read_columns(table: pd.DataFrame) -> tuple[list[object] | None, list[object] | None]:
     """Return users and histories, one a request; None where there is no such column.
 
-    MLflow turns a mapping of columns to lists of texts into one row that has the lists as its cells.
+    A mapping of columns to lists of texts may have become one row that has the lists as its cells.
     """
     users, histories = (list(table[name]) if name in table else None for name in (USER_ID, HISTORY))
     if users is None or len(users) != 1 or not _is_list(users[0]):

@@ -33,12 +33,8 @@ REQUIREMENTS = "requirements.txt"
 def save_model_package(bundle: Path, folder: Path, model: Model) -> None:
     """Write a folder that `mlflow.pyfunc.load_model` reads, without pickle and without inference of requirements.
 
-    The sources of `ur4rec` that serving needs go along, so the model loads where the package is not installed.
-
-    Args:
-        bundle: A bundle folder.
-        folder: Where the model goes; must not exist.
-        model: MLflow's description, with the ids of the run and the logged model.
+    The sources of `ur4rec` that serving needs go along, so the model loads where the package is not installed. MLflow's
+    description has the ids of the run and of the logged model.
     """
     prepare_mlflow()
     import mlflow.pyfunc

@@ -133,16 +133,9 @@ def register_model(
     inputs (a retried task, say), it reuses the version that is there and only sets the alias again. Runs that killed
     registrations have left in the experiment are ended.
 
-    Args:
-        sequences: Sequences artifact folder.
-        checkpoint: Checkpoint folder of the last stage.
-        memories: Memories folder of the last stage.
-        results: `results.json`; its configuration becomes the run's parameters.
-        report: The HTML report.
-        config: Names of experiment, registered model and alias.
-        output: The JSON file to write: where the model went, without credentials.
-        tracking_uri: MLflow's address, as `open_mlflow` takes it.
-        card: A Markdown file to write: where the model is in MLflow, and its model card.
+    The checkpoint and the memories are those of the last stage; the configuration in the results becomes the run's
+    parameters. Two files are written: `output`, where the model went, as JSON without credentials, and `card`, where it
+    is in MLflow and its model card, as Markdown.
 
     Raises:
         ArtifactError: An input is missing or altered, or the results are those of another model.

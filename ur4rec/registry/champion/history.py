@@ -153,12 +153,7 @@ def record_tag(number: int) -> str:
 
 
 def read_history(name: str, tags: Mapping[str, str], champion: str) -> History:
-    """Read the records among the tags of a registered model.
-
-    Args:
-        name: What the registered model is called, for errors.
-        tags: Its tags.
-        champion: Version that the alias names, or `NO_VERSION`.
+    """Read the records among the tags of a registered model; its name is for errors.
 
     Raises:
         RegistryError: A record was altered.

@@ -60,13 +60,8 @@ def conclude_retrain(
 ) -> RetrainOutcome:
     """Promote a registered model where the gate and the configuration say so; otherwise it stays the challenger.
 
-    Args:
-        registration: `registration.json` of the model.
-        verdict: JSON file of the gate, on that model.
-        config: Names of the aliases, and whether to promote.
-        output: JSON file to write: the outcome.
-        summary: Markdown file to write: the notice.
-        tracking_uri: MLflow's address, as `open_mlflow` takes it.
+    The JSON files of the registration and of the verdict on it are read; the outcome is written as JSON, its notice as
+    Markdown.
 
     Raises:
         ArtifactError: The registration cannot be read.

@@ -36,17 +36,7 @@ def gate_registered(
     summary: Path,
     tracking_uri: str | None = None,
 ) -> Verdict:
-    """Do what `gate_version` does for the version that a registration made.
-
-    Args:
-        sequences: Sequences artifact folder.
-        registration: The JSON file that `register_model` wrote.
-        config: Names of the aliases.
-        rules: What is judged by.
-        output: Where the verdict goes, as JSON.
-        summary: Where the Markdown goes.
-        tracking_uri: MLflow's address, as `open_mlflow` takes it.
-    """
+    """Do what `gate_version` does for the version in a file of `register_model`; write the verdict and its Markdown."""
     registered = load_registration(registration)
     config = config.model_copy(update={"registered_model_name": registered.name})
     verdict = gate_version(sequences, registered.version, config, rules, tracking_uri)
@@ -65,15 +55,8 @@ def gate_version(
     """Score a version, the champion and the anchor on the same targets and decide whether it may be champion.
 
     The verdict is stored beside the version: as tags, and as files of its run. A version that is the champion already
-    passes without a comparison, and what was stored before stays.
-
-    Args:
-        sequences: Sequences artifact folder; its test targets are ranked.
-        version: Number or alias of the version; None: the one with the challenger's alias.
-        config: Names of the registered model and the aliases.
-        rules: What is judged by.
-        tracking_uri: MLflow's address, as `open_mlflow` takes it.
-        device: Where to compute.
+    passes without a comparison, and what was stored before stays. Where no version is named, by number or alias, the
+    one with the challenger's alias is judged.
 
     Raises:
         ArtifactError: The sequences are missing or altered.

@@ -29,6 +29,13 @@ from ur4rec.recommender.bundle import Bundle, load_bundle, load_scorer
 from ur4rec.recommender.recommender import Recommender
 from ur4rec.training.scoring import ModelScorer
 
+METRIC = "ndcg@10"
+TOP = 10
+BATCH_SIZE = 256
+MAX_SCORES = 1 << 24
+REPETITIONS = 3
+STRIDE = 7919
+"""A prime, so that the users asked for are spread over all."""
 LOAD_ERRORS = (ValueError, RuntimeError, OSError, KeyError)
 """A model raises these whose files are gone, altered, or of a schema that this release does not read."""
 
@@ -129,15 +136,6 @@ def _map_users(histories: Histories, user_of: np.ndarray, num_users: int) -> His
     _, positions = histories.find_rows(data_user[1:])
     offsets = np.concatenate([[0, 0], np.cumsum(lengths[1:])])
     return Histories(offsets, histories.items[positions], histories.timestamps[positions])
-
-
-METRIC = "ndcg@10"
-TOP = 10
-BATCH_SIZE = 256
-MAX_SCORES = 1 << 24
-REPETITIONS = 3
-STRIDE = 7919
-"""A prime, so that the users asked for are spread over all."""
 
 
 @dataclass(frozen=True)

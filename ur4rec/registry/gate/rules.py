@@ -62,12 +62,9 @@ class GateRules(ConfigSection):
 def load_rules(
     path: Path | None = None, overrides: Mapping[str, Any] | None = None, source: str = "settings"
 ) -> GateRules:
-    """Load the shipped rules, with the keys replaced that a file or the caller names.
+    """Load the shipped rules, with the keys replaced that a YAML file names, and then those of the caller.
 
-    Args:
-        path: A YAML file.
-        overrides: Keys that replace those of the file; text values are read as YAML.
-        source: What the overrides come from; error messages start with it.
+    Text values of the caller are read as YAML; error messages start with where they come from, the source.
 
     Raises:
         ConfigError: The file cannot be read, or a key is unknown or its value wrong; names the nearest known key.
