@@ -1,4 +1,4 @@
-"""Models that earlier code registered are read, judged and served: their bundle, and MLflow beside this package."""
+"""Models that earlier code registered are read, judged and served: bundle, records, and MLflow beside this package."""
 
 import json
 import shutil
@@ -15,7 +15,11 @@ from ur4rec.data.sequences import load_sequences
 from ur4rec.recommender.bundle import load_bundle
 from ur4rec.recommender.memories import memory_statistics
 from ur4rec.recommender.recommender import Recommender
+from ur4rec.registry.champion.history import read_history
 from ur4rec.registry.gate.measurements import LoadedModel, measure_quality
+from ur4rec.registry.gate.verdict import load_verdict
+from ur4rec.registry.mlflow_client import open_mlflow
+from ur4rec.registry.register import load_registration
 from ur4rec.registry.warm_start import open_warm_start
 from ur4rec.storage.artifacts import sha256_file
 
@@ -108,6 +112,59 @@ class ServedRecommender(PythonModel):
 
 set_model(ServedRecommender())
 """
+REGISTRATION = """{
+  "name": "ur4rec",
+  "version": "1",
+  "alias": "challenger",
+  "run_id": "6dc4afd0daa54daf8b7625fa22e72a97",
+  "model_uri": "models:/ur4rec/1",
+  "tracking_uri": "http://mlflow.example"
+}
+"""
+VERDICT = """{
+  "verdict": "failed",
+  "model_name": "ur4rec",
+  "challenger": "1",
+  "champion": "none",
+  "anchor": "none",
+  "decided_at": "2026-11-30T12:01:55+00:00",
+  "test_digest": "572739996e5d55407687948599841b2db7eac86af5e4ea8ed875c473b9fa73f0",
+  "population": "unseen",
+  "num_users": 30,
+  "rules_digest": "872e83d91eeb6c9eb16e6c07562e7df261eaed9d3f596b5833a898b0c6222018",
+  "rules": {
+    "test_digest": null,
+    "min_users": 200,
+    "margin_by_users": {
+      "0": 0.08,
+      "2000": 0.05
+    }
+  },
+  "outcomes": [
+    {
+      "rule": "test_data",
+      "outcome": "skipped: no digest is pinned, it is only recorded",
+      "value": null,
+      "threshold": null,
+      "detail": ""
+    },
+    {
+      "rule": "floor",
+      "outcome": "passed",
+      "value": 0.3235956887576557,
+      "threshold": 0.01,
+      "detail": "ndcg@10 of the challenger"
+    }
+  ],
+  "notes": [
+    "challenger version 1: NDCG@10 0.3236; knows 24 of 24 items"
+  ]
+}
+"""
+RECORD = (
+    '{"kind":"promotion","version":"1","previous":"","at":"2026-11-30 12:01:55 UTC","by":"ann@host","reason":"first",'
+    '"verdict":"passed","steps":0,"token":"0123456789abcdef"}'
+)
 REQUEST = pd.DataFrame({"user_id": ["u03", None, "stranger"], "history": [None, ["i05", "i06"], None]})
 
 
@@ -155,12 +212,22 @@ def test_an_earlier_bundle_is_read_by_everyone(earlier, bundle, trained):
     assert (done.exit_code, "user u03 (source: user)" in done.output) == (0, True)
 
 
+def test_earlier_records_are_read_and_written_again_as_they_were(tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text(REGISTRATION)
+    assert load_registration(path).model_dump_json(indent=2) + "\n" == REGISTRATION
+    path.write_text(VERDICT)
+    assert load_verdict(path).to_json() == VERDICT
+    history = read_history("ur4rec", {"ur4rec.promotion.000001": RECORD}, "1")
+    assert history.moves[1].model_dump_json() == RECORD
+    assert history.champions == ["1"]
+
+
 @pytest.mark.parametrize("source", [FIRST_MODEL, LAST_MODEL])
 def test_mlflow_loads_an_earlier_model_beside_this_package(registered, tmp_path, source):
     """MLflow does not load the model's own sources where a package of their name is loaded already."""
-    (written,) = registered.folder.glob("mlflow/mlartifacts/models/*/artifacts")
-    folder = tmp_path / "model"
-    shutil.copytree(written, folder)
+    with open_mlflow(registered.tracking_uri, read_only=True):
+        folder = Path(mlflow.artifacts.download_artifacts(registered.registration.model_uri, dst_path=str(tmp_path)))
     (folder / "pyfunc_model.py").write_text(source)
     shutil.rmtree(folder / "code/ur4rec/recommender")
     table = mlflow.pyfunc.load_model(str(folder)).predict(REQUEST, params={"k": 2})

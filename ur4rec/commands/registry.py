@@ -20,15 +20,7 @@ from ur4rec.commands.console import (
     show_table,
     split_settings,
 )
-from ur4rec.commands.registry_views import (
-    REFUSED,
-    asking,
-    compare,
-    history,
-    list_versions,
-    read_names,
-    show_version,
-)
+from ur4rec.commands.registry_views import REFUSED, asking, compare, history, list_versions, show_version
 from ur4rec.registry.mlflow_client import REGISTERED
 
 if TYPE_CHECKING:
@@ -118,7 +110,8 @@ def gate(
     from ur4rec.registry.gate.rules import load_rules
     from ur4rec.registry.gate.verdict import write_verdict
 
-    names, judged_by = _split(settings or [])
+    names = [each for each in settings or [] if each.partition("=")[0].strip() in RegistryConfig.model_fields]
+    judged_by = [each for each in settings or [] if each not in names]
     verdict = gate_version(
         sequences,
         version,
@@ -164,8 +157,7 @@ def promote(
         raise OptionError('--force needs a reason for the history, such as --reason "agreed with Ann"')
     from ur4rec.registry.champion.promotion import promote
 
-    names = read_names(config, settings)
-    with asking():
+    with asking(config, settings) as names:
         promotion = promote(
             names,
             version or names.challenger_alias,
@@ -198,8 +190,7 @@ def rollback(
     """
     from ur4rec.registry.champion.promotion import roll_back
 
-    names = read_names(config, settings)
-    with asking():
+    with asking(config, settings) as names:
         promotion = roll_back(names, steps=steps, reason=reason, dry_run=dry_run, tracking_uri=tracking_uri)
     _show_promotion(promotion, dry_run)
 
@@ -223,8 +214,7 @@ def anchor(
     """
     from ur4rec.registry.champion.promotion import set_anchor
 
-    names = read_names(config, settings)
-    with asking():
+    with asking(config, settings) as names:
         now, before = set_anchor(names, version or names.champion_alias, tracking_uri)
     show(f"{names.registered_model_name}: version {now} is now the anchor, after {before or 'none'}")
 
@@ -233,14 +223,6 @@ registry_app.command()(history)
 registry_app.command(name="list")(list_versions)
 registry_app.command(name="show")(show_version)
 registry_app.command()(compare)
-
-
-def _split(settings: list[str]) -> tuple[list[str], list[str]]:
-    """Overrides of the registry's names, and all others, which are rules."""
-    from ur4rec.registry.config import RegistryConfig
-
-    names = [each for each in settings if each.partition("=")[0].strip() in RegistryConfig.model_fields]
-    return names, [each for each in settings if each not in names]
 
 
 def _show_verdict(verdict: Verdict) -> None:

@@ -29,8 +29,7 @@ def history(tracking_uri: TrackingOption = None, config: ConfigOption = None, se
     from ur4rec.registry.gate.verdict import NOBODY
     from ur4rec.registry.version_table import show_history
 
-    names = read_names(config, settings)
-    with asking():
+    with asking(config, settings) as names:
         found, unsettled = show_history(names, tracking_uri)
     columns = ("what", "version", "before", "at", "by", "gate", "reason")
     rows = [
@@ -61,9 +60,8 @@ def list_versions(tracking_uri: TrackingOption = None, config: ConfigOption = No
     """
     from ur4rec.registry.version_table import list_versions
 
-    names = read_names(config, settings)
     columns = ("version", "aliases", "registered (UTC)", "data", "ndcg@10", "gate", "promoted (UTC)")
-    with asking():
+    with asking(config, settings) as names:
         versions = list_versions(names, tracking_uri)
     rows = [
         (
@@ -96,8 +94,7 @@ def show_version(
     """
     from ur4rec.registry.version_table import show_version
 
-    names = read_names(config, settings)
-    with asking():
+    with asking(config, settings) as names:
         rows = show_version(names, version, tracking_uri)
     show_table(f"{names.registered_model_name}, {version}", ("what", "value"), rows)
 
@@ -119,8 +116,7 @@ def compare(
     """
     from ur4rec.registry.version_table import compare_versions
 
-    names = read_names(config, settings)
-    with asking():
+    with asking(config, settings) as names:
         found = compare_versions(names, first, second, tracking_uri)
     columns = tuple(f"version {number}" for number in found.versions)
     intervals = tuple(f"95 % of {number}" for number in found.versions)
@@ -132,23 +128,21 @@ def compare(
 
 
 @contextmanager
-def asking() -> Iterator[None]:
-    """Show on a terminal that MLflow is at work; end with code 1, not 2, where all works and the answer is no."""
-    from ur4rec.registry.champion.move import PromotionRefused
+def asking(config: ConfigOption, settings: SetOption) -> Iterator[RegistryConfig]:
+    """Read the names of model and aliases, and show on a terminal that MLflow is at work with them.
 
+    The command ends with code 1, not 2, where all works and the answer is no.
+    """
+    from ur4rec.registry.champion.move import PromotionRefused
+    from ur4rec.registry.config import RegistryConfig
+
+    names = read_config(config, settings).narrow(RegistryConfig)
     try:
         with PlainConsole(stderr=True).status("asking MLflow"):
-            yield
+            yield names
     except PromotionRefused as refused:
         PlainConsole(stderr=True).tell(("Refused:", "red"), f" {refused}")
         raise typer.Exit(REFUSED) from None
-
-
-def read_names(config: ConfigOption, settings: SetOption) -> RegistryConfig:
-    """Read the names of the registered model and its aliases."""
-    from ur4rec.registry.config import RegistryConfig
-
-    return read_config(config, settings).narrow(RegistryConfig)
 
 
 def _stack(text: str) -> str:

@@ -105,7 +105,8 @@ def compare_memories(
     users_a, users_b = a.indices(), b.indices()
     both = [user for user in users_a if user in users_b]
     rows = torch.tensor([[users_a[user], users_b[user]] for user in both], dtype=torch.int64).reshape(-1, 2)
-    comparable = _have_equal_weights(a.memory, b.memory)
+    weights = ([side.memory.decay, *side.memory.parameters()] for side in (a, b))
+    comparable = all(torch.equal(one, other) for one, other in zip(*weights, strict=True))
     changes = _compare_users(a.memory, b.memory, rows, comparable)
     numbers: dict[str, float] = {
         "users in both": len(both),
@@ -132,11 +133,6 @@ def _open(folder: Path, sequences: Path | None) -> _Side:
         path = sequences / USER_MAP
     users = read_index(path) if path.is_file() else None
     return _Side(memory, read_up_to, users)
-
-
-def _have_equal_weights(a: UserMemory, b: UserMemory) -> bool:
-    pairs = zip([a.decay, *a.parameters()], [b.decay, *b.parameters()], strict=True)
-    return all(torch.equal(one, other) for one, other in pairs)
 
 
 def _compare_users(a: UserMemory, b: UserMemory, rows: Int[Tensor, "U 2"], comparable: bool) -> _Changes:

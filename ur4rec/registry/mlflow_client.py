@@ -218,7 +218,8 @@ def _find_experiment(client: MlflowClient, name: str) -> Experiment | None:
 
 def _explain(uri: str, message: str, code: str | None) -> str:
     clean = _shorten(message).rstrip(".").replace(uri, public_uri(uri))
-    for secret in _secrets(uri):
+    user_info = urlsplit(uri).netloc.rpartition("@")[0]
+    for secret in filter(None, (user_info, user_info.partition(":")[2])):
         clean = clean.replace(secret, "***")
     return f"MLflow at {public_uri(uri)}: {clean}; {_advise(message, code)}"
 
@@ -240,9 +241,3 @@ def _advise(message: str, code: str | None) -> str:
     if code == REFUSED_VALUE:
         return "correct the setting or option that has this value"
     return "check the address and what this user may do there"
-
-
-def _secrets(uri: str) -> list[str]:
-    user_info, at, _ = urlsplit(uri).netloc.rpartition("@")
-    password = user_info.partition(":")[2]
-    return [secret for secret in (user_info if at else "", password) if secret]

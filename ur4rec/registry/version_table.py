@@ -23,7 +23,6 @@ from ur4rec.registry.versions import (
 )
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 
@@ -126,21 +125,14 @@ def compare_versions(
         name = config.registered_model_name
         pair = [get_version(client, name, wanted) for wanted in (first, second)]
         aliases = client.get_registered_model(name).aliases
-        runs = [_fetch_run(client, version) for version in pair]
+        runs = [client.get_run(each.run_id).data if each.run_id else None for each in pair]
     return VersionComparison(
         versions=(str(pair[0].version), str(pair[1].version)),
         tags=_find_differences(*(each.tags | {"aliases": _name_aliases(each, aliases)} for each in pair)),
-        metrics=_pair_metrics(*(metrics for _, metrics in runs)),
-        settings=_find_differences(*(params for params, _ in runs)),
+        metrics=_pair_metrics(*(run.metrics if run else {} for run in runs)),
+        settings=_find_differences(*(run.params if run else {} for run in runs)),
         same_data=pair[0].tags.get(TAG_DATASET_DIGEST) == pair[1].tags.get(TAG_DATASET_DIGEST),
     )
-
-
-def _fetch_run(client: MlflowClient, version: ModelVersion) -> tuple[dict[str, str], dict[str, float]]:
-    if not version.run_id:
-        return {}, {}
-    data = client.get_run(version.run_id).data
-    return data.params, data.metrics
 
 
 def _find_differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, str, str]]:

@@ -1,11 +1,11 @@
-"""Who may be promoted, what is refused, and a promoter that comes too late; on MLflow's own sqlite."""
+"""Who may be promoted, and what is refused; on MLflow's own sqlite."""
 
 import pytest
 from toy_versions import add, client, history, model_id
 
 from ur4rec.registry.champion.history import History, MoveKind
 from ur4rec.registry.champion.lock import find_claims, place_claim
-from ur4rec.registry.champion.move import HOLD_LIMIT_S, Mover, PromotionRefused, plan_move
+from ur4rec.registry.champion.move import PromotionRefused, plan_move
 from ur4rec.registry.champion.promotion import promote, roll_back
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.mlflow_client import RegistryError
@@ -113,81 +113,3 @@ def test_an_unknown_version_or_alias_is_an_error(tracking_uri, add):
         try_promotion(tracking_uri, "9")
     with pytest.raises(RegistryError, match=r"nobody.*not found.*`ur4rec registry list`"):
         try_promotion(tracking_uri, "nobody")
-
-
-def test_a_promoter_that_was_given_up_puts_the_alias_back(tracking_uri, client, add, history, monkeypatch):
-    """It stopped just before it set the alias; meanwhile another one settled its claim."""
-    try_promotion(tracking_uri, add())
-    late, _ = add("passed", "1"), add("passed", "1")
-    set_alias = type(client).set_registered_model_alias
-
-    def pause(self, name, alias, version):
-        monkeypatch.setattr(type(client), "set_registered_model_alias", set_alias)
-        assert "before the alias moved" in try_promotion(tracking_uri, "1").notes[0]
-        set_alias(self, name, alias, version)
-
-    monkeypatch.setattr(type(client), "set_registered_model_alias", pause)
-    with pytest.raises(PromotionRefused, match="version 2 was not made champion"):
-        try_promotion(tracking_uri, late)
-    assert (history().champion, history().champions) == ("1", ["1"])
-
-
-def test_a_promoter_that_was_overtaken_leaves_the_new_champion(tracking_uri, client, add, history, monkeypatch):
-    try_promotion(tracking_uri, add())
-    late, faster = add("passed", "1"), add("passed", "1")
-    set_alias = type(client).set_registered_model_alias
-
-    def pause(self, name, alias, version):
-        monkeypatch.setattr(type(client), "set_registered_model_alias", set_alias)
-        assert try_promotion(tracking_uri, faster).moved
-        set_alias(self, name, alias, version)
-
-    monkeypatch.setattr(type(client), "set_registered_model_alias", pause)
-    with pytest.raises(PromotionRefused, match="it is now version 3"):
-        try_promotion(tracking_uri, late)
-    assert (history().champion, history().champions) == ("3", ["1", "3"])
-
-
-def test_a_slow_promoter_gives_up_before_others_give_it_up(client, add, history):
-    times = iter([0.0, HOLD_LIMIT_S + 1])
-    mover = Mover(client, CONFIG, clock=lambda: next(times))
-    before = history()
-    with pytest.raises(PromotionRefused, match="MLflow was so slow to answer"):
-        mover.carry_out(plan_move(MoveKind.PROMOTION, add(), before, ""), before)
-    assert history() == before
-    assert find_claims(client, "ur4rec") == []
-
-
-def test_a_claim_is_waited_for_as_long_as_it_is_another_one(client, add, history):
-    """Patience counts from when a claim was first seen."""
-    claims = [
-        place_claim(client, "ur4rec", number, plan_move(MoveKind.PROMOTION, "1", history(), "")) for number in (1, 2)
-    ]
-    add()
-    times = iter([0.0, 0.0, 1.0, 9.0, 9.0, 11.0, 18.0, 20.0, 25.0])
-
-    def clock() -> float:
-        now = next(times)
-        if now == 9.0 and len(claims) == 2:
-            client.delete_registered_model(claims.pop().name)
-        return now
-
-    expected = [f"ur4rec: waiting for the {claim.move.describe()}, which is under way or" for claim in claims]
-    said: list[str] = []
-    settled, notes = Mover(client, CONFIG, patience_s=10.0, clock=clock, say=said.append).settle()
-    assert [line.partition(" was interrupted; ")[0] for line in said] == expected
-    assert {line.rpartition("; ")[2] for line in said} == {"for 10 s at most"}
-    assert settled == history()
-    assert len(notes) == 1
-    assert find_claims(client, "ur4rec") == []
-
-
-def test_the_claim_of_a_recorded_move_is_not_waited_for_and_changes_nothing(tracking_uri, client, add, history):
-    """Such as one that its owner could not delete."""
-    first, second = add(), add("passed", "1")
-    try_promotion(tracking_uri, first)
-    place_claim(client, "ur4rec", 1, plan_move(MoveKind.PROMOTION, first, History({}, ""), "stale"))
-    outcome = promote(CONFIG, second, tracking_uri=tracking_uri, patience_s=1e9)
-    assert outcome.notes[0].endswith("was interrupted at its end, when it was recorded")
-    assert client.get_model_version("ur4rec", first).tags["ur4rec.promotion_reason"] == "promotion"
-    assert find_claims(client, "ur4rec") == []
