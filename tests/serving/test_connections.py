@@ -257,8 +257,7 @@ def test_what_is_no_http_cannot_fill_the_log(bundle):
 HOG = """
 import os, threading
 from ur4rec.serving import app
-from ur4rec.serving.identity import Identity
-def hog(self, *args, **kwargs):
+async def hog(self):
     held = []
     try:
         while True:
@@ -266,7 +265,7 @@ def hog(self, *args, **kwargs):
     except OSError:
         threading.Timer(3, lambda: [os.close(file) for file in held]).start()
     return {}
-Identity.model_dump = hog
+app._Routes.version = hog
 """
 
 

@@ -4,6 +4,9 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from ur4rec.models.config import ModelConfig
 
@@ -54,3 +57,10 @@ def stop_server(process: subprocess.Popen[str]) -> str:
     output, log = process.communicate(timeout=60)
     assert (process.returncode, output) == (0, "stopped\n"), log
     return log
+
+
+def ask(client: httpx.Client, **call: Any) -> list[dict[str, Any]]:
+    """Answers to the requests of a call."""
+    response = client.post("/recommend", json=call)
+    assert response.status_code == 200, response.text
+    return response.json()["results"]

@@ -49,18 +49,15 @@ def count_affordable() -> int:
     Raises:
         TooFewFilesError: There is room for none.
     """
-    soft, hard = (MOST**2 if limit == resource.RLIM_INFINITY else limit for limit in _limits())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = (MOST**2 if limit == resource.RLIM_INFINITY else limit for limit in limits)
     others = len(list(Path("/dev/fd").iterdir())) + RESERVE
     if soft < others + MOST:
         soft = min(others + MOST, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, _limits()[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, limits[1]))
     if soft <= others:
         raise TooFewFilesError(f"the limit of open files is {soft}, expected more than {others}; see ulimit -n")
     return min(soft - others, MOST)
-
-
-def _limits() -> tuple[int, int]:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 class Connections(ServerState):

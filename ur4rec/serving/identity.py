@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 class Identity(BaseModel):
     """Which model answers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str
     """As it was asked for."""
     name: str | None
+    """Of the registered model; null for a bundle folder, as its version and its run are."""
     version: str | None
-    """Of the registered model, found when the server started; None for a bundle folder."""
+    """As it was found when the server started."""
     run_id: str | None
     bundle_digest: str
     """sha256 over the digests of the bundle's files."""
@@ -73,9 +74,7 @@ def _identify(recommender: Recommender, model: str, version: ModelVersion | None
         version=version and str(version.version),
         run_id=version and (version.run_id or None),
         bundle_digest=bundle.manifest.content_digest,
-        dataset=bundle.manifest.details["dataset"],
-        dataset_digest=bundle.manifest.details["dataset_digest"],
-        training_cutoff_s=bundle.manifest.details["training_cutoff_s"],
+        **{name: bundle.manifest.details[name] for name in ("dataset", "dataset_digest", "training_cutoff_s")},
         num_users=len(bundle.user_index),
         num_items=bundle.num_items,
     )

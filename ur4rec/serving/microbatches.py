@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from ur4rec.recommender.requests import Answer, Query
 
@@ -13,6 +14,7 @@ MAX_WAITING = 1024
 MAX_TOGETHER = 256
 
 AnswerFunction = Callable[[Sequence[Query]], list[Answer]]
+Call = tuple[Sequence[Query], asyncio.Future[list[Answer]]]
 
 
 class BusyError(RuntimeError):
@@ -29,18 +31,13 @@ class Microbatches:
 
     def __init__(self, answer: AnswerFunction, executor: ThreadPoolExecutor) -> None:
         self._answer, self._executor = answer, executor
-        self._waiting: list[tuple[Sequence[Query], asyncio.Future[list[Answer]]]] = []
+        self._waiting: list[Call] = []
         self._worker: asyncio.Task[None] | None = None
 
     @property
-    def num_waiting(self) -> int:
-        """Queries that no thread has begun with, of callers who are still there."""
-        return sum(len(queries) for queries, future in self._waiting if not future.done())
-
-    @property
     def is_full(self) -> bool:
-        """Whether a call is refused now."""
-        return self.num_waiting >= MAX_WAITING
+        """Whether a call is refused now: too many queries wait, of callers who are still there."""
+        return sum(len(queries) for queries, future in self._waiting if not future.done()) >= MAX_WAITING
 
     async def submit(self, queries: Sequence[Query]) -> list[Answer]:
         """Waits for the answers.
@@ -68,7 +65,7 @@ class Microbatches:
                 _deliver(calls, answers)
         self._worker = None
 
-    def _take(self) -> list[tuple[Sequence[Query], asyncio.Future[list[Answer]]]]:
+    def _take(self) -> list[Call]:
         """The first call, and those behind it that fit into a batch."""
         self._waiting = [call for call in self._waiting if not call[1].done()]  # whose sender has left
         taken, size = 0, 0
@@ -80,15 +77,15 @@ class Microbatches:
         return calls
 
 
-def _deliver(calls: Sequence[tuple[Sequence[Query], asyncio.Future[list[Answer]]]], answers: list[Answer]) -> None:
-    start = 0
+def _deliver(calls: Sequence[Call], answers: list[Answer]) -> None:
+    rest = iter(answers)
     for queries, future in calls:
+        own = list(islice(rest, len(queries)))
         if not future.done():
-            future.set_result(answers[start : start + len(queries)])
-        start += len(queries)
+            future.set_result(own)
 
 
-def _fail(calls: Sequence[tuple[Sequence[Query], asyncio.Future[list[Answer]]]], error: Exception) -> None:
+def _fail(calls: Sequence[Call], error: Exception) -> None:
     for _, future in calls:
         if not future.done():
             future.set_exception(error)

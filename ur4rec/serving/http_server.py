@@ -1,14 +1,16 @@
-"""Runs the HTTP server until it is told to stop."""
+"""Runs the HTTP server until it is told to stop, with a log that faults of callers cannot fill."""
 
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 import uvicorn
@@ -18,11 +20,14 @@ from ur4rec.recommender.requests import Request, resolve
 from ur4rec.serving.app import create_app
 from ur4rec.serving.connections import AT_ONCE, BACKLOG, LIMITS_S, Caller, Connections, Server, count_affordable
 from ur4rec.serving.identity import Identity
-from ur4rec.serving.limited_log import limited_log
 from ur4rec.serving.microbatches import Microbatches
 
 GRACE_S = 20
 """For answers that are on their way when the server is told to stop."""
+WINDOW_S = 60
+"""In which one line of a kind is written."""
+
+Kind = tuple[object, ...]
 
 
 class ServeError(ValueError):
@@ -52,7 +57,8 @@ def serve(
         TooFewFilesError: The limit of open files leaves no room for callers.
         KeyboardInterrupt: SIGINT came.
     """
-    with _listen(host, port) as listener, _scoring_thread(threads) as executor, limited_log():
+    scoring = ThreadPoolExecutor(1, "score", initializer=torch.set_num_threads, initargs=(threads,))
+    with _listen(host, port) as listener, scoring as executor, limited_log():
         executor.submit(_warm_up, recommender).result()
         gc.freeze()  # the model and the libraries stay: a collection that walks through them delays an answer by 50 ms
         app = create_app(recommender, identity, Microbatches(recommender.answer, executor))
@@ -90,15 +96,67 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-@contextmanager
-def _scoring_thread(threads: int) -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1, "score", initializer=torch.set_num_threads, initargs=(threads,)) as executor:
-        yield executor
-
-
 def _warm_up(recommender: Recommender) -> None:
     """One answer of each kind, so that the first caller does not wait for what libraries put off."""
     known = next(iter(recommender.bundle.user_index), None)
     history = [str(recommender.bundle.item_ids[index]) for index in recommender.bundle.fallback_order[:3]]
     requests = [Request(known), Request(known, seq_end=1), Request(history=history), Request()]
     recommender.answer([resolve(request, recommender.bundle) for request in requests[0 if known else 2 :]])
+
+
+@dataclass
+class _Seen:
+    since: float
+    message: str
+    left_out: int = 0
+
+
+class Repeats(logging.Filter):
+    """Lets one record of a kind through in `WINDOW_S`; the next one says how many there were in between.
+
+    A kind is a place in the code, with the place that an exception comes from, so there are never many.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[Kind, _Seen] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        seen = self._seen.get(kind := _kind(record))
+        if seen is not None and record.created - seen.since < WINDOW_S:
+            seen.left_out += 1
+            return False
+        message = record.getMessage()
+        self._seen[kind] = _Seen(record.created, message.partition("\n")[0])
+        if seen is not None and seen.left_out:
+            record.msg, record.args = f"{message.rstrip()} ({seen.left_out:,} more of this since the last one)", None
+        return True
+
+    def summarise(self) -> list[str]:
+        """What was left out and not yet said."""
+        return [f"{seen.message} ({seen.left_out:,} more of this)" for seen in self._seen.values() if seen.left_out]
+
+
+def _kind(record: logging.LogRecord) -> Kind:
+    error = record.exc_info[1] if record.exc_info else None
+    trace = error.__traceback__ if error else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    origin = (type(error), trace.tb_frame.f_code, trace.tb_lineno) if trace else (type(error),)
+    return record.pathname, record.lineno, *origin
+
+
+@contextmanager
+def limited_log() -> Iterator[None]:
+    """Warnings and errors go to stderr until the block ends, which says what was left out."""
+    handler, repeats = logging.StreamHandler(), Repeats()
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(repeats)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        for line in repeats.summarise():
+            handler.stream.write(f"{line}\n")
