@@ -27,8 +27,8 @@ def serve(
 
         curl -s localhost:8080/recommend -d '{"requests": [{"user_id": "1"}], "k": 5}'
     """
-    from ur4rec.serving.identity import open_served
     from ur4rec.serving.http_server import serve as run
+    from ur4rec.serving.identity import open_served
 
     with open_served(model, tracking_uri) as (recommender, identity):
         named = f"{model} (version {identity.version})" if identity.version else model

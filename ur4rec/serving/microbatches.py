@@ -60,7 +60,9 @@ class Microbatches:
             try:
                 answers = await asyncio.get_running_loop().run_in_executor(self._executor, self._answer, together)
             except Exception as error:  # a defect belongs to the calls, and the next batch goes on
-                _fail(calls, error)
+                for _, future in calls:
+                    if not future.done():
+                        future.set_exception(error)
             else:
                 _deliver(calls, answers)
         self._worker = None
@@ -83,9 +85,3 @@ def _deliver(calls: Sequence[Call], answers: list[Answer]) -> None:
         own = list(islice(rest, len(queries)))
         if not future.done():
             future.set_result(own)
-
-
-def _fail(calls: Sequence[Call], error: Exception) -> None:
-    for _, future in calls:
-        if not future.done():
-            future.set_exception(error)
