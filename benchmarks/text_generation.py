@@ -39,9 +39,9 @@ from ur4rec.storage.artifacts import peak_memory_mb, write_text_atomic
 from ur4rec.terminal import PlainConsole
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
-from ur4rec.text.llm.cache import open_cache
 from ur4rec.text.llm.chat import ChatAnswer, ChatRequest
 from ur4rec.text.llm.costs import load_prices
+from ur4rec.text.llm.lookup import open_cache
 from ur4rec.text.llm.provider import LanguageModelProvider, cache_location
 from ur4rec.text.plan import plan_texts
 

@@ -47,9 +47,9 @@ from ur4rec.text.encode import encode_text
 from ur4rec.text.encoder import Encoder
 from ur4rec.text.estimate import estimate_texts
 from ur4rec.text.generate import find_budget_left, generate_text
-from ur4rec.text.llm.cache import open_cache
 from ur4rec.text.llm.chat import ChatAnswer, ChatRequest, Reason, RefusedError
 from ur4rec.text.llm.costs import load_prices
+from ur4rec.text.llm.lookup import open_cache
 from ur4rec.text.llm.provider import (
     LanguageModelProvider,
     TextGenerationError,

@@ -8,12 +8,11 @@ from itertools import chain
 from pathlib import Path
 
 from ur4rec.text.config import TextConfig
-from ur4rec.text.llm.answer_book import look_up
-from ur4rec.text.llm.cache import AnswerCache, open_cache
 from ur4rec.text.llm.chat import ChatRequest
 from ur4rec.text.llm.costs import estimate_prompt_tokens, load_prices
+from ur4rec.text.llm.lookup import Questions, look_up, open_cache
 from ur4rec.text.llm.provider import cache_location
-from ur4rec.text.llm.questions import Questions
+from ur4rec.text.llm.store import AnswerCache
 from ur4rec.text.plan import plan_texts
 from ur4rec.text.requests import ItemRequest, UserRequest
 

@@ -61,7 +61,7 @@ def digest_texts(locations: Iterable[str], config: TextConfig) -> str:
     """
     parts = [_digest(location) for location in locations]
     if config.text_provider != "template":
-        from ur4rec.text.llm.questions import Questions
+        from ur4rec.text.llm.lookup import Questions
 
         parts += Questions(config).versions
     return " ".join(parts)

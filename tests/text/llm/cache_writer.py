@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ur4rec.text.llm.cache import AnswerCache, CachedAnswer, open_cache
+from ur4rec.text.llm.lookup import open_cache
+from ur4rec.text.llm.store import AnswerCache, CachedAnswer
 
 
 def make_answer(number: int, **changes: object) -> CachedAnswer:

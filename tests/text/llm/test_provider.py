@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import sqlite3
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,14 +34,13 @@ from ur4rec.storage.artifacts import ArtifactError, read_artifact
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
 from ur4rec.text.llm import provider as provider_module
-from ur4rec.text.llm.answer_book import DAY_S
 from ur4rec.text.llm.answers import AnswerError, parse_answer, repair_messages
 from ur4rec.text.llm.budget import BudgetError
-from ur4rec.text.llm.cache import CachedAnswer, open_cache
 from ur4rec.text.llm.costs import load_prices
+from ur4rec.text.llm.lookup import DAY_S, Questions, open_cache
 from ur4rec.text.llm.prompts import PromptError, load_prompt
 from ur4rec.text.llm.provider import TextGenerationError, open_language_model
-from ur4rec.text.llm.questions import Questions
+from ur4rec.text.llm.store import FILE, CachedAnswer, decode_line
 from ur4rec.text.plan import plan_texts
 from ur4rec.text.requests import ItemRequest
 
@@ -62,11 +64,12 @@ def sequences(build_sequences) -> Path:
 
 
 def list_cached(cache: Path) -> list[CachedAnswer]:
-    return [
-        CachedAnswer(**json.loads(line)["answer"])
-        for path in sorted(cache.glob("*.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
+    if not (cache / FILE).exists():
+        return []
+    with closing(sqlite3.connect(cache / FILE)) as connection:
+        answers = [decode_line(line) for (line,) in connection.execute("SELECT line FROM answers")]
+    assert None not in answers
+    return answers
 
 
 @pytest.mark.parametrize("provider", ["dashscope", "openai"])
@@ -546,3 +549,32 @@ def test_answers_that_an_earlier_release_found_no_object_in_are_not_paid_for_aga
         used = generate_text(sequences, tmp_path / "out", config).details["language_model"]
         assert server.counts()["calls"] == 0
     assert (used["cached"], used["fallen_back"]) == (NUM_TEXTS, {})
+
+
+def test_answers_that_an_earlier_version_paid_for_are_found(sequences: Path, tmp_path: Path) -> None:
+    """Files of lines, one for each run, as they were written before the cache was a database."""
+    with serve(Behaviour()) as server:
+        generate(server, sequences, tmp_path / "out", tmp_path / "cache")
+        calls = server.counts()["calls"]
+        (tmp_path / "old").mkdir()
+        answers = list_cached(tmp_path / "cache")
+        for name, part in (
+            ("1796039224386-vm-24863-e481caac33546881", answers[::2]),
+            ("1796039224999-vm-7-0", answers[1::2]),
+        ):
+            lines = []
+            for answer in part:
+                text = json.dumps(answer.text)
+                body = (
+                    f'{{"key":"{answer.key}","status":"accepted","text":{text},"tokens_in":{answer.tokens_in},'
+                    f'"tokens_out":{answer.tokens_out},"stored_at_s":1796039224,"expires_at_s":null}}'
+                )
+                lines.append(f'{{"crc32":"{zlib.crc32(body.encode()):08x}","answer":{body}}}\n')
+            (tmp_path / "old" / f"{name}.jsonl").write_text("".join(lines))
+        for _ in range(2):
+            used = generate(server, sequences, tmp_path / "again", tmp_path / "old").details["language_model"]
+            assert (used["calls"], used["cached"]) == (0, NUM_TEXTS)
+            for path in (tmp_path / "old").glob("*.jsonl"):
+                path.unlink()  # they are needed no more
+        assert server.counts()["calls"] == calls
+    assert read_files(tmp_path / "again") == read_files(tmp_path / "out")

@@ -11,7 +11,7 @@ from ur4rec.storage.artifacts import Manifest
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
 from ur4rec.text.llm.answers import parse_answer
-from ur4rec.text.llm.questions import Questions
+from ur4rec.text.llm.lookup import Questions
 from ur4rec.text.plan import TextPlan, plan_texts
 from ur4rec.text.requests import ItemRequest, UserRequest
 

@@ -18,18 +18,27 @@ from platformdirs import user_cache_path
 
 from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.text.config import WritingConfig
-from ur4rec.text.llm.answer_book import DAY_S, FAILED_FOR_S, REFUSED_FOR_S, Failed, Found, Question, RunAnswers, look_up
 from ur4rec.text.llm.answers import AnswerError, FormError, parse_answer, quote_beginning
 from ur4rec.text.llm.batch import Batch
 from ur4rec.text.llm.budget import Budget
-from ur4rec.text.llm.cache import AnswerCache, CachedAnswer, open_cache
-from ur4rec.text.llm.cached_answers import Status
 from ur4rec.text.llm.chat import ChatAnswer, ChatClient, ChatError, ChatRequest, Reason, RefusedError, RejectedError
 from ur4rec.text.llm.clients import API_KEYS, create_client
 from ur4rec.text.llm.costs import PriceTable, load_prices
 from ur4rec.text.llm.limits import BatchLimits
+from ur4rec.text.llm.lookup import (
+    DAY_S,
+    FAILED_FOR_S,
+    REFUSED_FOR_S,
+    Failed,
+    Found,
+    Question,
+    Questions,
+    RunAnswers,
+    look_up,
+    open_cache,
+)
 from ur4rec.text.llm.prompts import Prompt
-from ur4rec.text.llm.questions import Questions
+from ur4rec.text.llm.store import AnswerCache, CachedAnswer, Status
 from ur4rec.text.llm.usage import Usage
 from ur4rec.text.providers import Advance, TemplateProvider, Text
 from ur4rec.text.requests import ItemRequest, UserRequest

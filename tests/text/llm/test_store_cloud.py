@@ -9,9 +9,9 @@ import pytest
 from cache_writer import kill_after, make_answer, put_all, start_writer
 
 from ur4rec.storage.gcs import GcsLocation, GcsPrefix, StoredObject
-from ur4rec.text.llm.cache import AnswerCache, CacheError, open_cache
-from ur4rec.text.llm.cached_answers import encode_line
-from ur4rec.text.llm.cloud_segments import CloudSegments, name_merged
+from ur4rec.text.llm.lookup import open_cache
+from ur4rec.text.llm.store import AnswerCache, CacheError, encode_line
+from ur4rec.text.llm.store_cloud import CloudCache, name_merged
 
 pytestmark = pytest.mark.emulator
 
@@ -109,7 +109,7 @@ def test_leftovers_of_a_killed_writer_are_merged(location: str, prefix: GcsPrefi
         pass
     assert prefix.list_objects() == leftovers  # too young
     for _ in range(2):
-        with AnswerCache(location, CloudSegments(location, leftover_age_s=0.0)) as cache:
+        with CloudCache(location, leftover_age_s=0.0) as cache:
             assert len(cache) == len(leftovers)
         (merged,) = prefix.list_objects()
         assert merged.name == name_merged(leftovers) > max(stored.name for stored in leftovers)
@@ -119,7 +119,7 @@ def test_leftovers_of_a_killed_writer_are_merged(location: str, prefix: GcsPrefi
 def test_mergers_of_the_same_leftovers_agree(location: str, prefix: GcsPrefix) -> None:
     for number in range(16):
         prefix.upload_new(f"{number:013d}-host-1-ab-00000001.jsonl", encode_line(make_answer(number)))
-    mergers = [AnswerCache(location, CloudSegments(location, leftover_age_s=0.0)) for _ in range(2)]
+    mergers = [CloudCache(location, leftover_age_s=0.0) for _ in range(2)]
     for merger in mergers:
         merger.close()
     (merged,) = prefix.list_objects()
@@ -133,7 +133,7 @@ def test_objects_that_are_not_understood_are_left_alone(location: str, prefix: G
     prefix.upload_new("0000000000099-host-1-ab-00000001.jsonl", b'{"layout":"of a later release"}\n')
     prefix.upload_new("notes.txt", b"not a segment")
     before = prefix.list_objects()
-    with AnswerCache(location, CloudSegments(location, leftover_age_s=0.0)) as cache:
+    with CloudCache(location, leftover_age_s=0.0) as cache:
         assert (len(cache), cache.skipped_lines) == (16, 1)
     assert prefix.list_objects() == before
 

@@ -1,21 +1,28 @@
-"""From a prompt to its text, by what a cache holds: the answer, or the one repair of it."""
+"""From what is to be written to its text, by what a cache holds: the answer, or the one repair of it."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from ur4rec.storage.inputs import is_cloud
+from ur4rec.text.config import WritingConfig
 from ur4rec.text.llm.answers import AnswerError, parse_answer, repair_messages
-from ur4rec.text.llm.cache import AnswerCache, CachedAnswer
 from ur4rec.text.llm.chat import ChatRequest
-from ur4rec.text.llm.prompts import Prompt
+from ur4rec.text.llm.prompts import Prompt, PromptError, Subject, load_prompt
+from ur4rec.text.llm.store import AnswerCache, CachedAnswer, CacheError
+from ur4rec.text.requests import ItemRequest, UserRequest
 
 DAY_S = 86_400
 REFUSED_FOR_S = 30 * DAY_S
 """How long a refusal by the content filter, or an answer that no repair made valid, is believed."""
 FAILED_FOR_S = 7 * DAY_S
 """How long another permanent failure is believed."""
+
+SEED = 0
 
 INVALID = "invalid_"
 """Begins the reason of an answer that breaks the rules of its prompt, even after a repair."""
@@ -27,6 +34,45 @@ class Question:
 
     prompt: Prompt
     chat: ChatRequest
+
+
+class Questions:
+    """Prompts about items and users, keyed for the cache.
+
+    Args:
+        config: Provider, model, prompts.
+
+    Raises:
+        PromptError: A prompt file cannot be used.
+    """
+
+    def __init__(self, config: WritingConfig) -> None:
+        self.config = config
+        self.prompts: dict[type[ItemRequest] | type[UserRequest], Prompt] = {
+            ItemRequest: _load_prompt("text_item_prompt", config.text_item_prompt, "item"),
+            UserRequest: _load_prompt("text_user_prompt", config.text_user_prompt, "user"),
+        }
+
+    @property
+    def versions(self) -> list[str]:
+        """Names, versions and digests of the two prompts."""
+        return [prompt.version for prompt in self.prompts.values()]
+
+    def ask(self, request: ItemRequest | UserRequest) -> Question:
+        """The prompt about one subject."""
+        prompt = self.prompts[type(request)]
+        chat = ChatRequest(
+            provider=self.config.text_provider,
+            model=self.config.text_model,
+            prompt_version=prompt.version,
+            messages=prompt.render(request),
+            temperature=self.config.text_temperature,
+            max_tokens=prompt.max_tokens,
+            seed=SEED,
+            json_object=True,
+            request_fields=self.config.text_request_fields,
+        )
+        return Question(prompt, chat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +180,41 @@ def look_up(question: Question, cache: AnswerCache | RunAnswers) -> Found | Chat
     assert error is not None
     assert stored is not None
     return Failed(f"{INVALID}{error.reason}", tokens, stored.text)
+
+
+def open_cache(location: str, create: bool = True) -> AnswerCache:
+    """Opens a cache; close it or use it as a context manager.
+
+    Args:
+        location: A folder, or `gs://bucket/prefix`.
+        create: Whether a folder that is not there is made; without it nothing can be stored in one.
+
+    Raises:
+        CacheError: The location cannot be read or written; says what to do.
+    """
+    if is_cloud(location):
+        from ur4rec.text.llm.store_cloud import CloudCache  # its client takes a second to import
+
+        return CloudCache(location)
+    if "://" in location:
+        raise CacheError(f"{location!r}: expected a folder or gs://bucket/prefix")
+    folder = Path(location).expanduser()
+    if create or folder.exists():
+        _make_usable(folder)
+    return AnswerCache(location, folder)
+
+
+def _make_usable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CacheError(f"{folder}: cannot be made ({error.strerror}); choose a folder for the cache") from None
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise CacheError(f"{folder}: cannot be written to; expected a folder that this user may read and write")
+
+
+def _load_prompt(key: str, name_or_path: str, subject: Subject) -> Prompt:
+    prompt = load_prompt(name_or_path)
+    if prompt.file.subject != subject:
+        raise PromptError(f"{key}: {name_or_path}: is a prompt about one {prompt.file.subject}, expected {subject}")
+    return prompt
