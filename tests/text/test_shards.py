@@ -9,7 +9,7 @@ from llm.toy_texts import KEY, build_toy, generate, make_config, read_files
 
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
-from ur4rec.text.llm.budget import BudgetError
+from ur4rec.text.llm.costs import BudgetError
 from ur4rec.text.llm.provider import TextGenerationError
 from ur4rec.text.shards import ask_shard, plan_shards
 

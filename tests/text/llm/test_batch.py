@@ -20,8 +20,8 @@ from ur4rec.text.llm.chat import (
     TransientError,
 )
 from ur4rec.text.llm.clients import create_client
-from ur4rec.text.llm.limits import BatchLimits
-from ur4rec.text.llm.usage import Usage
+from ur4rec.text.llm.costs import Usage
+from ur4rec.text.llm.pacing import BatchLimits
 
 Rule = Callable[[str, int], Awaitable[str]]
 

@@ -35,8 +35,7 @@ from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
 from ur4rec.text.llm import provider as provider_module
 from ur4rec.text.llm.answers import AnswerError, parse_answer, repair_messages
-from ur4rec.text.llm.budget import BudgetError
-from ur4rec.text.llm.costs import load_prices
+from ur4rec.text.llm.costs import BudgetError, load_prices
 from ur4rec.text.llm.lookup import DAY_S, Questions, open_cache
 from ur4rec.text.llm.prompts import PromptError, load_prompt
 from ur4rec.text.llm.provider import TextGenerationError, open_language_model

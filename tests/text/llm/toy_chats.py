@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from ur4rec.text.llm.chat import ChatAnswer, ChatRequest
-from ur4rec.text.llm.limits import BatchLimits
+from ur4rec.text.llm.pacing import BatchLimits
 
 
 class _SkippingLoop(asyncio.SelectorEventLoop):

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ur4rec.text.llm.chat import Messages
+from ur4rec.text.llm.histories import BEGIN_DATA, ELLIPSIS, END_DATA, clean, drop_hidden
 from ur4rec.text.llm.languages import LANGUAGES, is_in_language
-from ur4rec.text.llm.prompts import AnswerLimits, Messages, Prompt
-from ur4rec.text.llm.untrusted import BEGIN_DATA, ELLIPSIS, END_DATA, clean, drop_hidden
+from ur4rec.text.llm.prompts import AnswerLimits, Prompt
 from ur4rec.text.sentences import split_sentences
 
 MAX_ANSWER = 20_000

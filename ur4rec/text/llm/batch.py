@@ -9,8 +9,6 @@ from contextlib import contextmanager, nullcontext
 
 from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
-from ur4rec.text.llm.breaker import CircuitBreaker
-from ur4rec.text.llm.budget import Budget
 from ur4rec.text.llm.chat import (
     ChatAnswer,
     ChatClient,
@@ -21,10 +19,9 @@ from ur4rec.text.llm.chat import (
     RejectedError,
     TransientError,
 )
-from ur4rec.text.llm.limits import BatchLimits, RateLimiter
+from ur4rec.text.llm.costs import Budget, Usage
+from ur4rec.text.llm.pacing import BatchLimits, CircuitBreaker, RateLimiter, ThrottleGate
 from ur4rec.text.llm.responses import timed_out
-from ur4rec.text.llm.throttling import ThrottleGate
-from ur4rec.text.llm.usage import Usage
 
 ALIVE_PER_SLOT = 3
 """Requests taken from the iterator and not yet settled, per call in flight: two may be waiting for a retry."""

@@ -7,7 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Protocol
+
+Messages = tuple[tuple[str, str], ...]
+"""Role and content of each message."""
 
 THINKING_OFF: Mapping[str, Any] = {"enable_thinking": False, "chat_template_kwargs": {"enable_thinking": False}}
 """Fields that keep a model from thinking before it answers: DashScope's own, and that of vLLM and SGLang."""
@@ -17,7 +21,7 @@ WITHOUT_EFFECT = {
 """Fields that say who asks and how fast it goes, and change no answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChatRequest:
     """Everything that decides an answer, hence everything that its key in a cache holds."""
 
@@ -26,8 +30,7 @@ class ChatRequest:
     model: str
     prompt_version: str
     """`<name>.v<N>+<first 12 hexadecimal digits of the sha256 of the prompt file>`."""
-    messages: tuple[tuple[str, str], ...]
-    """Pairs of role and content."""
+    messages: Messages
     temperature: float
     max_tokens: int
     seed: int
@@ -36,7 +39,7 @@ class ChatRequest:
     request_fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What the body of the request holds besides."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """sha256 of all that decides the answer as canonical JSON, in hexadecimal."""
         asked = {name: getattr(self, name) for name in _FIELDS} | self._deciding_fields()

@@ -1,17 +1,23 @@
-"""What texts cost: tokens by a rule of thumb, prices by a table."""
+"""What texts cost: tokens by a rule of thumb, prices by a table, what a run has spent, and when it has to stop."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import math
 import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ur4rec.config_section import parse_yaml
+from ur4rec.config_files import parse_yaml
+from ur4rec.text.llm.chat import ChatAnswer, ChatError, ChatRequest, EmptyAnswerError, Messages
 
 CHARACTERS_PER_TOKEN = 6
 """Of a word of ASCII letters, rounded up a word."""
@@ -26,6 +32,10 @@ _DIGIT_OR_MARKS = re.compile(r"\d|[!-/:-@\[-`{-~]+", re.ASCII)
 
 class PriceError(ValueError):
     """A table of prices that cannot be used; names the file and the key."""
+
+
+class BudgetError(ValueError):
+    """A budget that is spent, or that cannot be kept because a price is not known."""
 
 
 class ModelPrice(BaseModel):
@@ -84,6 +94,110 @@ def load_prices(path: str = "") -> PriceTable:
         ) from None
 
 
+@dataclass
+class Usage:
+    """Counts of a batch; grows while the batch runs, so that it can be shown."""
+
+    calls: int = 0
+    """Calls made, retries among them."""
+    answered: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    estimated: int = 0
+    """Calls whose tokens the service did not tell."""
+    retries: Counter[str] = field(default_factory=Counter)
+    """Reason → calls that were repeated because of it."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Reason → requests that ended without an answer because of it."""
+    seconds: float = 0.0
+
+    def note_answer(self, answer: ChatAnswer) -> None:
+        """Adds an answer and its tokens."""
+        self.answered += 1
+        self._note_tokens(answer)
+
+    def note_failed_call(self, error: ChatError) -> None:
+        """Adds the tokens of a call that brought no answer but is charged for."""
+        if isinstance(error, EmptyAnswerError):
+            self._note_tokens(error)
+
+    def summary(self) -> dict[str, object]:
+        """All counts, ready for a manifest."""
+        return {
+            "calls": self.calls,
+            "answered": self.answered,
+            "tokens_in": self.tokens_in,
+            "tokens_out": self.tokens_out,
+            "calls_with_estimated_tokens": self.estimated,
+            "retries": _to_plain(self.retries),
+            "failures": _to_plain(self.failures),
+            "seconds": round(self.seconds, 3),
+        }
+
+    def _note_tokens(self, call: ChatAnswer | EmptyAnswerError) -> None:
+        self.tokens_in += call.tokens_in
+        self.tokens_out += call.tokens_out
+        self.estimated += call.estimated
+
+
+class Budget:
+    """Lets a call begin only if the answers so far, the calls in flight and this one fit, each at its dearest.
+
+    Args:
+        limit: In the currency of the table.
+        prices: Of the model, among others.
+        model: What is asked.
+        usage: Counts the tokens of the answers so far.
+
+    Raises:
+        BudgetError: The table does not name the model.
+    """
+
+    def __init__(self, limit: float, prices: PriceTable, model: str, usage: Usage) -> None:
+        self.limit, self.prices, self.model, self.usage = limit, prices, model, usage
+        self._num_held, self._held = 0, 0.0
+        self._released = asyncio.Event()
+        if prices.price(model, 0, 0) is None:
+            raise BudgetError(
+                f"no price is known for {model!r}, so no budget can be kept; name it in a table (text_prices, --prices)"
+            )
+
+    @property
+    def spent(self) -> float:
+        """Price of the answers so far."""
+        return self._price(self.usage.tokens_in, self.usage.tokens_out)
+
+    @asynccontextmanager
+    async def hold(self, chat: ChatRequest) -> AsyncIterator[None]:
+        """Sets aside what a call may cost at most, for as long as it takes.
+
+        Where it does not fit it waits for calls in flight, which as a rule cost less than the most.
+
+        Raises:
+            BudgetError: It does not fit and nothing is in flight.
+        """
+        dearest = self._price(most_prompt_tokens(chat.messages), chat.max_tokens)
+        while self.spent + self._held + dearest > self.limit:
+            if not self._num_held:
+                raise BudgetError(
+                    f"the budget of {self.limit:.4g} {self.prices.currency} would be exceeded: {self.spent:.4f} spent "
+                    f"on {self.usage.answered:,} answers, which are kept; raise it and run again"
+                )
+            self._released.clear()
+            await self._released.wait()
+        self._num_held, self._held = self._num_held + 1, self._held + dearest
+        try:
+            yield
+        finally:
+            self._num_held, self._held = self._num_held - 1, self._held - dearest
+            self._released.set()
+
+    def _price(self, tokens_in: int, tokens_out: int) -> float:
+        price = self.prices.price(self.model, tokens_in, tokens_out)
+        assert price is not None
+        return price
+
+
 def estimate_tokens(text: str) -> int:
     """Tokens of a text, estimated without a tokenizer, rather too many than too few.
 
@@ -98,15 +212,19 @@ def estimate_tokens(text: str) -> int:
     return math.ceil(words + len(_DIGIT_OR_MARKS.findall(text)) + others * TOKENS_PER_OTHER)
 
 
-def estimate_prompt_tokens(messages: tuple[tuple[str, str], ...]) -> int:
+def estimate_prompt_tokens(messages: Messages) -> int:
     """Tokens of a prompt, estimated."""
     return sum(TOKENS_PER_MESSAGE + estimate_tokens(content) for _, content in messages)
 
 
-def most_prompt_tokens(messages: tuple[tuple[str, str], ...]) -> int:
+def most_prompt_tokens(messages: Messages) -> int:
     """Tokens that a prompt cannot exceed: a tokenizer over bytes, such as Qwen's, makes a token of one byte at least.
 
     >>> most_prompt_tokens((("user", "été"),))
     15
     """
     return sum(2 * TOKENS_PER_MESSAGE + len(content.encode()) for _, content in messages)
+
+
+def _to_plain(counts: Counter[str]) -> dict[str, int]:
+    return {str(reason): count for reason, count in sorted(counts.items())}

@@ -11,8 +11,15 @@ from dashscope.aigc.generation import AioGeneration
 from dashscope.api_entities.dashscope_response import GenerationResponse, Message
 
 from ur4rec.text.llm.chat import ChatAnswer, ChatError, ChatRequest
-from ur4rec.text.llm.responses import disconnected, explain, malformed, read_choice, read_error_body, timed_out
-from ur4rec.text.llm.sessions import PooledClient
+from ur4rec.text.llm.responses import (
+    PooledClient,
+    disconnected,
+    explain,
+    malformed,
+    read_choice,
+    read_error_body,
+    timed_out,
+)
 
 
 class DashScopeClient(PooledClient):

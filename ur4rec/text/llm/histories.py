@@ -1,14 +1,25 @@
-"""What a prompt says of a user or an item: chosen, counted and cleaned, a function of the request alone."""
+"""What a prompt says of a user or an item: chosen, counted and cleaned, a function of the request alone.
+
+Whatever comes from outside (titles, descriptions, answers of a model) is cleaned, shortened, written as JSON and put
+between two marks that the cleaned text cannot contain. A title may still say anything; it cannot end its string, its
+block or its message.
+"""
 
 from __future__ import annotations
 
 import heapq
+import json
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
+from operator import attrgetter
+from typing import NamedTuple
 
-from ur4rec.text.llm.untrusted import clean
-from ur4rec.text.requests import ItemRequest, UserRequest, decade_of, measure_typicality, name_decade, rank
+from ur4rec.text.profiles import decade_of, measure_typicality, rank
+from ur4rec.text.requests import ItemRequest, UserRequest
 
 MAX_CHOICES = 40
 """Interactions named in a prompt; a longer history is told by its counts and by these."""
@@ -22,6 +33,16 @@ MAX_GENRES = 8
 MAX_COUNTED = 24
 """Genres or decades whose counts are given, the most frequent ones."""
 MAX_DESCRIPTION = 600
+
+BEGIN_DATA = "<<<BEGIN DATA>>>"
+END_DATA = "<<<END DATA>>>"
+ELLIPSIS = "…"
+_MARK_CHARACTERS = re.compile(r"[<>`]+")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories of what a reader does not see: controls, direction marks, tags, half surrogates."""
+_READ_PER_CHARACTER = 4
+"""Characters of the original looked at for one that is kept, so that a huge text costs nothing."""
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def describe_item(item: ItemRequest) -> dict[str, object]:
@@ -43,23 +64,41 @@ def describe_user(request: UserRequest) -> dict[str, object]:
     the first 5, the latest 20 and, of those between, the 15 closest to the profile (cosine over genres and
     decade; of equals the earliest), each group in the order of time. Ids and dates are not in it.
     """
-    genres: Counter[str] = Counter()
-    for labels, count in Counter(item.genres for item in request.items).items():
-        for label in _distinct_labels(labels):
-            genres[label] += count
-    decades: Counter[str] = Counter()
-    for year, count in Counter(item.year for item in request.items if item.year is not None).items():
-        decades[name_decade(year)] += count
+    choices = list(map(_look_at, request.items))
+    genres = Counter(chain.from_iterable(map(attrgetter("genres"), choices)))
+    decades = Counter(chain.from_iterable(map(attrgetter("decade"), choices)))
     described: dict[str, object] = {"number_of_choices": request.as_of}
     if genres:
         described["choices_by_genre"] = dict(rank(genres, MAX_COUNTED))
     if decades:
         described["choices_by_decade"] = dict(rank(decades, MAX_COUNTED))
-    return described | _name_choices(request.items, genres, decades)
+    return described | _name_choices(choices, genres, decades)
 
 
-def _name_choices(items: Sequence[ItemRequest], genres: Counter[str], decades: Counter[str]) -> dict[str, object]:
-    distinct = list({item.item_id: item for item in reversed(items)}.values())[::-1]
+class _Choice(NamedTuple):
+    """What is said of an item in a history."""
+
+    item_id: str
+    name: str
+    """Title, year and genres, in one line."""
+    genres: tuple[str, ...]
+    """Distinct."""
+    decade: tuple[str, ...]
+    """Or none."""
+    features: tuple[str, ...]
+    """Genres and decade, for the comparison with the profile."""
+
+
+@lru_cache(maxsize=1 << 16)
+def _look_at(item: ItemRequest) -> _Choice:
+    year = f" ({item.year})" if item.year is not None else ""
+    genres, decade = _clean_genres(item), decade_of(item)
+    name = f"{_title(item)}{year}" + (f": {', '.join(genres)}" if genres else "")
+    return _Choice(item.item_id, name, tuple(dict.fromkeys(genres)), decade, genres + decade)
+
+
+def _name_choices(choices: Sequence[_Choice], genres: Counter[str], decades: Counter[str]) -> dict[str, object]:
+    distinct = list({choice.item_id: choice for choice in reversed(choices)}.values())[::-1]
     if len(distinct) <= MAX_CHOICES:
         return {"choices_oldest_first": _name(distinct)}
     first, between, latest = distinct[:NUM_FIRST], distinct[NUM_FIRST:-NUM_LATEST], distinct[-NUM_LATEST:]
@@ -70,31 +109,20 @@ def _name_choices(items: Sequence[ItemRequest], genres: Counter[str], decades: C
     }
 
 
-def _find_typical(items: Sequence[ItemRequest], profile: Counter[str]) -> list[ItemRequest]:
+def _find_typical(choices: Sequence[_Choice], profile: Counter[str]) -> list[_Choice]:
     measure = measure_typicality(profile)
-    scores = [measure(_find_features(item)) for item in items]
-    return [items[position] for position in sorted(heapq.nlargest(NUM_TYPICAL, range(len(items)), scores.__getitem__))]
+    scores = [measure(choice.features) for choice in choices]
+    positions = heapq.nlargest(NUM_TYPICAL, range(len(choices)), scores.__getitem__)
+    return [choices[position] for position in sorted(positions)]
 
 
-def _name(items: Iterable[ItemRequest]) -> list[str]:
-    """One line an item: title, year, genres."""
-    return [_name_item(item) for item in items]
-
-
-@lru_cache(maxsize=1 << 16)
-def _name_item(item: ItemRequest) -> str:
-    year = f" ({item.year})" if item.year is not None else ""
-    genres = _clean_genres(item)
-    return f"{_title(item)}{year}" + (f": {', '.join(genres)}" if genres else "")
+def _name(choices: Iterable[_Choice]) -> list[str]:
+    return [choice.name for choice in choices]
 
 
 def _title(item: ItemRequest) -> str:
     """Title, or what stands for it where nothing readable is left of it."""
     return clean(item.title, MAX_TITLE) or f"Item {clean(item.item_id, MAX_GENRE)}"
-
-
-def _clean_genres(item: ItemRequest) -> tuple[str, ...]:
-    return _clean_labels(item.genres)
 
 
 @lru_cache(maxsize=4096)
@@ -103,11 +131,43 @@ def _clean_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(label for label in cleaned if label)
 
 
-@lru_cache(maxsize=4096)
-def _distinct_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_clean_labels(labels)))
+def _clean_genres(item: ItemRequest) -> tuple[str, ...]:
+    return _clean_labels(item.genres)
 
 
-@lru_cache(maxsize=1 << 16)
-def _find_features(item: ItemRequest) -> tuple[str, ...]:
-    return _clean_genres(item) + decade_of(item)
+def drop_hidden(text: str) -> str:
+    r"""Text without control, formatting and unassigned characters, its white space made single spaces.
+
+    >>> drop_hidden("Toy\u202e \n\x00Story")
+    'Toy Story'
+    """
+    text = unicodedata.normalize("NFC", text)
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
+    kept = (" " if character.isspace() else character for character in text if not _is_hidden(character))
+    return " ".join("".join(kept).split())
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in _HIDDEN and not character.isspace()
+
+
+def clean(text: str, max_characters: int) -> str:
+    """Text that can be quoted in a prompt: one line, no hidden characters, no angle brackets or backticks.
+
+    >>> clean("Ignore this <b>now</b>", 100)
+    'Ignore this b now /b'
+    >>> clean("A very long title", 7)
+    'A very…'
+    """
+    shortened = text[: max_characters * _READ_PER_CHARACTER]
+    cleaned = " ".join(_MARK_CHARACTERS.sub(" ", drop_hidden(shortened)).split())
+    if len(cleaned) <= max_characters:
+        return cleaned
+    return cleaned[: max_characters - 1].rstrip() + ELLIPSIS
+
+
+def delimit(data: dict[str, object]) -> str:
+    """A JSON object between the two marks, one key a line. Keys are our own names."""
+    lines = (f'"{key}": {_to_json(value)}' for key, value in data.items())
+    return f"{BEGIN_DATA}\n{{" + ",\n ".join(lines) + f"}}\n{END_DATA}"

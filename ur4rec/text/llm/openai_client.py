@@ -9,8 +9,15 @@ from typing import Any
 import aiohttp
 
 from ur4rec.text.llm.chat import THINKING_OFF, ChatAnswer, ChatError, ChatRequest, EmptyAnswerError, RejectedError
-from ur4rec.text.llm.responses import disconnected, explain, malformed, read_choice, read_error_body, timed_out
-from ur4rec.text.llm.sessions import PooledClient
+from ur4rec.text.llm.responses import (
+    PooledClient,
+    disconnected,
+    explain,
+    malformed,
+    read_choice,
+    read_error_body,
+    timed_out,
+)
 
 
 class OpenAIClient(PooledClient):

@@ -15,15 +15,13 @@ from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ur4rec.config_section import parse_yaml
-from ur4rec.text.llm.histories import describe_item, describe_user
+from ur4rec.config_files import parse_yaml
+from ur4rec.text.llm.chat import Messages
+from ur4rec.text.llm.histories import delimit, describe_item, describe_user
 from ur4rec.text.llm.languages import LANGUAGES
-from ur4rec.text.llm.untrusted import delimit
 from ur4rec.text.requests import ItemRequest, UserRequest
 
 Subject = Literal["item", "user"]
-Messages = tuple[tuple[str, str], ...]
-"""Role and content of each message."""
 
 DATA_VARIABLE: dict[Subject, str] = {"item": "item", "user": "history"}
 """The variable that holds everything a prompt may say of its subject, cleaned and between the marks."""
@@ -189,6 +187,7 @@ def _compile(place: str, source: str, file: PromptFile) -> Template | str:
     try:
         used = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
         template = _ENVIRONMENT.from_string(source)
+        template.globals = dict(template.globals)  # copied at every prompt, and a chain of maps takes long
     except TemplateError as error:
         raise PromptError(f"{place}: malformed template: {error}") from None
     _check_known(place, sorted(used), file.subject)

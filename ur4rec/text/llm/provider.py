@@ -20,11 +20,9 @@ from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.text.config import WritingConfig
 from ur4rec.text.llm.answers import AnswerError, FormError, parse_answer, quote_beginning
 from ur4rec.text.llm.batch import Batch
-from ur4rec.text.llm.budget import Budget
 from ur4rec.text.llm.chat import ChatAnswer, ChatClient, ChatError, ChatRequest, Reason, RefusedError, RejectedError
 from ur4rec.text.llm.clients import API_KEYS, create_client
-from ur4rec.text.llm.costs import PriceTable, load_prices
-from ur4rec.text.llm.limits import BatchLimits
+from ur4rec.text.llm.costs import Budget, PriceTable, Usage, load_prices
 from ur4rec.text.llm.lookup import (
     DAY_S,
     FAILED_FOR_S,
@@ -37,9 +35,9 @@ from ur4rec.text.llm.lookup import (
     look_up,
     open_cache,
 )
+from ur4rec.text.llm.pacing import BatchLimits
 from ur4rec.text.llm.prompts import Prompt
 from ur4rec.text.llm.store import AnswerCache, CachedAnswer, Status
-from ur4rec.text.llm.usage import Usage
 from ur4rec.text.providers import Advance, TemplateProvider, Text
 from ur4rec.text.requests import ItemRequest, UserRequest
 

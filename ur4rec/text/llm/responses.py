@@ -1,26 +1,33 @@
-"""From what a service responded to what can be done about it."""
+"""What the clients share: connections, and what a response comes to; no error tells anything of the key."""
 
 from __future__ import annotations
 
 import re
+import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import certifi
 
 from ur4rec.text.llm.chat import (
     ChatAnswer,
     ChatError,
+    ChatRequest,
     EmptyAnswerError,
     FatalError,
+    Messages,
     Reason,
     RefusedError,
     RejectedError,
     TransientError,
 )
 from ur4rec.text.llm.costs import estimate_prompt_tokens, estimate_tokens
-from ur4rec.text.llm.prompts import Messages
 
 SHOWN_CHARACTERS = 200
 TEXT_FIELDS = ("content", "reasoning_content", "reasoning")
@@ -42,6 +49,52 @@ class FailedResponse:
     message: str
     retry_after: str | None
     """The header of that name."""
+
+
+class PooledClient(ABC):
+    """A client on a connection pool of its own, which opens with the first call.
+
+    Args:
+        base_url: Where the service is.
+        api_key: Key of the account.
+        timeout_s: Longest duration of a call, its response included.
+        middlewares: What wraps every exchange.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        timeout_s: float,
+        middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (),
+    ) -> None:
+        self._base_url = base_url
+        self._host = urlsplit(base_url).netloc or base_url
+        self._api_key = api_key
+        self._timeout_s = timeout_s
+        self._middlewares = middlewares
+        self._session: aiohttp.ClientSession | None = None
+
+    async def complete(self, request: ChatRequest) -> ChatAnswer:
+        """Makes one exchange; see `ChatClient`."""
+        outcome = await self._exchange(request)
+        if isinstance(outcome, ChatError):
+            raise outcome  # out of any except block: no library's exception, which knows the headers, is chained
+        return outcome
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    @abstractmethod
+    async def _exchange(self, request: ChatRequest) -> ChatAnswer | ChatError:
+        """One call over the pool; whatever goes wrong is returned."""
+
+    def _pool(self) -> aiohttp.ClientSession:
+        """The pool; needs the running loop when it opens."""
+        self._session = self._session or _open_session(self._middlewares)
+        return self._session
 
 
 def explain(response: FailedResponse, secret: str) -> ChatError:
@@ -177,3 +230,14 @@ def to_one_line(text: str, secret: str) -> str:
     without_secret = text.replace(secret, "***") if secret else text
     line = " ".join(re.sub(r"<[^>]*>", " ", without_secret).split())
     return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def _open_session(middlewares: tuple[aiohttp.ClientMiddlewareType, ...]) -> aiohttp.ClientSession:
+    """A pool without a limit of its own, for the batch bounds the number of calls.
+
+    Trusts the system's certificates and certifi's, and reads the proxy from the environment.
+    """
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    connector = aiohttp.TCPConnector(limit=0, ssl=context)
+    return aiohttp.ClientSession(connector=connector, middlewares=middlewares, trust_env=True)

@@ -72,10 +72,9 @@ class CachedAnswer:
     @property
     def is_well_formed(self) -> bool:
         """Whether every field is of its type; a text may hold what is no valid Unicode, so no library can tell."""
-        numbers = self.tokens_in, self.tokens_out, self.stored_at_s, self.expires_at_s or 0
-        texts = self.key, self.status, self.text
-        is_typed = all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)
-        return is_typed and self.status in STATUSES
+        numbers = type(self.tokens_in), type(self.tokens_out), type(self.stored_at_s), type(self.expires_at_s or 0)
+        texts = type(self.key), type(self.status), type(self.text)
+        return texts == (str, str, str) and numbers == (int, int, int, int) and self.status in STATUSES
 
     @property
     def precedence(self) -> tuple[int, int, str]:
@@ -155,9 +154,11 @@ class AnswerCache:
         Raises:
             CacheError: The file cannot be read, or the cache is closed.
         """
-        with self._explaining():
+        try:
             connection = self._open_reader()
             return _find(connection, key) if connection else None
+        except sqlite3.Error as error:  # without a context manager, which takes as long as the look-up
+            raise CacheError(f"{self._path}: {_explain(error, 'read')}") from None
 
     async def put(self, answer: CachedAnswer) -> None:
         """Stores an answer; it is durable when this returns.
