@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.inputs import Inputs, list_local_files
 from ur4rec.storage.inputs import is_cloud
-from ur4rec.text.llm.clients import API_KEYS
+from ur4rec.text.provider_table import API_KEYS
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -213,7 +213,7 @@ def check_locations(config: Config, inputs: Inputs) -> None:
     for name, location in optional.items():
         if location:
             _expect_cloud(name, location, "pods do not see this machine")
-    if config.text_provider != "template" and not config.text_cache:
+    if config.asks_a_model and not config.text_cache:
         raise LocationError(
             f"text_provider {config.text_provider}: needs --set text_cache=gs://bucket/…, where tasks find what others "
             "were answered; without it the same texts would be paid for again in every pod"

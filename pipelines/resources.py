@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ur4rec.config_section import ConfigError, ConfigSection, locate_shipped, read_settings
 from ur4rec.registry.versions import PIPELINE_RUN
-from ur4rec.text.llm.clients import API_KEYS
+from ur4rec.text.provider_table import API_KEYS
 
 PROFILES = Path(__file__).parent / "profiles"
 MINUTE_S = 60

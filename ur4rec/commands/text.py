@@ -20,6 +20,7 @@ from ur4rec.commands.console import (
     show,
     show_table,
 )
+from ur4rec.text.provider_table import PROVIDERS
 
 if TYPE_CHECKING:
     from ur4rec.text.config import TextConfig
@@ -44,7 +45,7 @@ def generate(
     output: OutputOption = Path("outputs/llm_text"),
     item_text: ItemTextOption = None,
     user_text: UserTextOption = None,
-    provider: Annotated[str | None, language_model_option(help="template, dashscope or openai.")] = None,
+    provider: Annotated[str | None, language_model_option(help=f"{', '.join(PROVIDERS)}.")] = None,
     model: Annotated[str | None, language_model_option(help="Model of the provider, such as qwen-flash.")] = None,
     cache: Annotated[
         str | None, language_model_option(help="Folder or gs://bucket/prefix that keeps the answers.")
@@ -66,8 +67,8 @@ def generate(
 ) -> None:
     """Write a description of every item and the preference texts of every user.
 
-    The key of a language model is read from DASHSCOPE_API_KEY or OPENAI_API_KEY. Answers are kept: what was paid for
-    once is never asked for again, not even after a kill.
+    The key of a language model is read from the environment, such as DASHSCOPE_API_KEY. Answers are kept: what was paid
+    for once is never asked for again, not even after a kill.
 
     For example:
 
@@ -106,8 +107,8 @@ def generate(
 def _show_estimate(sequences: Path, config: TextConfig, item_text: Path | None, user_text: Path | None) -> None:
     from ur4rec.text.estimate import estimate_texts
 
-    if config.text_provider == "template":
-        show("the template provider makes no calls; choose another, as in --provider dashscope")
+    if not config.asks_a_model:
+        show(f"the {config.text_provider} provider makes no calls; choose another, as in --provider dashscope")
         return
     found = estimate_texts(sequences, config, item_text, user_text)
     price = "price unknown" if found.cost is None else f"{found.cost:.4f} {found.currency}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from ur4rec.config_section import ConfigSection
+from ur4rec.text.provider_table import PROVIDERS, SERVICES
 
 OWN_FIELDS = {
     "api_key": "the environment",
@@ -33,14 +34,29 @@ OWN_FIELDS = {
 _SECRET_NAME = re.compile(r"api[-_]?key|secret|passw|authorization|credential|(^|_)token$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"^(sk-|Bearer\s)")
 
+if TYPE_CHECKING:
+    ProviderName = str
+else:
+    ProviderName = Literal[tuple(PROVIDERS)]
+
+if TYPE_CHECKING:
+    ProviderName = str
+else:
+    ProviderName = Literal[tuple(PROVIDERS)]
+
 
 class GridConfig(ConfigSection):
     """These settings say what writes the texts, and how often a user gets a new one."""
 
-    text_provider: Literal["template", "dashscope", "openai"] = "template"
+    text_provider: ProviderName = "template"
     """`template` works offline; `openai` is any service with the route `/chat/completions`, vLLM for one."""
     snapshot_base: int = Field(10, ge=1)
     """A user's first text is written from this many interactions, the next from 2, 4, 8, … times as many."""
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether a language model writes the texts."""
+        return self.text_provider in SERVICES
 
 
 class ShardsConfig(GridConfig):
@@ -53,7 +69,7 @@ class ShardsConfig(GridConfig):
 class WritingConfig(GridConfig):
     """These settings say what writes the texts, how often a user gets a new one, and how a language model is asked.
 
-    The keys of the language models come from the environment: `DASHSCOPE_API_KEY`, `OPENAI_API_KEY`.
+    The key of a language model comes from the environment, such as `DASHSCOPE_API_KEY`.
     """
 
     text_model: str = Field("qwen-flash", min_length=1)
@@ -93,13 +109,14 @@ class WritingConfig(GridConfig):
         _refuse_fields(self.text_request_fields)
         if not re.fullmatch(r"(https?://[^@\s]+)?", self.text_base_url):
             raise ValueError("text_base_url: expected http(s)://host/path, without user and password")
-        if self.text_provider == "openai" and not self.text_base_url:
-            raise ValueError("text_base_url: text_provider openai needs an address, such as http://vllm:8000/v1")
+        example = SERVICES[self.text_provider].example_address if self.asks_a_model else ""
+        if example and not self.text_base_url:
+            raise ValueError(f"text_base_url: text_provider {self.text_provider} needs an address, such as {example}")
         return self
 
     def read(self) -> ConfigSection:
         """Return the settings that are read: without a language model, the grid alone."""
-        return self.narrow(GridConfig if self.text_provider == "template" else WritingConfig)
+        return self.narrow(WritingConfig if self.asks_a_model else GridConfig)
 
 
 class TextConfig(WritingConfig, ShardsConfig):

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ur4rec.progress import show_progress
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact
 from ur4rec.text.artifact import IMPORTED, LEAK_CHECK, SEQUENCES_DIGEST
 from ur4rec.text.config import WritingConfig
-from ur4rec.text.imports import open_given_texts
-from ur4rec.text.leaks.check import LeakReport, check_leaks, describe_leaks
+from ur4rec.text.given_texts import open_given_texts
+from ur4rec.text.leak_check import LeakReport, check_leaks, describe_leaks
 from ur4rec.text.plan import TextPlan, plan_texts
-from ur4rec.text.providers import TemplateProvider, TextProvider
+from ur4rec.text.progress import show_progress
+from ur4rec.text.provider_table import PROVIDERS, OfflineWriter
+from ur4rec.text.providers import TextProvider
 
 PRODUCER = "generate_text"
 
@@ -97,13 +98,14 @@ def open_provider(config: WritingConfig, budget: float | None) -> Iterator[TextP
         config: Provider, model, prompts, cache.
         budget: Most that may be spent, in the currency of the prices; none: no limit.
     """
-    if config.text_provider == "template":
-        yield TemplateProvider()
+    provider = PROVIDERS[config.text_provider]
+    if isinstance(provider, OfflineWriter):
+        yield provider.create()
         return
     from ur4rec.text.llm.provider import open_language_model
 
-    with open_language_model(config, budget) as provider:
-        yield provider
+    with open_language_model(config, budget) as model:
+        yield model
 
 
 def _report(details: dict[str, Any], config: WritingConfig) -> None:

@@ -60,7 +60,7 @@ def digest_texts(locations: Iterable[str], config: TextConfig) -> str:
         PromptError: A prompt cannot be used.
     """
     parts = [_digest(location) for location in locations]
-    if config.text_provider != "template":
+    if config.asks_a_model:
         from ur4rec.text.llm.lookup import Questions
 
         parts += Questions(config).versions

@@ -16,14 +16,14 @@ from ur4rec.text.progress import show_progress
 
 
 def plan_shards(sequences: Path, config: ShardsConfig, max_shards: int) -> list[str]:
-    """Names of the shards, as `<number>/<of>`; a single one where the template writes the texts.
+    """Names of the shards, as `<number>/<of>`; a single one where no language model writes the texts.
 
     Args:
         sequences: Folder written by `preprocess_sequences`.
         config: Provider and grid.
         max_shards: Tasks at most.
     """
-    if config.text_provider == "template":
+    if not config.asks_a_model:
         return ["1/1"]
     count = min(max_shards, math.ceil(plan_texts(Path(sequences), config).num_texts / config.texts_per_shard))
     return [f"{number}/{count}" for number in range(1, count + 1)]
@@ -51,7 +51,7 @@ def ask_shard(
         text_digest: As in `generate_text`.
 
     Returns:
-        Calls, tokens, cost and failures, as JSON; empty for the template.
+        Calls, tokens, cost and failures, as JSON; empty where no language model is asked.
 
     Raises:
         TextImportError: A file of texts cannot be used, or has changed meanwhile.
@@ -59,7 +59,7 @@ def ask_shard(
         TextGenerationError: The language model cannot be used, or too many texts failed.
         CacheError: The cache of answers cannot be read or written.
     """
-    if config.text_provider == "template":
+    if not config.asks_a_model:
         return "{}"  # costs nothing, so there is nothing to keep
     number, count = map(int, shard.split("/"))
     with open_given_texts(item_text, user_text, text_digest) as files:

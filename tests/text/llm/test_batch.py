@@ -19,9 +19,9 @@ from ur4rec.text.llm.chat import (
     RejectedError,
     TransientError,
 )
-from ur4rec.text.llm.clients import create_client
 from ur4rec.text.llm.costs import Usage
 from ur4rec.text.llm.pacing import BatchLimits
+from ur4rec.text.provider_table import create_client
 
 Rule = Callable[[str, int], Awaitable[str]]
 

@@ -17,7 +17,7 @@ from ur4rec.text.llm.chat import (
     RejectedError,
     TransientError,
 )
-from ur4rec.text.llm.clients import create_client
+from ur4rec.text.provider_table import create_client
 
 pytestmark = pytest.mark.server
 

@@ -21,7 +21,6 @@ from ur4rec.text.config import WritingConfig
 from ur4rec.text.llm.answers import AnswerError, FormError, parse_answer, quote_beginning
 from ur4rec.text.llm.batch import Batch
 from ur4rec.text.llm.chat import ChatAnswer, ChatClient, ChatError, ChatRequest, Reason, RefusedError, RejectedError
-from ur4rec.text.llm.clients import API_KEYS, create_client
 from ur4rec.text.llm.costs import Budget, PriceTable, Usage, load_prices
 from ur4rec.text.llm.lookup import (
     DAY_S,
@@ -38,6 +37,7 @@ from ur4rec.text.llm.lookup import (
 from ur4rec.text.llm.pacing import BatchLimits
 from ur4rec.text.llm.prompts import Prompt
 from ur4rec.text.llm.store import AnswerCache, CachedAnswer, Status
+from ur4rec.text.provider_table import API_KEYS, create_client
 from ur4rec.text.providers import Advance, TemplateProvider, Text
 from ur4rec.text.requests import ItemRequest, UserRequest
 
@@ -343,7 +343,6 @@ def open_language_model(config: WritingConfig, budget: float | None = None) -> I
         PromptError: A prompt file cannot be used.
         BudgetError: The price of the model is not known.
     """
-    assert config.text_provider != "template"
     key = read_api_key(config)
     prices = load_prices(config.text_prices)
     with ExitStack() as stack:
