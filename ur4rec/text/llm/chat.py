@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, Protocol
 
 Messages = tuple[tuple[str, str], ...]
@@ -21,7 +20,7 @@ WITHOUT_EFFECT = {
 """Fields that say who asks and how fast it goes, and change no answer."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """Everything that decides an answer, hence everything that its key in a cache holds."""
 
@@ -39,11 +38,12 @@ class ChatRequest:
     request_fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What the body of the request holds besides."""
 
-    @cached_property
-    def key(self) -> str:
-        """sha256 of all that decides the answer as canonical JSON, in hexadecimal."""
+    key: str = field(init=False, compare=False)
+    """sha256 of all that decides the answer as canonical JSON, in hexadecimal."""
+
+    def __post_init__(self) -> None:
         asked = {name: getattr(self, name) for name in _FIELDS} | self._deciding_fields()
-        return hashlib.sha256(_to_canonical_json(asked).encode()).hexdigest()
+        object.__setattr__(self, "key", hashlib.sha256(_to_canonical_json(asked).encode()).hexdigest())
 
     def _deciding_fields(self) -> dict[str, Any]:
         """Nothing where no field changes what would be answered without any, so that the keys of old stay."""
@@ -55,7 +55,7 @@ class ChatRequest:
         return {"request_fields": deciding} if deciding else {}
 
 
-_FIELDS = tuple(each.name for each in fields(ChatRequest) if each.name != "request_fields")
+_FIELDS = tuple(each.name for each in fields(ChatRequest) if each.name not in ("request_fields", "key"))
 _to_canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 

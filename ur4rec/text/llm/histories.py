@@ -45,19 +45,19 @@ _READ_PER_CHARACTER = 4
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def describe_item(item: ItemRequest) -> dict[str, object]:
+def describe_item(item: ItemRequest) -> str:
     """Title, year, genres and description of an item; what is not known is left out."""
-    described: dict[str, object] = {"title": _title(item)}
+    described = {"title": _quote(_title(item))}
     if item.year is not None:
-        described["year"] = item.year
+        described["year"] = str(item.year)
     if genres := _clean_genres(item):
-        described["genres"] = genres
+        described["genres"] = _list(map(_quote, genres))
     if description := clean(item.description, MAX_DESCRIPTION):
-        described["description"] = description
-    return described
+        described["description"] = _to_json(description)
+    return _delimit(described)
 
 
-def describe_user(request: UserRequest) -> dict[str, object]:
+def describe_user(request: UserRequest) -> str:
     """Counts over everything that the request holds, and at most 40 of its items by name.
 
     An item that was chosen repeatedly stands where it was chosen last. Up to 40 items are all named; of more,
@@ -67,12 +67,12 @@ def describe_user(request: UserRequest) -> dict[str, object]:
     choices = list(map(_look_at, request.items))
     genres = Counter(chain.from_iterable(map(attrgetter("genres"), choices)))
     decades = Counter(chain.from_iterable(map(attrgetter("decade"), choices)))
-    described: dict[str, object] = {"number_of_choices": request.as_of}
+    described = {"number_of_choices": str(request.as_of)}
     if genres:
-        described["choices_by_genre"] = dict(rank(genres, MAX_COUNTED))
+        described["choices_by_genre"] = _list_counts(genres)
     if decades:
-        described["choices_by_decade"] = dict(rank(decades, MAX_COUNTED))
-    return described | _name_choices(choices, genres, decades)
+        described["choices_by_decade"] = _list_counts(decades)
+    return _delimit(described | _name_choices(choices, genres, decades))
 
 
 class _Choice(NamedTuple):
@@ -80,7 +80,7 @@ class _Choice(NamedTuple):
 
     item_id: str
     name: str
-    """Title, year and genres, in one line."""
+    """Title, year and genres, in one line, as JSON."""
     genres: tuple[str, ...]
     """Distinct."""
     decade: tuple[str, ...]
@@ -94,10 +94,10 @@ def _look_at(item: ItemRequest) -> _Choice:
     year = f" ({item.year})" if item.year is not None else ""
     genres, decade = _clean_genres(item), decade_of(item)
     name = f"{_title(item)}{year}" + (f": {', '.join(genres)}" if genres else "")
-    return _Choice(item.item_id, name, tuple(dict.fromkeys(genres)), decade, genres + decade)
+    return _Choice(item.item_id, _to_json(name), tuple(dict.fromkeys(genres)), decade, genres + decade)
 
 
-def _name_choices(choices: Sequence[_Choice], genres: Counter[str], decades: Counter[str]) -> dict[str, object]:
+def _name_choices(choices: Sequence[_Choice], genres: Counter[str], decades: Counter[str]) -> dict[str, str]:
     distinct = list({choice.item_id: choice for choice in reversed(choices)}.values())[::-1]
     if len(distinct) <= MAX_CHOICES:
         return {"choices_oldest_first": _name(distinct)}
@@ -116,8 +116,22 @@ def _find_typical(choices: Sequence[_Choice], profile: Counter[str]) -> list[_Ch
     return [choices[position] for position in sorted(positions)]
 
 
-def _name(choices: Iterable[_Choice]) -> list[str]:
-    return [choice.name for choice in choices]
+def _name(choices: Iterable[_Choice]) -> str:
+    return _list(choice.name for choice in choices)
+
+
+def _list(values: Iterable[str]) -> str:
+    return f"[{', '.join(values)}]"
+
+
+def _list_counts(counts: Counter[str]) -> str:
+    """The most frequent names and their counts."""
+    return "{" + ", ".join(f"{_quote(name)}: {count}" for name, count in rank(counts, MAX_COUNTED)) + "}"
+
+
+@lru_cache(maxsize=4096)
+def _quote(label: str) -> str:
+    return _to_json(label)
 
 
 def _title(item: ItemRequest) -> str:
@@ -167,7 +181,11 @@ def clean(text: str, max_characters: int) -> str:
     return cleaned[: max_characters - 1].rstrip() + ELLIPSIS
 
 
-def delimit(data: dict[str, object]) -> str:
-    """A JSON object between the two marks, one key a line. Keys are our own names."""
-    lines = (f'"{key}": {_to_json(value)}' for key, value in data.items())
-    return f"{BEGIN_DATA}\n{{" + ",\n ".join(lines) + f"}}\n{END_DATA}"
+def _delimit(data: dict[str, str]) -> str:
+    """A JSON object between the two marks, one key a line.
+
+    Args:
+        data: Names of our own → values as JSON.
+    """
+    lines = ",\n ".join(f'"{key}": {value}' for key, value in data.items())
+    return f"{BEGIN_DATA}\n{{{lines}}}\n{END_DATA}"

@@ -134,7 +134,10 @@ class RunAnswers:
 
     def get(self, key: str) -> CachedAnswer | None:
         """The answer of a key, or how it failed; None where there is neither."""
-        return next((held[key] for held in self._held.values() if key in held), None) or self._cache.get(key)
+        for held in self._held.values():
+            if key in held:
+                return held[key]
+        return self._cache.get(key)
 
     def holds(self, key: str) -> bool:
         """Whether a key failed in this run alone."""

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ur4rec.config_files import parse_yaml
 from ur4rec.text.llm.chat import Messages
-from ur4rec.text.llm.histories import delimit, describe_item, describe_user
+from ur4rec.text.llm.histories import describe_item, describe_user
 from ur4rec.text.llm.languages import LANGUAGES
 from ur4rec.text.requests import ItemRequest, UserRequest
 
@@ -101,7 +101,7 @@ class Prompt:
     def render(self, request: ItemRequest | UserRequest) -> Messages:
         """The messages about an item or a user: a pure function of the request and the file."""
         values = {
-            DATA_VARIABLE[self.file.subject]: delimit(_describe(request, self.file.subject)),
+            DATA_VARIABLE[self.file.subject]: _describe(request, self.file.subject),
             LANGUAGE_VARIABLE: LANGUAGES[self.file.language].name,
         }
         return tuple(
@@ -135,7 +135,7 @@ def load_prompt(name_or_path: str) -> Prompt:
     return prompt
 
 
-def _describe(request: ItemRequest | UserRequest, subject: Subject) -> dict[str, object]:
+def _describe(request: ItemRequest | UserRequest, subject: Subject) -> str:
     match subject, request:
         case "item", ItemRequest():
             return describe_item(request)

@@ -35,6 +35,8 @@ LINES_AT_ONCE = 10_000
 """Lines that are taken over in one transaction, which keeps other writers waiting."""
 PATIENCE_S = 60.0
 """How long to wait for another process that writes."""
+PAGES_KB = 32 << 10
+"""Memory for pages of the file."""
 LAYOUT = 1
 SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -99,7 +101,7 @@ def decode_line(line: bytes) -> CachedAnswer | None:
     if match is None or zlib.crc32(match[2]) != int(match[1], 16):
         return None
     try:
-        answer = CachedAnswer(**json.loads(match[2]))
+        answer = CachedAnswer(**json.loads(match[2].decode("ascii")))
     except (TypeError, ValueError):
         return None
     return answer if answer.is_well_formed else None
@@ -278,6 +280,7 @@ class AnswerCache:
                 raise CacheError(f"{self._path}: was written by a later version; update ur4rec or choose another cache")
             _set_journal(connection, self._journal)
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute(f"PRAGMA cache_size = -{PAGES_KB}")
             if layout < LAYOUT:
                 connection.executescript(SCHEMA)
             stack.pop_all()
