@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,8 +73,12 @@ def generate_text(
 
 
 def _write(work: TextPlan, writer: ArtifactWriter, provider: TextProvider, name: str) -> LeakReport:
-    with show_progress(PRODUCER, work.num_texts) as advance:
-        counts = work.write(writer.folder, provider, advance)
+    gc.freeze()  # the data live to the end: looking through them for garbage takes an eighth of the time
+    try:
+        with show_progress(PRODUCER, work.num_texts) as advance:
+            counts = work.write(writer.folder, provider, advance)
+    finally:
+        gc.unfreeze()
     writer.details |= {SEQUENCES_DIGEST: work.data.digest, "provider": f"{provider.name} {provider.version}"}
     writer.details |= counts
     judged = work.judge(name)

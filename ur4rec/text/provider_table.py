@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ur4rec.text.llm.chat import ChatClient, FatalError, Reason
+from ur4rec.text.llm.chat import ChatAnswer, ChatClient, ChatRequest, FatalError, Reason
 
 if TYPE_CHECKING:
     from ur4rec.text.providers import TextProvider
@@ -99,4 +99,26 @@ def create_client(provider: str, base_url: str | None, api_key: str, timeout_s: 
     if service.example_address and base_url is None:
         message = f"the provider {provider} needs a base URL, for example {service.example_address}"
         raise FatalError(message, Reason.NOT_FOUND)
-    return service.connect(base_url, api_key, timeout_s)
+    return _LateClient(lambda: service.connect(base_url, api_key, timeout_s))
+
+
+class _LateClient:
+    """A client that is made with the first call: a run that finds every answer need not wait for an SDK.
+
+    Args:
+        connect: Makes it.
+    """
+
+    def __init__(self, connect: Callable[[], ChatClient]) -> None:
+        self._connect = connect
+        self._client: ChatClient | None = None
+
+    async def complete(self, request: ChatRequest) -> ChatAnswer:
+        """Makes one exchange; see `ChatClient`."""
+        self._client = self._client or self._connect()
+        return await self._client.complete(request)
+
+    async def aclose(self) -> None:
+        """Closes the connections, where there are any."""
+        if self._client:
+            await self._client.aclose()

@@ -33,10 +33,6 @@ class ItemRequest:
     genres: tuple[str, ...] = ()
     description: str = ""
 
-    def __hash__(self) -> int:
-        """Hash the id alone: it tells items apart, and histories hash millions of them."""
-        return hash(self.item_id)
-
     @property
     def name(self) -> str:
         """Return the title, or the id where there is none."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ur4rec.storage.inputs import is_cloud
 from ur4rec.text.config import WritingConfig
@@ -28,8 +29,7 @@ INVALID = "invalid_"
 """Begins the reason of an answer that breaks the rules of its prompt, even after a repair."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A prompt about one subject, ready to be sent."""
 
     prompt: Prompt
@@ -75,8 +75,7 @@ class Questions:
         return Question(prompt, chat)
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """What answers are charged for."""
 
     tokens_in: int = 0
@@ -86,23 +85,18 @@ class Tokens:
 
     def add(self, answer: CachedAnswer) -> Tokens:
         """With those of one more answer."""
-        return Tokens(
-            self.tokens_in + answer.tokens_in,
-            self.tokens_out + answer.tokens_out,
-            self.estimated or answer.estimated,
-        )
+        tokens_in, tokens_out = self.tokens_in + answer.tokens_in, self.tokens_out + answer.tokens_out
+        return Tokens(tokens_in, tokens_out, self.estimated or answer.estimated)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A text, and what it took, its repair included."""
 
     text: str
     tokens: Tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """There is no text, and asking again would not help."""
 
     reason: str
@@ -128,6 +122,7 @@ class RunAnswers:
 
     def __init__(self, cache: AnswerCache) -> None:
         self._cache = cache
+        self.reading = cache.reading
         self._answerable: set[str] = set()
         self._held: defaultdict[str, dict[str, CachedAnswer]] = defaultdict(dict)
         """Version of the prompt → key → failure."""

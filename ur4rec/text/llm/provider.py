@@ -193,7 +193,8 @@ class LanguageModelProvider:
         """What each request comes to, after asking for what is not there, and for one repair where it is of no use."""
         questions = [self._questions.ask(request) for request in requests]
         distinct = {question.chat.key: question for question in questions}
-        found = {key: look_up(question, self._answers) for key, question in distinct.items()}
+        with self._answers.reading():
+            found = {key: look_up(question, self._answers) for key, question in distinct.items()}
         missing = _list_missing(found)
         self._num_texts += len(questions)
         self._num_cached += sum(not isinstance(found[question.chat.key], ChatRequest) for question in questions)

@@ -162,6 +162,19 @@ class AnswerCache:
         except sqlite3.Error as error:  # without a context manager, which takes as long as the look-up
             raise CacheError(f"{self._path}: {_explain(error, 'read')}") from None
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """One view of the file for many look-ups, which makes each of them twice as fast."""
+        with self._explaining():
+            connection = self._open_reader()
+            if connection:
+                connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if connection:
+                connection.execute("COMMIT")
+
     async def put(self, answer: CachedAnswer) -> None:
         """Stores an answer; it is durable when this returns.
 
