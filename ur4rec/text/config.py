@@ -39,11 +39,6 @@ if TYPE_CHECKING:
 else:
     ProviderName = Literal[tuple(PROVIDERS)]
 
-if TYPE_CHECKING:
-    ProviderName = str
-else:
-    ProviderName = Literal[tuple(PROVIDERS)]
-
 
 class GridConfig(ConfigSection):
     """These settings say what writes the texts, and how often a user gets a new one."""

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ur4rec.progress import show_progress
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact
 from ur4rec.text.artifact import IMPORTED, LEAK_CHECK, SEQUENCES_DIGEST
 from ur4rec.text.config import WritingConfig
-from ur4rec.text.given_texts import open_given_texts
-from ur4rec.text.leak_check import LeakReport, check_leaks, describe_leaks
+from ur4rec.text.imports import open_given_texts
+from ur4rec.text.leaks.check import LeakReport, check_leaks, describe_leaks
 from ur4rec.text.plan import TextPlan, plan_texts
-from ur4rec.text.progress import show_progress
 from ur4rec.text.provider_table import PROVIDERS, OfflineWriter
 from ur4rec.text.providers import TextProvider
 

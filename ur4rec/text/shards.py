@@ -1,4 +1,4 @@
-"""Texts of many users, asked for by several tasks at once that meet in one cache."""
+"""Shards of the texts: several tasks ask for them at once and meet in one cache."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import math
 from itertools import chain, islice
 from pathlib import Path
 
+from ur4rec.progress import show_progress
 from ur4rec.text.config import ShardsConfig, WritingConfig
 from ur4rec.text.generate import open_provider
-from ur4rec.text.given_texts import open_given_texts
+from ur4rec.text.imports import open_given_texts
 from ur4rec.text.llm.costs import BudgetError
 from ur4rec.text.plan import plan_texts
-from ur4rec.text.progress import show_progress
 
 
 def plan_shards(sequences: Path, config: ShardsConfig, max_shards: int) -> list[str]:
-    """Names of the shards, as `<number>/<of>`; a single one where no language model writes the texts.
+    """Return the names of the shards, `<number>/<of>`; there is only one where the template writes the texts.
 
     Args:
         sequences: Folder written by `preprocess_sequences`.
         config: Provider and grid.
-        max_shards: Tasks at most.
+        max_shards: There are at most this many.
     """
     if not config.asks_a_model:
         return ["1/1"]
@@ -37,21 +37,14 @@ def ask_shard(
     user_text: str | Path | None = None,
     text_digest: str = "",
 ) -> str:
-    """Asks for the texts of one shard and leaves the answers in the cache, where `generate_text` finds them.
+    """Ask for the texts of one shard and leave the answers in the cache, where `generate_text` finds them.
 
-    A shard has an equal part of the budget. Where that is spent, what is left over by other shards may still do:
-    `generate_text` goes on with it, and fails if it does not.
-
-    Args:
-        sequences: Folder written by `preprocess_sequences`.
-        config: Provider, grid and cache.
-        shard: One of those of `plan_shards`.
-        item_text: As in `generate_text`.
-        user_text: As in `generate_text`.
-        text_digest: As in `generate_text`.
+    A shard has an equal part of the budget. Where that is spent, `generate_text` goes on with what other shards left
+    over, and fails if that is not enough. `shard` is one of the names that `plan_shards` returns; the other arguments
+    are those of `generate_text`.
 
     Returns:
-        Calls, tokens, cost and failures, as JSON; empty where no language model is asked.
+        Calls, tokens, cost and failures as JSON, or an empty object for the template.
 
     Raises:
         TextImportError: A file of texts cannot be used, or has changed meanwhile.

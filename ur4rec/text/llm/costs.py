@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ur4rec.config_files import parse_yaml
+from ur4rec.config_section import parse_yaml
 from ur4rec.text.llm.chat import ChatAnswer, ChatError, ChatRequest, EmptyAnswerError, Messages
 
 CHARACTERS_PER_TOKEN = 6

@@ -18,8 +18,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
-from ur4rec.text.profiles import decade_of, measure_typicality, rank
-from ur4rec.text.requests import ItemRequest, UserRequest
+from ur4rec.text.requests import ItemRequest, UserRequest, decade_of, measure_typicality, rank
 
 MAX_CHOICES = 40
 """Interactions named in a prompt; a longer history is told by its counts and by these."""

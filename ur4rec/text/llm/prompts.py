@@ -15,7 +15,7 @@ from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ur4rec.config_files import parse_yaml
+from ur4rec.config_section import parse_yaml
 from ur4rec.text.llm.chat import Messages
 from ur4rec.text.llm.histories import describe_item, describe_user
 from ur4rec.text.llm.languages import LANGUAGES
