@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-import mlflow.pyfunc
+import mlflow
 import numpy as np
 import pytest
 import torch

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-import mlflow.pyfunc
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
