@@ -23,8 +23,9 @@ from ur4rec.evaluation.baselines import Baselines
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig, Part, System, UpdateTrigger
 from ur4rec.models.cooccurrence import to_logits
+from ur4rec.models.retriever_moe_memory import Window
 from ur4rec.models.text_table import TextTable
-from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE, Window
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.text.artifact import load_texts
 from ur4rec.text.config import TextConfig
 from ur4rec.text.embeddings import TextEmbeddings

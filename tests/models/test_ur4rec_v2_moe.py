@@ -7,8 +7,8 @@ from ur4rec.config_section import ConfigError
 from ur4rec.models import ur4rec_v2_moe
 from ur4rec.models.config import Expert, FusionMethod, Part, System
 from ur4rec.models.cooccurrence import NeighborTables
-from ur4rec.models.retriever_moe_memory import MemoryConfig, UpdateTrigger
-from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE, Window
+from ur4rec.models.retriever_moe_memory import MemoryConfig, UpdateTrigger, Window
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.models.user_memory import Runs
 
 SMALL = {

@@ -5,7 +5,7 @@ Dimensions: B users, L positions, D width, N items.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Int
@@ -19,6 +19,17 @@ ITEMS_AT_ONCE = 1 << 16
 """Items whose vectors are made together for a replay: a large catalogue is never held twice."""
 
 __all__ = ["MemoryConfig", "RetrieverMoEMemory", "UpdateTrigger"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Interactions of B users, oldest first, padded with 0 after the sequence."""
+
+    user_ids: Int[Tensor, "B"]
+    items: Int[Tensor, "B L"]
+    timestamps: Int[Tensor, "B L"]
+    starts: Int[Tensor, "B"]
+    """Index in the user's whole history of the first item."""
 
 
 class RetrieverMoEMemory(nn.Module):
@@ -49,10 +60,7 @@ class RetrieverMoEMemory(nn.Module):
 
     def forward(
         self,
-        input_seq: Int[Tensor, "B L"],
-        timestamps: Int[Tensor, "B L"],
-        user_ids: Int[Tensor, "B"],
-        starts: Int[Tensor, "B"],
+        window: Window,
         state: MemoryState | None,
         items: ItemSide,
         last: Int[Tensor, "B"] | None = None,
@@ -60,36 +68,31 @@ class RetrieverMoEMemory(nn.Module):
         """User side of every position, or of the last, and the memory after the last.
 
         Args:
-            input_seq: Item indices, oldest first, padded with 0 after the sequence.
-            timestamps: Seconds, beside `input_seq`.
-            user_ids: Whose text to read.
-            starts: Index in the user's whole history of the first item of each row.
-            state: Memory before the row; what it has already absorbed is not absorbed again.
+            window: What the users did.
+            state: Memory before the window; what it has already absorbed is not absorbed again.
             items: What the encoder's `item_side` returned.
             last: Position of the last item of each row, where it alone is wanted.
         """
-        indices = starts[:, None] + torch.arange(input_seq.shape[1], device=input_seq.device)
+        indices = window.starts[:, None] + torch.arange(window.items.shape[1], device=window.items.device)
         reads = None
         if self.memory is not None:
             assert state is not None
-            active: Bool[Tensor, "B L"] = (input_seq > 0) & (indices >= state.absorbed[:, None])
-            # Interactions before the row that the memory never saw are passed over, not counted as pending.
-            state = replace(state, absorbed=torch.maximum(state.absorbed, starts))
-            vectors = items.directions(input_seq)
+            active: Bool[Tensor, "B L"] = (window.items > 0) & (indices >= state.absorbed[:, None])
+            # Interactions before the window that the memory never saw are passed over, not counted as pending.
+            state = replace(state, absorbed=torch.maximum(state.absorbed, window.starts))
+            read = items.directions(window.items), window.timestamps, active
             if last is None:
-                reads, state = self.memory.scan(state, vectors, timestamps, active)
+                reads, state = self.memory.scan(state, *read)
             else:
-                state = self.memory.advance(state, vectors, timestamps, active)
+                state = self.memory.advance(state, *read)
                 reads = self.memory.read(state)[:, None]
-        return self.encoder(input_seq, user_ids, indices + 1, reads, items, last), state
+        return self.encoder(window.items, window.user_ids, indices + 1, reads, items, last), state
 
     @torch.no_grad()
     def replay(self, runs: Runs, known: ItemSide | None = None) -> MemoryState | None:
         """Memory after reading interactions from an empty one on; None without a memory.
 
-        Args:
-            runs: What to read.
-            known: What the encoder's `item_side` returned, where it is there already.
+        `known` is what the encoder's `item_side` returned, where it is there already.
         """
         if self.memory is None:
             return None

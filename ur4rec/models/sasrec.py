@@ -42,13 +42,7 @@ class RelativeAttention(nn.Module):
     def forward(
         self, queries: Float[Tensor, "B Q D"], tokens: Float[Tensor, "B L D"], last: Int[Tensor, "B"] | None = None
     ) -> Float[Tensor, "B Q D"]:
-        """Position t of the queries attends to tokens 0..t.
-
-        Args:
-            queries: One a token; with `last` one a row.
-            tokens: What is attended to.
-            last: Position of the only query of each row.
-        """
+        """Position t of the queries attends to tokens 0..t; with `last`, a row has one query, at that position."""
         query, key, value = self.query(queries), self.key(tokens), self.value(tokens)
         bias = self._bias(tokens.shape[1], last)
         mixed: Tensor = self.output(attend(query, key, value, self.num_heads, bias, self.dropout))
@@ -71,15 +65,9 @@ def attend(
     bias: Float[Tensor, "..."],
     dropout: nn.Module,
 ) -> Float[Tensor, "B Q D"]:
-    """Multi-head scaled dot-product attention with an additive bias.
+    """Multi-head scaled dot-product attention of projected tokens, with dropout on its weights.
 
-    Args:
-        query: Projected queries.
-        key: Projected keys.
-        value: Projected values.
-        num_heads: H; D is split evenly.
-        bias: Broadcastable to `[B, H, Q, K]`; −inf masks a key. No query may have every key masked.
-        dropout: Applied to the attention weights.
+    The bias is broadcast to `[B, H, Q, K]`; −inf masks a key, and no query may have every key masked.
     """
     batch, num_queries, dim = query.shape
     head_dim = dim // num_heads
@@ -117,12 +105,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.sasrec_dropout)
 
     def forward(self, hidden: Float[Tensor, "B L D"], last: Int[Tensor, "B"] | None = None) -> Float[Tensor, "B Q D"]:
-        """Attention, then the feed-forward layer, each added to its input.
-
-        Args:
-            hidden: Every position.
-            last: The only position of each row that goes on.
-        """
+        """Attention, then the feed-forward layer, each added to its input; with `last`, for one position of a row."""
         normed = self.attention_norm(hidden)
         mixed = self.attention(normed if last is None else at_position(normed, last), normed, last)
         hidden = (hidden if last is None else at_position(hidden, last)) + self.dropout(mixed)
@@ -201,11 +184,7 @@ class SASRec(nn.Module):
         return normed
 
     def item_vectors(self, rows: Int[Tensor, "C"] | None = None) -> Float[Tensor, "N1 D"]:
-        """Item side of the score, row 0 for padding.
-
-        Args:
-            rows: These items only.
-        """
+        """Item side of the score, row 0 for padding; of all items, or of some rows."""
         embeddings: Tensor = self.item_embedding.weight if rows is None else self.item_embedding(rows)
         if not self.config.sasrec_item_factors:
             return embeddings

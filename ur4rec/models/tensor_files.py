@@ -37,9 +37,7 @@ class TensorFileError(ValueError):
 def read_tensors(path: Path, mmap: bool = False) -> dict[str, Any]:
     """Reads a dictionary that `torch.save` wrote, all of whose numbers are finite; on the CPU.
 
-    Args:
-        path: The file.
-        mmap: Whether the tensors lie in the file's own pages.
+    With `mmap` the tensors lie in the file's own pages.
 
     Raises:
         TensorFileError: It is damaged, cut short or something else, or a tensor holds NaN or an infinity.
@@ -83,13 +81,9 @@ def is_finite(tensor: Tensor) -> bool:
 def check_tensors(
     path: Path, found: Mapping[str, Any], expected: Mapping[str, Tensor], free: Collection[str] = ()
 ) -> None:
-    """Checks that a file holds these tensors and no others.
+    """Checks that a file holds tensors of the expected names, shapes and types, and no others.
 
-    Args:
-        path: Of the file, for the message.
-        found: What it holds.
-        expected: Tensors of the same names, shapes and types.
-        free: Names of those that may have another shape.
+    Those whose names are `free` may have another shape.
 
     Raises:
         TensorFileError: A tensor is missing, unknown, or of another shape or type; names it.

@@ -148,11 +148,7 @@ class TextPreferenceRetrieverMoE(nn.Module):
         """Adapts a state dictionary of an older model in place, so that it fits this one.
 
         Experts get their present names. One that the older model did not have yet stays as it is here, where it takes
-        no part; the router then gives it a row of zeros.
-
-        Args:
-            state: Names and tensors.
-            prefix: What stands before this module's own names.
+        no part; the router then gives it a row of zeros. `prefix` stands before this module's own names.
         """
         for name in [name for name in state if name.startswith(prefix)]:
             part, _, rest = name.removeprefix(prefix).partition(".")
@@ -175,11 +171,8 @@ class TextPreferenceRetrieverMoE(nn.Module):
     def item_side(self, rows: Int[Tensor, "C"] | None = None, drop_ids: bool = False) -> ItemSide:
         """Returns what the retriever knows about all items, or about some.
 
-        An item without training interactions has no ID vector, only its text.
-
-        Args:
-            rows: These items only.
-            drop_ids: Whether a random share of the other items is to do with its text as well.
+        An item without training interactions has no ID vector, only its text. With `drop_ids`, a random share of the
+        others is to do with its text as well.
         """
         identity: Tensor = self.item_embedding.weight if rows is None else self.item_embedding(rows)
         kept = self.get_buffer("is_trained") if rows is None else self.get_buffer("is_trained")[rows]

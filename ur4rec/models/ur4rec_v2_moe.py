@@ -19,7 +19,7 @@ from torch.nn import functional
 from ur4rec.models.config import ModelConfig, Part
 from ur4rec.models.cooccurrence import CooccurrenceScorer
 from ur4rec.models.fusion import Fusion
-from ur4rec.models.retriever_moe_memory import RetrieverMoEMemory
+from ur4rec.models.retriever_moe_memory import RetrieverMoEMemory, Window
 from ur4rec.models.sasrec import SASRec, align_left
 from ur4rec.models.tensor_files import (
     ResizableBuffers,
@@ -30,17 +30,6 @@ from ur4rec.models.tensor_files import (
 )
 from ur4rec.models.text_preference_retriever_moe import ItemSide
 from ur4rec.models.user_memory import STATE_FIELDS, USERS_AT_ONCE, MemoryState, find_state_fault
-
-
-@dataclass(frozen=True)
-class Window:
-    """Interactions of B users, oldest first, padded with 0 after the sequence."""
-
-    user_ids: Int[Tensor, "B"]
-    items: Int[Tensor, "B L"]
-    timestamps: Int[Tensor, "B L"]
-    starts: Int[Tensor, "B"]
-    """Index in the user's whole history of the first item."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +84,9 @@ class UR4RecV2MoE(nn.Module):
         return self.fusion.retriever_log_temperature.device
 
     def items(self, part: Part = Part.FUSED, rows: Int[Tensor, "C"] | None = None, drop_ids: bool = False) -> Items:
-        """Item sides of a part's score.
+        """Item sides of a part's score, of all items or of some rows.
 
-        Args:
-            part: Whose score.
-            rows: These items only.
-            drop_ids: Whether a share of the items goes without its ID in the retriever, for training.
+        For training, `drop_ids` lets a share of the items go without its ID in the retriever.
         """
         sasrec = None if part is Part.RETRIEVER or self.sasrec is None else self.sasrec.item_vectors(rows)
         retriever = None if part is Part.SASREC else self.retriever.encoder.item_side(rows, drop_ids)
@@ -114,14 +100,9 @@ class UR4RecV2MoE(nn.Module):
         items: Items | None = None,
         last: Int[Tensor, "B"] | None = None,
     ) -> Encoded:
-        """User sides of every position of a window, or of the last.
+        """User sides of every position of a window, or of the `last` of each row alone.
 
-        Args:
-            window: Interactions.
-            state: Memory before the window.
-            part: Whose score.
-            items: What `items` returned for the part, where it is there already.
-            last: Position of the last item of each row, where it alone is wanted.
+        `state` is the memory before the window, `items` what the method of that name returned for the part.
         """
         items = items or self.items(part)
         sasrec = None
@@ -129,9 +110,7 @@ class UR4RecV2MoE(nn.Module):
             sasrec = self.sasrec(window.items, items.sasrec, last)
         if items.retriever is None:
             return Encoded(sasrec, None, None, None, state)
-        output, state = self.retriever(
-            window.items, window.timestamps, window.user_ids, window.starts, state, items.retriever, last
-        )
+        output, state = self.retriever(window, state, items.retriever, last)
         weights = None if sasrec is None else self.fusion.weigh(sasrec, output.vectors)
         return Encoded(sasrec, output.vectors, output.expert_weights, weights, state)
 
@@ -153,14 +132,7 @@ class UR4RecV2MoE(nn.Module):
         item_vectors: Float[Tensor, "N1 V"],
         part: Part = Part.FUSED,
     ) -> Float[Tensor, "B N1"]:
-        """Scores of the whole catalogue after each row's last item.
-
-        Args:
-            encoded: What `encode` returned for the last positions.
-            window: The same as there.
-            item_vectors: Those of `items` of the part.
-            part: Whose score.
-        """
+        """Scores of the whole catalogue after each row's last item, from what `encode` returned for it alone."""
         scores = self.user_vectors(encoded, part)[:, 0] @ item_vectors.T
         if part is not Part.FUSED or self.cooccurrence is None:
             return scores

@@ -140,14 +140,7 @@ class UserMemory(nn.Module):
         timestamps: Int[Tensor, "B"],
         active: Bool[Tensor, "B"],
     ) -> MemoryState:
-        """Reads one interaction of each active user.
-
-        Args:
-            state: Before the interaction.
-            item_vectors: Of the items interacted with.
-            timestamps: Seconds.
-            active: Users for whom there is an interaction.
-        """
+        """Returns the state after one interaction of each active user."""
         first = active & (state.memory_size == 0) & (state.interaction_count == 0)
         read = active.to(torch.int64)
         pending = replace(
@@ -192,12 +185,7 @@ class UserMemory(nn.Module):
 
     @torch.no_grad()
     def replay(self, item_vectors: Float[Tensor, "N1 D"], runs: Runs) -> MemoryState:
-        """State after reading interactions from an empty memory, for many users at once.
-
-        Args:
-            item_vectors: Of every item, row 0 for padding.
-            runs: What to read.
-        """
+        """State after reading interactions from an empty memory, for many users at once."""
         state = self.empty_state(len(runs.lengths))
         for users in torch.split(runs.lengths.argsort(descending=True, stable=True), USERS_AT_ONCE):
             part = self._replay_few(item_vectors, replace(runs, starts=runs.starts[users], lengths=runs.lengths[users]))

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ur4rec.models.config import Part
 from ur4rec.models.cooccurrence import NeighborTables, to_logits
-from ur4rec.models.ur4rec_v2_moe import Encoded, Items, UR4RecV2MoE, Window
+from ur4rec.models.retriever_moe_memory import Window
+from ur4rec.models.ur4rec_v2_moe import Encoded, Items, UR4RecV2MoE
 from ur4rec.models.user_memory import MemoryState
 from ur4rec.training.config import ObjectiveConfig
 from ur4rec.training.cooccurrence import user_folds
@@ -56,13 +57,7 @@ class Objective:
         self.known, self.left_out = known.nonzero().squeeze(1), (~known).nonzero().squeeze(1)
 
     def __call__(self, window: Window, targets: Int[Tensor, "B L"], state: MemoryState | None) -> Float[Tensor, ""]:
-        """Loss of some windows.
-
-        Args:
-            window: Inputs.
-            targets: Item after each input; 0 where there is none.
-            state: Memory before the windows.
-        """
+        """Loss of some windows; a target is the item after each input, 0 where there is none."""
         if self.config.num_negatives:
             return self._sampled(window, targets, state)
         items = self.model.items(self.part, drop_ids=True)

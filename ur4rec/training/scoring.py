@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import Part
-from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE, Window
+from ur4rec.models.retriever_moe_memory import Window
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.models.user_memory import MemoryState, Runs
 
 NUM_BINS = 20
@@ -121,12 +122,7 @@ class ModelScorer:
         return self._score(rows, self._select(rows), None if memory is None else memory.stored_state(rows))
 
     def score_prefixes(self, users: np.ndarray, lengths: np.ndarray) -> Float[Tensor, "B N1"]:
-        """Scores for users as of the first `lengths` interactions of each, with a memory that lives for this call.
-
-        Args:
-            users: User indices.
-            lengths: Interactions to read, at most what the user has.
-        """
+        """Scores for users as of the first `lengths` interactions of each, with a memory that lives for this call."""
         rows, read = self._to_tensor(users), self._to_tensor(lengths)
         starts, whole = read.cumsum(0) - read, self._histories
         shift = (whole.starts[rows] - starts).repeat_interleave(read)
@@ -136,11 +132,9 @@ class ModelScorer:
     def score_histories(
         self, items: Sequence[np.ndarray], timestamps: Sequence[np.ndarray] | None = None
     ) -> Float[Tensor, "B N1"]:
-        """Scores for histories of nobody in particular, with a memory that lives for this call.
+        """Scores for histories of nobody in particular, oldest item first, with a memory that lives for this call.
 
-        Args:
-            items: Item indices of each history, oldest first.
-            timestamps: Seconds beside them; zeros by default.
+        Timestamps are in seconds; zeros by default.
         """
         lengths = self._to_tensor(np.array([len(history) for history in items]))
         flat = self._to_tensor(np.concatenate([*items, np.zeros(0, np.int64)]))

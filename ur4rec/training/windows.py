@@ -14,7 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ur4rec.data.sequences import Histories
-from ur4rec.models.ur4rec_v2_moe import Window
+from ur4rec.models.retriever_moe_memory import Window
 from ur4rec.models.user_memory import Runs
 
 
