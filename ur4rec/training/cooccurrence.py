@@ -120,15 +120,10 @@ def fit_fold_tables(
 
 @torch.no_grad()
 def fit_log_temperature(scorer: CooccurrenceScorer, tables: NeighborTables, epoch: Epoch) -> Tensor:
-    """Newton's method on the mean cross-entropy, which is convex in the inverse temperature.
+    """Returns the logarithm of the temperature that fits a scorer's logits to the windows of an epoch.
 
-    Args:
-        scorer: Whose logits.
-        tables: One for each fold of users.
-        epoch: Windows to predict.
-
-    Returns:
-        Logarithm of the temperature, a scalar.
+    It is Newton's method on the mean cross-entropy, which is convex in the inverse temperature. Each fold of users has a
+    table of its own.
     """
     inverse = torch.ones((), dtype=torch.float64, device=epoch.users.device)
     for _ in range(CALIBRATION_STEPS):

@@ -59,11 +59,8 @@ def catalogue_cross_entropy(
 ) -> Float[Tensor, ""]:
     """Mean of −log softmax over the catalogue at every position; memory does not grow with P × N.
 
-    Args:
-        users: User side of every position.
-        items: Item side, row 0 for padding.
-        targets: Item index, from 1.
-        left_out: Rows of the items that take no part: the padding, and what training does not know.
+    Targets are rows of `items`, from 1; `left_out` are the rows that take no part: the padding, and what training does
+    not know.
     """
     with torch.autocast(users.device.type, enabled=False):
         loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
@@ -119,13 +116,7 @@ def scored_cross_entropy(
 ) -> Float[Tensor, ""]:
     """Cross-entropy over the catalogue of `users · itemsᵀ + factors · logits of a closed-form scorer`.
 
-    Args:
-        users: User side of every position.
-        items: Item side, row 0 for padding.
-        factors: Of the scorer's logits at every position.
-        targets: Item index, from 1; 0 where there is nothing to predict.
-        left_out: Rows of the items that take no part.
-        raw_scores: The scorer's raw scores, position by position.
+    A target of 0 says that there is nothing to predict. The scorer's raw scores come position by position.
     """
     with torch.autocast(users.device.type, enabled=False):
         loss: Tensor = _ScoredCrossEntropy.apply(  # type: ignore[no-untyped-call]
@@ -145,15 +136,7 @@ def sampled_cross_entropy(
     """Softmax over the target and shared uniform negatives, corrected to estimate the whole catalogue's.
 
     Each negative stands for `N / C` items (Jean et al. 2015, "On Using Very Large Target Vocabulary"); a negative
-    that is the target is left out.
-
-    Args:
-        users: User side of every position.
-        items: Item side of the items in play.
-        targets: Row in `items`.
-        negatives: Rows in `items`.
-        num_items: N.
-        given: Scores of the items in play beside the product.
+    that is the target is left out. Targets and negatives are rows of `items`; `given` is added to the product's scores.
     """
     with torch.autocast(users.device.type, enabled=False):
         users, items = users.float(), items.float()
@@ -173,10 +156,6 @@ def load_balance(expert_weights: Float[Tensor, "B L X"], valid: Bool[Tensor, "B 
 
     Shazeer et al. 2017, "Outrageously Large Neural Networks", §4; an expert's mean is over the positions where it has
     something to read, and one that never has is left out.
-
-    Args:
-        expert_weights: Of the router.
-        valid: Positions that count.
     """
     weights = expert_weights[valid]
     present = (weights > 0).sum(dim=0)

@@ -135,12 +135,9 @@ def _start_retriever(model: UR4RecV2MoE, counts: csr_array, seed: int, previous:
 
 
 def control_text(text: TextEmbeddings, control: TextControl, seed: int) -> TextEmbeddings | None:
-    """The embeddings that a control gives to the retriever; who has how many texts, and since when, is unchanged.
+    """Returns what a control gives to the retriever; who has how many texts, and since when, is unchanged.
 
-    Args:
-        text: True embeddings.
-        control: Which control; `none` returns them as they are, `absent` returns None.
-        seed: Of the permutation or the random vectors.
+    `none` returns the embeddings as they are, `absent` returns None.
     """
     if control is TextControl.NONE:
         return text

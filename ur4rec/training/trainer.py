@@ -143,11 +143,7 @@ class Trainer:
             self._switch_to(self.alternation.module)
 
     def run(self, on_epoch: OnEpoch) -> StageRecord:
-        """Trains until the epochs or the patience end.
-
-        Args:
-            on_epoch: Called after every epoch; epoch 0 is the weights it began with.
-        """
+        """Trains until the epochs or the patience end; epoch 0 is the weights it began with."""
         while not self._is_over():
             started = time.perf_counter()
             epoch = len(self.record.series)

@@ -58,11 +58,7 @@ class WarmStart:
 def check_warm_start(start: WarmStart, data: Sequences, config: ModelConfig, by_time: bool) -> None:
     """Checks that a model fits the configuration and has not been trained on what it is to be measured by.
 
-    Args:
-        start: The model to start from.
-        data: What is trained on and measured by.
-        config: Shape of the model that starts.
-        by_time: Whether the data are split at one time for everybody.
+    `by_time` tells whether the data are split at one time for everybody.
 
     Raises:
         WarmStartError: It does not; names the setting, or the target.
@@ -118,12 +114,6 @@ def continue_sasrec(
     item's vector, embedding and mapped factors together: it is carried over for the items that both know. The map is
     fitted to these vectors anew, and what it cannot say of an item is the item's embedding. A new item that training
     knows begins with what the map says of it; one without interactions with nothing, as from scratch.
-
-    Args:
-        model: Takes the weights.
-        data: Its data.
-        factors: The item factors of the data.
-        start: Where they come from.
     """
     assert model.sasrec is not None
     assert start.model.sasrec is not None
@@ -148,10 +138,7 @@ def describe_cold_items(model: UR4RecV2MoE) -> None:
     """Gives the items without interactions a vector of SASRec from their text.
 
     It is predicted by a linear map, fitted to the vectors and texts of the items that training knows. An item that has
-    a vector (the model that was started from knew it) keeps it.
-
-    Args:
-        model: With its texts; without texts nothing changes.
+    a vector (the model that was started from knew it) keeps it. Without texts nothing changes.
     """
     assert model.sasrec is not None
     text = model.retriever.encoder.text.items()
