@@ -122,8 +122,8 @@ def fit_fold_tables(
 def fit_log_temperature(scorer: CooccurrenceScorer, tables: NeighborTables, epoch: Epoch) -> Tensor:
     """Returns the logarithm of the temperature that fits a scorer's logits to the windows of an epoch.
 
-    It is Newton's method on the mean cross-entropy, which is convex in the inverse temperature. Each fold of users has a
-    table of its own.
+    It is Newton's method on the mean cross-entropy, which is convex in the inverse temperature. Each fold of users has
+    a table of its own.
     """
     inverse = torch.ones((), dtype=torch.float64, device=epoch.users.device)
     for _ in range(CALIBRATION_STEPS):
