@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 from pathlib import Path
@@ -30,7 +31,6 @@ TOY_FILES = {
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from toy_package.text import Text\nvalue = 1\n"
     ),
     "text.py": "import toy_package\nimport numpy\n",
-    "broken.py": "def f(:\n",
     "lost.py": "import toy_package.nowhere\n",
 }
 
@@ -70,9 +70,12 @@ def test_skips_what_only_a_type_checker_reads(toy: Path) -> None:
     assert names("toy_package.lonely") == {"__init__.py", "lonely.py"}
 
 
-def test_imports_nothing(toy: Path) -> None:
+def test_imports_nothing_and_leaves_nothing(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
     code_digest("toy_package.report")
     assert not [name for name in sys.modules if name.startswith("toy_package")]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
@@ -127,6 +130,8 @@ def test_the_version_is_part_of_it(toy: Path, monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_errors_name_the_module(toy: Path, module: str, message: str) -> None:
+    if "broken" in module:
+        (toy / "broken.py").write_text("def f(:\n")
     with pytest.raises(CodeDigestError, match=message):
         code_digest(module)
 
@@ -134,7 +139,10 @@ def test_errors_name_the_module(toy: Path, module: str, message: str) -> None:
 def test_this_package_text_does_not_depend_on_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "copy" / "ur4rec"
     shutil.copytree(Path(ur4rec.__file__).parent, package)
-    monkeypatch.setattr("ur4rec.storage.code_digest._locate_package", lambda name: package)
+    spec = importlib.util.spec_from_file_location(
+        "ur4rec", package / "__init__.py", submodule_search_locations=[str(package)]
+    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     modules = (
         "ur4rec.text.encode",
         "ur4rec.training.stages",

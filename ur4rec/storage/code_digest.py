@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
-from collections.abc import Iterator
-from importlib.util import find_spec
+import importlib.util
+import re
 from pathlib import Path
+
+import grimp
+from grimp.exceptions import SourceSyntaxError
 
 from ur4rec import __version__
 from ur4rec.storage.artifacts import sha256_file
 
-LONGEST_FILE_NAME = 120
+NAMED_FILE = re.compile(r"""["'](\w[\w./-]*\.\w+)["']""")
+"""A text that may be the path of a file beside the module that it stands in."""
 
 
 class CodeDigestError(ValueError):
@@ -19,13 +22,13 @@ class CodeDigestError(ValueError):
 
 
 def code_digest(*modules: str) -> str:
-    """sha256 over the package's version and the sources that the modules need.
+    """Return the sha256 over the package's version and the sources that the modules need.
 
     Args:
         modules: Dotted names, for example `ur4rec.training.stages`.
 
     Raises:
-        CodeDigestError: A module does not exist or is not valid Python.
+        CodeDigestError: A module does not exist, or the package holds what is not valid Python.
     """
     digest = hashlib.sha256(__version__.encode())
     for name, path in sorted(find_sources(*modules).items()):
@@ -34,120 +37,68 @@ def code_digest(*modules: str) -> str:
 
 
 def find_sources(*modules: str) -> dict[str, Path]:
-    """Every file of their own package that the modules need; nothing is imported.
+    """Find every file of their package that the modules need; nothing is imported.
 
     Import statements are followed wherever they stand, also inside functions, but not under
     `if TYPE_CHECKING`. A file beside a module counts when the module names it in a string.
 
     Args:
-        modules: Dotted names of one package or several.
+        modules: Dotted names of one package.
 
     Returns:
         Path within the package, with forward slashes → file.
     """
-    sources: dict[str, Path] = {}
+    package = modules[0].partition(".")[0]
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise _no_module(modules[0])
+    around = Path(spec.submodule_search_locations[0]).parent
+    graph = _build_graph(package)
+    found: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        file = _locate(module)
-        if file is None:
-            raise CodeDigestError(f"{module}: no such module in package {_package_of(module)!r}")
-        name = _name_within_package(file, module)
-        if name in sources:
+        if module in found:
             continue
-        sources[name] = file
-        nodes = list(_walk(_parse(file)))
-        waiting += filter(None, [module.rpartition(".")[0]])
-        waiting += _find_imports(nodes, module, file)
-        sources |= {_name_within_package(path, module): path for path in _find_named_files(nodes, file)}
-    return sources
+        if module not in graph.modules:
+            raise _no_module(module)
+        found[module] = file = _locate(around, module)
+        text = file.read_text(encoding="utf-8")
+        _refuse_lost_imports(text, package, graph)
+        named = _find_named_files(text, file)
+        found |= {str(path): path for path in named if path.suffix != ".py"}
+        waiting += [_name_module(around, path) for path in named if path.suffix == ".py"]
+        waiting += [*graph.find_modules_directly_imported_by(module), module.rpartition(".")[0] or package]
+    return {path.relative_to(around).as_posix(): path for path in found.values()}
 
 
-def _find_imports(nodes: list[ast.AST], module: str, file: Path) -> Iterator[str]:
-    """Modules of the same package that `file` imports, or names as a file of code."""
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            candidates = [(alias.name, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            source = _resolve(node, module, file)
-            candidates = [(f"{source}.{alias.name}", source) for alias in node.names]
-        elif isinstance(node, ast.Constant) and str(node.value).endswith(".py"):
-            neighbour = f"{_folder_of(module, file)}.{str(node.value).removesuffix('.py')}"
-            candidates = [(neighbour, module)]  # a string that is no file leads back to the module itself
-        else:
-            continue
-        for preferred, fallback in candidates:
-            if _package_of(preferred) == _package_of(module):
-                yield preferred if _locate(preferred) else fallback
-
-
-def _find_named_files(nodes: list[ast.AST], file: Path) -> Iterator[Path]:
-    for node in nodes:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _may_name_file(node.value):
-            path = file.parent / node.value
-            if path.is_file() and path.suffix != ".py":
-                yield path
-
-
-def _may_name_file(text: str) -> bool:
-    return "." in text and len(text) <= LONGEST_FILE_NAME and text.isprintable() and ".." not in text
-
-
-def _walk(node: ast.AST) -> Iterator[ast.AST]:
-    """Like `ast.walk`, without what only a type checker reads."""
-    yield node
-    skipped = node.body if isinstance(node, ast.If) and _is_type_checking(node.test) else ()
-    for child in ast.iter_child_nodes(node):
-        if child not in skipped:
-            yield from _walk(child)
-
-
-def _is_type_checking(test: ast.expr) -> bool:
-    return ast.unparse(test).rpartition(".")[2] == "TYPE_CHECKING"
-
-
-def _resolve(node: ast.ImportFrom, module: str, file: Path) -> str:
-    """The absolute name of the module that a `from … import` reads."""
-    if not node.level:
-        return node.module or ""
-    base = _folder_of(module, file).split(".")
-    base = base[: len(base) - node.level + 1]
-    return ".".join([*base, *filter(None, [node.module])])
-
-
-def _folder_of(module: str, file: Path) -> str:
-    return module if file.name == "__init__.py" else module.rpartition(".")[0]
-
-
-def _package_of(module: str) -> str:
-    return module.partition(".")[0]
-
-
-def _parse(file: Path) -> ast.Module:
+def _build_graph(package: str) -> grimp.ImportGraph:
     try:
-        return ast.parse(file.read_bytes(), str(file))
-    except SyntaxError as error:
-        raise CodeDigestError(f"{file}: line {error.lineno}: {error.msg}") from None
+        return grimp.build_graph(package, exclude_type_checking_imports=True, cache_dir=None)
+    except SourceSyntaxError as error:
+        raise CodeDigestError(f"{error.filename}: line {error.lineno}: not valid Python: {error.text}") from None
 
 
-def _locate(module: str) -> Path | None:
-    """The source file of a module, found by its path alone."""
-    package, *rest = module.split(".")
-    root = _locate_package(package)
-    if root is None:
-        return None
-    location = root.joinpath(*rest)
-    candidates = (location / "__init__.py", location.with_suffix(".py"))
-    return next((path for path in candidates if path.is_file()), None)
+def _refuse_lost_imports(text: str, package: str, graph: grimp.ImportGraph) -> None:
+    """Refuse an import of a module that there is not, which the graph leaves out without a word."""
+    for module in re.findall(rf"^\s*(?:from|import)\s+({package}\.[\w.]+)", text, re.MULTILINE):
+        if module not in graph.modules:
+            raise _no_module(module)
 
 
-def _locate_package(package: str) -> Path | None:
-    spec = find_spec(package)
-    locations = spec.submodule_search_locations if spec else None
-    return Path(locations[0]) if locations else None
+def _locate(around: Path, module: str) -> Path:
+    place = around.joinpath(*module.split("."))
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
 
 
-def _name_within_package(file: Path, module: str) -> str:
-    root = _locate_package(_package_of(module))
-    assert root is not None
-    return file.relative_to(root.parent).as_posix()
+def _name_module(around: Path, file: Path) -> str:
+    return ".".join(file.relative_to(around).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _find_named_files(text: str, file: Path) -> list[Path]:
+    named = (file.parent / name for name in NAMED_FILE.findall(text) if ".." not in name)
+    return [path for path in named if path.is_file()]
+
+
+def _no_module(module: str) -> CodeDigestError:
+    return CodeDigestError(f"{module}: no such module in package {module.partition('.')[0]!r}")
