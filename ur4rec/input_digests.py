@@ -42,7 +42,7 @@ def resolve_inputs(
 
     Raises:
         DataError: A file is missing.
-        GcsError: An object is missing, or cloud storage cannot be read.
+        StoreError: An object is missing, or cloud storage cannot be read.
         PromptError: A prompt cannot be used.
     """
     return InputDigests(

@@ -18,6 +18,7 @@ from ur4rec.data.sequences import load_sequences
 from ur4rec.data.sources import fetch
 from ur4rec.data.summary import exclusion_table
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
+from ur4rec.storage.inputs import ChangedInputError
 
 FILES = [
     "item_map.json",
@@ -117,7 +118,7 @@ def test_data_that_changed_since_their_digest_was_taken_are_refused(tmp_path: Pa
     digest = digest_data(str(file))
     preprocess_sequences(file, tmp_path / "sequences", DataConfig(), data_digest=digest)
     make_frame(num_users=29).to_csv(file, index=False)
-    with pytest.raises(DataError, match=r"plays\.csv: has changed since the run began; start another run"):
+    with pytest.raises(ChangedInputError, match=r"plays\.csv: has changed since the run began; start another run"):
         preprocess_sequences(file, tmp_path / "others", DataConfig(), data_digest=digest)
     assert not (tmp_path / "others").exists()
 

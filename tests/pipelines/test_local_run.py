@@ -379,7 +379,7 @@ def test_the_rules_of_the_gate_are_arguments_and_can_be_changed(folder: Path) ->
 def test_files_of_items_and_texts_are_here_or_in_cloud_storage(
     folder: Path, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ur4rec.data.input_files.list_versions", lambda location: ["songs#1"])
+    monkeypatch.setattr("ur4rec.storage.inputs.list_versions", lambda location: ["songs#1"])
     (folder / "songs.json").write_text("{}")
     for location, expected in (("songs.json", str(folder / "songs.json")), ("gs://b/songs", "gs://b/songs")):
         run = prepare(replace(make_options(folder, "2024.csv"), **{option: location}))

@@ -8,9 +8,8 @@ from storage_artifacts import make_artifact
 
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.storage.folders import digest_folder, fetch_folder, publish_folder
-from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix
 from ur4rec.storage.inputs import list_versions, local_copy
-from ur4rec.storage.transfers import CHUNK_BYTES
+from ur4rec.storage.objects import CHUNK_BYTES, StoreError, open_store
 
 pytestmark = pytest.mark.emulator
 
@@ -49,7 +48,7 @@ def test_an_error_about_a_copy_names_the_location(bucket: str, tmp_path: Path) -
 def test_folders_below_a_prefix(bucket: str) -> None:
     for name in ("data/a/x", "data/b/c/y", "data/z", "database/d/x"):
         put_object(bucket, name, b"1")
-    prefix = GcsPrefix(GcsLocation(bucket, "data"))
+    prefix = open_store(f"gs://{bucket}/data")
     assert prefix.list_folders() == ["a", "b"]
     prefix.close()
 
@@ -103,17 +102,17 @@ def test_fetching_takes_sub_folders_of_a_prefix_and_single_objects(bucket: str, 
 def test_no_name_leads_out_of_the_folder(bucket: str, tmp_path: Path) -> None:
     put_object(bucket, "data/plays.csv", b"1")
     put_object(bucket, "data/../../evil", b"2")
-    with pytest.raises(GcsError, match=r"data: holds an object named '\.\./\.\./evil': not the path of a file below"):
+    with pytest.raises(StoreError, match=r"data: holds an object named '\.\./\.\./evil': not the path of a file below"):
         fetch_folder(f"gs://{bucket}/data", tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_there_is_told(bucket: str) -> None:
-    prefix = GcsPrefix(GcsLocation(bucket, "data"))
+    prefix = open_store(f"gs://{bucket}/data")
     prefix.upload_new("plays.csv", b"1")
     for missing in ("data/songs.csv", "dat", "data/plays"):
         with (
-            pytest.raises(GcsError, match=f"gs://{bucket}/{missing}: nothing is there"),
+            pytest.raises(StoreError, match=f"gs://{bucket}/{missing}: nothing is there"),
             local_copy(f"gs://{bucket}/{missing}"),
         ):
             pass

@@ -16,6 +16,7 @@ from components.generate_text import generate_text as generate_text_component
 from components.resolve_inputs import resolve_inputs
 from ur4rec.data.sequences import load_sequences
 from ur4rec.storage.artifacts import ArtifactError, read_artifact, sha256_file
+from ur4rec.storage.inputs import ChangedInputError
 from ur4rec.text.artifact import load_texts
 from ur4rec.text.config import TextConfig, WritingConfig
 from ur4rec.text.generate import generate_text
@@ -241,7 +242,7 @@ def test_an_object_that_was_replaced_is_not_taken_for_the_one_that_was_given(
 ) -> None:
     digest = digest_texts(objects, BASE_3)
     upload(files[1], bucket)  # the same bytes, another generation
-    with pytest.raises(TextImportError, match=rf"{objects[1]}: has changed since the run began; start another run"):
+    with pytest.raises(ChangedInputError, match=rf"{objects[1]}: has changed since the run began; start another run"):
         generate_text(toy, tmp_path / "texts", BASE_3, *objects, text_digest=digest)
     assert not (tmp_path / "texts").exists()
     generate_text(toy, tmp_path / "texts", BASE_3, *objects, text_digest=digest_texts(objects, BASE_3))

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from ur4rec.data.sequences import Histories
+from ur4rec.storage.inputs import ChangedInputError
 from ur4rec.text.config import TextConfig
 from ur4rec.text.imports import (
     TextImportError,
@@ -152,7 +153,7 @@ def test_a_file_that_has_changed_is_not_taken_for_the_one_that_was_given(files) 
     with open_given_texts(*files, digest) as given:
         assert given == {"item_text": files[0], "user_text": files[1]}
     files[0].write_text('{"i0": "Other."}')
-    with pytest.raises(TextImportError, match=rf"{files[0]}: has changed"), open_given_texts(*files, digest):
+    with pytest.raises(ChangedInputError, match=rf"{files[0]}: has changed"), open_given_texts(*files, digest):
         pass
 
 

@@ -7,7 +7,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_trainer import data, make  # noqa: F401
 
-from ur4rec.storage.gcs import GcsError, GcsPrefix
+from ur4rec.storage.gcs import GcsStore
+from ur4rec.storage.objects import StoreError
 from ur4rec.training.checkpoints import CheckpointError
 from ur4rec.training.config import TrainingConfig
 from ur4rec.training.events import train_stage
@@ -247,7 +248,7 @@ def test_storage_that_fails_does_not_stop_the_training(home, capsys, monkeypatch
 @pytest.mark.emulator
 def test_storage_that_fails_does_not_spoil_a_finished_stage(home, capsys, monkeypatch):
     with open_resume_point(home, "end_to_end", "1") as point:
-        monkeypatch.setattr(GcsPrefix, "delete", _fail)
+        monkeypatch.setattr(GcsStore, "delete", _fail)
         point.finish()
     assert "the state of the finished stage could not be removed: gs://b: gone" in capsys.readouterr().out
 
@@ -263,7 +264,7 @@ def test_a_damaged_state_in_cloud_storage_is_named_as_it_is_there(home, tmp_path
 
 
 def _fail(*_):
-    raise GcsError("gs://b: gone")
+    raise StoreError("gs://b: gone")
 
 
 def test_no_home_keeps_nothing():

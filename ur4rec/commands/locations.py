@@ -3,60 +3,53 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import typer
 
 from ur4rec.registry.mlflow_client import REGISTERED
-from ur4rec.storage.inputs import CLOUD_SCHEME
+from ur4rec.storage.objects import is_cloud
 from ur4rec.storage.origins import remember_copy
 
 
-def folder(text: str) -> Path:
-    """The folder on this machine.
+def _parse_as(kind: str, is_there: Callable[[Path], bool]) -> Callable[[str], Path]:
+    """Return a parser that gives the path on this machine, and refuses what is not there or cannot be fetched."""
 
-    Raises:
-        BadParameter: There is none, or it cannot be fetched.
-    """
-    path = _fetch(text)
-    if not path.is_dir():
-        raise typer.BadParameter(f"Directory '{text}' does not exist.")
-    return path
+    def parse(text: str) -> Path:
+        found = _fetch(text)
+        if not is_there(found):
+            raise typer.BadParameter(f"{kind} '{text}' does not exist.")
+        return found
 
-
-def file(text: str) -> Path:
-    """The file on this machine.
-
-    Raises:
-        BadParameter: There is none, or it cannot be fetched.
-    """
-    path = _fetch(text)
-    if not path.is_file():
-        raise typer.BadParameter(f"File '{text}' does not exist.")
-    return path
+    parse.__name__ = {"Directory": "folder"}.get(kind, kind.lower())  # what the help shows
+    return parse
 
 
-def path(text: str) -> Path:
-    """The file or folder on this machine.
-
-    Raises:
-        BadParameter: There is none, or it cannot be fetched.
-    """
-    found = _fetch(text)
-    if not found.exists():
-        raise typer.BadParameter(f"Path '{text}' does not exist.")
-    return found
+folder = _parse_as("Directory", Path.is_dir)
+file = _parse_as("File", Path.is_file)
+path = _parse_as("Path", Path.exists)
 
 
 def model(text: str) -> str:
-    """A registered model, or the folder on this machine.
+    """Return the name of a registered model, or the folder on this machine.
 
     Raises:
         BadParameter: It cannot be fetched.
     """
-    return str(_fetch(text)) if text.startswith(CLOUD_SCHEME) else text
+    return str(_fetch(text)) if is_cloud(text) else text
+
+
+def path_or_cloud(text: str) -> str:
+    """Return a location whose reader tells paths from cloud storage.
+
+    Raises:
+        BadParameter: It is a path, and nothing is there.
+    """
+    if not is_cloud(text) and not Path(text).exists():
+        raise typer.BadParameter(f"Path '{text}' does not exist.")
+    return text
 
 
 @contextmanager
@@ -75,19 +68,8 @@ def open_model(text: str, tracking_uri: str | None) -> Iterator[Path]:
         yield bundle
 
 
-def path_or_cloud(text: str) -> str:
-    """A location whose reader tells paths from cloud storage.
-
-    Raises:
-        BadParameter: It is a path, and nothing is there.
-    """
-    if not text.startswith(CLOUD_SCHEME) and not Path(text).exists():
-        raise typer.BadParameter(f"Path '{text}' does not exist.")
-    return text
-
-
 def _fetch(text: str) -> Path:
-    if not text.startswith(CLOUD_SCHEME):
+    if not is_cloud(text):
         return Path(text)
     from ur4rec.data.sources import default_cache
     from ur4rec.storage.folders import fetch_into_cache

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ur4rec.data.errors import DataError
 from ur4rec.data.tables import CSV, PARQUET
-from ur4rec.storage.artifacts import MANIFEST, read_artifact, sha256_file
-from ur4rec.storage.inputs import is_cloud, list_some, list_versions
+from ur4rec.storage.artifacts import MANIFEST, read_artifact
+from ur4rec.storage.inputs import digest_inputs, list_some, local_copy, pinned_copy
+from ur4rec.storage.objects import is_cloud
 
 INTERACTIONS, ITEM_TABLE = "interactions", "items"
 """Names of the files in a folder, without their ending."""
 RAW_FILES = {"u.data": "ml-100k", "ratings.dat": "ml-1m"}
 
 
+@contextmanager
+def open_inputs(interactions: Path | str, items: Path | str | None, data_digest: str = "") -> Iterator[dict[str, Path]]:
+    """The files by role, as `find_inputs` gives them; copies of what is in cloud storage are gone after the block.
+
+    Args:
+        interactions: A file or folder, here or in cloud storage.
+        items: Item table, instead of the one in the folder.
+        data_digest: Taken earlier by `digest_data`; empty: not checked.
+
+    Raises:
+        ChangedInputError: The data are no longer those of the digest.
+    """
+
+    def take_digest() -> str:
+        return digest_data(str(interactions), str(items or ""))
+
+    with local_copy(items or "") as table, pinned_copy(interactions, data_digest, take_digest) as rows:
+        yield find_inputs(rows, table if items else None)
+
+
 def find_inputs(interactions: Path, items: Path | None = None) -> dict[str, Path]:
-    """Files by role, `interactions` and, if there is one, `items`.
+    """Return the files by role, `interactions` and, if there is one, `items`.
 
     Args:
         interactions: A file, or a folder; one with a manifest is verified.
@@ -59,38 +80,16 @@ def _explain_folder(folder: Path) -> str:
 
 
 def digest_data(interactions: str, items: str = "") -> str:
-    """Of the contents of files, of the names and generations of objects.
+    """Return a digest of the interactions and of the item table, the named one or else the one beside them.
+
+    It is taken of the contents of files, and of the names and generations of objects.
 
     Raises:
         DataError: A file is missing.
-        GcsError: An object is missing, or cloud storage cannot be read.
+        StoreError: An object is missing, or cloud storage cannot be read.
     """
-    return digest_versions(_list_data_versions(interactions, items))
-
-
-def _list_data_versions(interactions: str, items: str) -> Iterator[str]:
-    """Interactions, and the item table: the named one, else the one beside them."""
     if is_cloud(interactions):
-        yield from list_versions(interactions)
-        yield from list_file_versions(items) if items else ()
-        return
-    from ur4rec.data.input_files import find_inputs  # brings Arrow along, which takes a while to import
-
+        return digest_inputs(interactions, *filter(None, [items]))
     is_local = items and not is_cloud(items)
-    for file in find_inputs(Path(interactions), Path(items) if is_local else None).values():
-        yield sha256_file(file)
-    yield from list_versions(items) if is_cloud(items) else ()
-
-
-def list_file_versions(location: str) -> list[str]:
-    """sha256 of a file; names and generations of objects.
-
-    Raises:
-        GcsError: An object is missing, or cloud storage cannot be read.
-    """
-    return list_versions(location) if is_cloud(location) else [sha256_file(Path(location))]
-
-
-def digest_versions(versions: Iterable[str]) -> str:
-    """sha256 over all of them."""
-    return hashlib.sha256("\n".join(versions).encode()).hexdigest()
+    files = find_inputs(Path(interactions), Path(items) if is_local else None).values()
+    return digest_inputs(*files, *filter(is_cloud, [items]))

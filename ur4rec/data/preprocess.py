@@ -19,7 +19,7 @@ from ur4rec.data import sequences as files
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
 from ur4rec.data.fields import is_integer_like, sort_naturally
-from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, digest_data, find_inputs
+from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, open_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
 from ur4rec.data.selection import Rows, Selection, select_rows
@@ -28,7 +28,6 @@ from ur4rec.data.summary import doubt_times
 from ur4rec.memory_limits import naming_settings
 from ur4rec.storage.arrays import save_array
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact, write_text_atomic
-from ur4rec.storage.inputs import local_copy
 
 FILE_OF_PART = {Part.TRAIN: files.TRAIN, Part.VAL: files.VAL, Part.TEST: files.TEST}
 
@@ -65,22 +64,16 @@ def preprocess_sequences(
         The manifest; its `details` hold every count.
 
     Raises:
-        DataError: The input cannot be used, has changed meanwhile or nothing of it is left; names the file and, where
-            there is one, the row and the column.
-        GcsError: Cloud storage has nothing there, or cannot be read.
+        DataError: The input cannot be used, or nothing of it is left; names the file and, where there is one, the row
+            and the column.
+        ChangedInputError: The input has changed meanwhile.
+        StoreError: Cloud storage has nothing there, or cannot be read.
     """
-    with local_copy(interactions) as rows, local_copy(items or "") as table:
-        _check_unchanged(str(interactions), str(items or ""), data_digest)
-        manifest = _preprocess(find_inputs(rows, table if items else None), output, config)
+    with open_inputs(interactions, items, data_digest) as inputs:
+        manifest = _preprocess(inputs, output, config)
     if doubt := doubt_times(manifest):
         print(f"{files.PRODUCER}: {doubt}", flush=True)
     return manifest
-
-
-def _check_unchanged(interactions: str, items: str, data_digest: str) -> None:
-    """To be called after the copy is made: versions that are equal before and after were equal in between."""
-    if data_digest and digest_data(interactions, items) != data_digest:
-        raise DataError(f"{interactions}: has changed since the run began; start another run")
 
 
 def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Manifest:

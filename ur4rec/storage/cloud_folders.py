@@ -10,14 +10,22 @@ import logging
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from ur4rec.progress import Advance, show_transfer
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, sha256_file
 from ur4rec.storage.checksums import HASHERS, FileDigest, crc32c_of
-from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, ObjectReplacedError, StoredObject
+from ur4rec.storage.objects import (
+    CHUNK_BYTES,
+    Location,
+    ObjectReplacedError,
+    ObjectStore,
+    StoredObject,
+    StoreError,
+    in_parallel,
+    open_store,
+)
 from ur4rec.storage.publication import (
     CONTENT,
     Publication,
@@ -26,12 +34,12 @@ from ur4rec.storage.publication import (
     name_version,
     parse_publication,
 )
-from ur4rec.storage.transfers import CHUNK_BYTES, PARALLEL_LARGE_UPLOADS, PARALLEL_TRANSFERS, in_parallel
 
 MOST_READS = 5
+PARALLEL_LARGE_UPLOADS = 4
 
 
-class PublishConflictError(GcsError):
+class PublishConflictError(StoreError):
     """Another publisher was faster; what it published stands."""
 
 
@@ -62,20 +70,20 @@ class Published:
     """Addresses of sub-prefixes that killed or slower publishers left, and of versions before the former one."""
 
 
-def find_current(prefix: GcsPrefix) -> Current:
+def find_current(store: ObjectStore) -> Current:
     """What is published below a prefix.
 
     Raises:
         ArtifactError: Its manifest is damaged.
-        GcsError: It cannot be read.
+        StoreError: It cannot be read.
     """
-    found = prefix.read(MANIFEST)
+    found = store.read(MANIFEST)
     if found is None:
         return Current(None, 0)
-    return Current(parse_publication(found[0], f"{prefix.location}/{MANIFEST}"), found[1])
+    return Current(parse_publication(found[0], f"{store.location}/{MANIFEST}"), found[1])
 
 
-def publish(folder: Path, files: Mapping[str, FileDigest], location: GcsLocation) -> Published:
+def publish(folder: Path, files: Mapping[str, FileDigest], location: Location) -> Published:
     """Makes the contents of a folder the ones below a prefix.
 
     Args:
@@ -86,71 +94,71 @@ def publish(folder: Path, files: Mapping[str, FileDigest], location: GcsLocation
     Raises:
         PublishConflictError: Another publisher put something else there in the meantime.
         ArtifactError: A file changed while it was published, or something else is below the prefix.
-        GcsError: The bucket is missing, may not be written to or cannot be reached.
+        StoreError: The bucket is missing, may not be written to or cannot be reached.
     """
-    with closing(GcsPrefix(location)) as prefix:
-        current = find_current(prefix)
+    with open_store(location) as store:
+        current = find_current(store)
         if current.generation and current.publication is None:
             raise ArtifactError(f"{location}/{MANIFEST}: was not made by publishing; choose another prefix")
         if current.holds(files):
-            return Published(False, _remove_leftovers(prefix, current))
+            return Published(False, _remove_leftovers(store, current))
         version = name_version(current.generation, files)
-        _upload(folder, files, GcsLocation.parse(f"{location}/{version}"))
+        _upload(folder, files, location / version)
         former = current.publication.content if current.publication else None
         described = {
             name: PublishedFile(sha256=file.sha256, size_bytes=file.size_bytes) for name, file in sorted(files.items())
         }
         publication = Publication(content=version, former=former, files=described)
-        return _commit(prefix, publication, current, files)
+        return _commit(store, publication, current, files)
 
 
-def _commit(prefix: GcsPrefix, publication: Publication, found: Current, files: Mapping[str, FileDigest]) -> Published:
+def _commit(store: ObjectStore, publication: Publication, found: Current, files: Mapping[str, FileDigest]) -> Published:
     content = publication.model_dump_json(indent=1).encode()
     try:
-        stored = prefix.replace(MANIFEST, content, found.generation)
+        stored = store.replace(MANIFEST, content, found.generation)
     except ObjectReplacedError:
-        current = find_current(prefix)
-        removed = _remove_leftovers(prefix, current)
+        current = find_current(store)
+        removed = _remove_leftovers(store, current)
         if current.holds(files):
             return Published(False, removed)
         raise PublishConflictError(
-            f"{prefix.location}: another publisher was faster, and its version stands; publish again to replace it"
+            f"{store.location}: another publisher was faster, and its version stands; publish again to replace it"
         ) from None
-    return Published(True, _remove_leftovers(prefix, Current(publication, stored.generation)))
+    return Published(True, _remove_leftovers(store, Current(publication, stored.generation)))
 
 
-def _upload(folder: Path, files: Mapping[str, FileDigest], location: GcsLocation) -> None:
+def _upload(folder: Path, files: Mapping[str, FileDigest], location: Location) -> None:
     """Creates the files below a sub-prefix, except those that are there already."""
     total = sum(file.size_bytes for file in files.values())
-    with closing(GcsPrefix(location)) as prefix, show_transfer("upload", total) as advance:
-        present = {stored.name: stored for stored in prefix.list_objects(deep=True)}
+    with open_store(location) as store, show_transfer("upload", total) as advance:
+        present = {stored.name: stored for stored in store.list_objects(deep=True)}
 
         def send(name: str) -> None:
             stored, expected = present.get(name), files[name]
             if not _is_whole(stored, expected):
-                _send(prefix, folder / name, name, stored.generation if stored else 0, expected)
+                _send(store, folder / name, name, stored.generation if stored else 0, expected)
             advance(expected.size_bytes)
 
         large = {name for name, file in files.items() if file.size_bytes > CHUNK_BYTES}
-        in_parallel(send, sorted(files.keys() - large), PARALLEL_TRANSFERS)
+        in_parallel(send, sorted(files.keys() - large))
         in_parallel(send, sorted(large), PARALLEL_LARGE_UPLOADS)
-        _check_uploaded(folder, files, prefix)
+        _check_uploaded(folder, files, store)
 
 
-def _send(prefix: GcsPrefix, file: Path, name: str, generation: int, expected: FileDigest) -> None:
+def _send(store: ObjectStore, file: Path, name: str, generation: int, expected: FileDigest) -> None:
     try:
-        prefix.replace(name, file, generation, expected.crc32c)
-    except GcsError:
+        store.replace(name, file, generation, expected.crc32c)
+    except StoreError:
         if crc32c_of(file) != expected.crc32c:
             raise _changed(file) from None
         raise
 
 
-def _check_uploaded(folder: Path, files: Mapping[str, FileDigest], prefix: GcsPrefix) -> None:
-    present = {stored.name: stored for stored in prefix.list_objects(deep=True)}
+def _check_uploaded(folder: Path, files: Mapping[str, FileDigest], store: ObjectStore) -> None:
+    present = {stored.name: stored for stored in store.list_objects(deep=True)}
     for name, expected in files.items():
         if name not in present:
-            raise PublishConflictError(f"{prefix.location}/{name}: removed by another publisher; publish again")
+            raise PublishConflictError(f"{store.location}/{name}: removed by another publisher; publish again")
         if not _is_whole(present[name], expected):
             raise _changed(folder / name)
 
@@ -163,24 +171,24 @@ def _is_whole(stored: StoredObject | None, expected: FileDigest) -> bool:
     return stored is not None and (stored.crc32c, stored.size_bytes) == (expected.crc32c, expected.size_bytes)
 
 
-def _remove_leftovers(prefix: GcsPrefix, current: Current) -> list[str]:
+def _remove_leftovers(store: ObjectStore, current: Current) -> list[str]:
     """Deletes what nobody can read or publish any more; a failure to do so is only logged."""
     publication = current.publication
     if publication is None:
         return []
     try:
-        with closing(GcsPrefix(GcsLocation.parse(f"{prefix.location}/{CONTENT}"))) as content:
+        with open_store(store.location / CONTENT) as content:
             objects = content.list_objects(deep=True)
             versions = {stored: f"{CONTENT}/{stored.name.partition('/')[0]}" for stored in objects}
             stale = [stored for stored in objects if is_leftover(versions[stored], publication, current.generation)]
             content.delete(stale)
-    except GcsError as error:
+    except StoreError as error:
         logging.getLogger(__name__).warning("leftovers stay, the next publication removes them: %s", error)
         return []
-    return sorted({f"{prefix.location}/{versions[stored]}" for stored in stale})
+    return sorted({f"{store.location}/{versions[stored]}" for stored in stale})
 
 
-def fetch_published(prefix: GcsPrefix, current: Current, folder: Path) -> Publication:
+def fetch_published(store: ObjectStore, current: Current, folder: Path) -> Publication:
     """Copies the published files into a folder, verified by sha256; what else was in the folder goes.
 
     A version that is replaced and removed meanwhile makes it start anew with its successor.
@@ -190,35 +198,35 @@ def fetch_published(prefix: GcsPrefix, current: Current, folder: Path) -> Public
 
     Raises:
         ArtifactError: A file is missing or altered; names it.
-        GcsError: Cloud storage cannot be read.
+        StoreError: Cloud storage cannot be read.
     """
     for _ in range(MOST_READS):
         publication = current.publication
         if publication is None:
-            raise GcsError(f"{prefix.location}: vanished while it was read")
+            raise StoreError(f"{store.location}: vanished while it was read")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        missing = _download(publication, GcsLocation.parse(f"{prefix.location}/{publication.content}"), folder)
+        missing = _download(publication, store.location / publication.content, folder)
         if not missing:
             return publication
-        before, current = current.generation, find_current(prefix)
+        before, current = current.generation, find_current(store)
         if current.generation == before:
             raise ArtifactError(
-                f"{prefix.location}/{publication.content}/{missing[0]}: named in the manifest but missing; "
+                f"{store.location}/{publication.content}/{missing[0]}: named in the manifest but missing; "
                 "publish the folder again"
             )
-    raise GcsError(f"{prefix.location}: is replaced as fast as it is read")
+    raise StoreError(f"{store.location}: is replaced as fast as it is read")
 
 
-def _download(publication: Publication, location: GcsLocation, folder: Path) -> list[str]:
+def _download(publication: Publication, location: Location, folder: Path) -> list[str]:
     """Names of the files that are not there."""
-    with closing(GcsPrefix(location)) as prefix, show_transfer("download", publication.size_bytes) as advance:
-        present = {stored.name: stored for stored in prefix.list_objects(deep=True)}
+    with open_store(location) as store, show_transfer("download", publication.size_bytes) as advance:
+        present = {stored.name: stored for stored in store.list_objects(deep=True)}
         missing = [name for name in publication.files if name not in present]
         if missing:
             return missing
         objects = [present[name] for name in publication.files]
-        gone, digests = _download_hashed(prefix, objects, folder, advance)
+        gone, digests = _download_hashed(store, objects, folder, advance)
     for name, digest in digests.items():
         if digest != publication.files[name].sha256:
             raise ArtifactError(f"{location}/{name}: sha256 differs from the manifest; publish the folder again")
@@ -226,7 +234,7 @@ def _download(publication: Publication, location: GcsLocation, folder: Path) -> 
 
 
 def _download_hashed(
-    prefix: GcsPrefix, objects: list[StoredObject], folder: Path, advance: Advance
+    store: ObjectStore, objects: list[StoredObject], folder: Path, advance: Advance
 ) -> tuple[list[StoredObject], dict[str, str]]:
     """Objects that have gone, and the sha256 of the others: one is hashed while the next is fetched."""
     with ThreadPoolExecutor(HASHERS) as hashers:
@@ -236,5 +244,5 @@ def _download_hashed(
             advance(stored.size_bytes)
             hashing[stored.name] = hashers.submit(sha256_file, folder / stored.name)
 
-        gone = prefix.download(objects, folder, done)
+        gone = store.download(objects, folder, done)
         return gone, {name: digest.result() for name, digest in hashing.items()}

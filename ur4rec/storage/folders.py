@@ -23,8 +23,10 @@ from ur4rec.storage.artifacts import (
     read_artifact,
 )
 from ur4rec.storage.checksums import HASHERS, FileDigest, digest_file
-from ur4rec.storage.inputs import copy_location, is_cloud
+from ur4rec.storage.cloud_folders import find_current, publish
+from ur4rec.storage.inputs import copy_location
 from ur4rec.storage.locks import LOCK
+from ur4rec.storage.objects import Location, is_cloud, open_store
 from ur4rec.storage.origins import named
 from ur4rec.storage.publication import check_file_name
 from ur4rec.storage.temporaries import move_folder, temporary_sibling
@@ -55,16 +57,13 @@ def publish_folder(folder: Path, target: str | Path) -> Publishing:
         ArtifactError: The folder is empty, altered, changes meanwhile or cannot be published; or something else, or an
             artifact of another kind, is at the target.
         PublishConflictError: Another publisher put something else there in the meantime.
-        GcsError: Cloud storage cannot be used as asked.
+        StoreError: Cloud storage cannot be used as asked.
     """
     files = digest_folder(folder)
     size_bytes = sum(file.size_bytes for file in files.values())
     if not is_cloud(target):
         return Publishing(len(files), size_bytes, _publish_here(folder, files, Path(target)))
-    from ur4rec.storage.cloud_folders import publish  # its client takes a second to import
-    from ur4rec.storage.gcs import GcsLocation
-
-    published = publish(folder, files, GcsLocation.parse(str(target)))
+    published = publish(folder, files, Location.parse(str(target)))
     return Publishing(len(files), size_bytes, published.changed, published.removed)
 
 
@@ -81,7 +80,7 @@ def fetch_folder(source: str | Path, target: Path) -> Path:
     Raises:
         ArtifactError: A file is missing or altered, or something else, or an artifact of another kind, is at the
             target.
-        GcsError: Nothing is there, or cloud storage cannot be read.
+        StoreError: Nothing is there, or cloud storage cannot be read.
     """
     check_replaceable(target)
     return _fetch(source, target, any_kind=False)
@@ -92,16 +91,17 @@ def fetch_into_cache(source: str, cache: Path) -> Path:
 
     Raises:
         ArtifactError: A file is missing or altered.
-        GcsError: Nothing is there, or cloud storage cannot be read.
+        StoreError: Nothing is there, or cloud storage cannot be read.
     """
-    from ur4rec.storage.cloud_inputs import holds  # its client takes a second to import
-
     place = source.rstrip("/")
-    name = "".join(letter if letter.isalnum() else "-" for letter in place.removeprefix("gs://"))[:CACHED_NAME_LENGTH]
-    target = cache / "gs" / f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+    scheme, _, rest = place.partition("://")
+    name = "".join(letter if letter.isalnum() else "-" for letter in rest)[:CACHED_NAME_LENGTH]
+    target = cache / scheme / f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
     with named(target, place):
-        if target.is_dir() and holds(source, _digest_files(target)):
-            return target
+        if target.is_dir():
+            with open_store(source) as store:
+                if find_current(store).holds(_digest_files(target)):
+                    return target
         return _fetch(source, target, any_kind=True)
 
 

@@ -1,14 +1,12 @@
-"""The objects below one prefix of a Google Cloud Storage bucket.
+"""The objects below one prefix of a Google Cloud Storage bucket; `open_store` alone imports this module.
 
 The client follows `STORAGE_EMULATOR_HOST`, and then needs no credentials.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed, Unauthorized
@@ -18,73 +16,26 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
-from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.storage.checksums import crc32c_of
-from ur4rec.storage.publication import check_file_name
-from ur4rec.storage.transfers import CHUNK_BYTES, DamagedTransferError, download, in_parallel, read, upload
+from ur4rec.storage.gcs_transfers import DamagedTransferError, download, read, upload
+from ur4rec.storage.objects import (
+    CHUNK_BYTES,
+    Location,
+    ObjectReplacedError,
+    ObjectStore,
+    StoredObject,
+    StoreError,
+    in_parallel,
+)
 
 PATIENCE_S = 120.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
 """Between two attempts; each pause is a random part of one twice as long as the one before."""
 LONGEST_REASON = 300
-LOCATION = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])((?:/[^/\x00-\x1f]+)*)/?")
 
 
-class GcsError(ValueError):
-    """Cloud storage that cannot be used as asked; names the location and what to do."""
-
-
-class ObjectExistsError(GcsError):
-    """An object of that name is there already, with other content."""
-
-
-class ObjectReplacedError(GcsError):
-    """Another version of an object is there than the one that was to be replaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class GcsLocation:
-    """A bucket and a prefix in it.
-
-    Args:
-        bucket: Name of the bucket.
-        prefix: The part of every object's name that stands before its last slash; may be empty.
-    """
-
-    bucket: str
-    prefix: str
-
-    @classmethod
-    def parse(cls, text: str) -> GcsLocation:
-        """Reads `gs://bucket` or `gs://bucket/some/prefix`; one slash at the end is ignored.
-
-        Raises:
-            GcsError: The text is neither.
-        """
-        match = LOCATION.fullmatch(text)
-        if match is None or {".", ".."} & set(match[2].split("/")):
-            raise GcsError(f"{text!r} is no location in cloud storage; expected gs://bucket/prefix")
-        return cls(match[1], match[2].lstrip("/"))
-
-    def __str__(self) -> str:
-        return f"gs://{self.bucket}/{self.prefix}".rstrip("/")
-
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """One version of an object. Its name is relative to the prefix."""
-
-    name: str
-    generation: int
-    size_bytes: int
-    created_at_s: float
-    """Seconds since 1970 by the clock of the service."""
-    crc32c: str
-    """In base64."""
-
-
-class GcsPrefix:
-    """Lists, reads and writes the objects below a prefix.
+class GcsStore(ObjectStore):
+    """The objects below a prefix.
 
     Failures that may pass (408, 429, 5xx, dropped connections, timeouts) are retried with growing pauses, and so are
     bytes that arrive damaged; what will not pass (a missing bucket, no permission, no credentials) is raised at once.
@@ -94,10 +45,10 @@ class GcsPrefix:
         patience_s: Seconds for which one operation is retried.
 
     Raises:
-        GcsError: There are no credentials.
+        StoreError: There are no credentials.
     """
 
-    def __init__(self, location: GcsLocation, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, location: Location, patience_s: float = PATIENCE_S) -> None:
         self.location = location
         self._patience_s = patience_s
         self._retry = DEFAULT_RETRY.with_timeout(patience_s).with_delay(FIRST_PAUSE_S, LONGEST_PAUSE_S)
@@ -107,25 +58,14 @@ class GcsPrefix:
         self._bucket = self._client.bucket(location.bucket)
 
     def list_objects(self, deep: bool = False) -> list[StoredObject]:
-        """All objects below the prefix, by name.
-
-        Args:
-            deep: Also those below a further slash.
-
-        Raises:
-            GcsError: The bucket is missing, may not be listed or cannot be reached.
-        """
+        """Return all objects below the prefix, by name."""
         with self._explaining("list"):
             delimiter = None if deep else "/"
             blobs = self._client.list_blobs(self._bucket, prefix=self._folder, delimiter=delimiter, retry=self._retry)
             return [self._describe(blob) for blob in blobs if not blob.name.endswith("/")]
 
     def list_folders(self) -> list[str]:
-        """Names of the folders directly below the prefix that have objects somewhere below them.
-
-        Raises:
-            GcsError: The bucket is missing, may not be listed or cannot be reached.
-        """
+        """Return the names of the folders directly below the prefix."""
         with self._explaining("list"):
             blobs = self._client.list_blobs(self._bucket, prefix=self._folder, delimiter="/", retry=self._retry)
             for _ in blobs:  # the folders come with the pages
@@ -133,11 +73,7 @@ class GcsPrefix:
             return sorted(name.removeprefix(self._folder).rstrip("/") for name in blobs.prefixes)
 
     def read(self, name: str) -> tuple[bytes, int] | None:
-        """The content of a small object and the generation that has it; None where there is no such object.
-
-        Raises:
-            GcsError: The bucket is missing, may not be read or cannot be reached.
-        """
+        """Return the content of a small object and its generation; None where there is no such object."""
         blob = self._bucket.blob(self._folder + name)
         with self._explaining("read"):
             try:
@@ -146,33 +82,8 @@ class GcsPrefix:
                 list(self._client.list_blobs(self._bucket, max_results=1, retry=self._retry))  # is there a bucket?
                 return None
 
-    def upload_new(self, name: str, content: bytes | Path) -> StoredObject:
-        """Creates an object; nothing that exists is ever replaced.
-
-        An object of that name and content counts as made by this call: the answer to an earlier attempt may be lost.
-
-        Raises:
-            ObjectExistsError: The name is taken by other content.
-            GcsError: The bucket is missing, may not be written to or cannot be reached.
-        """
-        try:
-            return self.replace(name, content, generation=0)
-        except ObjectReplacedError:
-            raise ObjectExistsError(f"{self.location}/{name}: exists with other content") from None
-
     def replace(self, name: str, content: bytes | Path, generation: int, crc32c: str = "") -> StoredObject:
-        """Creates an object in the place of one version of it; one that has the content already will do.
-
-        Args:
-            name: Of the object.
-            content: Bytes, or a file with them.
-            generation: The version to replace; 0: there must be none.
-            crc32c: Of the content, where the caller has taken it; other bytes count as damaged. Empty: taken here.
-
-        Raises:
-            ObjectReplacedError: Another version is there, with other content.
-            GcsError: The bucket is missing, may not be written to or cannot be reached.
-        """
+        """Create an object in the place of one version of it; one that has the content already will do."""
         blob, crc32c = self._bucket.blob(self._folder + name), crc32c or crc32c_of(content)
         with self._explaining("create"):
             try:
@@ -180,25 +91,13 @@ class GcsPrefix:
             except PreconditionFailed:
                 blob = self._bucket.get_blob(blob.name, retry=self._retry)
                 if blob is None or (blob.crc32c, blob.size) != (crc32c, _count_bytes(content)):
-                    raise ObjectReplacedError(f"{self.location}/{name}: another writer was faster") from None
+                    raise ObjectReplacedError(f"{self.location / name}: another writer was faster") from None
             return self._describe(blob)
 
     def download(
         self, objects: Iterable[StoredObject], folder: Path, done: Callable[[StoredObject], None] | None = None
     ) -> list[StoredObject]:
-        """Copies objects into a folder under their names, several at a time; slashes in names make sub-folders.
-
-        Args:
-            objects: What to copy: exactly these versions.
-            folder: Where to.
-            done: Is told of each object that has been copied.
-
-        Returns:
-            The objects that are no longer there.
-
-        Raises:
-            GcsError: The bucket may not be read or cannot be reached, or a name would leave the folder.
-        """
+        """Copy objects into a folder under their names; return those that are no longer there."""
 
         def fetch(stored: StoredObject) -> StoredObject | None:
             blob = self._bucket.blob(self._folder + stored.name, generation=stored.generation)
@@ -214,7 +113,7 @@ class GcsPrefix:
             return None
 
         objects = list(objects)
-        self._check_names(objects)
+        self.check_names(objects)
         large = [stored for stored in objects if stored.size_bytes > CHUNK_BYTES]  # their chunks come in parallel
         with self._explaining("read"):
             gone = in_parallel(fetch, (stored for stored in objects if stored.size_bytes <= CHUNK_BYTES))
@@ -223,11 +122,7 @@ class GcsPrefix:
         return [stored for stored in objects if stored.name in vanished]
 
     def delete(self, objects: Iterable[StoredObject]) -> None:
-        """Deletes these very versions, several at a time; what is gone or was replaced is left alone.
-
-        Raises:
-            GcsError: Nothing may be deleted in the bucket, or it cannot be reached.
-        """
+        """Delete these very versions; what is gone or was replaced is left alone."""
 
         def remove(stored: StoredObject) -> None:
             try:
@@ -241,16 +136,8 @@ class GcsPrefix:
             in_parallel(remove, objects)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._client.close()
-
-    def _check_names(self, objects: Iterable[StoredObject]) -> None:
-        """Names may hold anything, `..` too."""
-        for stored in objects:
-            try:
-                check_file_name(stored.name)
-            except ArtifactError as error:
-                raise GcsError(f"{self.location}: holds an object named {error}") from None
 
     def _describe(self, blob: storage.Blob) -> StoredObject:
         name = blob.name.removeprefix(self._folder)
@@ -258,25 +145,25 @@ class GcsPrefix:
 
     @contextmanager
     def _explaining(self, verb: str) -> Iterator[None]:
-        """Turns the client's exceptions into one line each."""
+        """Turn the client's exceptions into one line each."""
         try:
             yield
         except NotFound:
-            raise GcsError(f"{self.location}: no such bucket; create it or correct its name") from None
+            raise StoreError(f"{self.location}: no such bucket; create it or correct its name") from None
         except (Forbidden, Unauthorized) as error:
-            raise GcsError(
+            raise StoreError(
                 f"{self.location}: not allowed to {verb} objects; expected a role such as roles/storage.objectUser "
                 f"on the bucket ({_shorten(error)})"
             ) from None
         except GoogleAuthError as error:
-            raise GcsError(
+            raise StoreError(
                 f"{self.location}: no usable Google credentials; run `gcloud auth application-default login` or set "
                 f"GOOGLE_APPLICATION_CREDENTIALS ({_shorten(error)})"
             ) from None
         except DamagedTransferError as error:
-            raise GcsError(f"{self.location}: could not {verb} {error}") from None
+            raise StoreError(f"{self.location}: could not {verb} {error}") from None
         except (GoogleAPIError, RequestException, HTTPError) as error:
-            raise GcsError(
+            raise StoreError(
                 f"{self.location}: could not {verb} objects, transient failures having been retried for "
                 f"{self._patience_s:g} s ({_shorten(error)})"
             ) from None

@@ -17,13 +17,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.storage.checksums import FileDigest
+from ur4rec.storage.objects import is_file_name
 
 KIND: Final = "published folder"
 CONTENT = "content"
@@ -36,14 +36,7 @@ def check_file_name(name: str) -> str:
     Raises:
         ArtifactError: It is no such path.
     """
-    path = PurePosixPath(name)
-    if (
-        not path.parts
-        or path.is_absolute()
-        or ".." in path.parts
-        or str(path) != name
-        or re.search(r"[\x00-\x1f]", name)
-    ):
+    if not is_file_name(name):
         raise ArtifactError(f"{name!r}: not the path of a file below a folder")
     return name
 

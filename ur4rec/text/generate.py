@@ -48,7 +48,7 @@ def generate_text(
 
     Raises:
         TextImportError: A file of texts cannot be used, or has changed meanwhile.
-        GcsError: Cloud storage has nothing there, or cannot be read.
+        StoreError: Cloud storage has nothing there, or cannot be read.
         ArtifactError: The sequences are incomplete or altered.
         TextGenerationError: A language model cannot be used, or too many texts failed.
         BudgetError: The budget is spent; what is answered is kept.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,8 @@ import pandas as pd
 from jaxtyping import Int
 
 from ur4rec.columns import AS_OF, TEXT, USER_ID
-from ur4rec.data.input_files import digest_versions, list_file_versions
 from ur4rec.data.sequences import Histories
-from ur4rec.storage.inputs import local_copy
+from ur4rec.storage.inputs import digest_inputs, pinned_copy
 from ur4rec.text.config import TextConfig
 from ur4rec.text.snapshots import move_to_group_ends
 
@@ -52,14 +52,14 @@ NO_ITEMS = ImportedItems({}, 0)
 NO_USERS = ImportedUsers(np.empty((0, 2), dtype=np.int64), (), 0, as_of_declared=True)
 
 
-def digest_texts(locations: Iterable[str], config: TextConfig) -> str:
+def digest_texts(locations: Iterable[str | Path], config: TextConfig) -> str:
     """Return what the texts follow from besides the data: a digest of each file of texts, then the prompts of a model.
 
     Raises:
         GcsError: An object is missing, or cloud storage cannot be read.
         PromptError: A prompt cannot be used.
     """
-    parts = [_digest(location) for location in locations]
+    parts = [digest_inputs(location) for location in locations]
     if config.asks_a_model:
         from ur4rec.text.llm.lookup import Questions
 
@@ -80,25 +80,16 @@ def open_given_texts(
             is empty, this is not checked.
 
     Raises:
-        TextImportError: A file has changed meanwhile.
+        ChangedInputError: A file has changed meanwhile.
         GcsError: Cloud storage has nothing there, or cannot be read.
     """
     given = {name: str(text) for name, text in (("item_text", item_text), ("user_text", user_text)) if text}
+    expected = dict(zip(given, text_digest.split(), strict=False))
     with ExitStack() as copies:
-        files = {name: copies.enter_context(local_copy(location)) for name, location in given.items()}
-        _check_unchanged(given.values(), text_digest)
-        yield files
-
-
-def _check_unchanged(locations: Iterable[str], text_digest: str) -> None:
-    """Check after the copy is made: versions that are equal before and after were equal in between."""
-    for location, expected in zip(locations, text_digest.split(), strict=False):
-        if _digest(location) != expected:
-            raise TextImportError(f"{location}: has changed since the run began; start another run")
-
-
-def _digest(location: str) -> str:
-    return digest_versions(list_file_versions(location))
+        yield {
+            name: copies.enter_context(pinned_copy(text, expected.get(name, ""), partial(digest_inputs, text)))
+            for name, text in given.items()
+        }
 
 
 def import_items(path: Path, item_ids: Sequence[str]) -> ImportedItems:

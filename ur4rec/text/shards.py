@@ -48,7 +48,7 @@ def ask_shard(
 
     Raises:
         TextImportError: A file of texts cannot be used, or has changed meanwhile.
-        GcsError: Cloud storage has nothing there, or cannot be read.
+        StoreError: Cloud storage has nothing there, or cannot be read.
         TextGenerationError: The language model cannot be used, or too many texts failed.
         CacheError: The cache of answers cannot be read or written.
     """

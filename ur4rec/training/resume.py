@@ -17,8 +17,7 @@ from typing import Any
 from ur4rec.models.tensor_files import TensorFileError, read_tensors, write_tensors
 from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.artifacts import write_text_atomic
-from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, StoredObject
-from ur4rec.storage.inputs import is_cloud
+from ur4rec.storage.objects import StoredObject, StoreError, is_cloud, open_store
 from ur4rec.storage.temporaries import replacing, scratch_folder
 from ur4rec.training.checkpoints import CheckpointError
 
@@ -140,13 +139,13 @@ class CloudResumePoint(ResumePoint):
         key: Digest of all that shapes the result; another key is another prefix.
 
     Raises:
-        GcsError: The location is none, or there are no credentials.
+        StoreError: The location is none, or there are no credentials.
     """
 
     def __init__(self, home: str, stage: str, key: str) -> None:
         self._scratch = ExitStack()
         super().__init__(self._scratch.enter_context(scratch_folder("state")), stage, key)
-        self._prefix = GcsPrefix(GcsLocation.parse(f"{home.rstrip('/')}/{self.folder.name}"))
+        self._prefix = open_store(f"{home.rstrip('/')}/{self.folder.name}")
         self._name, self._number, self._next_s = "", 0, 0.0
         self._shared: int | None = None
         """The last epoch that is uploaded."""
@@ -164,7 +163,7 @@ class CloudResumePoint(ResumePoint):
         """Whether there is something to go on from.
 
         Raises:
-            GcsError: Cloud storage cannot be read.
+            StoreError: Cloud storage cannot be read.
         """
         return bool(self._list())
 
@@ -173,7 +172,7 @@ class CloudResumePoint(ResumePoint):
 
         Raises:
             CheckpointError: It is damaged.
-            GcsError: Cloud storage cannot be read.
+            StoreError: Cloud storage cannot be read.
         """
         if stored := self._list():
             self._number = int(stored[-1].name.partition("-")[0])
@@ -220,7 +219,7 @@ class CloudResumePoint(ResumePoint):
         """Forgets everything; what storage keeps, for it fails, does no harm: nothing else has this key."""
         try:
             self.clear()
-        except GcsError as error:
+        except StoreError as error:
             print(f"the state of the finished stage could not be removed: {error}", flush=True)
 
     def close(self) -> None:
@@ -232,7 +231,7 @@ class CloudResumePoint(ResumePoint):
     def _try_to_upload(self, otherwise: str) -> None:
         try:
             self._upload()
-        except GcsError as error:
+        except StoreError as error:
             print(f"the state could not be stored, {otherwise}: {error}", flush=True)
             return
         self._shared = self.epoch

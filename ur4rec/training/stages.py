@@ -125,7 +125,7 @@ def run_stage(
         CheckpointError: The system has no such stage, an input that the stage needs is missing, the previous
             checkpoint is of another shape or other sequences, or the state is damaged.
         ArtifactError: An input is missing or altered, or the embeddings are of other sequences.
-        GcsError: The state cannot be read.
+        StoreError: The state cannot be read.
         OutOfMemoryError: Names the settings to lower.
         WriteError: The disk is full, say.
     """

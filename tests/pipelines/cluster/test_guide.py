@@ -27,7 +27,7 @@ def list_commands() -> list[list[str]]:
 
 
 def test_in_the_order_of_the_guide(kfp_server: KfpServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ur4rec.data.input_files.list_versions", lambda location: ["interactions.csv#1"])
+    monkeypatch.setattr("ur4rec.storage.inputs.list_versions", lambda location: ["interactions.csv#1"])
     monkeypatch.setattr("pipelines.cluster.schedule_update.SETTLE", timedelta(0))
     monkeypatch.setattr(run_status, "pause", lambda seconds: None)
     commands = list_commands()

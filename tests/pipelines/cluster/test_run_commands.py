@@ -38,7 +38,7 @@ def submit(*arguments: str, expected: int = 0) -> Result:
 def objects(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the bucket holds: name and generation."""
     versions = ["interactions.csv#1", "items.csv#2"]
-    monkeypatch.setattr("ur4rec.data.input_files.list_versions", lambda location: versions)
+    monkeypatch.setattr("ur4rec.storage.inputs.list_versions", lambda location: versions)
     return versions
 
 

@@ -25,7 +25,7 @@ def no_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(location: str) -> list[str]:
         raise AssertionError(location)
 
-    monkeypatch.setattr("ur4rec.data.input_files.list_versions", refuse)
+    monkeypatch.setattr("ur4rec.storage.inputs.list_versions", refuse)
 
 
 def invoke(*arguments: str, expected: int = 0) -> str:

@@ -12,7 +12,7 @@ import pytest
 from llm.server import Behaviour, ChatServer, Fault, serve
 from llm.toy_texts import KEY, build_toy, list_prompts, make_config, read_files
 
-from ur4rec.storage.gcs import GcsLocation, GcsPrefix
+from ur4rec.storage.objects import open_store
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
 from ur4rec.text.llm.store import FILE
@@ -180,7 +180,7 @@ def test_two_writers_killed_five_times_below_one_prefix(sequences: Path, tmp_pat
         assert server.counts() == counts
     assert read_files(tmp_path / "out") == expected
     (tmp_path / "objects").mkdir()
-    prefix = GcsPrefix(GcsLocation.parse(location))
+    prefix = open_store(location)
     objects = prefix.list_objects()
     assert objects
     assert not prefix.download(objects, tmp_path / "objects")  # none has gone

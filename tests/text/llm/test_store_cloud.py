@@ -17,14 +17,14 @@ pytestmark = pytest.mark.emulator
 
 
 @pytest.fixture
-def prefix(bucket: str) -> Iterator[GcsPrefix]:
-    prefix = GcsPrefix(GcsLocation(bucket, "answers"))
+def prefix(bucket: str) -> Iterator[ObjectStore]:
+    prefix = open_store(f"gs://{bucket}/answers")
     yield prefix
     prefix.close()
 
 
 @pytest.fixture
-def location(prefix: GcsPrefix) -> str:
+def location(prefix: ObjectStore) -> str:
     return str(prefix.location)
 
 
@@ -34,7 +34,7 @@ def assert_holds(location: str, numbers: range) -> None:
         assert cache.skipped_lines == 0
 
 
-def test_groups_are_objects_that_become_one(location: str, prefix: GcsPrefix) -> None:
+def test_groups_are_objects_that_become_one(location: str, prefix: ObjectStore) -> None:
     odd = make_answer(600, text="\n\u2028 \ud800 \x00 千と千尋 🎬")
     with open_cache(location) as cache:
         for first in (0, 300):
@@ -50,7 +50,7 @@ def test_groups_are_objects_that_become_one(location: str, prefix: GcsPrefix) ->
         assert (cache.get(odd.key), len(cache)) == (odd, 601)
 
 
-def test_reading_changes_nothing(location: str, prefix: GcsPrefix) -> None:
+def test_reading_changes_nothing(location: str, prefix: ObjectStore) -> None:
     with open_cache(location) as cache:
         asyncio.run(cache.put(make_answer(0)))
     before = prefix.list_objects()
@@ -70,7 +70,7 @@ def test_killed_writer_keeps_what_it_reported(location: str, tmp_path: Path) -> 
         assert cache.skipped_lines == 0
 
 
-def test_two_writers_at_once(location: str, prefix: GcsPrefix, tmp_path: Path) -> None:
+def test_two_writers_at_once(location: str, prefix: ObjectStore, tmp_path: Path) -> None:
     with start_writer(location, 0, 150, 4, tmp_path) as other:
         assert other.stdout
         other.stdout.readline()  # it is at work
@@ -87,21 +87,21 @@ def test_reader_that_lists_during_a_merge_loses_nothing(location: str, monkeypat
     writer = open_cache(location)
     for number in range(5):
         asyncio.run(writer.put(make_answer(number)))
-    download = GcsPrefix.download
+    download = GcsStore.download
 
-    def merge_first(self: GcsPrefix, objects: list[StoredObject], folder: Path) -> list[StoredObject]:
-        monkeypatch.setattr(GcsPrefix, "download", download)
+    def merge_first(self: GcsStore, objects: list[StoredObject], folder: Path) -> list[StoredObject]:
+        monkeypatch.setattr(GcsStore, "download", download)
         assert len(objects) == 5
         writer.close()
         vanished = self.download(objects, folder)
         assert len(vanished) == 5
         return vanished
 
-    monkeypatch.setattr(GcsPrefix, "download", merge_first)
+    monkeypatch.setattr(GcsStore, "download", merge_first)
     assert_holds(location, range(5))
 
 
-def test_leftovers_of_a_killed_writer_are_merged(location: str, prefix: GcsPrefix, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_writer_are_merged(location: str, prefix: ObjectStore, tmp_path: Path) -> None:
     kill_after(start_writer(location, 0, 1000, 1, tmp_path), 20)
     leftovers = prefix.list_objects()
     assert len(leftovers) >= 20
@@ -116,7 +116,7 @@ def test_leftovers_of_a_killed_writer_are_merged(location: str, prefix: GcsPrefi
     assert_holds(location, range(20))
 
 
-def test_mergers_of_the_same_leftovers_agree(location: str, prefix: GcsPrefix) -> None:
+def test_mergers_of_the_same_leftovers_agree(location: str, prefix: ObjectStore) -> None:
     for number in range(16):
         prefix.upload_new(f"{number:013d}-host-1-ab-00000001.jsonl", encode_line(make_answer(number)))
     mergers = [CloudCache(location, leftover_age_s=0.0) for _ in range(2)]
@@ -127,7 +127,7 @@ def test_mergers_of_the_same_leftovers_agree(location: str, prefix: GcsPrefix) -
     assert_holds(location, range(16))
 
 
-def test_objects_that_are_not_understood_are_left_alone(location: str, prefix: GcsPrefix) -> None:
+def test_objects_that_are_not_understood_are_left_alone(location: str, prefix: ObjectStore) -> None:
     for number in range(16):
         prefix.upload_new(f"{number:013d}-host-1-ab-00000001.jsonl", encode_line(make_answer(number)))
     prefix.upload_new("0000000000099-host-1-ab-00000001.jsonl", b'{"layout":"of a later release"}\n')
@@ -143,7 +143,7 @@ def test_missing_bucket_is_named(bucket: str) -> None:
         open_cache(f"gs://{bucket}-not/p")
 
 
-def test_failed_upload_reaches_every_waiting_put(location: str, prefix: GcsPrefix) -> None:
+def test_failed_upload_reaches_every_waiting_put(location: str, prefix: ObjectStore) -> None:
     async def put_each(cache: AnswerCache) -> list[BaseException | None]:
         return await asyncio.gather(*(cache.put(make_answer(n)) for n in range(5)), return_exceptions=True)
 

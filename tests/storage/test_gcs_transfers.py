@@ -3,15 +3,14 @@
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from fault_proxy import Fault, Proxy, Request, first
 
 from ur4rec.storage.folders import digest_folder, fetch_folder, publish_folder
-from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix
-from ur4rec.storage.transfers import ATTEMPTS, CHUNK_BYTES
+from ur4rec.storage.gcs_transfers import ATTEMPTS
+from ur4rec.storage.objects import CHUNK_BYTES, ObjectStore, StoreError, open_store
 
 pytestmark = [
     pytest.mark.emulator,
@@ -22,15 +21,15 @@ HARM = [fault for fault in Fault if fault is not Fault.NONE]
 
 
 @pytest.fixture
-def prefix(bucket: str, proxy: Proxy) -> Iterator[GcsPrefix]:
-    with closing(GcsPrefix(GcsLocation(bucket, "p"))) as prefix:
+def prefix(bucket: str, proxy: Proxy) -> Iterator[ObjectStore]:
+    with open_store(f"gs://{bucket}/p") as prefix:
         yield prefix
 
 
 @pytest.mark.parametrize("size", [50_000, CHUNK_BYTES + 1000], ids=["in one piece", "in chunks"])
 @pytest.mark.parametrize("fault", HARM)
 def test_content_arrives_whatever_happens(
-    prefix: GcsPrefix, proxy: Proxy, fault: Fault, size: int, tmp_path: Path
+    prefix: ObjectStore, proxy: Proxy, fault: Fault, size: int, tmp_path: Path
 ) -> None:
     content = random.Random(1).randbytes(size)
     (tmp_path / "sent").write_bytes(content)
@@ -44,16 +43,16 @@ def test_content_arrives_whatever_happens(
 
 
 @pytest.mark.parametrize("size", [50_000, CHUNK_BYTES + 1000], ids=["in one piece", "in chunks"])
-def test_a_line_that_always_damages_is_given_up(prefix: GcsPrefix, proxy: Proxy, size: int, tmp_path: Path) -> None:
+def test_a_line_that_always_damages_is_given_up(prefix: ObjectStore, proxy: Proxy, size: int, tmp_path: Path) -> None:
     (tmp_path / "sent").write_bytes(bytes(size))
     stored = prefix.upload_new("whole", tmp_path / "sent")
     proxy.plan = lambda request: Fault.FLIP_REQUEST if request.is_upload else Fault.NONE
-    with pytest.raises(GcsError, match=f"p/received: refused or damaged on its way, {ATTEMPTS} times: crc32c"):
+    with pytest.raises(StoreError, match=f"p/received: refused or damaged on its way, {ATTEMPTS} times: crc32c"):
         prefix.upload_new("received", tmp_path / "sent")
     assert proxy.count(Fault.FLIP_REQUEST) == ATTEMPTS
     assert prefix.list_objects() == [stored]
     proxy.plan = lambda request: Fault.FLIP_ANSWER if request.is_download else Fault.NONE
-    with pytest.raises(GcsError, match="p/whole: its bytes do not have the crc32c of the object"):
+    with pytest.raises(StoreError, match="p/whole: its bytes do not have the crc32c of the object"):
         prefix.download([stored], tmp_path)
 
 

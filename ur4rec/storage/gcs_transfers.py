@@ -1,4 +1,4 @@
-"""One object of Cloud Storage to a file, a file to an object: in chunks, several at a time, every byte checked.
+"""One object of Google Cloud Storage to a file, a file to an object: in chunks, several at a time, every byte checked.
 
 Threads rather than processes: reading a chunk at once leaves little work to the interpreter. A pool of processes took
 two to three times as long to fetch as much, and no less to send it.
@@ -6,11 +6,8 @@ two to three times as long to fetch as much, and no less to send it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 from google.api_core.exceptions import BadRequest, NotFound, PreconditionFailed
 from google.api_core.retry import Retry
@@ -18,18 +15,13 @@ from google.cloud import storage
 from google.cloud.storage import transfer_manager
 from google.cloud.storage.exceptions import DataCorruption
 
-PARALLEL_TRANSFERS = 8  # below the client's pool of ten connections
-PARALLEL_LARGE_UPLOADS = 4
-CHUNK_BYTES = 8 << 20
-"""Of an object that is downloaded: larger ones come in chunks of this size, several at a time."""
+from ur4rec.storage.objects import CHUNK_BYTES, PARALLEL_TRANSFERS
+
 UPLOAD_CHUNK_BYTES = 64 << 20
 """Of a file that is uploaded, the part that is in memory at a time, and that is sent again when it gets lost."""
 CONTENT_TYPE = "application/octet-stream"
 ATTEMPTS = 4
 """Times that an object is transferred whose bytes arrive damaged."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class DamagedTransferError(Exception):
@@ -109,17 +101,6 @@ def read(blob: storage.Blob, retry: Retry) -> bytes:
             content: bytes = blob.download_as_bytes(checksum="crc32c", single_shot_download=True, retry=retry)
             return content
     raise _damaged(blob)
-
-
-def in_parallel(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int = PARALLEL_TRANSFERS
-) -> list[Result]:
-    """The results in order; after a failure no further item is begun."""
-    executor = ThreadPoolExecutor(workers)
-    try:
-        return list(executor.map(function, items))
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 def _send(blob: storage.Blob, content: bytes | Path, crc32c: str, generation: int, retry: Retry) -> None:

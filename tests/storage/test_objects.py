@@ -1,0 +1,174 @@
+"""Addresses, and what every store does: the emulator's and one in memory."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from memory_store import MemoryStore
+
+from ur4rec.storage.objects import (
+    Location,
+    ObjectExistsError,
+    ObjectReplacedError,
+    ObjectStore,
+    StoreError,
+    is_cloud,
+    open_store,
+)
+
+OpenStore = Callable[[str], ObjectStore]
+
+
+@pytest.mark.parametrize(
+    ("text", "bucket", "prefix"),
+    [
+        ("gs://bucket", "bucket", ""),
+        ("gs://bucket/", "bucket", ""),
+        ("gs://my-bucket.org/a/b c/", "my-bucket.org", "a/b c"),
+    ],
+)
+def test_parses_locations(text: str, bucket: str, prefix: str) -> None:
+    assert Location.parse(text) == Location("gs", bucket, prefix)
+    assert Location.parse(str(Location("gs", bucket, prefix))) == Location("gs", bucket, prefix)
+
+
+@pytest.mark.parametrize(
+    "text", ["bucket/a", "gs://", "gs:///a", "gs://Bucket/a", "gs://bucket//a", "gs://bucket/../a", "s4://bucket/a"]
+)
+def test_refuses_other_text(text: str) -> None:
+    with pytest.raises(StoreError, match="expected gs://bucket/prefix") as caught:
+        Location.parse(text)
+    assert repr(text) in str(caught.value)
+
+
+def test_a_location_has_a_name_and_others_around_it() -> None:
+    place = Location.parse("gs://bucket/a/b")
+    assert (place.name, str(place.parent), str(place / "c" / "d")) == ("b", "gs://bucket/a", "gs://bucket/a/b/c/d")
+    top = place.parent.parent
+    assert (top.name, str(top.parent), str(top / "c")) == ("", "gs://bucket", "gs://bucket/c")
+
+
+def test_a_path_is_not_in_cloud_storage() -> None:
+    assert [is_cloud(text) for text in ("gs://bucket", "gs", "gs/a", "", "/gs://a", Path("a"))] == [True] + [False] * 5
+
+
+def test_no_module_imports_the_client_before_a_store_is_opened() -> None:
+    """It takes half a second."""
+    modules = "storage.folders, ur4rec.training.resume, ur4rec.text.imports, ur4rec.data.preprocess, ur4rec.cli"
+    code = f"import sys, ur4rec.{modules}; print(sorted(name for name in sys.modules if name.startswith('google.c')))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
+
+
+@pytest.fixture(params=[pytest.param("gs", marks=pytest.mark.emulator), "memory"])
+def address(request: pytest.FixtureRequest) -> str:
+    """A new bucket, and below which kind of store it is."""
+    return f"gs://{request.getfixturevalue('bucket')}" if request.param == "gs" else "gs://memory"
+
+
+@pytest.fixture
+def open_at(address: str) -> Iterator[OpenStore]:
+    """Opens the store of an address below the bucket."""
+    buckets: dict[str, dict[str, object]] = {"memory": {}}
+    stores: list[ObjectStore] = []
+
+    def open_at(place: str) -> ObjectStore:
+        where = Location.parse(f"{address}{place}")
+        stores.append(MemoryStore(where, buckets) if address == "gs://memory" else open_store(where))
+        return stores[-1]
+
+    yield open_at
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(open_at: OpenStore) -> ObjectStore:
+    return open_at("/some/place")
+
+
+def test_lists_only_what_is_directly_below(store: ObjectStore, open_at: OpenStore) -> None:
+    for place in ("/some", "/some/place/deeper", "/some/placeholder", ""):
+        open_at(place).upload_new("other", b"x")
+    second, first = store.upload_new("b", b"12345"), store.upload_new("a", b"")
+    assert store.list_objects() == [first, second]
+    assert (first.name, first.size_bytes, second.size_bytes) == ("a", 0, 5)
+    assert second.generation < first.generation
+    assert second.created_at_s <= first.created_at_s
+    assert [stored.name for stored in store.list_objects(deep=True)] == ["a", "b", "deeper/other"]
+    assert (store.list_folders(), open_at("").list_folders()) == (["deeper"], ["some"])
+
+
+def test_never_replaces_an_object(store: ObjectStore, tmp_path: Path) -> None:
+    (tmp_path / "same").write_bytes(b"mine")
+    made = store.upload_new("a", b"mine")
+    assert store.upload_new("a", b"mine") == made  # as after a lost answer
+    assert store.upload_new("a", tmp_path / "same") == made
+    with pytest.raises(ObjectExistsError, match="some/place/a: exists with other content"):
+        store.upload_new("a", b"yours")
+    assert store.list_objects() == [made]
+
+
+def test_replaces_the_version_that_was_read_and_no_other(store: ObjectStore) -> None:
+    assert store.read("a") is None
+    first = store.replace("a", b"one", 0)
+    assert store.read("a") == (b"one", first.generation)
+    second = store.replace("a", b"two", first.generation)
+    assert store.read("a") == (b"two", second.generation)
+    assert second.generation > first.generation
+    for generation in (0, first.generation):
+        with pytest.raises(ObjectReplacedError, match="some/place/a: another writer was faster"):
+            store.replace("a", b"three", generation)
+    assert store.replace("a", b"two", first.generation) == second  # its content is there already
+
+
+def test_other_bytes_than_those_of_the_checksum_are_refused(store: ObjectStore) -> None:
+    with pytest.raises(StoreError, match="damaged on its way"):
+        store.replace("a", b"one", 0, crc32c="AAAAAA==")
+    assert store.list_objects() == []
+
+
+def test_downloads_in_parallel_and_tells_what_has_gone(store: ObjectStore, tmp_path: Path) -> None:
+    objects = [store.upload_new(f"{number:02}", str(number).encode() * 1000) for number in range(20)]
+    store.delete(objects[3:5])
+    done: list[str] = []
+    assert store.download(objects, tmp_path, lambda stored: done.append(stored.name)) == objects[3:5]
+    contents = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert contents == {f"{number:02}": str(number) * 1000 for number in range(20) if number not in (3, 4)}
+    assert sorted(done) == sorted(contents)
+
+
+def test_a_replaced_version_is_gone_and_not_deleted(store: ObjectStore, tmp_path: Path) -> None:
+    first = store.upload_new("deep/a", b"one")
+    second = store.replace("deep/a", b"two", first.generation)
+    assert store.download([first], tmp_path) == [first]
+    if isinstance(store, MemoryStore):  # the emulator deletes whichever version is there
+        store.delete([first])
+    assert store.list_objects(deep=True) == [second]
+    assert store.download([second], tmp_path) == []
+    assert (tmp_path / "deep" / "a").read_bytes() == b"two"
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(open_at: OpenStore, tmp_path: Path) -> None:
+    open_at("").upload_new("data/../../evil", b"2")
+    data = open_at("/data")
+    with pytest.raises(StoreError, match=r"data: holds an object named '\.\./\.\./evil': not the path of a file below"):
+        data.download(data.list_objects(deep=True), tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_deleting_twice_is_no_error(store: ObjectStore) -> None:
+    stored = store.upload_new("a", b"x")
+    store.delete([stored])
+    store.delete([stored])
+    assert store.list_objects() == []
+
+
+def test_missing_bucket_is_named(open_at: OpenStore, address: str) -> None:
+    with closing(open_at("-not/p")) as store:
+        for use in (store.list_objects, lambda: store.upload_new("a", b"x"), lambda: store.read("a")):
+            with pytest.raises(StoreError, match=f"^{address}-not/p: no such bucket; create it"):
+                use()

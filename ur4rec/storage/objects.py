@@ -1,0 +1,210 @@
+"""Objects in cloud storage: what every store can do, how an address reads, and the one place that opens a store.
+
+A further store is a module beside `gcs.py` with a class that has the methods of `ObjectStore`, and its case in
+`open_store` and `SCHEMES`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Protocol, Self, TypeVar
+
+SCHEMES = ("gs",)
+LOCATION = re.compile(rf"({'|'.join(SCHEMES)})://([a-z0-9][a-z0-9._-]{{1,220}}[a-z0-9])((?:/[^/\x00-\x1f]+)*)/?")
+CONTROL = re.compile(r"[\x00-\x1f]")
+PARALLEL_TRANSFERS = 8  # below the ten connections of Google's client
+CHUNK_BYTES = 8 << 20
+"""Larger objects come in chunks of this size, several at a time."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class StoreError(ValueError):
+    """Cloud storage that cannot be used as asked; names the location and what to do."""
+
+
+class ObjectExistsError(StoreError):
+    """An object of that name is there already, with other content."""
+
+
+class ObjectReplacedError(StoreError):
+    """Another version of an object is there than the one that was to be replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A bucket and a prefix in it.
+
+    Args:
+        scheme: Which store it is; one of `SCHEMES`.
+        bucket: Name of the bucket.
+        prefix: The part of every object's name that stands before its last slash; may be empty.
+    """
+
+    scheme: str
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def parse(cls, text: str) -> Location:
+        """Read `gs://bucket` or `gs://bucket/some/prefix`; one slash at the end is ignored.
+
+        Raises:
+            StoreError: The text is neither.
+        """
+        match = LOCATION.fullmatch(text)
+        if match is None or {".", ".."} & set(match[3].split("/")):
+            raise StoreError(f"{text!r} is no location in cloud storage; expected {SCHEMES[0]}://bucket/prefix")
+        return cls(match[1], match[2], match[3].lstrip("/"))
+
+    @property
+    def parent(self) -> Location:
+        """The prefix one level up."""
+        return replace(self, prefix=self.prefix.rpartition("/")[0])
+
+    @property
+    def name(self) -> str:
+        """What stands behind the last slash of the prefix."""
+        return self.prefix.rpartition("/")[2]
+
+    def __truediv__(self, name: str) -> Location:
+        return replace(self, prefix=f"{self.prefix}/{name}".lstrip("/"))
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.bucket}/{self.prefix}".rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One version of an object. Its name is relative to the prefix."""
+
+    name: str
+    generation: int
+    """Tells versions of an object apart; a later one has a larger number."""
+    size_bytes: int
+    created_at_s: float
+    """Seconds since 1970 by the clock of the service."""
+    crc32c: str
+    """In base64."""
+
+
+class ObjectStore(Protocol):
+    """The objects below one prefix, which `location` names; the end of a `with` block closes the connections.
+
+    Every method retries what may pass, and raises a `StoreError` where the bucket is missing, may not be used so or
+    cannot be reached.
+    """
+
+    location: Location
+
+    def list_objects(self, deep: bool = False) -> list[StoredObject]:
+        """Return all objects directly below the prefix, by name; `deep`: also those below a further slash."""
+
+    def list_folders(self) -> list[str]:
+        """Return the names of the folders directly below the prefix that have objects somewhere below them."""
+
+    def read(self, name: str) -> tuple[bytes, int] | None:
+        """Return the content of a small object and the generation that has it; None where there is no such object."""
+
+    def replace(self, name: str, content: bytes | Path, generation: int, crc32c: str = "") -> StoredObject:
+        """Create an object in the place of one version of it; one that has the content already will do.
+
+        Args:
+            name: Of the object.
+            content: Bytes, or a file with them.
+            generation: The version to replace; 0: there must be none.
+            crc32c: Of the content, where the caller has taken it; other bytes count as damaged. Empty: taken here.
+
+        Raises:
+            ObjectReplacedError: Another version is there, with other content.
+        """
+
+    def upload_new(self, name: str, content: bytes | Path) -> StoredObject:
+        """Create an object; nothing that exists is ever replaced.
+
+        An object of that name and content counts as made by this call: the answer to an earlier attempt may be lost.
+
+        Raises:
+            ObjectExistsError: The name is taken by other content.
+        """
+        try:
+            return self.replace(name, content, generation=0)
+        except ObjectReplacedError:
+            raise ObjectExistsError(f"{self.location / name}: exists with other content") from None
+
+    def download(
+        self, objects: Iterable[StoredObject], folder: Path, done: Callable[[StoredObject], None] | None = None
+    ) -> list[StoredObject]:
+        """Copy objects into a folder under their names, several at a time; slashes in names make sub-folders.
+
+        Args:
+            objects: What to copy: exactly these versions.
+            folder: Where to; a name that would leave it raises a `StoreError`.
+            done: Is told of each object that has been copied.
+
+        Returns:
+            The objects that are no longer there.
+        """
+
+    def delete(self, objects: Iterable[StoredObject]) -> None:
+        """Delete these very versions, several at a time; what is gone or was replaced is left alone."""
+
+    def check_names(self, objects: Iterable[StoredObject]) -> None:
+        """Refuse names that would leave a folder: they may hold anything, `..` too."""
+        for stored in objects:
+            if not is_file_name(stored.name):
+                raise StoreError(
+                    f"{self.location}: holds an object named {stored.name!r}: not the path of a file below a folder"
+                )
+
+    def close(self) -> None:
+        """Close the connections."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether a relative path stays in its folder and can be the name of an object."""
+    path = PurePosixPath(name)
+    leads_out = path.is_absolute() or ".." in path.parts
+    return bool(path.parts) and not leads_out and str(path) == name and not CONTROL.search(name)
+
+
+def is_cloud(location: str | Path) -> bool:
+    """Return whether a location is in cloud storage, not a path."""
+    return str(location).startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
+
+
+def open_store(location: str | Location) -> ObjectStore:
+    """Open the store that a location is in.
+
+    Raises:
+        StoreError: The text is no location, or there are no credentials.
+    """
+    where = location if isinstance(location, Location) else Location.parse(location)
+    match where.scheme:
+        case "gs":
+            from ur4rec.storage.gcs import GcsStore  # its client takes half a second to import
+
+            return GcsStore(where)
+    raise AssertionError(where)
+
+
+def in_parallel(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int = PARALLEL_TRANSFERS
+) -> list[Result]:
+    """Return the results in order; after a failure no further item is begun."""
+    executor = ThreadPoolExecutor(workers)
+    try:
+        return list(executor.map(function, items))
+    finally:
+        executor.shutdown(cancel_futures=True)
