@@ -7,7 +7,7 @@ from components.image import SLIM
 
 @dsl.component(base_image=SLIM, install_kfp_package=False)
 def report_run(status: dsl.PipelineTaskFinalStatus) -> None:
-    """Thin wrapper around `ur4rec.storage.run_outcome.report_outcome`."""
-    from ur4rec.storage.run_outcome import report_outcome
+    """Thin wrapper around `ur4rec.storage.task_metrics.report_outcome`."""
+    from ur4rec.storage.task_metrics import report_outcome
 
     report_outcome(status.state, status.pipeline_job_resource_name, status.error_message)

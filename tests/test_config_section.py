@@ -1,7 +1,25 @@
+import shlex
+
 import pytest
 from pydantic import Field
 
-from ur4rec.config_section import ConfigError, ConfigSection
+from pipelines.resources import load_profile
+from ur4rec.commands.console import split_settings
+from ur4rec.config import load_config
+from ur4rec.config_section import (
+    ConfigError,
+    ConfigSection,
+    DuplicateKeyError,
+    TooLargeError,
+    parse_setting,
+    parse_yaml,
+    quote_setting,
+    read_settings,
+)
+from ur4rec.experiments.variants import load_variants
+from ur4rec.registry.gate.rules import load_rules
+from ur4rec.text.llm.costs import load_prices
+from ur4rec.text.llm.prompts import load_prompt
 
 
 class Shape(ConfigSection):
@@ -64,3 +82,132 @@ def test_yes_is_no_number(key: str, value: bool) -> None:
     with pytest.raises(ConfigError, match=f"{key}: expected a number, got {value}"):
         Toy.parse({key: value})
     assert Toy.parse({"fused": False, "either": True, "min_rating": 1}).either is True
+
+
+def test_a_key_given_twice_is_named_with_its_lines(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("epochs_per_stage: 2\n# a note\nseed: 1\n'epochs_per_stage': 3\n")
+    message = r"run\.yaml: .*: epochs_per_stage: given in line 1 and again in line 4; keep one of them$"
+    with pytest.raises(ConfigError, match=message):
+        read_settings(path)
+
+
+def test_a_key_given_twice_in_a_mapping_of_a_mapping_is_found():
+    with pytest.raises(DuplicateKeyError, match=r"^high: given in line 3 and again in line 4"):
+        parse_yaml("patience: {low: 2, high: 4}\nseed:\n  high: 3\n  high: 5\n")
+    with pytest.raises(ConfigError, match=r"margin_by_users: .* 0: given in line 1 and again in line 1"):
+        parse_setting("margin_by_users", "{0: 0.1, 0: 0.2}")
+
+
+def test_the_same_key_in_several_mappings_or_over_a_merged_one_stands():
+    text = "one: &one {low: 1, high: 2}\ntwo: {<<: *one, high: 3}\nlist: [{low: 1}, {low: 2}]\n1: a\n'1': b\n"
+    assert parse_yaml(text) == {
+        "one": {"low": 1, "high": 2},
+        "two": {"low": 1, "high": 3},
+        "list": [{"low": 1}, {"low": 2}],
+        1: "a",
+        "1": "b",
+    }
+
+
+def test_no_object_is_built():
+    with pytest.raises(ConfigError, match="could not determine a constructor"):
+        parse_setting("seed", "!!python/object/apply:os.getcwd []")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("dataset_name", "[eu] plays", "cannot be read as YAML"),
+        ("dataset_name", "[eu]", "is read as ['eu'], expected text"),
+        ("dataset_name", "{eu}", "is read as {'eu': None}, expected text"),
+        ("dataset_name", "2024", "is read as 2024, expected text"),
+        ("dataset_name", "yes", "is read as True, expected text"),
+        ("dataset_name", "null", "is read as None, expected text"),
+        ("dataset_name", "2024-05-06", "expected text"),
+        ("dataset_name", "a: b", "expected text"),
+        ("dataset_name", "#1", "what is behind # would be lost"),
+        ("dataset_name", "Plays #1", "what is behind # would be lost"),
+        ("dataset_name", "*plays", "cannot be read as YAML"),
+        ("dataset_name", "plays: [eu", "cannot be read as YAML"),
+        ("dataset_name", 'it\'s [eu] "plays"\t\\ äé 😀', ""),
+        ("text_model", "%x", "cannot be read as YAML"),
+        ("text_request_fields", "{top_p: 1 # note}", ""),
+        ("min_rating", "[1", "cannot be read as YAML"),
+    ],
+)
+def test_a_value_that_yaml_reads_otherwise_says_how_to_quote_it(key, value, told):
+    """The advice can be pasted into a shell, and then gives the text."""
+    if told:
+        with pytest.raises(ConfigError) as caught:
+            load_config(None, {key: value})
+        advice = str(caught.value).partition("; text goes in quotes: --set ")
+        assert told in advice[0]
+        assert f"{key}: {value!r}" in advice[0]
+        (argument,) = shlex.split(advice[2])
+    else:
+        argument = shlex.split(quote_setting(key, value))[0]
+    assert split_settings([argument]).keys() == {key}
+    assert parse_yaml(split_settings([argument])[key]) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ('"[eu] plays"', "[eu] plays"),
+        ("'[/x] plays #1'", "[/x] plays #1"),
+        ("plays#1", "plays#1"),
+        ("a [b] c", "a [b] c"),
+        ("https://x/y#z", "https://x/y#z"),
+        ('""', ""),
+    ],
+)
+def test_text_that_yaml_reads_as_text_stays(value, expected):
+    assert load_config(None, {"dataset_name": value}).dataset_name == expected
+
+
+def test_other_values_are_read_as_before():
+    values = {"min_rating": "null", "k_core": "yes", "min_seq_len": "7", "text_budget": "1.5"}
+    config = load_config(None, values)
+    assert (config.min_rating, config.k_core, config.min_seq_len, config.text_budget) == (None, True, 7, 1.5)
+    assert load_rules(None, {"margin_by_users": "{0: 0.1, 50: 0.05}"}).margin_by_users == {0: 0.1, 50: 0.05}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 5000 + "]" * 5000, "[" * 5000, "\n".join(" " * depth + "a:" for depth in range(200)), "{a: " * 200],
+    ids=["flow", "unclosed", "block", "mappings"],
+)
+def test_what_is_nested_too_deeply_is_refused_in_one_line(tmp_path, text):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"run\.yaml: cannot be read as YAML: nested more than 50 deep, line \d+$"):
+        read_settings(path)
+    with pytest.raises(ConfigError, match=r"^seed: .* nested more than 50 deep") as failure:
+        parse_setting("seed", text)
+    assert len(str(failure.value)) < 250
+
+
+def test_aliases_are_counted_before_anything_is_built(monkeypatch):
+    """Three lists of three, the last of which stands for 40 values."""
+    text = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: &c [*b, *b, *b]\n"
+    assert parse_yaml(text)["c"] == [[["x"] * 3] * 3] * 3
+    monkeypatch.setattr("ur4rec.config_section.MAX_VALUES", 61)
+    assert parse_yaml(text)["c"] == [[["x"] * 3] * 3] * 3
+    monkeypatch.setattr("ur4rec.config_section.MAX_VALUES", 60)
+    with pytest.raises(TooLargeError, match=r"more than 60 values, those counted that aliases \(\*name\) stand for"):
+        parse_yaml(text)
+
+
+def test_an_alias_of_what_it_is_part_of_is_refused():
+    with pytest.raises(TooLargeError, match=r"^\*a is an alias of what it is part of, line 1$"):
+        parse_yaml("&a [1, *a]")
+
+
+@pytest.mark.parametrize("load", [load_config, load_prices, load_profile, load_prompt, load_rules, load_variants])
+def test_every_document_of_a_user_is_read_here(tmp_path, load):
+    path = tmp_path / "mine.yaml"
+    path.write_text("a: " + "[" * 5000)
+    with pytest.raises(ValueError, match=r"mine\.yaml: .*nested more than 50 deep") as failure:
+        load(str(path) if load in (load_prices, load_profile, load_prompt) else path)
+    assert "\n" not in str(failure.value).strip()

@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 from ur4rec.commands.console import ErrorGroup, let_waiting_threads_sleep
-from ur4rec.commands.data import data_app
+from ur4rec.commands.data import data_app, publish
 from ur4rec.commands.evaluation import evaluate
 from ur4rec.commands.experiments import SeedsCommand, ablate, tune
 from ur4rec.commands.memory import memory_app
-from ur4rec.commands.publishing import publish
 from ur4rec.commands.recommendation import recommend
 from ur4rec.commands.registry import register, registry_app
 from ur4rec.commands.serving import serve

@@ -26,19 +26,13 @@ Advance = Callable[[int], None]
 
 
 def report(task: str, values: Mapping[str, float | int | str]) -> None:
-    """Prints `progress <task> <json>`."""
+    """Print `progress <task> <json>`."""
     rounded = {key: round(value, 5) if isinstance(value, float) else value for key, value in values.items()}
     print(f"progress {task} {json.dumps(rounded)}", flush=True)
 
 
 def report_tenths(task: str, unit: str, total: int) -> Advance:
-    """Prints a line for every tenth.
-
-    Args:
-        task: What is running.
-        unit: Of what is counted.
-        total: How many of them there are.
-    """
+    """Print a line for every tenth of `total`; `unit` names one of what is counted."""
     done, lock = 0, Lock()
 
     def advance(count: int) -> None:
@@ -53,40 +47,21 @@ def report_tenths(task: str, unit: str, total: int) -> Advance:
 
 
 @contextmanager
-def show_progress(task: str, total: int) -> Iterator[Advance]:
-    """Shows how much of `total` is done.
+def show_progress(task: str, total: int, unit: str = "text") -> Iterator[Advance]:
+    """Show how much of `total` is done: a bar on a terminal, a line for every tenth elsewhere.
 
     Args:
         task: What is running.
-        total: Number of texts.
+        total: How many texts, users or bytes there are.
+        unit: Which of them is counted.
 
     Yields:
-        A function that takes the number of texts done since its last call.
+        A function that takes how many were done since its last call.
     """
     if not sys.stdout.isatty():
-        yield report_tenths(task, "text", total)
+        yield report_tenths(task, unit, total)
         return
-    columns = (PlainColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
+    counted = (DownloadColumn(), TransferSpeedColumn()) if unit == "byte" else (MofNCompleteColumn(),)
+    with Progress(PlainColumn("{task.description}"), BarColumn(), *counted, TimeRemainingColumn()) as bar:
         running = bar.add_task(task, total=total)
-        yield lambda count: bar.advance(running, count)
-
-
-@contextmanager
-def show_transfer(task: str, total_bytes: int) -> Iterator[Advance]:
-    """Shows how much of `total_bytes` is transferred.
-
-    Args:
-        task: What is running.
-        total_bytes: Of all files.
-
-    Yields:
-        What is to be called as bytes are transferred.
-    """
-    if not sys.stdout.isatty():
-        yield report_tenths(task, "byte", total_bytes)
-        return
-    columns = (PlainColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn()) as bar:
-        running = bar.add_task(task, total=total_bytes)
         yield lambda count: bar.advance(running, count)

@@ -1,6 +1,8 @@
 """What becomes of an exception on the command line."""
 
 import errno
+import subprocess
+import sys
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
@@ -64,3 +66,13 @@ def test_the_name_of_a_row_is_not_broken(capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "slice_long_tail_items" in printed
     assert printed.count("x") == 70
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_that_cannot_be_printed_is_one_line(option: str) -> None:
+    command = [str(Path(sys.executable).with_name("ur4rec")), option]
+    with Path("/dev/full").open("w") as full:
+        told = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert told.returncode == 2
+    assert told.stderr == "Error: standard output: No space left on device; free some space\n"

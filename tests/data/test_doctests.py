@@ -7,10 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from ur4rec.data import fields, sequences, splits
+from ur4rec.data import fields, selection, sequences
 
 
-@pytest.mark.parametrize("module", [fields, sequences, splits], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [fields, selection, sequences], ids=lambda module: module.__name__)
 def test_examples(module: ModuleType) -> None:
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import doctest
 import json
 from pathlib import Path
 
-from ur4rec.storage.task_metrics import log_metrics
+import pytest
+
+from ur4rec.storage import task_metrics
+from ur4rec.storage.task_metrics import describe_outcome, log_metrics, report_outcome
 
 
 class ToyMetrics:
@@ -21,3 +25,21 @@ def test_the_file_holds_what_is_logged(tmp_path: Path) -> None:
     assert json.loads(Path(metrics.path).read_text()) == metrics.logged
     assert metrics.logged.pop("peak_memory_mb") > 1
     assert metrics.logged == {"epochs": 3.0, "ndcg@10": 0.25}
+
+
+def test_the_examples_hold() -> None:
+    assert doctest.testmod(task_metrics) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "line"),
+    [
+        ("SUCCEEDED", None, "run succeeded: runs/7"),
+        ("CANCELED", None, "run canceled: runs/7"),
+        ("FAILED", "two\n lines", "run failed: runs/7: two lines"),
+    ],
+)
+def test_one_line_whatever_happened(state: str, error: str | None, line: str, capsys) -> None:
+    report_outcome(state, "runs/7", error)
+    assert capsys.readouterr().out == f"{line}\n"
+    assert describe_outcome(state, "runs/7", error) == line

@@ -181,7 +181,7 @@ def test_a_file_past_the_limit_is_named_and_the_old_one_stays(tmp_path: Path) ->
 import resource, sys
 from pathlib import Path
 import numpy as np
-from ur4rec.storage.arrays import save_array
+from ur4rec.storage.contents import save_array
 from ur4rec.storage.temporaries import replacing
 resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
 with replacing(Path(sys.argv[1])) as temporary:

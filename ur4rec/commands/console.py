@@ -16,8 +16,7 @@ from ur4rec.commands import locations
 from ur4rec.memory_limits import explain_lack, lacks_memory
 from ur4rec.registry.mlflow_client import REGISTERED
 from ur4rec.stop_signals import interrupted_by_signals
-from ur4rec.storage.origins import name_origins
-from ur4rec.storage.writing import writing
+from ur4rec.storage.writing import name_origins, writing
 from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
@@ -73,6 +72,11 @@ class OptionError(ValueError):
 
 class ErrorGroup(TyperGroup):
     """Reports what a user can put right in one line; `--debug` shows the traceback."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Read the group's own options, of which `--help` and `--version` print."""
+        with report_errors(), writing(OUTPUT):
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; `ctx` is Typer's own context, whose class moved between releases."""

@@ -26,6 +26,7 @@ from ur4rec.terminal import PlainConsole
 if TYPE_CHECKING:
     from ur4rec.storage.artifacts import Manifest
 
+
 SHOWN_ITEMS = 5
 
 data_app = typer.Typer(help="Fetch and prepare interactions.", no_args_is_help=True)
@@ -186,3 +187,27 @@ def _count(manifest: Manifest) -> str:
     kept = ", ".join(f"{details[f'num_{what}']:,} {what}" for what in ("users", "items", "interactions"))
     rows = details["rows"]
     return f"{kept}: {rows['train']:,} train, {rows['val']:,} validation, {rows['test']:,} test"
+
+
+MB = 1e6
+
+
+def publish(
+    folder: Annotated[Path, typer.Argument(help="Folder with files.", exists=True, file_okay=False)],
+    target: Annotated[str, typer.Argument(help="gs://bucket/prefix, or a path.")],
+) -> None:
+    """Put a folder where others read it: they see the version before or the whole new one, verified.
+
+    For example:
+
+        ur4rec publish outputs/sequences gs://bucket/sequences
+
+        ur4rec data fetch gs://bucket/sequences -o outputs/sequences
+    """
+    from ur4rec.storage.folders import publish_folder
+
+    done = publish_folder(folder, target)
+    for leftover in done.removed:
+        show(f"removed, unfinished or outdated: {leftover}")
+    what = "published" if done.changed else "unchanged"
+    show(f"{what}: {target} ({done.num_files:,} files, {done.size_bytes / MB:,.1f} MB)")

@@ -11,7 +11,7 @@ import typer
 
 from ur4rec.registry.mlflow_client import REGISTERED
 from ur4rec.storage.objects import is_cloud
-from ur4rec.storage.origins import remember_copy
+from ur4rec.storage.writing import remember_copy
 
 
 def _parse_as(kind: str, is_there: Callable[[Path], bool]) -> Callable[[str], Path]:

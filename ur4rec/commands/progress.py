@@ -15,11 +15,9 @@ from rich.progress import (
     ProgressColumn,
     TaskID,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
-from ur4rec.progress import Advance, report_tenths
 from ur4rec.terminal import PlainColumn, PlainConsole, make_inert
 
 PREFIX = "progress"
@@ -46,22 +44,6 @@ def bar_columns(field: str) -> tuple[ProgressColumn, ...]:
         PlainColumn(f"{{task.fields[{field}]}}"),
         TimeElapsedColumn(),
     )
-
-
-@contextmanager
-def count_users(task: str, total: int) -> Iterator[Advance]:
-    """A bar on a terminal, a line for every tenth elsewhere.
-
-    Yields:
-        A function that takes the number of users done since its last call.
-    """
-    console = PlainConsole(file=sys.stdout)
-    if not console.is_terminal:
-        yield report_tenths(task, "user", total)
-        return
-    with Progress(*bar_columns("left"), TimeRemainingColumn(), console=console) as bars:
-        bar = bars.add_task(task, total=total, left="users")
-        yield lambda count: bars.advance(bar, count)
 
 
 class ProgressLines(io.TextIOBase):

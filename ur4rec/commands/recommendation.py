@@ -18,7 +18,7 @@ from ur4rec.commands.console import (
     show,
     show_table,
 )
-from ur4rec.commands.progress import count_users
+from ur4rec.progress import show_progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +119,7 @@ def _write_all(
     with locations.open_model(model, tracking_uri) as folder:
         recommender = open_recommender(folder, sequences)
         num_users = len(recommender.bundle.user_index)
-        with count_users("recommend", num_users) as advance:
+        with show_progress("recommend", num_users, "user") as advance:
             written = recommend_all(recommender, output, k, exclude_seen, advance)
     show(f"{output}: {written.rows:,} rows for {num_users:,} users, {time.perf_counter() - started:.1f} s")
     if written.users_with_none or written.users_with_fewer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,9 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float64, Int64
 
 from ur4rec.columns import GENRE_SEPARATOR
+from ur4rec.data.config import BadRows
 from ur4rec.data.errors import DataError
-from ur4rec.data.tables import Table
+from ur4rec.data.tables import Table, locate_ragged
 
 NUMBER = r"^-?\d{1,20}(\.\d+)?([eE][+-]?\d{1,2})?$"
 CANONICAL_INTEGER = r"^(0|-?[1-9]\d{0,17})$"
@@ -156,3 +158,70 @@ def _is_text(kind: pa.DataType) -> bool:
 def _to_mask(mask: Any) -> Bool[np.ndarray, "R"]:
     flags: np.ndarray = mask.to_numpy(zero_copy_only=False) if isinstance(mask, pa.Array) else mask.to_numpy()
     return flags.astype(bool)
+
+
+RAGGED = "ragged_row"
+
+
+@dataclass(frozen=True)
+class RowCheck:
+    """One thing that can be wrong with a row."""
+
+    reason: str
+    """Name of the count in the manifest."""
+    column: str
+    expected: str
+    fails: Bool[np.ndarray, "R"]
+
+
+@dataclass(frozen=True)
+class CheckedRows:
+    """Outcome of the checks of one file."""
+
+    keep: Bool[np.ndarray, "R"]
+    excluded: dict[str, int]
+    """Reason → rows dropped; a row counts once, under the first check that it fails."""
+
+
+def check_ids(ids: Ids, column: str) -> list[RowCheck]:
+    """Checks of an id column."""
+    return [
+        RowCheck(f"missing_{column}", column, "an id", ids.missing),
+        RowCheck(f"broken_{column}", column, "an id on one line (is a quote left open?)", ids.broken),
+    ]
+
+
+def check_rows(table: Table, checks: Sequence[RowCheck], bad_rows: BadRows) -> CheckedRows:
+    """Applies the checks in order.
+
+    Raises:
+        DataError: `bad_rows` is `error` and a row fails; names the first such row, its column and value, and
+            how many more there are.
+    """
+    keep = np.ones(table.columns.num_rows, dtype=bool)
+    excluded = {RAGGED: table.num_ragged} if table.num_ragged else {}
+    for check in checks:
+        fails = check.fails & keep
+        keep &= ~fails
+        if fails.any():
+            excluded[check.reason] = int(fails.sum())
+    if excluded and bad_rows == "error":
+        raise DataError(_explain(table, checks, excluded))
+    return CheckedRows(keep, excluded)
+
+
+def _explain(table: Table, checks: Sequence[RowCheck], excluded: dict[str, int]) -> str:
+    if RAGGED in excluded:
+        first, where = RAGGED, locate_ragged(table.path)
+    else:
+        row, check = min(
+            ((int(np.argmax(check.fails)), check) for check in checks if check.fails.any()),
+            key=lambda pair: pair[0],
+        )
+        value = table.columns[check.column][row].as_py()
+        first = check.reason
+        where = f"{table.locate(row)}, column {check.column!r}: expected {check.expected}, got {value!r}"
+    others = {reason: count - (reason == first) for reason, count in excluded.items()}
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in others.items() if count)
+    more = f" ({sum(others.values()):,} more bad rows: {listed})" if listed else ""
+    return f"{table.path}, {where}{more}. Correct the file, or set bad_rows: exclude to drop such rows and count them"

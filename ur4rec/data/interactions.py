@@ -14,8 +14,7 @@ from jaxtyping import Bool, Float64, Int64
 from ur4rec.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from ur4rec.data.config import BadRows
 from ur4rec.data.errors import DataError
-from ur4rec.data.fields import Ids, Numbers, parse_ids, parse_numbers
-from ur4rec.data.row_checks import RowCheck, check_ids, check_rows
+from ur4rec.data.fields import Ids, Numbers, RowCheck, check_ids, check_rows, parse_ids, parse_numbers
 from ur4rec.data.tables import read_table
 
 DUPLICATE = "duplicate_row"

@@ -14,8 +14,7 @@ from jaxtyping import Bool
 
 from ur4rec.columns import DESCRIPTION, GENRES, ITEM_ID, TITLE, YEAR
 from ur4rec.data.config import BadRows
-from ur4rec.data.fields import Ids, Numbers, parse_ids, parse_numbers, parse_text
-from ur4rec.data.row_checks import RowCheck, check_ids, check_rows
+from ur4rec.data.fields import Ids, Numbers, RowCheck, check_ids, check_rows, parse_ids, parse_numbers, parse_text
 from ur4rec.data.sequences import ITEM_INDEX
 from ur4rec.data.tables import Table, read_table
 

@@ -22,12 +22,11 @@ from ur4rec.data.fields import is_integer_like, sort_naturally
 from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, open_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
-from ur4rec.data.selection import Rows, Selection, select_rows
-from ur4rec.data.splits import Part
+from ur4rec.data.selection import Part, Rows, Selection, select_rows
 from ur4rec.data.summary import doubt_times
 from ur4rec.memory_limits import naming_settings
-from ur4rec.storage.arrays import save_array
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact, write_text_atomic
+from ur4rec.storage.contents import save_array
 
 FILE_OF_PART = {Part.TRAIN: files.TRAIN, Part.VAL: files.VAL, Part.TEST: files.TEST}
 

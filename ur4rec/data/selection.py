@@ -6,21 +6,126 @@ Letters: R rows.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 
 import numpy as np
-from jaxtyping import Float64, Int8, Int64, Shaped
+from jaxtyping import Bool, Float64, Int8, Int64, Shaped
 
 from ur4rec.data.config import DataConfig
 from ur4rec.data.interactions import Interactions
-from ur4rec.data.splits import (
-    Part,
-    drop_newest,
-    keep_core,
-    keep_long_users,
-    sort_rows,
-    split_by_time,
-    split_leave_one_out,
-)
+
+
+class Part(IntEnum):
+    """What a row is used for."""
+
+    TRAIN = 0
+    VAL = 1
+    TEST = 2
+    UNUSED = 3
+    """Time split: after the user's target."""
+    NO_HISTORY = 4
+    """Time split: of a user with nothing before the cut."""
+
+
+@dataclass(frozen=True)
+class TimeSplit:
+    """Parts of the rows and the time that separates them."""
+
+    parts: Int8[np.ndarray, "R"]
+    cut: float
+    """Seconds; history lies strictly before it."""
+
+
+def keep_long_users(users: Int64[np.ndarray, "R"], min_seq_len: int) -> Bool[np.ndarray, "R"]:
+    """Rows of users with at least `min_seq_len` rows.
+
+    >>> keep_long_users(np.array([0, 1, 0, 0]), 2).tolist()
+    [True, False, True, True]
+    """
+    keep: np.ndarray = np.bincount(users)[users] >= min_seq_len
+    return keep
+
+
+def keep_core(users: Int64[np.ndarray, "R"], items: Int64[np.ndarray, "R"], k: int) -> Bool[np.ndarray, "R"]:
+    """Rows of the largest subset in which every user and every item has at least `k` rows.
+
+    Item 1 below has one row; without it user 1 has one row left, and then item 2 falls too.
+
+    >>> keep_core(np.array([0, 0, 1, 1, 2, 2]), np.array([0, 3, 1, 2, 0, 3]), 2).tolist()
+    [True, True, False, False, True, True]
+    """
+    keep = np.ones(len(users), dtype=bool)
+    while True:
+        user_counts, item_counts = np.bincount(users[keep]), np.bincount(items[keep])
+        fits = (user_counts[users[keep]] >= k) & (item_counts[items[keep]] >= k)
+        if fits.all():
+            return keep
+        keep[keep] = fits
+
+
+def sort_rows(users: Int64[np.ndarray, "R"], timestamps: Float64[np.ndarray, "R"]) -> Int64[np.ndarray, "R"]:
+    """Order by user, then time; equal times stay in the order of the source file.
+
+    >>> sort_rows(np.array([1, 0, 1, 0]), np.array([5.0, 9.0, 5.0, 2.0])).tolist()
+    [3, 1, 0, 2]
+    """
+    return np.lexsort((timestamps, users))
+
+
+def drop_newest(users: Int64[np.ndarray, "R"], count: int) -> Bool[np.ndarray, "R"]:
+    """Rows of every user without the last `count`.
+
+    >>> drop_newest(np.array([0, 0, 0, 1, 2, 2]), 1).tolist()
+    [True, True, False, False, True, False]
+    """
+    return _count_behind(users) >= count
+
+
+def split_leave_one_out(users: Int64[np.ndarray, "R"]) -> Int8[np.ndarray, "R"]:
+    """The last row of every user is test, the one before validation, the rest training.
+
+    >>> split_leave_one_out(np.array([0, 0, 0, 1, 1, 1, 1])).tolist()
+    [0, 1, 2, 0, 0, 1, 2]
+    """
+    from_end = _count_behind(users)
+    return np.select([from_end == 0, from_end == 1], [Part.TEST, Part.VAL], Part.TRAIN).astype(np.int8)
+
+
+def split_by_time(users: Int64[np.ndarray, "R"], timestamps: Float64[np.ndarray, "R"], quantile: float) -> TimeSplit:
+    """One cut for everybody: history lies before it, the target is a user's first row at or after it.
+
+    The cut is the smallest timestamp that is not below the `quantile` of all timestamps. Validation is a
+    user's last row before the cut, unless nothing would be left to train on. Rows after a target are unused;
+    a user without a row before the cut takes no part.
+
+    Three users below; the cut is 60. User 0 has three rows before it and two from it on. User 1 has one row
+    before it, too few for validation. User 2 begins after it.
+
+    >>> users = np.array([0, 0, 0, 0, 0, 1, 1, 2])
+    >>> split = split_by_time(users, np.array([10.0, 20, 30, 60, 70, 40, 80, 90]), 0.5)
+    >>> split.cut, split.parts.tolist()
+    (60.0, [0, 0, 1, 2, 3, 0, 2, 4])
+    """
+    cut = float(np.quantile(timestamps, quantile, method="higher"))
+    is_before = timestamps < cut
+    num_before = np.bincount(users, weights=is_before).astype(np.int64)[users]
+    position = _count_ahead(users)
+    parts = np.select(
+        [num_before == 0, is_before & ((position < num_before - 1) | (num_before == 1)), is_before],
+        [Part.NO_HISTORY, Part.TRAIN, Part.VAL],
+        np.where(position == num_before, Part.TEST, Part.UNUSED),
+    )
+    return TimeSplit(parts.astype(np.int8), cut)
+
+
+def _count_ahead(users: Int64[np.ndarray, "R"]) -> Int64[np.ndarray, "R"]:
+    """Rows of the same user ahead of each row, in sorted rows."""
+    return np.arange(len(users)) - np.searchsorted(users, users)
+
+
+def _count_behind(users: Int64[np.ndarray, "R"]) -> Int64[np.ndarray, "R"]:
+    """Rows of the same user behind each row, in sorted rows."""
+    return np.searchsorted(users, users, side="right") - 1 - np.arange(len(users))
 
 
 @dataclass(frozen=True)

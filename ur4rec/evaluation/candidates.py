@@ -19,9 +19,8 @@ from jaxtyping import Int64
 from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.evaluation.config import CandidateConfig
-from ur4rec.storage.arrays import save_array
 from ur4rec.storage.artifacts import check_named, read_artifact_of, write_artifact
-from ur4rec.storage.contents import check_array, read_array, refuse_rows
+from ur4rec.storage.contents import check_array, read_array, refuse_rows, save_array
 
 PRODUCER = "draw_candidates"
 CANDIDATES = "candidates"

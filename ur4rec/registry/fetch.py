@@ -12,8 +12,8 @@ from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.versions import expect_files
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact
-from ur4rec.storage.origins import named
 from ur4rec.storage.temporaries import scratch_folder
+from ur4rec.storage.writing import named
 from ur4rec.training.checkpoints import check_whole
 
 

@@ -10,10 +10,10 @@ import logging
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ur4rec.progress import Advance, show_transfer
+from ur4rec.progress import Advance, show_progress
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, sha256_file
 from ur4rec.storage.checksums import HASHERS, FileDigest, crc32c_of
 from ur4rec.storage.objects import (
@@ -62,12 +62,19 @@ class Current:
 
 @dataclass(frozen=True)
 class Published:
-    """What became of a folder."""
+    """What became of a folder that was to be published."""
 
+    num_files: int
+    size_bytes: int
     changed: bool
     """False: these contents were there already."""
-    removed: list[str]
+    removed: list[str] = field(default_factory=list)
     """Addresses of sub-prefixes that killed or slower publishers left, and of versions before the former one."""
+
+    @classmethod
+    def of(cls, files: Mapping[str, FileDigest], changed: bool, removed: list[str] | None = None) -> Published:
+        """Count the files."""
+        return cls(len(files), sum(file.size_bytes for file in files.values()), changed, removed or [])
 
 
 def find_current(store: ObjectStore) -> Current:
@@ -101,7 +108,7 @@ def publish(folder: Path, files: Mapping[str, FileDigest], location: Location) -
         if current.generation and current.publication is None:
             raise ArtifactError(f"{location}/{MANIFEST}: was not made by publishing; choose another prefix")
         if current.holds(files):
-            return Published(False, _remove_leftovers(store, current))
+            return Published.of(files, False, _remove_leftovers(store, current))
         version = name_version(current.generation, files)
         _upload(folder, files, location / version)
         former = current.publication.content if current.publication else None
@@ -120,17 +127,17 @@ def _commit(store: ObjectStore, publication: Publication, found: Current, files:
         current = find_current(store)
         removed = _remove_leftovers(store, current)
         if current.holds(files):
-            return Published(False, removed)
+            return Published.of(files, False, removed)
         raise PublishConflictError(
             f"{store.location}: another publisher was faster, and its version stands; publish again to replace it"
         ) from None
-    return Published(True, _remove_leftovers(store, Current(publication, stored.generation)))
+    return Published.of(files, True, _remove_leftovers(store, Current(publication, stored.generation)))
 
 
 def _upload(folder: Path, files: Mapping[str, FileDigest], location: Location) -> None:
     """Creates the files below a sub-prefix, except those that are there already."""
     total = sum(file.size_bytes for file in files.values())
-    with open_store(location) as store, show_transfer("upload", total) as advance:
+    with open_store(location) as store, show_progress("upload", total, "byte") as advance:
         present = {stored.name: stored for stored in store.list_objects(deep=True)}
 
         def send(name: str) -> None:
@@ -220,7 +227,7 @@ def fetch_published(store: ObjectStore, current: Current, folder: Path) -> Publi
 
 def _download(publication: Publication, location: Location, folder: Path) -> list[str]:
     """Names of the files that are not there."""
-    with open_store(location) as store, show_transfer("download", publication.size_bytes) as advance:
+    with open_store(location) as store, show_progress("download", publication.size_bytes, "byte") as advance:
         present = {stored.name: stored for stored in store.list_objects(deep=True)}
         missing = [name for name in publication.files if name not in present]
         if missing:

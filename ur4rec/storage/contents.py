@@ -11,7 +11,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -205,3 +205,20 @@ def _refuse(path: Path, error: Exception) -> Exception:
     if isinstance(error, OSError) and error.filename is not None:
         return error
     return ContentError(path, f"damaged, cut short or something else ({' '.join(str(error).split()) or 'empty'})")
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """`np.save`, whose own error (2.4) tells how much was written and not why it was no more.
+
+    Raises:
+        OSError: The reason.
+    """
+    with path.open("wb") as file:
+        np.save(_Plain(file.write), array, allow_pickle=False)
+
+
+class _Plain:
+    """Not a file, so numpy hands it bytes."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self.write = write

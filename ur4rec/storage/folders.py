@@ -9,7 +9,6 @@ import hashlib
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
@@ -23,30 +22,18 @@ from ur4rec.storage.artifacts import (
     read_artifact,
 )
 from ur4rec.storage.checksums import HASHERS, FileDigest, digest_file
-from ur4rec.storage.cloud_folders import find_current, publish
+from ur4rec.storage.cloud_folders import Published, find_current, publish
 from ur4rec.storage.inputs import copy_location
 from ur4rec.storage.locks import LOCK
 from ur4rec.storage.objects import Location, is_cloud, open_store
-from ur4rec.storage.origins import named
 from ur4rec.storage.publication import check_file_name
 from ur4rec.storage.temporaries import move_folder, temporary_sibling
+from ur4rec.storage.writing import named
 
 CACHED_NAME_LENGTH = 40
 
 
-@dataclass(frozen=True)
-class Publishing:
-    """What became of a folder that was to be published."""
-
-    num_files: int
-    size_bytes: int
-    changed: bool
-    """False: these contents were there already."""
-    removed: list[str] = field(default_factory=list)
-    """Leftovers in cloud storage that went."""
-
-
-def publish_folder(folder: Path, target: str | Path) -> Publishing:
+def publish_folder(folder: Path, target: str | Path) -> Published:
     """Makes the contents of a folder, sub-folders included, those of another place; all at once, or not at all.
 
     Args:
@@ -60,11 +47,9 @@ def publish_folder(folder: Path, target: str | Path) -> Publishing:
         StoreError: Cloud storage cannot be used as asked.
     """
     files = digest_folder(folder)
-    size_bytes = sum(file.size_bytes for file in files.values())
-    if not is_cloud(target):
-        return Publishing(len(files), size_bytes, _publish_here(folder, files, Path(target)))
-    published = publish(folder, files, Location.parse(str(target)))
-    return Publishing(len(files), size_bytes, published.changed, published.removed)
+    if is_cloud(target):
+        return publish(folder, files, Location.parse(str(target)))
+    return Published.of(files, _publish_here(folder, files, Path(target)))
 
 
 def fetch_folder(source: str | Path, target: Path) -> Path:

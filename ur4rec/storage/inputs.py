@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ur4rec.progress import show_transfer
+from ur4rec.progress import show_progress
 from ur4rec.storage.artifacts import MANIFEST, read_artifact, sha256_file
 from ur4rec.storage.cloud_folders import fetch_published, find_current
 from ur4rec.storage.objects import Location, ObjectStore, StoredObject, StoreError, is_cloud, open_store
-from ur4rec.storage.origins import named
 from ur4rec.storage.temporaries import scratch_folder
+from ur4rec.storage.writing import named
 
 SHOWN_NAMES = 5
 """Of what is there instead, in a message."""
@@ -180,7 +180,7 @@ def _copy_cloud(location: str, folder: Path, deep: bool) -> Path:
 
 def _download(store: ObjectStore, wanted: list[StoredObject], folder: Path) -> None:
     """Copy objects; those that are replaced meanwhile are looked for again."""
-    with show_transfer("download", sum(stored.size_bytes for stored in wanted)) as advance:
+    with show_progress("download", sum(stored.size_bytes for stored in wanted), "byte") as advance:
         for _ in range(MOST_LISTINGS):
             gone = {stored.name for stored in store.download(wanted, folder, lambda stored: advance(stored.size_bytes))}
             if not gone:

@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from ur4rec.data.sequences import Sequences
-from ur4rec.storage.arrays import save_array
 from ur4rec.storage.artifacts import ArtifactError, check_named, read_artifact_of
-from ur4rec.storage.contents import ContentError, check_finite, read_array, refuse_rows
+from ur4rec.storage.contents import ContentError, check_finite, read_array, refuse_rows, save_array
 from ur4rec.text.artifact import SEQUENCES_DIGEST, check_points, check_prefixes
 
 PRODUCER = "encode_text"

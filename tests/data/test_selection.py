@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ur4rec.data.splits import (
+from ur4rec.data.selection import (
     Part,
     drop_newest,
     keep_core,
