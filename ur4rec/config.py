@@ -22,7 +22,7 @@ class Config(DataConfig, TextConfig, EncodeConfig, StageConfig, EvaluationConfig
 
 
 def load_config(path: Path | str | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Reads and validates a configuration.
+    """Read and validate a configuration.
 
     Args:
         path: A YAML file, or the name of a shipped one such as `toy`; None for the defaults.
@@ -39,20 +39,15 @@ def load_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
 
 
 def override_values(values: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Config:
-    """The configuration of `values` with some replaced.
-
-    Args:
-        values: Keys and values as they are meant.
-        overrides: Keys and values; text is read as YAML.
-        source: What error messages start with.
+    """Return the configuration of `values` with some replaced; texts among the `overrides` are read as YAML.
 
     Raises:
-        ConfigError: A key or value is wrong.
+        ConfigError: A key or value is wrong; begins with `source`.
     """
     parsed = {key: parse_setting(key, value, _expects_text(key)) for key, value in overrides.items()}
     return Config.parse({**values, **parsed}, source)
 
 
 def _expects_text(key: str) -> bool:
-    """Whether text and nothing else is a value of a setting."""
+    """Return whether text and nothing else is a value of a setting."""
     return key in Config.model_fields and Config.model_fields[key].annotation is str

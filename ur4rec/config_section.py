@@ -43,7 +43,7 @@ class ConfigSection(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _is_no_yes_or_no(cls, value: Any, info: ValidationInfo) -> Any:
-        """Pydantic takes true for 1."""
+        """Refuse true and false for a number: Pydantic takes true for 1."""
         annotation = cls.model_fields[str(info.field_name)].annotation
         kinds = {annotation, *get_args(annotation)}
         if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
@@ -61,7 +61,7 @@ class ConfigSection(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], source: str = "configuration") -> Self:
-        """Validates `values`.
+        """Validate `values`.
 
         Args:
             values: Keys and values, for example a parsed YAML file.
@@ -84,15 +84,15 @@ class ConfigSection(BaseModel):
         return f"unknown key {key!r}, did you mean {nearest[0]!r}?" if nearest else f"unknown key {key!r}"
 
     def narrow(self, section: type[Section]) -> Section:
-        """The fields of one group, as an object of that group."""
+        """Return the fields of one group, as an object of that group."""
         return section.model_validate({name: getattr(self, name) for name in section.model_fields})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, in the order of declaration."""
+        """Return plain JSON values, in the order of declaration."""
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """sha256 over the values, independent of the order of declaration."""
+        """Return the sha256 over the values, independent of the order of declaration."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
@@ -128,7 +128,7 @@ class _CheckedLoader(yaml.SafeLoader):
         self._sizes: dict[str, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Counts values, those again that an alias stands for."""
+        """Count values, and again those that an alias stands for."""
         event, before = self.peek_event(), self._num_values  # type: ignore[no-untyped-call]
         self._depth += 1
         if self._depth > MAX_DEPTH:
@@ -159,7 +159,7 @@ class _CheckedLoader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str) -> Any:
-    """What a YAML document of a user says; every such document is read here.
+    """Return what a YAML document of a user says; every such document is read here.
 
     Raises:
         yaml.YAMLError: It is malformed, nested too deeply or too large, or a key is given twice.
@@ -171,7 +171,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Keys and values of a YAML file; none for an empty one.
+    """Read keys and values of a YAML file; none for an empty one.
 
     Raises:
         ConfigError: The file cannot be read, or holds something else.
@@ -186,7 +186,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def locate_shipped(name: Path | str, folder: Path) -> Path:
-    """A file at a path, else the shipped one of that name in a folder of ours.
+    """Return the file at a path, else the shipped one of that name in a folder of ours.
 
     Raises:
         ConfigError: There is neither; names the shipped ones.
@@ -199,10 +199,10 @@ def locate_shipped(name: Path | str, folder: Path) -> Path:
 
 
 def parse_setting(key: str, value: Any, expects_text: bool = False) -> Any:
-    """A value, read as YAML where it is text.
+    """Return a value, read as YAML where it is text.
 
     Args:
-        key: Of the setting.
+        key: Name of the setting.
         value: As it was given.
         expects_text: Whether nothing but text will do, which YAML may take for a list, a number or a comment.
 
@@ -226,17 +226,17 @@ def parse_setting(key: str, value: Any, expects_text: bool = False) -> Any:
 
 
 def _ends_in_comment(value: str, parsed: Any) -> bool:
-    """Whether what stands at the end of a value is not read."""
+    """Return whether what stands at the end of a value is not read."""
     with suppress(yaml.YAMLError):
         return "#" in value and bool(value.strip()) and parse_yaml(f"{value}x") == parsed
     return False
 
 
 def quote_value(text: str) -> str:
-    """Text as a value that YAML reads as this text."""
+    """Return text as a value that YAML reads as this text."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def quote_setting(key: str, value: str) -> str:
-    """`KEY=VALUE` for the shell, the value being text."""
+    """Return `KEY=VALUE` for the shell, the value being text."""
     return shlex.quote(f"{key}={quote_value(value)}")

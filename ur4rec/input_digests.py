@@ -13,9 +13,9 @@ class InputDigests(NamedTuple):
     """Equal digests mean equal inputs; the names are those of the pipeline's parameters."""
 
     data_digest: str
-    """Of the interactions and the item table."""
+    """Covers the interactions and the item table."""
     text_digest: str
-    """Of texts that exist already and of the prompts of a language model; empty where there are neither."""
+    """Covers texts that exist already and the prompts of a language model; empty where there are neither."""
 
 
 def resolve_inputs(
@@ -27,7 +27,7 @@ def resolve_inputs(
     data_digest: str = "",
     text_digest: str = "",
 ) -> InputDigests:
-    """The digests that are given, and those of the inputs as they are now where none is given.
+    """Return the digests that are given, and those of the inputs as they are now where none is given.
 
     A run that is started once is given them. A scheduled run is not, or it would find the same data for ever.
 

@@ -11,7 +11,7 @@ _MARKUP = re.compile(r"[\\`*\[\]|~]|(?<!\w)[_@#]|_(?!\w)|:(?=\w)")
 
 
 def escape_markdown(text: str) -> str:
-    r"""Makes of any words a line of Markdown that shows them.
+    r"""Make of any words a line of Markdown that shows them.
 
     >>> print(escape_markdown("<b>*plays*</b> of a_b | [c](d)"))
     &lt;b&gt;\*plays\*&lt;/b&gt; of a_b \| \[c\](d)
@@ -31,6 +31,6 @@ def make_code_span(text: str) -> str:
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are Markdown already."""
+    """Make a table of cells that are Markdown already."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

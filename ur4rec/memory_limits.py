@@ -18,10 +18,9 @@ class OutOfMemoryError(ValueError):
 
 @contextmanager
 def naming_settings(*settings: str) -> Iterator[None]:
-    """Says which settings to lower where memory runs out in the block; also a decorator.
+    """Say which settings to lower where memory runs out in the block; also a decorator.
 
-    Args:
-        settings: Those that the need for memory grows with, the first the most useful.
+    The need for memory grows with them; the first is the most useful.
 
     Raises:
         OutOfMemoryError: Memory ran out.
@@ -37,11 +36,11 @@ def naming_settings(*settings: str) -> Iterator[None]:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an exception tells of a lack of memory."""
+    """Return whether an exception tells of a lack of memory."""
     return isinstance(error, MemoryError) or bool(LACK.search(str(error)))
 
 
 def explain_lack(error: BaseException, *settings: str) -> str:
-    """One line: what was asked for, where the library says so, and what to do."""
+    """Tell in one line what was asked for, where the library says so, and what to do."""
     detail = " ".join(str(error).split())[:LONGEST_DETAIL]
     return f"out of memory{f' ({detail})' if detail else ''}; lower {' or '.join(settings)}, or give it more memory"

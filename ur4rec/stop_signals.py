@@ -23,12 +23,12 @@ class Stopped(KeyboardInterrupt, SystemExit):
 class _Shield:
     depth = 0
     number = 0
-    """Of the signal that waits; 0: none does."""
+    """The signal that waits; 0: none does."""
 
 
 @contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """Has the signals raise `Stopped` in the block; those that are ignored or handled already stay as they are.
+    """Have the signals raise `Stopped` in the block; those that are ignored or handled already stay as they are.
 
     After the first one only Ctrl-C interrupts again. Outside of the main thread this does nothing.
     """
@@ -44,7 +44,7 @@ def interrupted_by_signals() -> Iterator[None]:
 
 @contextmanager
 def finished_first() -> Iterator[None]:
-    """Brings the block to its end before a signal interrupts."""
+    """Bring the block to its end before a signal interrupts."""
     _Shield.depth += 1
     try:
         yield

@@ -16,7 +16,7 @@ _INERT = _UNSEEN | _REPLACED
 
 
 def make_inert(text: str) -> str:
-    r"""Text whose control characters are signs that a terminal shows; halves of characters have no sign of their own.
+    r"""Turn control characters into signs that a terminal shows; halves of characters have no sign of their own.
 
     >>> make_inert("\x1b[31mred\r[bold] :smile:\n")
     '␛[31mred␍[bold] :smile:\n'
@@ -39,15 +39,11 @@ class PlainConsole(Console):
         highlight: bool | None = None,
         highlighter: HighlighterType | None = None,
     ) -> Text:
-        """What rich makes of every string: of printed ones, of titles, headings and cells of tables."""
+        """Return what rich makes of every string: of printed ones, of titles, headings and cells of tables."""
         return Text(make_inert(text), style=style, justify=justify, overflow=overflow)
 
     def tell(self, *parts: str | tuple[str, str]) -> None:
-        """Prints a line that is not broken.
-
-        Args:
-            parts: Texts, or pairs of a text and its style.
-        """
+        """Print a line that is not broken, of texts or pairs of a text and its style."""
         styled = [(part, "") if isinstance(part, str) else part for part in parts]
         self.print(Text.assemble(*((make_inert(text), style) for text, style in styled)), soft_wrap=True)
 
@@ -56,5 +52,5 @@ class PlainColumn(TextColumn):
     """A column of a progress bar: fields of the task in a format of Python's."""
 
     def render(self, task: Task) -> Text:
-        """The column of one task."""
+        """Return the column of one task."""
         return Text(make_inert(self.text_format.format(task=task)), style=self.style, justify=self.justify)

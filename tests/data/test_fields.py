@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ur4rec.data import fields
 from ur4rec.data.fields import is_integer_like, parse_ids, parse_numbers, parse_text, sort_naturally
 from ur4rec.data.tables import Table
 
@@ -94,3 +96,9 @@ def test_natural_order(ids: list[str], expected: list[str]) -> None:
 @pytest.mark.parametrize("text", ["01", "+1", "1.0", " 1", "", "-0", "1e3", "١"])
 def test_not_an_integer_as_one_writes_it(text: str) -> None:
     assert not is_integer_like(pa.array([text]))
+
+
+def test_the_examples_hold() -> None:
+    outcome = doctest.testmod(fields)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0

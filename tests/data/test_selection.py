@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ur4rec.data import selection
 from ur4rec.data.selection import (
     Part,
     drop_newest,
@@ -88,3 +91,9 @@ def test_nothing_in_nothing_out() -> None:
     nothing = np.empty(0, dtype=np.int64)
     assert keep_long_users(nothing, 3).tolist() == []
     assert keep_core(nothing, nothing, 3).tolist() == []
+
+
+def test_the_examples_hold() -> None:
+    outcome = doctest.testmod(selection)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0

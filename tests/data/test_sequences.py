@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from digests import digest_again
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ur4rec.data import sequences
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
@@ -241,3 +243,9 @@ def test_rows_of_users_equal_slices(items: list[list[int]], picks: list[int], la
     ]
     assert found == kept
     assert np.all(np.diff(rows) >= 0)
+
+
+def test_the_examples_hold() -> None:
+    outcome = doctest.testmod(sequences)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0

@@ -1,14 +1,18 @@
 """The same call for a path and for cloud storage."""
 
+import doctest
+import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 from emulators import put_object
 from storage_artifacts import make_artifact
 
+from ur4rec.storage import inputs
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.storage.folders import digest_folder, fetch_folder, publish_folder
-from ur4rec.storage.inputs import list_versions, local_copy
+from ur4rec.storage.inputs import ChangedInputError, digest_inputs, list_versions, local_copy, pinned_copy
 from ur4rec.storage.objects import CHUNK_BYTES, StoreError, open_store
 
 pytestmark = pytest.mark.emulator
@@ -51,6 +55,30 @@ def test_folders_below_a_prefix(bucket: str) -> None:
     prefix = open_store(f"gs://{bucket}/data")
     assert prefix.list_folders() == ["a", "b"]
     prefix.close()
+
+
+def test_a_pinned_copy_is_what_the_digest_was_taken_of(bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "plays.csv").write_bytes(b"1")
+    put_object(bucket, "data/plays.csv", b"1")
+    for location, replace in (
+        (str(tmp_path / "plays.csv"), lambda: (tmp_path / "plays.csv").write_bytes(b"2")),
+        (f"gs://{bucket}/data/plays.csv", lambda: put_object(bucket, "data/plays.csv", b"2")),
+    ):
+        take_digest = partial(digest_inputs, location)
+        digest = take_digest()
+        for expected in (digest, ""):
+            with pinned_copy(location, expected, take_digest) as path:
+                assert path.read_bytes() == b"1"
+        replace()
+        with (
+            pytest.raises(ChangedInputError, match=rf"^{re.escape(location)}: has changed since the run began; start"),
+            pinned_copy(location, digest, take_digest),
+        ):
+            pass
+
+
+def test_the_examples_hold() -> None:
+    assert doctest.testmod(inputs) == (0, 1)
 
 
 def test_other_contents_are_another_version(bucket: str) -> None:

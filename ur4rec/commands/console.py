@@ -79,14 +79,14 @@ class ErrorGroup(TyperGroup):
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; `ctx` is Typer's own context, whose class moved between releases."""
+        """Run the command; `ctx` is Typer's own context, whose class moved between releases."""
         with report_errors(debug=bool(ctx.params.get("debug"))):
             return super().invoke(ctx)
 
 
 @contextmanager
 def report_errors(debug: bool = False) -> Iterator[None]:
-    """Turns a typed `ValueError`, an `OSError` or a lack of memory into one red line on stderr and exit code 2.
+    """Turn a typed `ValueError`, an `OSError` or a lack of memory into one red line on stderr and exit code 2.
 
     Other signals that ask the process to end are as Ctrl-C, with codes of their own. A bare `ValueError` is a defect of
     ours or of a library, so it keeps its traceback. What a command notes on an interruption is shown.
@@ -113,7 +113,7 @@ def report_errors(debug: bool = False) -> Iterator[None]:
 
 
 def let_waiting_threads_sleep() -> None:
-    """To be called before torch is imported.
+    """Let threads sleep while they wait; to be called before torch is imported.
 
     The threads of GNU OpenMP spin while they wait for each other. Any other busy process on the machine then makes
     training 20 times slower.
@@ -122,7 +122,7 @@ def let_waiting_threads_sleep() -> None:
 
 
 def read_config(path: Path | None, overrides: Sequence[str] | None) -> Config:
-    """The validated configuration; later overrides win.
+    """Return the validated configuration; later overrides win.
 
     Raises:
         OptionError: An override is not `key=value`.
@@ -134,11 +134,7 @@ def read_config(path: Path | None, overrides: Sequence[str] | None) -> Config:
 
 
 def split_settings(overrides: Sequence[str]) -> dict[str, str]:
-    """Key → value as text; later ones win.
-
-    Raises:
-        OptionError: One is not `key=value`.
-    """
+    """Return key → value as text; later ones win. An `OptionError` tells that one is not `key=value`."""
     values = {}
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -149,13 +145,13 @@ def split_settings(overrides: Sequence[str]) -> dict[str, str]:
 
 
 def show(message: str) -> None:
-    """Prints one line, which names what was copied and not the copies."""
+    """Print one line, which names what was copied and not the copies."""
     with writing(OUTPUT):
         PlainConsole().tell(name_origins(message))
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints a table; numbers are right-aligned, fractions have four digits, a name in front stays on one line."""
+    """Print a table; numbers are right-aligned, fractions have four digits, a name in front stays on one line."""
     rows = [list(row) for row in rows]
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):

@@ -1,4 +1,4 @@
-"""`ur4rec data`: fetch, preprocess, import-legacy, show."""
+"""`ur4rec data`: fetch, preprocess, import-legacy, show; and `ur4rec publish`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 SHOWN_ITEMS = 5
+MB = 1e6
 
 data_app = typer.Typer(help="Fetch and prepare interactions.", no_args_is_help=True)
 
@@ -163,7 +164,7 @@ def show_sequences(sequences: SequencesArgument) -> None:
 
 
 def show_exclusions(manifest: Manifest) -> None:
-    """What was left out or replaced, as a table, or a line where nothing was."""
+    """Show what was left out or replaced, as a table, or a line where nothing was."""
     from ur4rec.data.summary import exclusion_table
 
     rows = exclusion_table(manifest)
@@ -174,7 +175,7 @@ def show_exclusions(manifest: Manifest) -> None:
 
 
 def show_times(manifest: Manifest) -> None:
-    """The range of the times, and what speaks against them."""
+    """Show the range of the times, and what speaks against them."""
     from ur4rec.data.summary import describe_times, doubt_times
 
     for line in (describe_times(manifest), doubt_times(manifest)):
@@ -187,9 +188,6 @@ def _count(manifest: Manifest) -> str:
     kept = ", ".join(f"{details[f'num_{what}']:,} {what}" for what in ("users", "items", "interactions"))
     rows = details["rows"]
     return f"{kept}: {rows['train']:,} train, {rows['val']:,} validation, {rows['test']:,} test"
-
-
-MB = 1e6
 
 
 def publish(

@@ -33,20 +33,12 @@ path = _parse_as("Path", Path.exists)
 
 
 def model(text: str) -> str:
-    """Return the name of a registered model, or the folder on this machine.
-
-    Raises:
-        BadParameter: It cannot be fetched.
-    """
+    """Return the name of a registered model, or the folder on this machine, which is fetched."""
     return str(_fetch(text)) if is_cloud(text) else text
 
 
 def path_or_cloud(text: str) -> str:
-    """Return a location whose reader tells paths from cloud storage.
-
-    Raises:
-        BadParameter: It is a path, and nothing is there.
-    """
+    """Return a location whose reader tells paths from cloud storage; refuse a path where nothing is."""
     if not is_cloud(text) and not Path(text).exists():
         raise typer.BadParameter(f"Path '{text}' does not exist.")
     return text
@@ -54,7 +46,7 @@ def path_or_cloud(text: str) -> str:
 
 @contextmanager
 def open_model(text: str, tracking_uri: str | None) -> Iterator[Path]:
-    """The folder of a model: as it is named, or the bundle of a registered one, there until the block ends.
+    """Open the folder of a model: as it is named, or the bundle of a registered one, there until the block ends.
 
     Raises:
         RegistryError: MLflow cannot be reached or there is no such model.

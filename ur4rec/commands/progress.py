@@ -25,7 +25,7 @@ PREFIX = "progress"
 
 @contextmanager
 def progress_bars(console: PlainConsole | None = None) -> Iterator[None]:
-    """Draws a bar a task while the block runs; elsewhere than on a terminal the lines stay as they are."""
+    """Draw a bar a task while the block runs; elsewhere than on a terminal the lines stay as they are."""
     console = console or PlainConsole(file=sys.stdout)
     if not console.is_terminal:
         yield
@@ -36,7 +36,7 @@ def progress_bars(console: PlainConsole | None = None) -> Iterator[None]:
 
 
 def bar_columns(field: str) -> tuple[ProgressColumn, ...]:
-    """What every bar shows; `field` of a task is its own text."""
+    """Return what every bar shows; `field` of a task is its own text."""
     return (
         PlainColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -55,7 +55,7 @@ class ProgressLines(io.TextIOBase):
         self._pending = ""
 
     def write(self, text: str) -> int:
-        """Takes text; acts on whole lines."""
+        """Take text; act on whole lines."""
         *lines, self._pending = (self._pending + text).split("\n")
         for line in lines:
             self._take(line)

@@ -12,15 +12,10 @@ LEVELS = 4
 
 
 def find_upstream(sequences: Path, checkpoint: Path, embeddings: Path | None = None) -> list[Path]:
-    """Embeddings and earlier checkpoints of a checkpoint, in the order they were made; what is not found is left out.
+    """Return embeddings and earlier checkpoints of a checkpoint, in the order they were made; some may not be found.
 
     They are looked for beside the sequences, and beside and around the checkpoint, and known by the digests that each
-    checkpoint keeps of its inputs.
-
-    Args:
-        sequences: Sequences folder.
-        checkpoint: Checkpoint folder of the last stage.
-        embeddings: Text embeddings folder, instead of looking for one.
+    checkpoint keeps of its inputs. An `embeddings` folder that is given is not looked for.
 
     Raises:
         ArtifactError: The checkpoint or one that was found is altered.

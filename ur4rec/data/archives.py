@@ -16,11 +16,7 @@ MAX_MEMBERS = 10_000
 
 
 def read_source(source: Path, layouts: Sequence[Sequence[str]]) -> dict[str, bytes]:
-    """Reads the files of the first of the `layouts` that a folder or a zip archive holds in full.
-
-    Args:
-        source: Folder, or zip archive (a wheel is one).
-        layouts: Alternative sets of file names.
+    """Read the files of the first of the `layouts`, sets of names, that a folder or a zip archive holds in full.
 
     Raises:
         SourceError: The source is missing or unsafe, or holds none of the layouts.
@@ -40,7 +36,7 @@ def read_source(source: Path, layouts: Sequence[Sequence[str]]) -> dict[str, byt
 
 
 def check_members(archive: zipfile.ZipFile, path: Path) -> None:
-    """Refuses an archive that is made to do harm, before anything of it is read.
+    """Refuse an archive that is made to do harm, before anything of it is read.
 
     Raises:
         SourceError: A member points outside the archive or is a link, or the archive is absurdly large.
@@ -66,7 +62,7 @@ def _is_outside(name: str) -> bool:
 
 
 def _list_folder(folder: Path) -> dict[str, list[str]]:
-    """Base name → paths; in the folder itself or one below."""
+    """Return base name → paths, in the folder itself or one below."""
     files = sorted(path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_file())
     return _group_by_name([path.relative_to(folder).as_posix() for path in files])
 
@@ -88,7 +84,7 @@ def _group_by_name(paths: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _choose(source: Path, candidates: Sequence[str]) -> str:
-    """The least deep file of its name."""
+    """Return the least deep file of its name."""
     by_depth = sorted(candidates, key=lambda name: name.count("/"))
     if len(by_depth) > 1 and by_depth[0].count("/") == by_depth[1].count("/"):
         raise SourceError(f"{source}: holds both {by_depth[0]} and {by_depth[1]}; give the folder of one of them")

@@ -44,7 +44,7 @@ class Numbers:
 
 
 def parse_ids(table: Table, name: str) -> Ids:
-    """Reads ids as text, character by character as they stand (leading zeros, spaces, any script).
+    """Read ids as text, character by character as they stand (leading zeros, spaces, any script).
 
     Raises:
         DataError: The column's type cannot hold ids, for example fractions.
@@ -59,7 +59,7 @@ def parse_ids(table: Table, name: str) -> Ids:
 
 
 def parse_numbers(table: Table, name: str) -> Numbers:
-    """Reads numbers from a column of text or numbers; Parquet's times become seconds since 1970-01-01.
+    """Read numbers from a column of text or numbers; Parquet's times become seconds since 1970-01-01.
 
     Raises:
         DataError: The column's type is neither.
@@ -78,7 +78,7 @@ def parse_numbers(table: Table, name: str) -> Numbers:
 
 
 def parse_text(table: Table, name: str) -> pa.ChunkedArray:
-    """Reads text; a Parquet list of texts is joined with `|`; missing becomes empty.
+    """Read text; a Parquet list of texts is joined with `|`; missing becomes empty.
 
     Raises:
         DataError: The column's type has no text form.
@@ -93,7 +93,7 @@ def parse_text(table: Table, name: str) -> pa.ChunkedArray:
 
 
 def is_integer_like(ids: pa.StringArray) -> bool:
-    """Whether every id is an integer as one would write it (no leading zeros, no plus, no spaces).
+    """Return whether every id is an integer as one would write it (no leading zeros, plus or spaces).
 
     >>> is_integer_like(pa.array(["7", "10"])), is_integer_like(pa.array(["07", "10"]))
     (True, False)
@@ -102,7 +102,7 @@ def is_integer_like(ids: pa.StringArray) -> bool:
 
 
 def sort_naturally(ids: pa.StringArray) -> Int64[np.ndarray, "N"]:
-    """Positions of the ids in ascending order: numerically if all are integers, else by code point.
+    """Return the positions of the ids in ascending order: by number if all are integers, else by code point.
 
     >>> sort_naturally(pa.array(["10", "9"])).tolist(), sort_naturally(pa.array(["10", "9", "b"])).tolist()
     ([1, 0], [0, 1, 2])
@@ -184,7 +184,7 @@ class CheckedRows:
 
 
 def check_ids(ids: Ids, column: str) -> list[RowCheck]:
-    """Checks of an id column."""
+    """Return the checks of an id column."""
     return [
         RowCheck(f"missing_{column}", column, "an id", ids.missing),
         RowCheck(f"broken_{column}", column, "an id on one line (is a quote left open?)", ids.broken),
@@ -192,7 +192,7 @@ def check_ids(ids: Ids, column: str) -> list[RowCheck]:
 
 
 def check_rows(table: Table, checks: Sequence[RowCheck], bad_rows: BadRows) -> CheckedRows:
-    """Applies the checks in order.
+    """Apply the checks in order.
 
     Raises:
         DataError: `bad_rows` is `error` and a row fails; names the first such row, its column and value, and

@@ -1,4 +1,4 @@
-"""Where the interactions and the item table are: named files, or a folder that holds them."""
+"""Finds the interactions and the item table: named files, or those of a folder, here or in cloud storage."""
 
 from __future__ import annotations
 
@@ -19,15 +19,10 @@ RAW_FILES = {"u.data": "ml-100k", "ratings.dat": "ml-1m"}
 
 @contextmanager
 def open_inputs(interactions: Path | str, items: Path | str | None, data_digest: str = "") -> Iterator[dict[str, Path]]:
-    """The files by role, as `find_inputs` gives them; copies of what is in cloud storage are gone after the block.
-
-    Args:
-        interactions: A file or folder, here or in cloud storage.
-        items: Item table, instead of the one in the folder.
-        data_digest: Taken earlier by `digest_data`; empty: not checked.
+    """Open the files by role, as `find_inputs` gives them; copies of what is in cloud storage are gone after the block.
 
     Raises:
-        ChangedInputError: The data are no longer those of the digest.
+        ChangedInputError: The data are no longer those that `data_digest` was taken of.
     """
 
     def take_digest() -> str:
@@ -40,9 +35,8 @@ def open_inputs(interactions: Path | str, items: Path | str | None, data_digest:
 def find_inputs(interactions: Path, items: Path | None = None) -> dict[str, Path]:
     """Return the files by role, `interactions` and, if there is one, `items`.
 
-    Args:
-        interactions: A file, or a folder; one with a manifest is verified.
-        items: Item table, instead of the one in the folder.
+    Interactions are a file or a folder that holds it, which is verified where it has a manifest. Items are a file, else
+    the one in that folder.
 
     Raises:
         DataError: A file is missing, or a folder holds one in both formats.

@@ -46,7 +46,7 @@ class Interactions:
 
 
 def read_interactions(path: Path, bad_rows: BadRows = "error", needs_rating: bool = False) -> Interactions:
-    """Reads the columns `user_id, item_id, timestamp` and, if there is one, `rating`.
+    """Read the columns `user_id, item_id, timestamp` and, if there is one, `rating`, of a CSV or Parquet file.
 
     Rows with the same user, item and timestamp are one interaction: the first stays, the others are counted.
     The same user and item at another time is another interaction.
@@ -84,7 +84,7 @@ def read_interactions(path: Path, bad_rows: BadRows = "error", needs_rating: boo
 
 
 def check_timestamps(timestamps: Numbers) -> list[RowCheck]:
-    """What can be wrong with the timestamp of a row."""
+    """Return what can be wrong with the timestamp of a row."""
     latest = time.time() + CLOCK_TOLERANCE_S
     last_day = time.strftime("%Y-%m-%d", time.gmtime(latest))
     return [
@@ -104,11 +104,7 @@ def _check_ratings(ratings: Numbers, needs_rating: bool) -> list[RowCheck]:
 
 
 def check_unit(path: Path, timestamps: Numbers) -> None:
-    """Refuses timestamps that are typically too large to be seconds.
-
-    Raises:
-        DataError: Names the divisor.
-    """
+    """Raise a `DataError` that names the divisor where timestamps are typically too large to be seconds."""
     values = timestamps.values[~(timestamps.missing | timestamps.invalid)]
     typical = float(np.median(values)) if len(values) else 0.0
     for limit, unit, factor in FINER_UNITS:

@@ -45,7 +45,7 @@ class ItemTable:
 
 
 def read_items(path: Path, bad_rows: BadRows = "error") -> ItemTable:
-    """Reads the columns `item_id, title` and, if they are there, `genres, description, year`.
+    """Read the columns `item_id, title` and, if they are there, `genres, description, year`.
 
     Rows that say the same of one item are one row, the others are counted. Rows that differ about an item are
     malformed, except for the first.
@@ -73,7 +73,7 @@ def read_items(path: Path, bad_rows: BadRows = "error") -> ItemTable:
 
 
 def build_catalogue(item_ids: pa.StringArray, items: ItemTable | None) -> pd.DataFrame:
-    """Rows of `items.parquet` for the given ids, in their order; an item without a title goes by its id."""
+    """Return the rows of `items.parquet` for the ids, in their order; an item without a title goes by its id."""
     ids = item_ids.to_pylist()
     known = items.frame if items else pd.DataFrame(columns=[TITLE, YEAR, GENRES, DESCRIPTION])
     catalogue = known.reindex(ids).rename_axis(ITEM_ID).reset_index()
@@ -84,7 +84,7 @@ def build_catalogue(item_ids: pa.StringArray, items: ItemTable | None) -> pd.Dat
 
 
 def count_items(item_ids: pa.StringArray, items: ItemTable | None) -> dict[str, Any]:
-    """How the item table and the catalogue fit together, for the manifest."""
+    """Count how the item table and the catalogue fit together, for the manifest."""
     if items is None:
         return {"rows_read": 0, "excluded_rows": {}, "without_row": len(item_ids)}
     catalogue, known = pd.Index(item_ids.to_pylist()), items.frame.index
@@ -99,7 +99,7 @@ def count_items(item_ids: pa.StringArray, items: ItemTable | None) -> dict[str, 
 
 
 def write_catalogue(path: Path, catalogue: pd.DataFrame) -> None:
-    """Writes `items.parquet`: the same bytes for the same rows, whatever pandas is installed."""
+    """Write `items.parquet`: the same bytes for the same rows, whatever pandas is installed."""
     table = pa.Table.from_pandas(catalogue, SCHEMA, preserve_index=False)
     pq.write_table(table.replace_schema_metadata(None), path)
 

@@ -49,7 +49,7 @@ class LegacyRows:
     """Users without any interaction, left out."""
 
     def add(self, user: str, steps_of_part: dict[Part, list[Step]]) -> None:
-        """Adds a user; without times, positions in the list take their place."""
+        """Add a user; without times, positions in the list take their place."""
         steps = [(part, *step) for part in PARTS for step in steps_of_part[part]]
         self.users += [len(self.user_ids)] * len(steps)
         self.items += [item for _, item, _ in steps]
@@ -59,7 +59,7 @@ class LegacyRows:
 
 
 def read_legacy(paths: Mapping[Part, Path]) -> LegacyRows:
-    """Reads the dictionaries of training, validation and test.
+    """Read the dictionaries of training, validation and test.
 
     Raises:
         ForbiddenPickleError: A file asks for code; nothing of it was called.
@@ -95,11 +95,11 @@ class _LegacyFile:
     """Whether it holds pairs of item and time."""
 
     def read_list(self, user: str) -> list[Step]:
-        """A user's interactions; none where the file does not name the user."""
+        """Return a user's interactions; none where the file does not name the user."""
         return [self._read_step(user, step) for step in _list_steps(self.values.get(user, ()), self.timed)]
 
     def read_target(self, user: str, *histories: list[Step]) -> list[Step]:
-        """A user's held-out interaction, or none: given alone, or behind one of the histories.
+        """Return a user's held-out interaction, or none: given alone, or behind one of the histories.
 
         Raises:
             DataError: It is neither.
@@ -145,13 +145,13 @@ def _by_user(path: Path, content: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _holds_times(lists: Iterable[Any]) -> bool:
-    """Whether the first interaction there is is a pair."""
+    """Return whether the first interaction there is is a pair."""
     first = next((value for value in lists if not isinstance(value, list | tuple) or value), None)
     return isinstance(first, list | tuple) and isinstance(first[0], list | tuple)
 
 
 def _list_steps(value: Any, timed: bool) -> list[Any]:
-    """The interactions in a user's value, which may also be a single one."""
+    """Return the interactions in a user's value, which may also be a single one."""
     if not isinstance(value, list | tuple):
         return [value]
     is_pair = timed and len(value) == 2 and not any(isinstance(part, list | tuple) for part in value)
@@ -159,7 +159,7 @@ def _list_steps(value: Any, timed: bool) -> list[Any]:
 
 
 def _read_id(value: Any) -> str | None:
-    """The id as text, or None if it is none; whole numbers that an array has made fractions are restored."""
+    """Return the id as text, or None if it is none; whole numbers that an array has made fractions are restored."""
     if isinstance(value, str):
         return value if value.strip() and value.splitlines() == [value] else None
     return str(int(value)) if _is_number(value) and value == int(value) else None
@@ -182,7 +182,7 @@ class LegacyConfig(ConfigSection):
 
 
 def import_legacy(folder: Path, output: Path, config: LegacyConfig, items: Path | None = None) -> Manifest:
-    """Converts `train_sequences.npy`, `val_sequences.npy`, `test_sequences.npy` and, if there is one, `item_map.json`.
+    """Convert `train_sequences.npy`, `val_sequences.npy`, `test_sequences.npy` and, if there is one, `item_map.json`.
 
     The split and the order are those of the files; nothing is filtered. Items get new indices.
 
@@ -259,7 +259,7 @@ def _check_times(path: Path, user_ids: list[str], users: np.ndarray, timestamps:
 
 
 def _restore_ids(items: pa.StringArray, path: Path | None) -> pa.StringArray:
-    """Original ids of the items by `item_map.json`, which has original id → number in the sequences."""
+    """Return the original ids of the items by `item_map.json`, which has original id → number in the sequences."""
     if path is None:
         return items
     original = _read_item_map(path)
@@ -270,7 +270,7 @@ def _restore_ids(items: pa.StringArray, path: Path | None) -> pa.StringArray:
 
 
 def _read_item_map(path: Path) -> dict[str, str]:
-    """Number in the sequences → original id."""
+    """Return number in the sequences → original id."""
     try:
         index_of = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

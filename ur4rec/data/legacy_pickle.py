@@ -31,10 +31,7 @@ class ForbiddenPickleError(DataError):
 
 
 def load_legacy_dictionary(path: Path) -> dict[Any, Any]:
-    """Reads the dictionary that `np.save` wrote, arrays in it as lists.
-
-    Args:
-        path: A `.npy` file of dtype object that holds one dictionary.
+    """Read the dictionary that `np.save` wrote into a `.npy` file of dtype object, arrays in it as lists.
 
     Raises:
         ForbiddenPickleError: The file names a function or class that is not read; nothing of it was called.
@@ -84,11 +81,7 @@ class _Dtype:
         return self._code.startswith("O")
 
     def resolve(self) -> np.dtype[Any]:
-        """The real type.
-
-        Raises:
-            ValueError: It is none of the plain types.
-        """
+        """Return the real type; a `ValueError` tells that it is none of the plain types."""
         dtype = np.dtype(self._order + self._code)
         if dtype.kind not in PLAIN_KINDS or dtype.subdtype is not None:
             raise ValueError(f"arrays of type {dtype} are not read")
@@ -153,7 +146,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _arrange(flat: list[Any], shape: tuple[int, ...]) -> list[Any]:
-    """Python objects in the shape of their array; numpy lists them row by row whatever the order in memory."""
+    """Return objects in the shape of their array; numpy lists them row by row whatever the order in memory."""
     if not isinstance(flat, list) or math.prod(shape) != len(flat):
         raise ValueError(f"an array of shape {shape} does not fit its content")
     if len(shape) < 2:

@@ -21,7 +21,7 @@ GENRES_100K = (
     "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|Film-Noir|Horror|Musical|"
     "Mystery|Romance|Sci-Fi|Thriller|War|Western"
 )
-"""In the order of the flags of `u.item`."""
+"""Their order is that of the flags of `u.item`."""
 YEAR_BEHIND = re.compile(r"\((\d{4})\)(?: \(V\))?$")
 """`(V)` marks a film made for video."""
 RECBOLE_UNKNOWN = "unkonwn"
@@ -58,21 +58,28 @@ class Dataset:
 
 
 def convert_100k(files: Files) -> dict[str, bytes]:
-    """The original layout: `u.data`, `u.item`."""
+    """Convert the original layout: `u.data`, `u.item`."""
     rows = _split_lines(files["u.item"], "latin-1", "|")
-    items = ((item_id, title, _name_genres(flags)) for item_id, title, _released, _video, _address, *flags in rows)
+    names = GENRES_100K.split(GENRE_SEPARATOR)
+    items = (
+        (item_id, title, [name for name, flag in zip(names, flags, strict=True) if flag == "1"])
+        for item_id, title, _released, _video, _address, *flags in rows
+    )
     return _write_pair(_read_ratings(files["u.data"]), items)
 
 
 def convert_100k_recbole(files: Files) -> dict[str, bytes]:
-    """RecBole's layout: typed headers, the title without its year."""
+    """Convert RecBole's layout: typed headers, the title without its year."""
     rows = _split_lines(files["ml-100k.item"], "utf-8", "\t")[1:]
-    items = ((item_id, _join_title(title, year), genres.split()) for item_id, title, year, genres in rows)
+    items = (
+        (item_id, "unknown" if title == RECBOLE_UNKNOWN else f"{title} ({year})", genres.split())
+        for item_id, title, year, genres in rows
+    )
     return _write_pair(_read_ratings(files["ml-100k.inter"], header=0), items)
 
 
 def convert_1m(files: Files) -> dict[str, bytes]:
-    """The original layout: `ratings.dat`, `movies.dat`, separated by `::`."""
+    """Convert the original layout: `ratings.dat`, `movies.dat`, separated by `::`."""
     rows = _split_lines(files["movies.dat"], "latin-1", "::")
     items = ((item_id, title, genres.split(GENRE_SEPARATOR)) for item_id, title, genres in rows)
     return _write_pair(_read_ratings(files["ratings.dat"].replace(b"::", b"\t")), items)
@@ -86,14 +93,6 @@ def _read_ratings(content: bytes, header: int | None = None) -> pd.DataFrame:
 def _split_lines(content: bytes, encoding: str, separator: str) -> list[list[str]]:
     lines = content.decode(encoding).rstrip("\n").split("\n")
     return [line.rstrip("\r").split(separator) for line in lines]
-
-
-def _name_genres(flags: list[str]) -> list[str]:
-    return [name for name, flag in zip(GENRES_100K.split(GENRE_SEPARATOR), flags, strict=True) if flag == "1"]
-
-
-def _join_title(title: str, year: str) -> str:
-    return "unknown" if title == RECBOLE_UNKNOWN else f"{title} ({year})"
 
 
 def _write_pair(ratings: pd.DataFrame, items: Iterable[tuple[str, str, list[str]]]) -> dict[str, bytes]:

@@ -48,7 +48,7 @@ def preprocess_sequences(
     items: Path | str | None = None,
     data_digest: str = "",
 ) -> Manifest:
-    """Validates, filters, sorts and splits interactions.
+    """Validate, filter, sort and split interactions.
 
     Args:
         interactions: CSV or Parquet file, or a folder with the files `interactions` and perhaps `items`; here or below
@@ -88,10 +88,10 @@ def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Ma
 
 
 def write_sequences(writer: ArtifactWriter, raw: Interactions, selection: Selection, items: ItemTable | None) -> None:
-    """Writes the files of a sequences folder, and every count into the details of its manifest.
+    """Write the files of a sequences folder, and every count into the details of its manifest.
 
     Args:
-        writer: Of the folder.
+        writer: Hands out the folder.
         raw: Where the rows come from; names their ids.
         selection: Rows with their parts, each user's in chronological order.
         items: Item table, if there is one.

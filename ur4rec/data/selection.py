@@ -37,7 +37,7 @@ class TimeSplit:
 
 
 def keep_long_users(users: Int64[np.ndarray, "R"], min_seq_len: int) -> Bool[np.ndarray, "R"]:
-    """Rows of users with at least `min_seq_len` rows.
+    """Mark the rows of users with at least `min_seq_len` rows.
 
     >>> keep_long_users(np.array([0, 1, 0, 0]), 2).tolist()
     [True, False, True, True]
@@ -47,7 +47,7 @@ def keep_long_users(users: Int64[np.ndarray, "R"], min_seq_len: int) -> Bool[np.
 
 
 def keep_core(users: Int64[np.ndarray, "R"], items: Int64[np.ndarray, "R"], k: int) -> Bool[np.ndarray, "R"]:
-    """Rows of the largest subset in which every user and every item has at least `k` rows.
+    """Mark the rows of the largest subset in which every user and every item has at least `k` rows.
 
     Item 1 below has one row; without it user 1 has one row left, and then item 2 falls too.
 
@@ -64,7 +64,7 @@ def keep_core(users: Int64[np.ndarray, "R"], items: Int64[np.ndarray, "R"], k: i
 
 
 def sort_rows(users: Int64[np.ndarray, "R"], timestamps: Float64[np.ndarray, "R"]) -> Int64[np.ndarray, "R"]:
-    """Order by user, then time; equal times stay in the order of the source file.
+    """Order rows by user, then time; equal times stay in the order of the source file.
 
     >>> sort_rows(np.array([1, 0, 1, 0]), np.array([5.0, 9.0, 5.0, 2.0])).tolist()
     [3, 1, 0, 2]
@@ -73,7 +73,7 @@ def sort_rows(users: Int64[np.ndarray, "R"], timestamps: Float64[np.ndarray, "R"
 
 
 def drop_newest(users: Int64[np.ndarray, "R"], count: int) -> Bool[np.ndarray, "R"]:
-    """Rows of every user without the last `count`.
+    """Mark the rows of every user without the last `count`.
 
     >>> drop_newest(np.array([0, 0, 0, 1, 2, 2]), 1).tolist()
     [True, True, False, False, True, False]
@@ -82,7 +82,7 @@ def drop_newest(users: Int64[np.ndarray, "R"], count: int) -> Bool[np.ndarray, "
 
 
 def split_leave_one_out(users: Int64[np.ndarray, "R"]) -> Int8[np.ndarray, "R"]:
-    """The last row of every user is test, the one before validation, the rest training.
+    """Make the last row of every user test, the one before validation, the rest training.
 
     >>> split_leave_one_out(np.array([0, 0, 0, 1, 1, 1, 1])).tolist()
     [0, 1, 2, 0, 0, 1, 2]
@@ -92,7 +92,7 @@ def split_leave_one_out(users: Int64[np.ndarray, "R"]) -> Int8[np.ndarray, "R"]:
 
 
 def split_by_time(users: Int64[np.ndarray, "R"], timestamps: Float64[np.ndarray, "R"], quantile: float) -> TimeSplit:
-    """One cut for everybody: history lies before it, the target is a user's first row at or after it.
+    """Cut at one time for everybody: history lies before it, the target is a user's first row at or after it.
 
     The cut is the smallest timestamp that is not below the `quantile` of all timestamps. Validation is a
     user's last row before the cut, unless nothing would be left to train on. Rows after a target are unused;
@@ -109,7 +109,7 @@ def split_by_time(users: Int64[np.ndarray, "R"], timestamps: Float64[np.ndarray,
     cut = float(np.quantile(timestamps, quantile, method="higher"))
     is_before = timestamps < cut
     num_before = np.bincount(users, weights=is_before).astype(np.int64)[users]
-    position = _count_ahead(users)
+    position = np.arange(len(users)) - np.searchsorted(users, users)  # rows of the same user ahead
     parts = np.select(
         [num_before == 0, is_before & ((position < num_before - 1) | (num_before == 1)), is_before],
         [Part.NO_HISTORY, Part.TRAIN, Part.VAL],
@@ -118,13 +118,8 @@ def split_by_time(users: Int64[np.ndarray, "R"], timestamps: Float64[np.ndarray,
     return TimeSplit(parts.astype(np.int8), cut)
 
 
-def _count_ahead(users: Int64[np.ndarray, "R"]) -> Int64[np.ndarray, "R"]:
-    """Rows of the same user ahead of each row, in sorted rows."""
-    return np.arange(len(users)) - np.searchsorted(users, users)
-
-
 def _count_behind(users: Int64[np.ndarray, "R"]) -> Int64[np.ndarray, "R"]:
-    """Rows of the same user behind each row, in sorted rows."""
+    """Count the rows of the same user behind each row, in sorted rows."""
     return np.searchsorted(users, users, side="right") - 1 - np.arange(len(users))
 
 
@@ -142,7 +137,7 @@ class Rows:
         return len(self.users)
 
     def take(self, rows: Shaped[np.ndarray, "K"]) -> Rows:
-        """The rows of a mask or of positions."""
+        """Return the rows of a mask or of positions."""
         return replace(self, **{name: values[rows] for name, values in vars(self).items()})
 
 
@@ -157,7 +152,7 @@ class Selection:
     excluded_users: dict[str, int] = field(default_factory=dict)
 
     def keep(self, kept: Shaped[np.ndarray, "R"], reason: str) -> None:
-        """Drops the other rows and counts them and the users that are gone with them."""
+        """Drop the other rows and count them and the users that are gone with them."""
         rows = self.rows.take(kept)
         if len(rows) < len(self.rows):
             self.excluded_rows[reason] = len(self.rows) - len(rows)
@@ -167,7 +162,7 @@ class Selection:
 
 
 def select_rows(raw: Interactions, config: DataConfig) -> Selection:
-    """Applies `min_rating`, `drop_last`, `min_seq_len` or the k-core, and the split, in this order."""
+    """Apply `min_rating`, `drop_last`, `min_seq_len` or the k-core, and the split, in this order."""
     selection = Selection(
         Rows(raw.users, raw.items, raw.timestamps, np.full(len(raw.users), Part.TRAIN, dtype=np.int8))
     )

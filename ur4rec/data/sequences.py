@@ -66,7 +66,7 @@ class Histories:
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     def rename_items(self, names: Int64[np.ndarray, "N1"]) -> Histories:
-        """The same histories in other item numbers; an item without one (0 in `names`) is left out.
+        """Return the same histories in other item numbers; an item without one (0 in `names`) is left out.
 
         >>> histories = Histories(np.array([0, 0, 2, 3]), np.array([1, 2, 2]), np.array([10, 20, 30]))
         >>> renamed = histories.rename_items(np.array([0, 5, 0]))
@@ -81,7 +81,7 @@ class Histories:
     def find_rows(
         self, users: Int64[np.ndarray, "B"], last: int | None = None
     ) -> tuple[Int64[np.ndarray, "Rbatch"], Int64[np.ndarray, "Rbatch"]]:
-        """Where the interactions of a batch of users lie, in chronological order.
+        """Find where the interactions of a batch of users lie, in chronological order.
 
         Args:
             users: User indices.
@@ -138,14 +138,13 @@ class Sequences:
         return len(self.train) + len(self.val) + len(self.test)
 
     def training_counts(self) -> Int64[np.ndarray, "N1"]:
-        """Training interactions of every item."""
+        """Count the training interactions of every item."""
         return np.bincount(self.train[:, ITEM], minlength=self.num_items + 1)
 
     def histories(self, horizon: Horizon) -> Histories:
-        """What every user has seen strictly before the target of `horizon`.
+        """Return what every user has seen strictly before the target of `horizon`.
 
-        Args:
-            horizon: `validation`: the training prefix; `test`: with the validation item; `full`: everything.
+        `validation`: the training prefix; `test`: with the validation item; `full`: everything.
         """
         parts = {
             "validation": (self.train,),
@@ -162,7 +161,7 @@ class Sequences:
 
 
 def load_sequences(path: Path) -> Sequences:
-    """Loads a folder that `preprocess_sequences` wrote.
+    """Load a folder that `preprocess_sequences` wrote.
 
     Raises:
         ArtifactError: A file is missing or altered, another task wrote the folder, or what a file holds is not what
@@ -192,7 +191,7 @@ def load_sequences(path: Path) -> Sequences:
 
 
 def read_ids(path: Path, size: int | None = None) -> tuple[str, ...]:
-    """Dense index → original id, of a map; index 0 is empty.
+    """Return dense index → original id; index 0 is empty.
 
     Raises:
         ContentError: It is no map of `size` ids to the numbers from 1 on.
@@ -204,11 +203,7 @@ def read_ids(path: Path, size: int | None = None) -> tuple[str, ...]:
 
 
 def check_items(path: Path, table: pa.Table, item_ids: tuple[str, ...]) -> None:
-    """Checks that an item table has the items of a map in the order of their indices.
-
-    Raises:
-        ContentError: It has not.
-    """
+    """Raise a `ContentError` where a table has not the items of a map in the order of their indices."""
     if tuple(table[ITEM_ID].to_pylist()) != item_ids[1:]:
         raise ContentError(
             path, f"expected the {len(item_ids) - 1:,} items of {ITEM_MAP} in the order of their indices"
@@ -224,13 +219,13 @@ def _read_items(path: Path, item_ids: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _may_repeat(manifest: Manifest) -> bool:
-    """Whether an interaction may occur twice: imported ones may, and those whose times were cut to whole seconds."""
+    """Return whether an interaction may occur twice: imported ones may, and those cut to whole seconds."""
     told = manifest.details.get("timestamps")
     return not isinstance(told, dict) or ARE_POSITIONS in told or told.get("cut_to_whole_seconds") != 0
 
 
 def _check_rows(path: Path, rows: Int64[np.ndarray, "R 3"], sequences: Sequences, may_repeat: bool) -> None:
-    """Checks ranges, order and repeats, some rows at a time."""
+    """Check ranges, order and repeats, some rows at a time."""
     for start in range(0, len(rows), ROWS_AT_ONCE):
         first = max(0, start - 1)  # the order of two parts is checked too
         users, items, times = np.ascontiguousarray(rows[first : start + ROWS_AT_ONCE].T)
@@ -250,7 +245,7 @@ def _check_rows(path: Path, rows: Int64[np.ndarray, "R 3"], sequences: Sequences
 
 
 def _check_targets(path: Path, targets: Int64[np.ndarray, "T 3"], before: Int64[np.ndarray, "R 3"]) -> None:
-    """Checks that each target is its user's only one, and no earlier than what the user did before."""
+    """Check that each target is its user's only one, and no earlier than what the user did before."""
     users = targets[:, USER]
     refuse_rows(path, np.diff(users) == 0, "one target a user; the row after it is of the same")
     last = np.searchsorted(before[:, USER], users, side="right") - 1

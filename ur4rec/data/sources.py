@@ -35,6 +35,8 @@ from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.storage.writing import writing
 from ur4rec.terminal import PlainColumn, PlainConsole
 
+CACHE_VARIABLE = "UR4REC_CACHE"
+PRODUCER = "fetch"
 TIMEOUT_S = 20
 PIP_TIMEOUT_S = 300
 CHUNK_BYTES = 1 << 16
@@ -43,13 +45,16 @@ CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def download(url: str, target: Path) -> Path:
-    """Downloads a file, with a progress bar if standard error is a terminal.
+    """Download a file, with a progress bar if standard error is a terminal.
 
     Raises:
         SourceError: The file cannot be had within the timeout, or is absurdly large.
     """
+    columns = (PlainColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = PlainConsole(stderr=True)
+    bar = Progress(*columns, console=console, disable=not console.is_terminal)
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, _show_progress() as progress:  # noqa: S310 - constant address
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, bar as progress:  # noqa: S310 - constant address
             total = response.headers.get("Content-Length")
             task = progress.add_task(target.name, total=int(total) if total else None)
             with writing(target), target.open("wb") as file:
@@ -66,7 +71,7 @@ def download(url: str, target: Path) -> Path:
 
 
 def download_wheel(requirement: str, folder: Path) -> Path:
-    """Downloads a wheel, without installing it, from wherever the user's pip is set up to look.
+    """Download a wheel, without installing it, from wherever the user's pip is set up to look.
 
     Raises:
         SourceError: pip is missing, or finds no such wheel.
@@ -83,15 +88,6 @@ def download_wheel(requirement: str, folder: Path) -> Path:
         raise SourceError(f"pip download {requirement}: {CREDENTIALS.sub('', lines[-1].strip())}")
     return wheels[0]
 
-
-def _show_progress() -> Progress:
-    columns = (PlainColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    console = PlainConsole(stderr=True)
-    return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
-CACHE_VARIABLE = "UR4REC_CACHE"
-PRODUCER = "fetch"
 
 ML_100K = Dataset(
     name="ml-100k",
@@ -137,7 +133,7 @@ class _Way:
 
 
 def fetch(name: str, source: Path | None = None, cache: Path | None = None) -> Path:
-    """Gets a public data set: from `source` if given, else cache, official site, package index, in this order.
+    """Get a public data set: from `source` if given, else cache, official site, package index, in this order.
 
     Args:
         name: `ml-100k` or `ml-1m`.
@@ -154,12 +150,12 @@ def fetch(name: str, source: Path | None = None, cache: Path | None = None) -> P
 
 
 def default_cache() -> Path:
-    """`$UR4REC_CACHE`, or the user's cache folder."""
+    """Return `$UR4REC_CACHE`, or the user's cache folder."""
     return Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("ur4rec"))
 
 
 def fetch_dataset(dataset: Dataset, source: Path | None, cache: Path) -> Path:
-    """`fetch`, for any description of a data set."""
+    """Do what `fetch` does, for any description of a data set."""
     target = Path(cache) / dataset.name
     if source:
         return _store(dataset, Path(source), target, "given")
@@ -206,7 +202,7 @@ def _check_cache(dataset: Dataset, folder: Path) -> Path:
 
 
 def _store(dataset: Dataset, source: Path, target: Path, way: str) -> Path:
-    """Converts and verifies what a source holds, and puts it into the cache."""
+    """Convert and verify what a source holds, and put it into the cache."""
     layouts = {layout.names: layout for layout in dataset.layouts}
     files = read_source(source, tuple(layouts))
     layout = layouts[tuple(files)]

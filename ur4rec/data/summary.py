@@ -23,11 +23,7 @@ ITEM_NOTES = {
 
 
 def exclusion_table(manifest: Manifest) -> list[tuple[str, int]]:
-    """Everything that preprocessing left out or had to replace, with its count; empty for clean data.
-
-    Args:
-        manifest: What `preprocess_sequences` returned.
-    """
+    """List all that `preprocess_sequences` left out or had to replace, with its count; empty for clean data."""
     details = manifest.details
     items = details["items"]
     lines = {f"interactions left out: {_say(name)}": count for name, count in details["excluded_rows"].items()}
@@ -44,7 +40,7 @@ def _say(reason: str) -> str:
 
 
 def describe_times(manifest: Manifest) -> str:
-    """The range of the times, or what stands in for them."""
+    """Tell the range of the times, or what stands in for them."""
     times = manifest.details["timestamps"]
     if times.get(ARE_POSITIONS):
         return "timestamps: positions in each user's list, because the files hold no times"
@@ -53,7 +49,7 @@ def describe_times(manifest: Manifest) -> str:
 
 
 def doubt_times(manifest: Manifest) -> str:
-    """Why the times may not be what they should be, with their range; empty where nothing speaks against them."""
+    """Tell why the times may not be what they should be, with their range; empty where nothing speaks against them."""
     first, last = _read_range(manifest)
     if manifest.details["timestamps"].get(ARE_POSITIONS) or first >= OLDEST_LIKELY:
         return ""

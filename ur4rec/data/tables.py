@@ -31,11 +31,7 @@ MAGIC = {
 
 
 def check_encoding(path: Path) -> None:
-    """Refuses a file that is not UTF-8 text.
-
-    Raises:
-        DataError: Names the line and the byte, or what the file is instead.
-    """
+    """Refuse a file that is not UTF-8 text with a `DataError` of the line and the byte, or of what it is instead."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     lines = 1
     with path.open("rb") as file:
@@ -59,13 +55,13 @@ def check_encoding(path: Path) -> None:
 
 
 def locate_ragged(path: Path) -> str:
-    """Line of the first row with too few or too many fields, and the two numbers."""
+    """Tell the line of the first row with too few or too many fields, and the two numbers."""
     line, found, expected = next(iterate_records(path, ragged=True), (1, 0, 0))
     return f"line {line} ({found} fields instead of {expected})"
 
 
 def iterate_records(path: Path, ragged: bool) -> Iterator[tuple[int, int, int]]:
-    """First line, number of fields, and expected number, of the rows below the header; blank ones do not count."""
+    """Yield first line, fields and expected fields of the rows below the header; blank ones do not count."""
     with _open_csv(path) as file:
         reader = csv.reader(file)
         expected = 0
@@ -88,11 +84,7 @@ def _open_csv(path: Path) -> Iterator[TextIO]:
 
 
 def read_header(path: Path) -> list[str]:
-    """The column names, in the first line that is not blank.
-
-    Raises:
-        DataError: Nothing stands below them.
-    """
+    """Return the column names, in the first line that is not blank; a `DataError` tells that nothing is below them."""
     with _open_csv(path) as file:
         records = (record for record in csv.reader(file) if record)
         header: list[str] = next(records, [])
@@ -123,7 +115,7 @@ class Table:
         return int(self.columns.num_rows) + self.num_ragged
 
     def locate(self, row: int) -> str:
-        """Where a row of `columns` stands in the file: its 1-based line, or for Parquet its 1-based row."""
+        """Tell where a row of `columns` stands in the file: its 1-based line, or for Parquet its 1-based row."""
         if self.path.suffix.lower() == PARQUET:
             return f"row {row + 1}"
         records = iterate_records(self.path, ragged=False)
@@ -132,7 +124,7 @@ class Table:
 
 
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str]) -> Table:
-    """Reads the `required` columns and those of the `optional` ones that are there.
+    """Read the `required` columns and those of the `optional` ones that are there.
 
     Raises:
         DataError: The file is missing, empty, not UTF-8, not a table, or lacks a required column.

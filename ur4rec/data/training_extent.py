@@ -30,15 +30,10 @@ class TrainingExtent:
 
 
 def find_unseen(data: Sequences, targets: Int64[np.ndarray, "T 3"], extent: TrainingExtent) -> Bool[np.ndarray, "T"]:
-    """Whether each target lies beyond what a training saw of its user.
+    """Return whether each target, a row `user, item, timestamp_s`, lies beyond what a training saw of its user.
 
     The extent counts how many of a user's interactions training saw. A target is beyond them when it is none of these
     and no older than the last of them. A user that the training did not know has all targets unseen.
-
-    Args:
-        data: Whose targets.
-        targets: Rows `user, item, timestamp_s`.
-        extent: Of the training.
     """
     users = find_indices(data.user_ids, extent.user_index)[targets[:, USER]]
     items = find_indices(data.item_ids, extent.item_index)[targets[:, ITEM]]
@@ -53,5 +48,5 @@ def find_unseen(data: Sequences, targets: Int64[np.ndarray, "T 3"], extent: Trai
 
 
 def find_indices(ids: tuple[str, ...], index: Mapping[str, int]) -> Int64[np.ndarray, "N1"]:
-    """Index here → index there; 0 where there is none, as for padding."""
+    """Return index here → index there; 0 where there is none, as for padding."""
     return np.array([0, *(index.get(original, 0) for original in ids[1:])])

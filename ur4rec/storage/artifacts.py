@@ -63,13 +63,13 @@ class ArtifactWriter:
 
 
 def sha256_file(path: Path) -> str:
-    """sha256 of a file's bytes, as hexadecimal."""
+    """Return the sha256 of a file's bytes, as hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, in MiB.
+    """Return the largest resident memory of this process so far, in MiB.
 
     Where Linux keeps it: the count of `getrusage` survives an exec, so a small child of a large process looks large.
     """
@@ -84,7 +84,7 @@ def peak_memory_mb() -> float:
 def write_artifact(
     path: Path, producer: str, config: ConfigSection, inputs: Mapping[str, Path] | None = None
 ) -> Iterator[ArtifactWriter]:
-    """Writes an artifact folder that appears complete or not at all.
+    """Write an artifact folder that appears complete or not at all.
 
     Args:
         path: Where the folder goes; an older one of the same producer is replaced.
@@ -96,13 +96,11 @@ def write_artifact(
         A writer whose `folder` is a temporary sibling of `path`.
 
     Raises:
-        ArtifactError: There is a file, an input, another folder or that of another producer at `path`, or an input is
-            incomplete or altered.
+        ArtifactError: A file, an input or another's folder is at `path`, or an input is incomplete or altered.
         WriteError: The disk is full, say; what was there before is as it was.
     """
     started = time.perf_counter()
     path, inputs = Path(path), {name: Path(source) for name, source in (inputs or {}).items()}
-    check_replaceable(path)
     check_producer(path, producer)
     _refuse_inputs(path, inputs)
     input_digests = {name: digest_artifact(source) for name, source in inputs.items()}
@@ -120,17 +118,12 @@ def write_artifact(
             peak_memory_mb=peak_memory_mb(),
         )
         write_text_atomic(temporary / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-        check_replaceable(path)
         check_producer(path, producer)
         move_folder(temporary, path)
 
 
 def read_artifact(path: Path, known: Mapping[str, str] | None = None) -> Manifest:
-    """Reads a manifest and verifies the digest of every file it names.
-
-    Args:
-        path: The folder.
-        known: sha256 of files by name, where the caller has just taken them; the others are read.
+    """Read a manifest and verify the digest of every file it names; `known` digests are not taken again.
 
     Raises:
         ArtifactError: The folder, its manifest or a file is missing or altered; names the file.
@@ -147,7 +140,7 @@ def read_artifact(path: Path, known: Mapping[str, str] | None = None) -> Manifes
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of a folder as it is; what it says of the files is not verified.
+    """Read the manifest of a folder as it is; what it says of the files is not verified.
 
     Raises:
         ArtifactError: It is missing or not one; names it.
@@ -169,16 +162,10 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def read_artifact_of(path: Path, producer: str, details: Mapping[str, type] = MappingProxyType({})) -> Manifest:
-    """Reads and verifies the folder of one producer.
-
-    Args:
-        path: The folder.
-        producer: Who wrote it.
-        details: Details that its readers count on, and their types.
+    """Read and verify the folder of one producer, with the `details` that its readers count on, of these types.
 
     Raises:
-        ArtifactError: It is missing or altered, another task wrote it, or a detail is missing or of another type; names
-            both.
+        ArtifactError: It is missing or altered, another task wrote it, or a detail is missing or of another type.
     """
     manifest = read_artifact(path)
     if manifest.producer != producer:
@@ -190,17 +177,13 @@ def read_artifact_of(path: Path, producer: str, details: Mapping[str, type] = Ma
 
 
 def check_named(path: Path, manifest: Manifest, names: Iterable[str]) -> None:
-    """Checks that a manifest vouches for the files that a reader is about to open.
-
-    Raises:
-        ArtifactError: It does not name one; names it.
-    """
+    """Raise an `ArtifactError` where a manifest does not vouch for a file that a reader is about to open."""
     if unnamed := [name for name in names if name not in manifest.files]:
         raise ArtifactError(f"{path / MANIFEST}: does not name {unnamed[0]}{MAKE_AGAIN}")
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Writes a file that appears complete or not at all; its folder is made if need be.
+    """Write a file that appears complete or not at all; its folder is made if need be.
 
     Raises:
         WriteError: The disk is full, say; what was there before is as it was.
@@ -209,7 +192,7 @@ def write_text_atomic(path: Path, text: str) -> None:
 
 
 def write_texts_atomic(texts: Mapping[Path, str]) -> None:
-    """The same for files that belong together: where one of them cannot be written, all are as they were."""
+    """Write files that belong together: where one of them cannot be written, all are as they were."""
     with ExitStack() as places:
         for path, text in texts.items():
             temporary = places.enter_context(replacing(path))
@@ -220,7 +203,7 @@ def write_texts_atomic(texts: Mapping[Path, str]) -> None:
 
 
 def digest_artifact(source: Path) -> str:
-    """sha256 of a file, or of the manifest of a folder whose files are what it says.
+    """Return the sha256 of a file, or of the manifest of a folder whose files are what it says.
 
     Raises:
         ArtifactError: The folder is incomplete or altered; names the file.
@@ -237,11 +220,7 @@ def _digest_files(folder: Path) -> dict[str, str]:
 
 
 def check_replaceable(target: Path) -> None:
-    """Refuses a place where something else than an artifact folder or an empty folder is.
-
-    Raises:
-        ArtifactError: Such a thing is there.
-    """
+    """Raise an `ArtifactError` where something else than an artifact folder or an empty folder is."""
     if not target.exists():
         return
     if not target.is_dir() or (not (target / MANIFEST).is_file() and any(target.iterdir())):
@@ -249,15 +228,16 @@ def check_replaceable(target: Path) -> None:
 
 
 def check_producer(target: Path, producer: str | None) -> None:
-    """Refuses to replace an artifact by something of another kind.
+    """Refuse to replace what is no artifact, or an artifact by something of another kind.
 
     Args:
         target: The place; free, or with a folder.
-        producer: Of what is to come there; None where that is no artifact.
+        producer: Who makes what is to come there; None where that is no artifact.
 
     Raises:
-        ArtifactError: An artifact of another producer is there; names both.
+        ArtifactError: Something else is there, or the artifact of another producer; names both.
     """
+    check_replaceable(target)
     found = find_producer(target)
     if found not in (None, producer):
         raise ArtifactError(
@@ -268,7 +248,7 @@ def check_producer(target: Path, producer: str | None) -> None:
 
 
 def find_producer(folder: Path) -> str | None:
-    """Who wrote an artifact folder; None where there is no manifest, or a damaged one."""
+    """Return who wrote an artifact folder; None where there is no manifest, or a damaged one."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError, RecursionError):

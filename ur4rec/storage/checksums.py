@@ -29,7 +29,7 @@ class FileDigest:
 
 
 def digest_file(path: Path) -> FileDigest:
-    """Both checksums, by reading the file once."""
+    """Take both checksums, by reading the file once."""
     sha256, crc32c, size_bytes = hashlib.sha256(), google_crc32c.Checksum(), 0
     for block in _read_blocks(path):
         sha256.update(block)
@@ -39,7 +39,7 @@ def digest_file(path: Path) -> FileDigest:
 
 
 def crc32c_of(content: bytes | Path) -> str:
-    """The crc32c by which the service describes an object, in base64."""
+    """Return the crc32c by which a store describes an object, in base64."""
     checksum = google_crc32c.Checksum()
     for block in [content] if isinstance(content, bytes) else _read_blocks(content):
         checksum.update(block)

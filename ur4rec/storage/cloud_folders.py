@@ -49,10 +49,10 @@ class Current:
 
     publication: Publication | None
     generation: int
-    """Of the manifest; 0 where there is none."""
+    """That of the manifest; 0 where there is none."""
 
     def holds(self, files: Mapping[str, FileDigest]) -> bool:
-        """Whether these contents are published."""
+        """Return whether these contents are published."""
         if self.publication is None:
             return False
         return {name: file.sha256 for name, file in self.publication.files.items()} == {
@@ -78,12 +78,7 @@ class Published:
 
 
 def find_current(store: ObjectStore) -> Current:
-    """What is published below a prefix.
-
-    Raises:
-        ArtifactError: Its manifest is damaged.
-        StoreError: It cannot be read.
-    """
+    """Find what is published below a prefix; an `ArtifactError` tells that its manifest is damaged."""
     found = store.read(MANIFEST)
     if found is None:
         return Current(None, 0)
@@ -91,12 +86,7 @@ def find_current(store: ObjectStore) -> Current:
 
 
 def publish(folder: Path, files: Mapping[str, FileDigest], location: Location) -> Published:
-    """Makes the contents of a folder the ones below a prefix.
-
-    Args:
-        folder: What to publish.
-        files: Relative path → digest of all its files.
-        location: Where to.
+    """Make the contents of a folder, with these digests by relative path, the ones below a prefix.
 
     Raises:
         PublishConflictError: Another publisher put something else there in the meantime.
@@ -135,7 +125,7 @@ def _commit(store: ObjectStore, publication: Publication, found: Current, files:
 
 
 def _upload(folder: Path, files: Mapping[str, FileDigest], location: Location) -> None:
-    """Creates the files below a sub-prefix, except those that are there already."""
+    """Create the files below a sub-prefix, except those that are there already."""
     total = sum(file.size_bytes for file in files.values())
     with open_store(location) as store, show_progress("upload", total, "byte") as advance:
         present = {stored.name: stored for stored in store.list_objects(deep=True)}
@@ -179,7 +169,7 @@ def _is_whole(stored: StoredObject | None, expected: FileDigest) -> bool:
 
 
 def _remove_leftovers(store: ObjectStore, current: Current) -> list[str]:
-    """Deletes what nobody can read or publish any more; a failure to do so is only logged."""
+    """Delete what nobody can read or publish any more; a failure to do so is only logged."""
     publication = current.publication
     if publication is None:
         return []
@@ -196,12 +186,9 @@ def _remove_leftovers(store: ObjectStore, current: Current) -> list[str]:
 
 
 def fetch_published(store: ObjectStore, current: Current, folder: Path) -> Publication:
-    """Copies the published files into a folder, verified by sha256; what else was in the folder goes.
+    """Copy the published files into a folder, verified by sha256; what else was in the folder goes.
 
     A version that is replaced and removed meanwhile makes it start anew with its successor.
-
-    Returns:
-        What was copied.
 
     Raises:
         ArtifactError: A file is missing or altered; names it.
@@ -226,7 +213,7 @@ def fetch_published(store: ObjectStore, current: Current, folder: Path) -> Publi
 
 
 def _download(publication: Publication, location: Location, folder: Path) -> list[str]:
-    """Names of the files that are not there."""
+    """Download the published files; return the names of those that are not there."""
     with open_store(location) as store, show_progress("download", publication.size_bytes, "byte") as advance:
         present = {stored.name: stored for stored in store.list_objects(deep=True)}
         missing = [name for name in publication.files if name not in present]

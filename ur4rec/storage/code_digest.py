@@ -22,10 +22,7 @@ class CodeDigestError(ValueError):
 
 
 def code_digest(*modules: str) -> str:
-    """Return the sha256 over the package's version and the sources that the modules need.
-
-    Args:
-        modules: Dotted names, for example `ur4rec.training.stages`.
+    """Return the sha256 over the package's version and the sources that modules, by their dotted names, need.
 
     Raises:
         CodeDigestError: A module does not exist, or the package holds what is not valid Python.
@@ -41,9 +38,6 @@ def find_sources(*modules: str) -> dict[str, Path]:
 
     Import statements are followed wherever they stand, also inside functions, but not under
     `if TYPE_CHECKING`. A file beside a module counts when the module names it in a string.
-
-    Args:
-        modules: Dotted names of one package.
 
     Returns:
         Path within the package, with forward slashes → file.

@@ -25,7 +25,7 @@ from ur4rec.storage.artifacts import MAKE_AGAIN, ArtifactError
 
 Content = TypeVar("Content")
 Shape = tuple[int | None, ...]
-"""Of an array; None: as long as it likes."""
+"""The lengths of an array; None: any."""
 
 DAMAGE = (
     *(ValueError, EOFError, OSError, LookupError, SyntaxError, TypeError, NotImplementedError, OverflowError),
@@ -36,12 +36,7 @@ ROWS_AT_ONCE = 1 << 18
 
 
 class ContentError(ArtifactError):
-    """A file of an artifact folder whose content is not what its readers count on.
-
-    Args:
-        path: The file.
-        fault: What was expected there, and what was found.
-    """
+    """A file of an artifact folder whose content is not what its readers count on; `fault` tells both."""
 
     def __init__(self, path: Path, fault: str) -> None:
         super().__init__(path, fault)
@@ -52,15 +47,10 @@ class ContentError(ArtifactError):
 
 
 def read_array(path: Path, kind: str, shape: Shape) -> np.ndarray:
-    """A memory map of an array.
-
-    Args:
-        path: A `.npy` file.
-        kind: Name of its type, such as `int64`.
-        shape: What it must have.
+    """Open a `.npy` file as a memory map.
 
     Raises:
-        ContentError: It is no array of this type and shape.
+        ContentError: It is no array of this type, such as `int64`, and shape.
         OSError: It cannot be read.
     """
     try:
@@ -72,11 +62,7 @@ def read_array(path: Path, kind: str, shape: Shape) -> np.ndarray:
 
 
 def read_arrays(path: Path, kinds: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """The one-dimensional arrays of a `.npz` file.
-
-    Args:
-        path: The file.
-        kinds: Name → name of the type.
+    """Read the one-dimensional arrays of a `.npz` file; `kinds`: name → name of the type.
 
     Raises:
         ContentError: It is no such file, or holds others than these.
@@ -95,11 +81,7 @@ def read_arrays(path: Path, kinds: Mapping[str, str]) -> dict[str, np.ndarray]:
 
 
 def check_array(path: Path, array: Any, kind: str, shape: Shape, name: str = "") -> None:
-    """Checks type and shape.
-
-    Raises:
-        ContentError: They differ; names both.
-    """
+    """Raise a `ContentError` that names both where type or shape differ."""
     wanted = f"{kind} ({', '.join('any' if size is None else str(size) for size in shape)})"
     if not isinstance(array, np.ndarray):
         raise ContentError(path, f"{name}expected an array, {wanted}")
@@ -112,10 +94,9 @@ def check_array(path: Path, array: Any, kind: str, shape: Shape, name: str = "")
 
 
 def check_finite(path: Path, array: np.ndarray) -> None:
-    """Checks that no number is NaN or an infinity, some rows at a time and without a copy.
+    """Raise a `ContentError` that names the row where a number is NaN or an infinity.
 
-    Raises:
-        ContentError: One is; names the row.
+    The array is read some rows at a time and not copied.
     """
     for start in range(0, len(array), ROWS_AT_ONCE):
         part = array[start : start + ROWS_AT_ONCE]
@@ -125,23 +106,13 @@ def check_finite(path: Path, array: np.ndarray) -> None:
 
 
 def refuse_rows(path: Path, fails: Bool[np.ndarray, "R"], expected: str, first: int = 0) -> None:
-    """Checks something of every row.
-
-    Args:
-        path: The file.
-        fails: Rows that are wrong.
-        expected: What a row must be.
-        first: Number of the first row.
-
-    Raises:
-        ContentError: A row is wrong; names the first, from 0.
-    """
+    """Raise a `ContentError` that names the first row that `fails`; `first` is the number of the first of them all."""
     if fails.any():
         raise ContentError(path, f"row {first + int(np.argmax(fails)):,}: expected {expected}")
 
 
 def read_json(path: Path, kind: type[Content]) -> Content:
-    """A JSON file of a given structure, such as `dict[str, int]`; nothing is converted.
+    """Read a JSON file of a given structure, such as `dict[str, int]`; nothing is converted.
 
     Raises:
         ContentError: It is not JSON, or has another structure; names the first key that differs.
@@ -156,12 +127,7 @@ def read_json(path: Path, kind: type[Content]) -> Content:
 
 
 def read_index(path: Path) -> dict[str, int]:
-    """Original id → dense index, of a map that gives every number from 1 on to one id.
-
-    Raises:
-        ContentError: It does not.
-        OSError: It cannot be read.
-    """
+    """Read original id → dense index; a `ContentError` tells where not every number from 1 on has one id."""
     index_of = read_json(path, dict[str, int])
     if sorted(index_of.values()) != list(range(1, len(index_of) + 1)):
         raise ContentError(path, f"expected each of the numbers 1 to {len(index_of)} once, one an id")
@@ -171,7 +137,7 @@ def read_index(path: Path) -> dict[str, int]:
 def read_columns(
     path: Path, texts: Sequence[str], numbers: Sequence[str] = (), nullable: Sequence[str] = ()
 ) -> pa.Table:
-    """Columns of a Parquet file.
+    """Read columns of a Parquet file.
 
     Args:
         path: The file.
@@ -201,18 +167,14 @@ def read_columns(
 
 
 def _refuse(path: Path, error: Exception) -> Exception:
-    """The error to raise for a file that could not be read."""
+    """Return the error to raise for a file that could not be read."""
     if isinstance(error, OSError) and error.filename is not None:
         return error
     return ContentError(path, f"damaged, cut short or something else ({' '.join(str(error).split()) or 'empty'})")
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
-    """`np.save`, whose own error (2.4) tells how much was written and not why it was no more.
-
-    Raises:
-        OSError: The reason.
-    """
+    """Save an array, and tell why where it fails; `np.save` (2.4) itself tells only how much was written."""
     with path.open("wb") as file:
         np.save(_Plain(file.write), array, allow_pickle=False)
 

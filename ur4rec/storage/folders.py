@@ -34,7 +34,7 @@ CACHED_NAME_LENGTH = 40
 
 
 def publish_folder(folder: Path, target: str | Path) -> Published:
-    """Makes the contents of a folder, sub-folders included, those of another place; all at once, or not at all.
+    """Make the contents of a folder, sub-folders included, those of another place; all at once, or not at all.
 
     Args:
         folder: What to publish; an artifact folder is verified first.
@@ -53,7 +53,7 @@ def publish_folder(folder: Path, target: str | Path) -> Published:
 
 
 def fetch_folder(source: str | Path, target: Path) -> Path:
-    """Copies a published folder, or what is below a prefix or at a path; it appears at `target` whole or not at all.
+    """Copy a published folder, or what is below a prefix or at a path; it appears at `target` whole or not at all.
 
     Args:
         source: `gs://bucket/prefix` (or of a single object), or a path.
@@ -72,7 +72,7 @@ def fetch_folder(source: str | Path, target: Path) -> Path:
 
 
 def fetch_into_cache(source: str, cache: Path) -> Path:
-    """`fetch_folder`, to a place in a cache folder that belongs to the source; what is there and current stays.
+    """Fetch a folder to its source's own place in a cache folder; what is there and current stays.
 
     Raises:
         ArtifactError: A file is missing or altered.
@@ -91,7 +91,7 @@ def fetch_into_cache(source: str, cache: Path) -> Path:
 
 
 def digest_folder(folder: Path) -> dict[str, FileDigest]:
-    """Relative path → digest of every file; a folder with a manifest is compared with it.
+    """Return relative path → digest of every file; a folder with a manifest is compared with it.
 
     Raises:
         ArtifactError: There is no file, a folder is a symbolic link, a name cannot be published, or a file differs from
@@ -118,12 +118,11 @@ def _digest_files(folder: Path) -> dict[str, FileDigest]:
 
 
 def _publish_here(folder: Path, files: Mapping[str, FileDigest], target: Path) -> bool:
-    """One publisher at a time; false where the contents were there already."""
+    """Publish to a path, one publisher at a time; return whether its contents were others."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.parent / f".{target.name}.lock"):
         if target.is_dir() and any(target.iterdir()) and _holds(target, files):
             return False
-        check_replaceable(target)
         check_producer(target, find_producer(folder))
         with temporary_sibling(target) as copy:
             for name in files:

@@ -37,15 +37,9 @@ LONGEST_REASON = 300
 class GcsStore(ObjectStore):
     """The objects below a prefix.
 
-    Failures that may pass (408, 429, 5xx, dropped connections, timeouts) are retried with growing pauses, and so are
-    bytes that arrive damaged; what will not pass (a missing bucket, no permission, no credentials) is raised at once.
-
-    Args:
-        location: Where the objects are.
-        patience_s: Seconds for which one operation is retried.
-
-    Raises:
-        StoreError: There are no credentials.
+    Failures that may pass (408, 429, 5xx, dropped connections, timeouts) are retried for `patience_s` seconds, with
+    growing pauses, and so are bytes that arrive damaged. What will not pass (a missing bucket, no permission, no
+    credentials) is raised at once, as a `StoreError`.
     """
 
     def __init__(self, location: Location, patience_s: float = PATIENCE_S) -> None:

@@ -18,7 +18,7 @@ from google.cloud.storage.exceptions import DataCorruption
 from ur4rec.storage.objects import CHUNK_BYTES, PARALLEL_TRANSFERS
 
 UPLOAD_CHUNK_BYTES = 64 << 20
-"""Of a file that is uploaded, the part that is in memory at a time, and that is sent again when it gets lost."""
+"""The part of an uploaded file that is in memory at a time, and that is sent again when it gets lost."""
 CONTENT_TYPE = "application/octet-stream"
 ATTEMPTS = 4
 """Times that an object is transferred whose bytes arrive damaged."""
@@ -31,7 +31,7 @@ class DamagedTransferError(Exception):
 def upload(
     blob: storage.Blob, content: bytes | Path, crc32c: str, generation: int, retry: Retry, attempts: int = ATTEMPTS
 ) -> None:
-    """Creates or replaces an object, and makes sure that the service holds what was meant.
+    """Create or replace an object, and make sure that the service holds what was meant.
 
     Args:
         blob: The object; knows its version afterwards.
@@ -67,13 +67,7 @@ def upload(
 
 
 def download(blob: storage.Blob, size_bytes: int, target: Path, retry: Retry) -> None:
-    """Copies an object into a file and compares its crc32c.
-
-    Args:
-        blob: The object.
-        size_bytes: Its size.
-        target: File to write; what is there is replaced.
-        retry: For failures that may pass.
+    """Copy an object into a file and compare its crc32c; what is there is replaced.
 
     Raises:
         NotFound: The object is gone.
@@ -90,7 +84,7 @@ def download(blob: storage.Blob, size_bytes: int, target: Path, retry: Retry) ->
 
 
 def read(blob: storage.Blob, retry: Retry) -> bytes:
-    """The content of a small object; `blob` knows afterwards which version has it.
+    """Return the content of a small object; `blob` knows afterwards which version has it.
 
     Raises:
         NotFound: There is no such object.
@@ -104,7 +98,7 @@ def read(blob: storage.Blob, retry: Retry) -> bytes:
 
 
 def _send(blob: storage.Blob, content: bytes | Path, crc32c: str, generation: int, retry: Retry) -> None:
-    """The crc32c is not taken again; the library's comparison after a file would delete whichever version is there."""
+    """Send without another checksum: the library's own comparison after a file deletes whichever version is there."""
     if isinstance(content, Path) and content.stat().st_size <= CHUNK_BYTES:
         content = content.read_bytes()
     if isinstance(content, bytes):

@@ -20,7 +20,7 @@ from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.storage.writing import named
 
 SHOWN_NAMES = 5
-"""Of what is there instead, in a message."""
+"""How many names of what is there instead a message tells."""
 MOST_LISTINGS = 5
 
 
@@ -30,7 +30,7 @@ class ChangedInputError(ValueError):
 
 @contextmanager
 def local_copy(location: str | Path) -> Iterator[Path]:
-    """A path with the contents of a location; a copy of what is in cloud storage is gone after the block.
+    """Open a path with the contents of a location; a copy of what is in cloud storage is gone after the block.
 
     Errors of the block name the location, not the copy. A folder with a manifest comes whole, from any other prefix
     come the objects directly below it.
@@ -51,7 +51,7 @@ def local_copy(location: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def pinned_copy(location: str | Path, digest: str, take_digest: Callable[[], str]) -> Iterator[Path]:
-    """A `local_copy` whose contents are those of an earlier digest.
+    """Open a `local_copy` whose contents are those of an earlier digest.
 
     Args:
         location: What to copy.
@@ -126,7 +126,7 @@ class _Objects:
     objects: list[StoredObject]
     """Below the store's prefix."""
     name: str
-    """Of the one object; empty where the location is a prefix."""
+    """The one object's; empty where the location is a prefix."""
 
 
 @contextmanager

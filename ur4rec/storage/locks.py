@@ -18,14 +18,10 @@ class FolderInUseError(ValueError):
 
 @contextmanager
 def lock_folder(folder: Path, other: str = "another folder") -> Iterator[None]:
-    """Keeps other runs out of a folder, which is made if need be; the lock ends with this process at the latest.
-
-    Args:
-        folder: Where the run writes.
-        other: What the user can choose instead.
+    """Keep other runs out of a folder, which is made if need be; the lock ends with this process at the latest.
 
     Raises:
-        FolderInUseError: Another run holds it.
+        FolderInUseError: Another run holds it; tells to choose `other` instead.
     """
     folder.mkdir(parents=True, exist_ok=True)
     message = f"{folder}: another run is using it ({LOCK} is locked); wait for its end or choose {other}"
@@ -35,12 +31,7 @@ def lock_folder(folder: Path, other: str = "another folder") -> Iterator[None]:
 
 @contextmanager
 def hold_lock(file: Path, refusal: Exception) -> Iterator[None]:
-    """Holds a lock during the block, and waits for nobody.
-
-    Args:
-        file: What is locked; it stays.
-        refusal: Raised where another holds it.
-    """
+    """Hold a lock on a file, which stays, during the block; raise `refusal` at once where another holds it."""
     lock = FileLock(file, timeout=0)
     try:
         lock.acquire()

@@ -115,7 +115,7 @@ class ObjectStore(Protocol):
         """Create an object in the place of one version of it; one that has the content already will do.
 
         Args:
-            name: Of the object.
+            name: The object's, below the prefix.
             content: Bytes, or a file with them.
             generation: The version to replace; 0: there must be none.
             crc32c: Of the content, where the caller has taken it; other bytes count as damaged. Empty: taken here.

@@ -31,11 +31,7 @@ VERSION = re.compile(rf"{CONTENT}/(\d+)-[0-9a-f]{{16}}")
 
 
 def check_file_name(name: str) -> str:
-    """Refuses a relative path that would leave its folder, or that cannot be the name of an object.
-
-    Raises:
-        ArtifactError: It is no such path.
-    """
+    """Return a relative path; raise an `ArtifactError` where it would leave its folder or cannot name an object."""
     if not is_file_name(name):
         raise ArtifactError(f"{name!r}: not the path of a file below a folder")
     return name
@@ -72,19 +68,15 @@ class Publication(BaseModel):
 
     @property
     def size_bytes(self) -> int:
-        """Of all files."""
+        """The bytes of all files."""
         return sum(file.size_bytes for file in self.files.values())
 
 
 def parse_publication(content: bytes, place: str) -> Publication | None:
-    """Reads a manifest; None where it is that of something else, an artifact folder for example.
-
-    Args:
-        content: Of the object.
-        place: Its address, for the message.
+    """Read a manifest; None where it is that of something else, an artifact folder for example.
 
     Raises:
-        ArtifactError: It is damaged.
+        ArtifactError: It is damaged; names the `place` that it comes from.
     """
     try:
         found = json.loads(content)
@@ -96,19 +88,13 @@ def parse_publication(content: bytes, place: str) -> Publication | None:
 
 
 def name_version(generation: int, files: Mapping[str, FileDigest]) -> str:
-    """The sub-prefix for these contents, built on a generation of the manifest."""
+    """Name the sub-prefix for these contents, built on a generation of the manifest."""
     digests = {name: digest.sha256 for name, digest in files.items()}
     digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
     return f"{CONTENT}/{generation}-{digest[:16]}"
 
 
 def is_leftover(version: str, publication: Publication, generation: int) -> bool:
-    """Whether a sub-prefix can neither be read nor published any more.
-
-    Args:
-        version: Name of the sub-prefix.
-        publication: The current one.
-        generation: Of its manifest.
-    """
+    """Return whether a sub-prefix can neither be read nor published any more, given the current manifest."""
     match = VERSION.fullmatch(version)
     return bool(match and int(match[1]) < generation and version not in (publication.content, publication.former))

@@ -1,4 +1,4 @@
-"""What a pipeline task tells about itself: numbers in the user interface and in a file."""
+"""What a pipeline task tells: numbers in the user interface and in a file, and how the whole run ended."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class MetricsArtifact(Protocol):
     path: str
 
     def log_metric(self, metric: str, value: float) -> None:
-        """Shows a number in the user interface."""
+        """Show a number in the user interface."""
 
 
 def log_metrics(artifact: MetricsArtifact, values: Mapping[str, float]) -> None:
-    """Logs numbers, and the peak memory of this process beside them.
+    """Log numbers, and the peak memory of this process beside them.
 
     The same numbers are written as the artifact's file: a runner that caches by the existence of files would
     take an artifact without one for lost and run its task again.
@@ -39,18 +39,17 @@ GOOD_ENDS = ("SUCCEEDED", "COMPLETE", "CACHED")
 
 
 def report_outcome(state: str, run: str, error: str | None) -> None:
-    """Prints how a run ended.
+    """Print how a run ended; see `describe_outcome`."""
+    print(describe_outcome(state, run, error), flush=True)
+
+
+def describe_outcome(state: str, run: str, error: str | None) -> str:
+    """Return one line of how a run ended.
 
     Args:
         state: By the name that the service gives it, such as `FAILED`.
         run: Its name.
         error: What the service says about a failure; may be missing or have several lines.
-    """
-    print(describe_outcome(state, run, error), flush=True)
-
-
-def describe_outcome(state: str, run: str, error: str | None) -> str:
-    """The line.
 
     >>> describe_outcome("COMPLETE", "runs/7", "")
     'run succeeded: runs/7'

@@ -21,14 +21,14 @@ from pathlib import Path
 from ur4rec.storage.writing import WriteError, writing
 
 NAME = re.compile(r"(\.|ur4rec-).+-[0-9a-f]{8}\.tmp")
-"""Of what is made here."""
+"""Names of what is made here."""
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
-"""Of Linux."""
+"""Numbers of the Linux call."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """An empty temporary sibling that takes the place of `path` if the block ends well, and vanishes if it does not.
+    """Make an empty temporary sibling that replaces `path` if the block ends well, and vanishes if it does not.
 
     A link stays, and what it leads to is replaced.
 
@@ -45,11 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_sibling(target: Path) -> Iterator[Path]:
-    """A folder beside the target, gone after the block.
-
-    Raises:
-        WriteError: The disk is full, say.
-    """
+    """Make a folder beside the target, gone after the block; a `WriteError` tells that the disk is full, say."""
     with _writing_beside(target), _make(target.parent, f".{target.name}") as temporary:
         temporary.chmod(0o755)
         yield temporary
@@ -57,7 +53,7 @@ def temporary_sibling(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(name: str, parent: Path | None = None) -> Iterator[Path]:
-    """A folder that nobody else may enter, gone after the block.
+    """Make a folder that nobody else may enter, gone after the block.
 
     Args:
         name: What it is for; part of its name.
@@ -72,14 +68,14 @@ def scratch_folder(name: str, parent: Path | None = None) -> Iterator[Path]:
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Removes what killed processes have left in a folder, never what is in the making."""
+    """Remove what killed processes have left in a folder, never what is in the making."""
     for path in [path for path in parent.iterdir() if NAME.fullmatch(path.name)]:
         with suppress(OSError):  # it is being made, or is another user's
             _remove_unheld(path)
 
 
 def move_folder(new: Path, target: Path) -> None:
-    """Moves a finished folder to its place on the same file system; an older one there goes.
+    """Move a finished folder to its place on the same file system; an older one there goes.
 
     The older one changes places with it where the system can do that in one step: a kill then leaves one of the two.
     """
@@ -99,14 +95,14 @@ def move_folder(new: Path, target: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Whether both have changed places; Linux can, on most file systems (renameat2)."""
+    """Return whether both have changed places; Linux can, on most file systems (renameat2)."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
     return rename is not None and rename(AT_FDCWD, bytes(first), AT_FDCWD, bytes(second), RENAME_EXCHANGE) == 0
 
 
 @contextmanager
 def _writing_beside(path: Path) -> Iterator[None]:
-    """Makes the parents that are missing; if the block fails they go again."""
+    """Make the parents that are missing; if the block fails they go again."""
     missing = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -134,7 +130,7 @@ def _make(parent: Path, prefix: str, is_folder: bool = True) -> Iterator[Path]:
 
 
 def _make_held(parent: Path, prefix: str, is_folder: bool) -> tuple[Path, int]:
-    """Something new, and its lock; again where another process took it for a leftover before it was locked."""
+    """Make something new, and lock it; again where another process removed it as a leftover before it was locked."""
     while True:
         path = parent / f"{prefix}-{secrets.token_hex(4)}.tmp"
         if is_folder:
@@ -149,7 +145,7 @@ def _make_held(parent: Path, prefix: str, is_folder: bool) -> tuple[Path, int]:
 
 
 def _lock(descriptor: int) -> bool:
-    """Whether it is held now, or the file system has no locks, where nothing is ever taken for a leftover."""
+    """Return whether it is held now, or the file system has no locks, where nothing is ever taken for a leftover."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

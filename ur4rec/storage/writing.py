@@ -1,4 +1,4 @@
-"""Writing that fails: on a full disk, in a place that is read-only, past a quota or a limit of the process."""
+"""Failures of reading and writing, told by the path that the user knows and with what to do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WriteError(OSError):
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Names the path where the system's error does not, or names a temporary one that nobody knows.
+    """Name the path where the system's error does not, or where it names a temporary one that nobody knows.
 
     Raises:
         WriteError: It could not be written in the block.
@@ -44,7 +44,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _find_number(error: OSError) -> int:
-    """Of the system's error; `shutil.copytree` has only its text."""
+    """Return the number of the system's error; `shutil.copytree` has only its text."""
     found = re.search(r"\[Errno (\d+)\]", str(error))
     return error.errno or (int(found[1]) if found else 0)
 
@@ -55,7 +55,7 @@ _COPIES: dict[str, str] = {}
 
 @contextmanager
 def named(copy: Path, origin: str) -> Iterator[None]:
-    """Errors of the block name what a path is a copy of, wherever they would name the copy."""
+    """Let errors of the block name what a path is a copy of, wherever they would name the copy."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -67,12 +67,12 @@ def named(copy: Path, origin: str) -> Iterator[None]:
 
 
 def remember_copy(copy: Path, origin: str) -> None:
-    """Lets `name_origins` tell what a path is a copy of."""
+    """Let `name_origins` tell what a path is a copy of."""
     _COPIES[str(copy)] = origin
 
 
 def name_origins(message: str) -> str:
-    """A message that names what was copied, not the copies that are remembered."""
+    """Return a message that names what was copied, not the copies that are remembered."""
     for copy, origin in _COPIES.items():
         message = message.replace(copy, origin)
     return message

@@ -1,0 +1,100 @@
+"""Item tables: every malformed row has one defined outcome, and items and interactions need not match."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from malformed import GOOD, HEADER, Row, preprocess, write_parquet
+
+from ur4rec.data.config import DataConfig
+from ur4rec.data.errors import DataError
+from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.data.sequences import load_sequences
+from ur4rec.data.summary import exclusion_table
+
+ITEM_HEADER = "item_id,title,genres,year\n"
+
+ITEMS = "a,A,x|y,1990\nb,B,,\nc,C,x,1991\nd,D,x,1992\n"
+
+
+def test_missing_item_table(tmp_path: Path) -> None:
+    (tmp_path / "interactions.csv").write_text(HEADER + GOOD)
+    with pytest.raises(DataError, match=r"absent\.csv: not found"):
+        preprocess_sequences(
+            tmp_path / "interactions.csv", tmp_path / "sequences", DataConfig(), tmp_path / "absent.csv"
+        )
+
+
+ITEM_ROWS = [
+    Row("missing_item", ",Nameless,,1990", r"column 'item_id': expected an id, got ''", "missing_item_id"),
+    Row(
+        "second_opinion",
+        "a,Another,,1990",
+        r"column 'item_id': expected what an earlier .*, got 'a'",
+        "conflicting_item",
+    ),
+    Row("word_year", "e,E,,soon", r"column 'year': expected a year from 0 to 9999, got 'soon'", "invalid_year"),
+    Row("fractional_year", "e,E,,1990.5", r"column 'year': expected a year .*, got '1990.5'", "invalid_year"),
+    Row("negative_year", "e,E,,-5", r"column 'year': expected a year .*, got '-5'", "invalid_year"),
+]
+
+
+@pytest.mark.parametrize("case", ITEM_ROWS, ids=lambda case: case.name)
+def test_malformed_item_row(case: Row, tmp_path: Path) -> None:
+    first, rest = ITEMS.split("\n", 1)
+    items = ITEM_HEADER + f"{first}\n\n{case.row}\n{rest}"
+    with pytest.raises(DataError, match=r"items\.csv, line 4, " + case.message):
+        preprocess(tmp_path, HEADER + GOOD, items)
+    manifest = preprocess(tmp_path, HEADER + GOOD, items, bad_rows="exclude")
+    assert manifest.details["items"]["excluded_rows"] == {case.reason: 1}
+    assert (f"item rows left out: {case.reason.replace('_', ' ')}", 1) in exclusion_table(manifest)
+    assert load_sequences(tmp_path / "sequences").items["title"].tolist() == ["A", "B", "C", "D"]
+
+
+def test_a_dropped_item_row_does_not_make_the_next_one_a_conflict(tmp_path: Path) -> None:
+    items = ITEM_HEADER + ITEMS.replace("a,A,x|y,1990", "a,A,x|y,soon\na,A,x|y,1990")
+    manifest = preprocess(tmp_path, HEADER + GOOD, items, bad_rows="exclude")
+    assert manifest.details["items"]["excluded_rows"] == {"invalid_year": 1}
+    assert load_sequences(tmp_path / "sequences").items["year"].tolist()[0] == 1990
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ("", r"items\.csv: empty file; expected the columns item_id, title"),
+        ("item_id,name\na,A\n", r"items\.csv, first line: no column 'title' among 'item_id', 'name'"),
+        ("item_id|title\na|A\n", r"the fields are separated by bars"),
+        ("item_id,title\na,\xe9\n".encode("latin-1"), r"items\.csv, line 2: byte 0xe9 is not UTF-8"),
+    ],
+)
+def test_unusable_item_table(items: str | bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        preprocess(tmp_path, HEADER + GOOD, items)
+
+
+def test_items_and_interactions_need_not_match(tmp_path: Path) -> None:
+    items = ITEM_HEADER + ITEMS.replace("a,A,x|y,1990\n", "") + "c,C,x,1991\nz,Z,,\ny,Y,,\nx,X,,\n"
+    manifest = preprocess(tmp_path, HEADER + GOOD, items.replace("b,B", "b, "))
+    assert manifest.details["items"] == {
+        "rows_read": 7,
+        "excluded_rows": {"duplicate_item_row": 1},
+        "without_row": 1,
+        "without_title": 1,
+        "never_interacted": 3,
+    }
+    assert load_sequences(tmp_path / "sequences").items["title"].tolist() == ["a", "b", "C", "D"]
+    assert exclusion_table(manifest) == [
+        ("item rows left out: duplicate item row", 1),
+        ("items without a row in the item table: titled by their id", 1),
+        ("items without a title: titled by their id", 1),
+        ("items of the item table without an interaction: left out", 3),
+    ]
+
+
+def test_parquet_title_that_is_no_text(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "interactions.parquet")
+    pd.DataFrame({"item_id": [7], "title": [{"en": "A"}]}).to_parquet(tmp_path / "items.parquet")
+    with pytest.raises(DataError, match=r"items\.parquet, column 'title': type struct<.*> is not text"):
+        preprocess_sequences(path, tmp_path / "sequences", DataConfig(), tmp_path / "items.parquet")
