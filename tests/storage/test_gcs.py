@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ur4rec.storage.gcs import GcsStore
-from ur4rec.storage.objects import Location, StoreError, open_store
+from ur4rec.storage.objects import StoreError
+from ur4rec.storage.stores import open_store, parse_location
 
 
 def test_missing_credentials_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_retries_only_what_may_pass(
 ) -> None:
     with serving(statuses) as (address, asked):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
-        prefix = GcsStore(Location.parse("gs://bucket/p"), patience_s=30.0)
+        prefix = GcsStore(parse_location("gs://bucket/p"), patience_s=30.0)
         if message is None:
             assert prefix.list_objects() == []
         else:
@@ -80,7 +81,7 @@ def test_retries_only_what_may_pass(
 def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving([503]) as (address, asked):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
-        prefix = GcsStore(Location.parse("gs://bucket/p"), patience_s=0.01)
+        prefix = GcsStore(parse_location("gs://bucket/p"), patience_s=0.01)
         with pytest.raises(StoreError, match=r"retried for 0\.01 s"):
             prefix.list_objects()
         prefix.close()

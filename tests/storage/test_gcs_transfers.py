@@ -10,7 +10,8 @@ from fault_proxy import Fault, Proxy, Request, first
 
 from ur4rec.storage.folders import digest_folder, fetch_folder, publish_folder
 from ur4rec.storage.gcs_transfers import ATTEMPTS
-from ur4rec.storage.objects import CHUNK_BYTES, ObjectStore, StoreError, open_store
+from ur4rec.storage.objects import CHUNK_BYTES, ObjectStore, StoreError
+from ur4rec.storage.stores import open_store
 
 pytestmark = [
     pytest.mark.emulator,

@@ -13,7 +13,8 @@ from ur4rec.storage import inputs
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.storage.folders import digest_folder, fetch_folder, publish_folder
 from ur4rec.storage.inputs import ChangedInputError, digest_inputs, list_versions, local_copy, pinned_copy
-from ur4rec.storage.objects import CHUNK_BYTES, StoreError, open_store
+from ur4rec.storage.objects import CHUNK_BYTES, StoreError
+from ur4rec.storage.stores import open_store
 
 pytestmark = pytest.mark.emulator
 

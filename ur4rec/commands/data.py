@@ -58,7 +58,7 @@ def fetch(
     from ur4rec.data.sources import default_cache
     from ur4rec.data.sources import fetch as fetch_data
     from ur4rec.storage.folders import fetch_folder, fetch_into_cache
-    from ur4rec.storage.objects import is_cloud
+    from ur4rec.storage.stores import is_cloud
 
     if not is_cloud(name):
         if output:

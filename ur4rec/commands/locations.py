@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from ur4rec.registry.mlflow_client import REGISTERED
-from ur4rec.storage.objects import is_cloud
+from ur4rec.storage.stores import is_cloud
 from ur4rec.storage.writing import remember_copy
 
 

@@ -10,7 +10,7 @@ from ur4rec.data.errors import DataError
 from ur4rec.data.tables import CSV, PARQUET
 from ur4rec.storage.artifacts import MANIFEST, read_artifact
 from ur4rec.storage.inputs import digest_inputs, list_some, local_copy, pinned_copy
-from ur4rec.storage.objects import is_cloud
+from ur4rec.storage.stores import is_cloud
 
 INTERACTIONS, ITEM_TABLE = "interactions", "items"
 """Names of the files in a folder, without their ending."""

@@ -24,7 +24,6 @@ from ur4rec.storage.objects import (
     StoredObject,
     StoreError,
     in_parallel,
-    open_store,
 )
 from ur4rec.storage.publication import (
     CONTENT,
@@ -34,6 +33,7 @@ from ur4rec.storage.publication import (
     name_version,
     parse_publication,
 )
+from ur4rec.storage.stores import open_store
 
 MOST_READS = 5
 PARALLEL_LARGE_UPLOADS = 4

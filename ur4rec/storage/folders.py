@@ -25,8 +25,8 @@ from ur4rec.storage.checksums import HASHERS, FileDigest, digest_file
 from ur4rec.storage.cloud_folders import Published, find_current, publish
 from ur4rec.storage.inputs import copy_location
 from ur4rec.storage.locks import LOCK
-from ur4rec.storage.objects import Location, is_cloud, open_store
 from ur4rec.storage.publication import check_file_name
+from ur4rec.storage.stores import is_cloud, open_store, parse_location
 from ur4rec.storage.temporaries import move_folder, temporary_sibling
 from ur4rec.storage.writing import named
 
@@ -48,7 +48,7 @@ def publish_folder(folder: Path, target: str | Path) -> Published:
     """
     files = digest_folder(folder)
     if is_cloud(target):
-        return publish(folder, files, Location.parse(str(target)))
+        return publish(folder, files, parse_location(str(target)))
     return Published.of(files, _publish_here(folder, files, Path(target)))
 
 

@@ -1,6 +1,7 @@
-"""The objects below one prefix of a Google Cloud Storage bucket; `open_store` alone imports this module.
+"""The objects below one prefix of a Google Cloud Storage bucket.
 
-The client follows `STORAGE_EMULATOR_HOST`, and then needs no credentials.
+The client takes half a second to import, so that happens where it is used. It follows `STORAGE_EMULATOR_HOST`, and then
+needs no credentials.
 """
 
 from __future__ import annotations
@@ -8,16 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed, Unauthorized
-from google.auth.exceptions import GoogleAuthError
-from google.cloud import storage
-from google.cloud.storage.retry import DEFAULT_RETRY
-from requests import RequestException
-from urllib3.exceptions import HTTPError
+from typing import TYPE_CHECKING
 
 from ur4rec.storage.checksums import crc32c_of
-from ur4rec.storage.gcs_transfers import DamagedTransferError, download, read, upload
 from ur4rec.storage.objects import (
     CHUNK_BYTES,
     Location,
@@ -28,10 +22,10 @@ from ur4rec.storage.objects import (
     in_parallel,
 )
 
+if TYPE_CHECKING:
+    from google.cloud import storage
+
 PATIENCE_S = 120.0
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
-"""Between two attempts; each pause is a random part of one twice as long as the one before."""
-LONGEST_REASON = 300
 
 
 class GcsStore(ObjectStore):
@@ -43,12 +37,13 @@ class GcsStore(ObjectStore):
     """
 
     def __init__(self, location: Location, patience_s: float = PATIENCE_S) -> None:
+        from ur4rec.storage.gcs_transfers import connect
+
         self.location = location
         self._patience_s = patience_s
-        self._retry = DEFAULT_RETRY.with_timeout(patience_s).with_delay(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._folder = f"{location.prefix}/" if location.prefix else ""
         with self._explaining("use"):
-            self._client = storage.Client(project=None)
+            self._client, self._retry = connect(patience_s)
         self._bucket = self._client.bucket(location.bucket)
 
     def list_objects(self, deep: bool = False) -> list[StoredObject]:
@@ -68,63 +63,55 @@ class GcsStore(ObjectStore):
 
     def read(self, name: str) -> tuple[bytes, int] | None:
         """Return the content of a small object and its generation; None where there is no such object."""
+        from ur4rec.storage.gcs_transfers import read
+
         blob = self._bucket.blob(self._folder + name)
         with self._explaining("read"):
-            try:
-                return read(blob, self._retry), int(blob.generation)
-            except NotFound:
-                list(self._client.list_blobs(self._bucket, max_results=1, retry=self._retry))  # is there a bucket?
-                return None
+            content = read(blob, self._retry)
+        return None if content is None else (content, int(blob.generation))
 
     def replace(self, name: str, content: bytes | Path, generation: int, crc32c: str = "") -> StoredObject:
         """Create an object in the place of one version of it; one that has the content already will do."""
+        from ur4rec.storage.gcs_transfers import upload
+
         blob, crc32c = self._bucket.blob(self._folder + name), crc32c or crc32c_of(content)
         with self._explaining("create"):
-            try:
-                upload(blob, content, crc32c, generation, self._retry)
-            except PreconditionFailed:
+            if not upload(blob, content, crc32c, generation, self._retry):
+                size_bytes = len(content) if isinstance(content, bytes) else content.stat().st_size
                 blob = self._bucket.get_blob(blob.name, retry=self._retry)
-                if blob is None or (blob.crc32c, blob.size) != (crc32c, _count_bytes(content)):
-                    raise ObjectReplacedError(f"{self.location / name}: another writer was faster") from None
-            return self._describe(blob)
+                if blob is None or (blob.crc32c, blob.size) != (crc32c, size_bytes):
+                    raise ObjectReplacedError(f"{self.location / name}: another writer was faster")
+        return self._describe(blob)
 
     def download(
-        self, objects: Iterable[StoredObject], folder: Path, done: Callable[[StoredObject], None] | None = None
+        self, objects: Iterable[StoredObject], folder: Path, done: Callable[[StoredObject], None] = lambda _: None
     ) -> list[StoredObject]:
         """Copy objects into a folder under their names; return those that are no longer there."""
+        from ur4rec.storage.gcs_transfers import download
 
-        def fetch(stored: StoredObject) -> StoredObject | None:
+        def fetch(stored: StoredObject) -> bool:
             blob = self._bucket.blob(self._folder + stored.name, generation=stored.generation)
-            target = folder / stored.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                download(blob, stored.size_bytes, target, self._retry)
-            except NotFound:
-                target.unlink(missing_ok=True)
-                return stored
-            if done:
+            is_there = download(blob, stored.size_bytes, folder / stored.name, self._retry)
+            if is_there:
                 done(stored)
-            return None
+            return is_there
 
         objects = list(objects)
         self.check_names(objects)
-        large = [stored for stored in objects if stored.size_bytes > CHUNK_BYTES]  # their chunks come in parallel
+        small = [stored for stored in objects if stored.size_bytes <= CHUNK_BYTES]
         with self._explaining("read"):
-            gone = in_parallel(fetch, (stored for stored in objects if stored.size_bytes <= CHUNK_BYTES))
-            gone += [fetch(stored) for stored in large]
-        vanished = {stored.name for stored in gone if stored}
-        return [stored for stored in objects if stored.name in vanished]
+            fetched = dict(zip(small, in_parallel(fetch, small), strict=True))
+            for stored in objects:
+                if stored not in fetched:  # its chunks come in parallel
+                    fetched[stored] = fetch(stored)
+        return [stored for stored in objects if not fetched[stored]]
 
     def delete(self, objects: Iterable[StoredObject]) -> None:
         """Delete these very versions; what is gone or was replaced is left alone."""
+        from ur4rec.storage.gcs_transfers import delete
 
         def remove(stored: StoredObject) -> None:
-            try:
-                self._bucket.blob(self._folder + stored.name).delete(
-                    if_generation_match=stored.generation, retry=self._retry
-                )
-            except (NotFound, PreconditionFailed):
-                return
+            delete(self._bucket.blob(self._folder + stored.name), stored.generation, self._retry)
 
         with self._explaining("delete"):
             in_parallel(remove, objects)
@@ -140,32 +127,12 @@ class GcsStore(ObjectStore):
     @contextmanager
     def _explaining(self, verb: str) -> Iterator[None]:
         """Turn the client's exceptions into one line each."""
+        from ur4rec.storage.gcs_transfers import explain
+
         try:
             yield
-        except NotFound:
-            raise StoreError(f"{self.location}: no such bucket; create it or correct its name") from None
-        except (Forbidden, Unauthorized) as error:
-            raise StoreError(
-                f"{self.location}: not allowed to {verb} objects; expected a role such as roles/storage.objectUser "
-                f"on the bucket ({_shorten(error)})"
-            ) from None
-        except GoogleAuthError as error:
-            raise StoreError(
-                f"{self.location}: no usable Google credentials; run `gcloud auth application-default login` or set "
-                f"GOOGLE_APPLICATION_CREDENTIALS ({_shorten(error)})"
-            ) from None
-        except DamagedTransferError as error:
-            raise StoreError(f"{self.location}: could not {verb} {error}") from None
-        except (GoogleAPIError, RequestException, HTTPError) as error:
-            raise StoreError(
-                f"{self.location}: could not {verb} objects, transient failures having been retried for "
-                f"{self._patience_s:g} s ({_shorten(error)})"
-            ) from None
-
-
-def _count_bytes(content: bytes | Path) -> int:
-    return len(content) if isinstance(content, bytes) else content.stat().st_size
-
-
-def _shorten(error: Exception) -> str:
-    return " ".join(str(error).split())[:LONGEST_REASON]
+        except Exception as error:
+            told = explain(error, verb, self._patience_s)
+            if told is None:
+                raise
+            raise StoreError(f"{self.location}: {told}") from None

@@ -9,11 +9,22 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from google.api_core.exceptions import BadRequest, NotFound, PreconditionFailed
+from google.api_core.exceptions import (
+    BadRequest,
+    Forbidden,
+    GoogleAPIError,
+    NotFound,
+    PreconditionFailed,
+    Unauthorized,
+)
 from google.api_core.retry import Retry
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import storage
 from google.cloud.storage import transfer_manager
 from google.cloud.storage.exceptions import DataCorruption
+from google.cloud.storage.retry import DEFAULT_RETRY
+from requests import RequestException
+from urllib3.exceptions import HTTPError
 
 from ur4rec.storage.objects import CHUNK_BYTES, PARALLEL_TRANSFERS
 
@@ -22,15 +33,22 @@ UPLOAD_CHUNK_BYTES = 64 << 20
 CONTENT_TYPE = "application/octet-stream"
 ATTEMPTS = 4
 """Times that an object is transferred whose bytes arrive damaged."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
+"""Between two attempts; each pause is a random part of one twice as long as the one before."""
+LONGEST_REASON = 300
 
 
 class DamagedTransferError(Exception):
     """Bytes that arrived damaged each time."""
 
 
-def upload(
-    blob: storage.Blob, content: bytes | Path, crc32c: str, generation: int, retry: Retry, attempts: int = ATTEMPTS
-) -> None:
+def connect(patience_s: float) -> tuple[storage.Client, Retry]:
+    """Return a client, and how long and how often it tries what may pass."""
+    retry = DEFAULT_RETRY.with_timeout(patience_s).with_delay(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+    return storage.Client(project=None), retry
+
+
+def upload(blob: storage.Blob, content: bytes | Path, crc32c: str, generation: int, retry: Retry) -> bool:
     """Create or replace an object, and make sure that the service holds what was meant.
 
     Args:
@@ -39,62 +57,98 @@ def upload(
         crc32c: Of the content, in base64; the service refuses other bytes, and its answer is compared.
         generation: The version to replace; 0: there must be none.
         retry: For failures that may pass.
-        attempts: Times that bytes are sent which arrive damaged.
+
+    Returns:
+        Whether it was done; not where another version is there.
 
     Raises:
-        PreconditionFailed: Another version is there.
         NotFound: There is no such bucket.
         DamagedTransferError: The service never held these bytes; nothing of them is left.
     """
     reason = ""
-    for attempt in range(attempts):
+    for attempt in range(ATTEMPTS):
         try:
             _send(blob, content, crc32c, generation, retry)
+        except PreconditionFailed:
+            return False
         except NotFound:  # the service has forgotten an upload in parts, or there is no bucket
-            if attempt == attempts - 1:
+            if attempt == ATTEMPTS - 1:
                 raise
             continue
         except (BadRequest, ValueError) as error:  # refused as damaged; out of step after a part of a chunk got lost
             reason = str(error)
             continue
         if blob.crc32c == crc32c:
-            return
+            return True
         reason, generation = f"crc32c {blob.crc32c} instead of {crc32c}", int(blob.generation)
     if generation == blob.generation:
-        with suppress(NotFound, PreconditionFailed):
-            blob.delete(if_generation_match=generation, retry=retry)
-    raise DamagedTransferError(f"{blob.name}: refused or damaged on its way, {attempts} times: {reason}")
+        delete(blob, generation, retry)
+    raise DamagedTransferError(f"{blob.name}: refused or damaged on its way, {ATTEMPTS} times: {reason}")
 
 
-def download(blob: storage.Blob, size_bytes: int, target: Path, retry: Retry) -> None:
-    """Copy an object into a file and compare its crc32c; what is there is replaced.
+def download(blob: storage.Blob, size_bytes: int, target: Path, retry: Retry) -> bool:
+    """Copy an object into a file and compare its crc32c; return whether the object is still there.
 
     Raises:
-        NotFound: The object is gone.
         DamagedTransferError: The bytes never had the crc32c that the service has for them.
     """
+    target.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(ATTEMPTS):
         with suppress(DataCorruption):
-            if size_bytes <= CHUNK_BYTES:
-                blob.download_to_filename(str(target), checksum="crc32c", single_shot_download=True, retry=retry)
-            else:
-                _download_chunks(blob, target, retry)
-            return
+            try:
+                if size_bytes <= CHUNK_BYTES:
+                    blob.download_to_filename(str(target), checksum="crc32c", single_shot_download=True, retry=retry)
+                else:
+                    _download_chunks(blob, target, retry)
+            except NotFound:
+                target.unlink(missing_ok=True)
+                return False
+            return True
     raise _damaged(blob)
 
 
-def read(blob: storage.Blob, retry: Retry) -> bytes:
-    """Return the content of a small object; `blob` knows afterwards which version has it.
+def read(blob: storage.Blob, retry: Retry) -> bytes | None:
+    """Return the content of a small object, whose version `blob` knows afterwards; None where there is none.
 
     Raises:
-        NotFound: There is no such object.
+        NotFound: There is no such bucket.
         DamagedTransferError: The bytes never had the crc32c that the service has for them.
     """
     for _ in range(ATTEMPTS):
         with suppress(DataCorruption):
-            content: bytes = blob.download_as_bytes(checksum="crc32c", single_shot_download=True, retry=retry)
+            try:
+                content: bytes = blob.download_as_bytes(checksum="crc32c", single_shot_download=True, retry=retry)
+            except NotFound:
+                list(blob.client.list_blobs(blob.bucket, max_results=1, retry=retry))  # is there a bucket?
+                return None
             return content
     raise _damaged(blob)
+
+
+def delete(blob: storage.Blob, generation: int, retry: Retry) -> None:
+    """Delete one version of an object; what is gone or was replaced is left alone."""
+    with suppress(NotFound, PreconditionFailed):
+        blob.delete(if_generation_match=generation, retry=retry)
+
+
+def explain(error: Exception, verb: str, patience_s: float) -> str | None:
+    """Tell why `verb` failed and what to do; None where the service is not the reason."""
+    reason = " ".join(str(error).split())[:LONGEST_REASON]
+    match error:
+        case NotFound():
+            return "no such bucket; create it or correct its name"
+        case Forbidden() | Unauthorized():
+            role = "expected a role such as roles/storage.objectUser on the bucket"
+            return f"not allowed to {verb} objects; {role} ({reason})"
+        case GoogleAuthError():
+            step = "run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS"
+            return f"no usable Google credentials; {step} ({reason})"
+        case DamagedTransferError():
+            return f"could not {verb} {error}"
+        case GoogleAPIError() | RequestException() | HTTPError():
+            tried = f"transient failures having been retried for {patience_s:g} s"
+            return f"could not {verb} objects, {tried} ({reason})"
+    return None
 
 
 def _send(blob: storage.Blob, content: bytes | Path, crc32c: str, generation: int, retry: Retry) -> None:

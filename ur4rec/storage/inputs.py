@@ -15,7 +15,8 @@ from pathlib import Path
 from ur4rec.progress import show_progress
 from ur4rec.storage.artifacts import MANIFEST, read_artifact, sha256_file
 from ur4rec.storage.cloud_folders import fetch_published, find_current
-from ur4rec.storage.objects import Location, ObjectStore, StoredObject, StoreError, is_cloud, open_store
+from ur4rec.storage.objects import Location, ObjectStore, StoredObject, StoreError
+from ur4rec.storage.stores import is_cloud, open_store, parse_location
 from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.storage.writing import named
 
@@ -132,7 +133,7 @@ class _Objects:
 @contextmanager
 def _open_objects(location: str, deep: bool = False) -> Iterator[_Objects]:
     """Find what a location means, whether it is a prefix or an object; `deep`: also what is in its sub-folders."""
-    where = Location.parse(location)
+    where = parse_location(location)
     for place, chosen in ((where, ""), (where.parent, where.name)):
         with open_store(place) as store:
             objects = [stored for stored in store.list_objects(deep) if chosen in ("", stored.name)]

@@ -1,8 +1,4 @@
-"""Objects in cloud storage: what every store can do, how an address reads, and the one place that opens a store.
-
-A further store is a module beside `gcs.py` with a class that has the methods of `ObjectStore`, and its case in
-`open_store` and `SCHEMES`.
-"""
+"""Objects in cloud storage: what every store can do, and what it says of where they are and of failures."""
 
 from __future__ import annotations
 
@@ -13,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Protocol, Self, TypeVar
 
-SCHEMES = ("gs",)
-LOCATION = re.compile(rf"({'|'.join(SCHEMES)})://([a-z0-9][a-z0-9._-]{{1,220}}[a-z0-9])((?:/[^/\x00-\x1f]+)*)/?")
 CONTROL = re.compile(r"[\x00-\x1f]")
 PARALLEL_TRANSFERS = 8  # below the ten connections of Google's client
 CHUNK_BYTES = 8 << 20
@@ -41,7 +35,7 @@ class Location:
     """A bucket and a prefix in it.
 
     Args:
-        scheme: Which store it is; one of `SCHEMES`.
+        scheme: What stands before `://`; tells which store it is.
         bucket: Name of the bucket.
         prefix: The part of every object's name that stands before its last slash; may be empty.
     """
@@ -49,18 +43,6 @@ class Location:
     scheme: str
     bucket: str
     prefix: str
-
-    @classmethod
-    def parse(cls, text: str) -> Location:
-        """Read `gs://bucket` or `gs://bucket/some/prefix`; one slash at the end is ignored.
-
-        Raises:
-            StoreError: The text is neither.
-        """
-        match = LOCATION.fullmatch(text)
-        if match is None or {".", ".."} & set(match[3].split("/")):
-            raise StoreError(f"{text!r} is no location in cloud storage; expected {SCHEMES[0]}://bucket/prefix")
-        return cls(match[1], match[2], match[3].lstrip("/"))
 
     @property
     def parent(self) -> Location:
@@ -138,7 +120,7 @@ class ObjectStore(Protocol):
             raise ObjectExistsError(f"{self.location / name}: exists with other content") from None
 
     def download(
-        self, objects: Iterable[StoredObject], folder: Path, done: Callable[[StoredObject], None] | None = None
+        self, objects: Iterable[StoredObject], folder: Path, done: Callable[[StoredObject], None] = lambda _: None
     ) -> list[StoredObject]:
         """Copy objects into a folder under their names, several at a time; slashes in names make sub-folders.
 
@@ -177,26 +159,6 @@ def is_file_name(name: str) -> bool:
     path = PurePosixPath(name)
     leads_out = path.is_absolute() or ".." in path.parts
     return bool(path.parts) and not leads_out and str(path) == name and not CONTROL.search(name)
-
-
-def is_cloud(location: str | Path) -> bool:
-    """Return whether a location is in cloud storage, not a path."""
-    return str(location).startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
-
-
-def open_store(location: str | Location) -> ObjectStore:
-    """Open the store that a location is in.
-
-    Raises:
-        StoreError: The text is no location, or there are no credentials.
-    """
-    where = location if isinstance(location, Location) else Location.parse(location)
-    match where.scheme:
-        case "gs":
-            from ur4rec.storage.gcs import GcsStore  # its client takes half a second to import
-
-            return GcsStore(where)
-    raise AssertionError(where)
 
 
 def in_parallel(

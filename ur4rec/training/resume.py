@@ -17,7 +17,8 @@ from typing import Any
 from ur4rec.models.tensor_files import TensorFileError, read_tensors, write_tensors
 from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.artifacts import write_text_atomic
-from ur4rec.storage.objects import StoredObject, StoreError, is_cloud, open_store
+from ur4rec.storage.objects import StoredObject, StoreError
+from ur4rec.storage.stores import is_cloud, open_store
 from ur4rec.storage.temporaries import replacing, scratch_folder
 from ur4rec.training.checkpoints import CheckpointError
 

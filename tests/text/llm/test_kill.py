@@ -12,7 +12,7 @@ import pytest
 from llm.server import Behaviour, ChatServer, Fault, serve
 from llm.toy_texts import KEY, build_toy, list_prompts, make_config, read_files
 
-from ur4rec.storage.objects import open_store
+from ur4rec.storage.stores import open_store
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
 from ur4rec.text.llm.store import FILE
