@@ -67,7 +67,7 @@ def build_arguments(config: Config, inputs: Inputs, scheduled: bool = False) -> 
 
     Raises:
         DataError: An input file is missing.
-        GcsError: The data cannot be listed.
+        StoreError: The data cannot be listed.
         StagesError: The system lacks a stage.
     """
     check_system(config)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.inputs import Inputs, list_local_files
-from ur4rec.storage.inputs import is_cloud
+from ur4rec.storage.stores import is_cloud
 from ur4rec.text.provider_table import API_KEYS
 
 if TYPE_CHECKING:

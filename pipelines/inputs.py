@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ur4rec.commands.console import OptionError
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.registry.mlflow_client import ENVIRONMENT, TRACKING_URI, public_uri, resolve_tracking_uri
-from ur4rec.storage.inputs import is_cloud
+from ur4rec.storage.stores import is_cloud
 
 if TYPE_CHECKING:
     from pipelines.options import ClusterOptions, RunOptions

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.pipeline_root import RUNS_AGAIN
 from ur4rec.registry.mlflow_client import SQLITE, database_of, public_uri, resolve_tracking_uri
 from ur4rec.storage.artifacts import MAKE_AGAIN, ArtifactError, digest_artifact, write_text_atomic
-from ur4rec.storage.inputs import is_cloud
+from ur4rec.storage.stores import is_cloud
 from ur4rec.storage.temporaries import remove
 
 KEYED_BY_DIGEST = {"interactions", "items", "item_text", "user_text"}

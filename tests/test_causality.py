@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ur4rec.training.loop import Trainer
 
 from ur4rec.columns import ITEM
 from ur4rec.data.config import DataConfig
@@ -36,7 +37,6 @@ from ur4rec.text.template import write_user_text
 from ur4rec.training import loop
 from ur4rec.training.config import ObjectiveConfig, TrainingConfig
 from ur4rec.training.cooccurrence import fit_fold_tables, user_folds
-from ur4rec.training.loop import Trainer
 from ur4rec.training.objective import Objective
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import plans_of

@@ -30,8 +30,8 @@ from ur4rec.recommender.recommender import Recommender
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.storage.folders import publish_folder
 from ur4rec.storage.locks import lock_folder
-from ur4rec.storage.origins import named
 from ur4rec.storage.temporaries import scratch_folder, temporary_sibling
+from ur4rec.storage.writing import named
 from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.embeddings import check_embeddings
 from ur4rec.text.encode import encode_text
@@ -62,7 +62,7 @@ class FittedModel(Recommender):
 
         Raises:
             ArtifactError: Something else is there.
-            GcsError: Cloud storage cannot be written to.
+            StoreError: Cloud storage cannot be written to.
         """
         publish_folder(self.bundle.path, folder)
 

@@ -20,7 +20,7 @@ from ur4rec.storage.inputs import ChangedInputError
 from ur4rec.text.artifact import load_texts
 from ur4rec.text.config import TextConfig, WritingConfig
 from ur4rec.text.generate import generate_text
-from ur4rec.text.imports import TextImportError, digest_texts
+from ur4rec.text.imports import digest_texts
 
 NUM_ITEMS = 40
 CONFIG = TextConfig(snapshot_base=2)

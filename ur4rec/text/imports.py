@@ -56,7 +56,7 @@ def digest_texts(locations: Iterable[str | Path], config: TextConfig) -> str:
     """Return what the texts follow from besides the data: a digest of each file of texts, then the prompts of a model.
 
     Raises:
-        GcsError: An object is missing, or cloud storage cannot be read.
+        StoreError: An object is missing, or cloud storage cannot be read.
         PromptError: A prompt cannot be used.
     """
     parts = [digest_inputs(location) for location in locations]
@@ -81,7 +81,7 @@ def open_given_texts(
 
     Raises:
         ChangedInputError: A file has changed meanwhile.
-        GcsError: Cloud storage has nothing there, or cannot be read.
+        StoreError: Cloud storage has nothing there, or cannot be read.
     """
     given = {name: str(text) for name, text in (("item_text", item_text), ("user_text", user_text)) if text}
     expected = dict(zip(given, text_digest.split(), strict=False))

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from cache_writer import kill_after, make_answer, put_all, start_writer
 
-from ur4rec.storage.gcs import GcsLocation, GcsPrefix, StoredObject
+from ur4rec.storage.gcs import GcsStore
+from ur4rec.storage.objects import ObjectStore, StoredObject
+from ur4rec.storage.stores import open_store
 from ur4rec.text.llm.lookup import open_cache
 from ur4rec.text.llm.store import AnswerCache, CacheError, encode_line
 from ur4rec.text.llm.store_cloud import CloudCache, name_merged

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ur4rec.storage.inputs import is_cloud
+from ur4rec.storage.stores import is_cloud
 from ur4rec.text.config import WritingConfig
 from ur4rec.text.llm.answers import AnswerError, parse_answer, repair_messages
 from ur4rec.text.llm.chat import ChatRequest

@@ -20,7 +20,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
-from ur4rec.storage.gcs import GcsError, GcsLocation, GcsPrefix, ObjectExistsError, StoredObject
+from ur4rec.storage.objects import ObjectExistsError, StoredObject, StoreError
+from ur4rec.storage.stores import open_store
 from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.text.llm.store import SUFFIX, AnswerCache, CachedAnswer, CacheError, decode_line, encode_line
 
@@ -53,7 +54,7 @@ class CloudCache(AnswerCache):
         self._leftovers: list[StoredObject] = []
         with ExitStack() as stack:
             with _as_cache_error():
-                self._prefix = GcsPrefix(GcsLocation.parse(location))
+                self._prefix = open_store(location)
             stack.callback(self._prefix.close)
             self._spool = stack.enter_context(scratch_folder("answers"))
             listed = self._download()
@@ -73,7 +74,7 @@ class CloudCache(AnswerCache):
                 self._merge(self._own, f"{self._writer_name}-{MERGED}")
             if len(self._leftovers) >= FEWEST_LEFTOVERS:
                 self._merge(self._leftovers, name_merged(self._leftovers))
-        except GcsError as error:
+        except StoreError as error:
             logging.getLogger(__name__).warning("small objects stay unmerged, nothing is lost: %s", error)
         finally:
             self._resources.close()
@@ -144,5 +145,5 @@ def _name_writer() -> str:
 def _as_cache_error() -> Iterator[None]:
     try:
         yield
-    except GcsError as error:
+    except StoreError as error:
         raise CacheError(str(error)) from None
