@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ur4rec.training.loop import Trainer
+from ur4rec.training.trainer import Trainer
 
 from ur4rec.columns import ITEM
 from ur4rec.data.config import DataConfig
