@@ -26,7 +26,7 @@ from ur4rec.commands.console import (
 from ur4rec.commands.progress import bar_columns
 from ur4rec.progress import report
 from ur4rec.terminal import PlainConsole
-from ur4rec.training.config import Stage
+from ur4rec.training.stage_names import Stage
 
 if TYPE_CHECKING:
     from ur4rec.experiments.ablation_table import AblationTable

@@ -24,7 +24,7 @@ from ur4rec.commands.console import (
 )
 from ur4rec.commands.progress import progress_bars
 from ur4rec.storage.locks import lock_folder
-from ur4rec.training.config import Stage
+from ur4rec.training.stage_names import Stage
 
 if TYPE_CHECKING:
     from ur4rec.config import Config

@@ -17,18 +17,8 @@ from ur4rec.models.config import (
     SASRecConfig,
     SystemConfig,
 )
-
-
-class Stage(StrEnum):
-    """The training stages, in order; `ur4rec.training.stages.stages_of` says which of them a system has."""
-
-    PRETRAIN_SASREC = "pretrain_sasrec"
-    PRETRAIN_RETRIEVER = "pretrain_retriever"
-    JOINT_FINETUNE = "joint_finetune"
-    END_TO_END = "end_to_end"
-
-
-STAGES = tuple(stage.value for stage in Stage)
+from ur4rec.training.stage_names import STAGES as STAGES
+from ur4rec.training.stage_names import Stage as Stage
 
 
 class NegativesConfig(ConfigSection):
