@@ -203,7 +203,7 @@ class LanguageModelProvider:
         while missing:
             self._ask(missing, advance)
             self._look_again(found, distinct)
-            self._ask([chat for chat in _list_missing(found) if chat.key not in distinct], _ignore)
+            self._ask([chat for chat in _list_missing(found) if chat.key not in distinct], lambda _: None)
             self._look_again(found, distinct)
             settled = self._check_prompt(questions[0].prompt, found)
             missing = _list_missing(found)
@@ -273,47 +273,28 @@ class LanguageModelProvider:
             self._last_failure = f"; the last: {outcome}"
         match outcome:
             case ChatAnswer():
-                await self._store_answer(chat, outcome)
+                entry, has_form = self._judge(chat, outcome)
             case RefusedError():
-                await self._store(chat, "refused", outcome.reason, REFUSED_FOR_S)
+                entry, has_form = _make_entry(chat, "refused", outcome.reason, REFUSED_FOR_S), False
             case RejectedError():
-                await self._store(chat, "failed", outcome.reason, FAILED_FOR_S)
-            case ChatError():
+                entry, has_form = _make_entry(chat, "failed", outcome.reason, FAILED_FOR_S), False
+            case _:
                 self._not_answered[chat.key] = outcome.reason
+                return
+        await self._answers.put(entry, chat.prompt_version, is_failure=not has_form)
 
-    async def _store_answer(self, chat: ChatRequest, answer: ChatAnswer) -> None:
-        """As the text that it comes to; one that breaks the rules as it is, so that the repair can quote it."""
+    def _judge(self, chat: ChatRequest, answer: ChatAnswer) -> tuple[CachedAnswer, bool]:
+        """What to store, and whether the answer has the form asked for.
+
+        Stored is the text that it comes to; one that breaks the rules as it is, so that the repair can quote it.
+        """
         prompt = next(prompt for prompt in self._questions.prompts.values() if prompt.version == chat.prompt_version)
         try:
-            text = parse_answer(prompt, answer.text)
+            return _make_entry(chat, "accepted", parse_answer(prompt, answer.text), None, answer), True
         except AnswerError as error:
             self._num_invalid += 1
-            has_form = not isinstance(error, FormError)
-            await self._store(chat, "answered", answer.text, REFUSED_FOR_S, answer, has_form)
-        else:
-            await self._store(chat, "accepted", text, None, answer, has_form=True)
-
-    async def _store(
-        self,
-        chat: ChatRequest,
-        status: Status,
-        text: str,
-        lifetime_s: int | None,
-        answer: ChatAnswer | None = None,
-        has_form: bool = False,
-    ) -> None:
-        now = int(time.time())
-        entry = CachedAnswer(
-            key=chat.key,
-            status=status,
-            text=text,
-            tokens_in=answer.tokens_in if answer else 0,
-            tokens_out=answer.tokens_out if answer else 0,
-            stored_at_s=now,
-            expires_at_s=None if lifetime_s is None else now + lifetime_s,
-            estimated=answer.estimated if answer else False,
-        )
-        await self._answers.put(entry, chat.prompt_version, is_failure=not has_form)
+            entry = _make_entry(chat, "answered", answer.text, REFUSED_FOR_S, answer)
+            return entry, not isinstance(error, FormError)
 
     def _check_failures(self) -> None:
         num_failed, allowed = self._fallen_back.total(), self._config.text_max_failed_share
@@ -379,6 +360,15 @@ def cache_location(config: WritingConfig) -> str:
     return config.text_cache or str(user_cache_path("ur4rec") / "texts")
 
 
+def _make_entry(
+    chat: ChatRequest, status: Status, text: str, lifetime_s: int | None, answer: ChatAnswer | None = None
+) -> CachedAnswer:
+    now_s = int(time.time())
+    expires_at_s = None if lifetime_s is None else now_s + lifetime_s
+    charged = (answer.tokens_in, answer.tokens_out) if answer else (0, 0)
+    return CachedAnswer(chat.key, status, text, *charged, now_s, expires_at_s, bool(answer and answer.estimated))
+
+
 def _list_missing(found: Mapping[str, Found | ChatRequest | Failed]) -> list[ChatRequest]:
     """What has to be asked, repairs that an earlier run did not come to first."""
     missing = {chat.key: chat for chat in found.values() if isinstance(chat, ChatRequest)}
@@ -387,7 +377,3 @@ def _list_missing(found: Mapping[str, Found | ChatRequest | Failed]) -> list[Cha
 
 def _list(reasons: Counter[str]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-
-
-def _ignore(_: int) -> None:
-    """No progress to show."""
