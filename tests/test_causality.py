@@ -13,19 +13,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ur4rec.training.trainer import Trainer
 
 from ur4rec.columns import ITEM
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.selection import split_by_time
 from ur4rec.data.sequences import Histories, load_sequences
-from ur4rec.evaluation.comparison import Baselines
+from ur4rec.evaluation.baselines import Baselines
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig, Part, System, UpdateTrigger
 from ur4rec.models.cooccurrence import to_logits
+from ur4rec.models.retriever_moe_memory import Window
 from ur4rec.models.text_table import TextTable
-from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE, Window
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.text.artifact import load_texts
 from ur4rec.text.config import TextConfig
 from ur4rec.text.embeddings import TextEmbeddings
@@ -34,13 +34,13 @@ from ur4rec.text.requests import ItemRequest
 from ur4rec.text.sentences import split_sentences
 from ur4rec.text.snapshots import build_user_requests, compute_grid
 from ur4rec.text.template import write_user_text
-from ur4rec.training import loop
 from ur4rec.training.config import ObjectiveConfig, TrainingConfig
 from ur4rec.training.cooccurrence import fit_fold_tables, user_folds
 from ur4rec.training.objective import Objective
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import plans_of
 from ur4rec.training.start import begin
+from ur4rec.training.trainer import Trainer
 from ur4rec.training.windows import Epoch, sample_epoch
 
 NUM_USERS, NUM_ITEMS, LONGEST, TEXT_DIM, TRIALS = 20, 30, 14, 6, 3
@@ -178,7 +178,7 @@ def record(monkeypatch):
         sampled.append(sample_epoch(*arguments))
         return sampled[-1]
 
-    monkeypatch.setattr(loop, "sample_epoch", sample)
+    monkeypatch.setattr("ur4rec.training.trainer.sample_epoch", sample)
 
     def run(histories, case, stage, seed):
         torch.manual_seed(seed)
