@@ -31,7 +31,7 @@ def test_no_module_imports_itself_by_a_detour(graph: grimp.ImportGraph) -> None:
 
 
 def test_imports_inside_functions_count(graph: grimp.ImportGraph) -> None:
-    lines = graph.get_import_details(importer="ur4rec.commands.serving", imported="ur4rec.serving.server")
+    lines = graph.get_import_details(importer="ur4rec.commands.serving", imported="ur4rec.serving.http_server")
     assert [line["line_contents"].startswith("from") for line in lines] == [True]
 
 

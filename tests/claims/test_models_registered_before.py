@@ -60,7 +60,7 @@ from mlflow.pyfunc.model import PythonModel
 
 class ServedRecommender(PythonModel):
     def load_context(self, context):
-        from ur4rec.recommender.recommender import Recommender
+        from ur4rec.registry.recommender import Recommender
 
         self.recommender = Recommender.load(Path(context.artifacts["bundle"]))
 
@@ -93,13 +93,13 @@ from mlflow.pyfunc.model import PythonModel
 
 class ServedRecommender(PythonModel):
     def load_context(self, context):
-        from ur4rec.recommender.recommender import Recommender
+        from ur4rec.registry.recommender import Recommender
 
         self.recommender = Recommender.load(Path(context.artifacts["bundle"]))
 
     def predict(self, context, model_input, params=None):
-        from ur4rec.recommender.recommender import RecommendError
-        from ur4rec.recommender.request_table import read_columns
+        from ur4rec.registry.recommender import RecommendError
+        from ur4rec.registry.request_table import read_columns
 
         options = {"k": 10, "exclude_seen": True, **(params or {})}
         try:
