@@ -17,9 +17,11 @@ from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.storage.artifacts import read_artifact
+from ur4rec.text.provider_table import PROVIDERS
 
 runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 KEY = "sk-toy-0123456789abcdef"
+NAMES = [repr(name) for name in PROVIDERS]
 NUM_USERS, NUM_ITEMS, LENGTH = 24, 40, 14
 NUM_TEXTS = NUM_ITEMS + NUM_USERS  # one snapshot a user, after 10 of 12 interactions
 
@@ -126,7 +128,7 @@ def test_a_wrong_key_is_one_line_after_a_few_calls(sequences, tmp_path):
         (["--provider", "openai"], "text_provider openai needs an address, such as http://vllm:8000/v1"),
         (["--provider", "dashscope"], "set DASHSCOPE_API_KEY"),
         (["--set", "text_base_url=https://me:sk-toy-0123456789abcdef@host"], "without user and password"),
-        (["--provider", "nobody"], "'template', 'dashscope' or 'openai'"),
+        (["--provider", "nobody"], f"{', '.join(NAMES[:-1])} or {NAMES[-1]}, got 'nobody'"),
         (["--provider", "dashscope", "--cache", "s3://bucket"], "expected a folder or gs://bucket/prefix"),
         (["--max-failed-share", "2"], "text_max_failed_share"),
         (["--set", "text_item_prompt=item.v9"], "item.v9: no such prompt"),

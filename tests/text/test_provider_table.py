@@ -54,7 +54,8 @@ def test_the_setting_takes_the_names_of_the_table_and_no_others() -> None:
         values = {"text_provider": name, "text_base_url": "http://vllm:8000/v1"}
         config = WritingConfig.parse(values)
         assert config.asks_a_model == (name in SERVICES) == (type(config.read()) is WritingConfig)
-    with pytest.raises(ConfigError, match="'template', 'dashscope' or 'openai'"):
+    *names, last = map(repr, PROVIDERS)
+    with pytest.raises(ConfigError, match=f"{', '.join(names)} or {last}, got 'nobody'"):
         TextConfig.parse({"text_provider": "nobody"})
 
 

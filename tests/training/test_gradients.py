@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ur4rec.data.sequences import Histories
-from ur4rec.models.config import FusionMethod, System, UpdateTrigger
+from ur4rec.models.config import Expert, FusionMethod, System, UpdateTrigger
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.training.config import TrainingConfig
 from ur4rec.training.stages import plans_of
@@ -26,9 +26,11 @@ FUSED = [(method, FIRING[0]) for method in FUSION] + [(FusionMethod.ADAPTIVE, tr
 """Neither reads the other."""
 ENCODERS = ("sasrec.", "retriever.")
 SENTENCES = ("sentence_projection.", "experts.user_preference.")
+LATER = tuple(f"experts.{expert}." for expert in list(Expert)[3:])
+"""Experts that were added after the smaller systems, which have none of them."""
 SWITCHED_OFF = {
-    System.V2: ("experts.item_embedding.",),
-    System.MOE_MEMORY: SENTENCES,
+    System.V2: ("experts.item_embedding.", *LATER),
+    System.MOE_MEMORY: (*SENTENCES, *LATER),
 }
 """Parts of the experts that a system leaves out."""
 
