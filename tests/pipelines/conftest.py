@@ -1,37 +1,15 @@
 """A Kubeflow Pipelines server for the tests that talk to one; everything is compiled and digested once."""
 
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import pytest
+from compiled_once import compile_and_digest_once
 from kfp_server import KfpServer, running_kfp_server
-
-from pipelines import compilation
-from pipelines.compilation import NAMED_BY_VERSION
-from pipelines.options import ImageOptions
-from ur4rec.storage.code_digest import code_digest
-
-compile_anew = compilation.compile_training
-digest_once = cache(code_digest)
-"""The sources do not change while the tests run."""
-compiled: dict[str, bytes] = {}
-
-
-def compile_once(options: ImageOptions = NAMED_BY_VERSION) -> bytes:
-    """Under pytest kfp needs seconds: for every setting of a task it looks at the whole stack."""
-    profile = options.profile
-    key = repr((options, Path(profile).read_bytes() if profile and Path(profile).is_file() else b""))
-    if key not in compiled:
-        compiled[key] = compile_anew(options)
-    return compiled[key]
 
 
 @pytest.fixture(autouse=True)
 def _once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.arguments.code_digest", digest_once)
-    for module in ("compilation", "cluster.package", "cluster.schedule_update"):
-        monkeypatch.setattr(f"pipelines.{module}.compile_training", compile_once)
+    compile_and_digest_once(monkeypatch)
 
 
 @pytest.fixture

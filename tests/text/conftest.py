@@ -3,50 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
 from jaxtyping import install_import_hook
+from toy_sequences import build_sequences
 from toy_tastes import ONE, THREE, TWO
 
 if TYPE_CHECKING:
     from ur4rec.text.config import EncodeConfig
 
+__all__ = ["build_sequences"]
+
 ARRAY_MODULES = ("artifact", "embeddings", "encode", "encoder", "imports", "snapshots")
 install_import_hook([f"ur4rec.text.{name}" for name in ARRAY_MODULES], "beartype.beartype")
-
-Row = tuple[object, object, int]
-BuildSequences = Callable[..., Path]
 
 WORDS = (
     *("the", "choices", "are", "latest", "most", "typical", "titles", "drama", "comedy", "western", "from"),
     *("1950s", "1990s", "alpha", "beta", "gamma", "delta"),
 )
-
-
-@pytest.fixture
-def build_sequences(tmp_path: Path) -> BuildSequences:
-    """Preprocesses rows of (user, item, timestamp) with an optional item table."""
-
-    def build(rows: Iterable[Row], items: pd.DataFrame | None = None, **config: object) -> Path:
-        from ur4rec.data.config import DataConfig
-        from ur4rec.data.preprocess import preprocess_sequences
-
-        number = len(list(tmp_path.glob("sequences*")))
-        interactions = tmp_path / f"interactions{number}.csv"
-        pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(interactions, index=False)
-        table = None
-        if items is not None:
-            table = tmp_path / f"items{number}.csv"
-            items.to_csv(table, index=False)
-        output = tmp_path / f"sequences{number}"
-        preprocess_sequences(interactions, output, DataConfig.parse(config), items=table)
-        return output
-
-    return build
 
 
 @pytest.fixture

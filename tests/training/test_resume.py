@@ -5,7 +5,7 @@ import zipfile
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_trainer import data, make  # noqa: F401
+from toy_trainer import make
 
 from ur4rec.storage.gcs import GcsStore
 from ur4rec.storage.objects import StoreError
@@ -34,7 +34,7 @@ class Fragile(Trainer):
         return super()._train_step(*arguments)
 
 
-def train(data, stage, logs, resume=None, dies_at=-1):  # noqa: F811
+def train(data, stage, logs, resume=None, dies_at=-1):
     model = make()
     with deterministic(CONFIG.seed):
         trainer = Fragile(model, *data, PLANS[stage], CONFIG)
@@ -44,7 +44,7 @@ def train(data, stage, logs, resume=None, dies_at=-1):  # noqa: F811
 
 
 @pytest.mark.parametrize(("stage", "steps"), [("end_to_end", (2,)), *((stage, (4, 11)) for stage in PLANS)], ids=str)
-def test_a_killed_stage_goes_on_to_the_same_result(data, tmp_path, stage, steps):  # noqa: F811
+def test_a_killed_stage_goes_on_to_the_same_result(data, tmp_path, stage, steps):
     expected, weights = train(data, stage, tmp_path / "whole")
     point = ResumePoint(tmp_path / "resume", stage, "1")
     for step in steps:
@@ -56,7 +56,7 @@ def test_a_killed_stage_goes_on_to_the_same_result(data, tmp_path, stage, steps)
     assert all(torch.equal(weights[name], resumed[name]) for name in weights)
 
 
-def test_the_events_of_all_processes_are_kept(data, tmp_path):  # noqa: F811
+def test_the_events_of_all_processes_are_kept(data, tmp_path):
     stage = "pretrain_retriever"
     point = ResumePoint(tmp_path / "resume", stage, "1")
     with pytest.raises(Killed):
@@ -70,7 +70,7 @@ def test_the_events_of_all_processes_are_kept(data, tmp_path):  # noqa: F811
     assert histograms[0].histogram_value.num == 24
 
 
-def test_the_first_line_of_a_resumed_stage_says_where_it_goes_on(data, tmp_path, capsys):  # noqa: F811
+def test_the_first_line_of_a_resumed_stage_says_where_it_goes_on(data, tmp_path, capsys):
     point = ResumePoint(tmp_path / "resume", "pretrain_sasrec", "1")
     with pytest.raises(Killed):
         train(data, "pretrain_sasrec", tmp_path / "logs", point, 7)
@@ -95,7 +95,7 @@ def test_the_settings_of_a_state_with_another_key_are_known(tmp_path):
         assert other.find_other() is None
 
 
-def test_another_key_is_another_state(data, tmp_path):  # noqa: F811
+def test_another_key_is_another_state(data, tmp_path):
     one, other = (ResumePoint(tmp_path, "pretrain_sasrec", key) for key in ("1", "2"))
     one.save(make_state(3))
     assert (one.load(), other.load()) == (make_state(3), None)
@@ -145,7 +145,7 @@ def test_a_state_of_numbers_that_are_none_is_named_with_the_tensor(tmp_path):
     ],
     ids=["key", "tensor", "shape", "record"],
 )
-def test_the_state_of_something_else_is_named(data, tmp_path, change, message):  # noqa: F811
+def test_the_state_of_something_else_is_named(data, tmp_path, change, message):
     point = ResumePoint(tmp_path / "resume", "end_to_end", "1")
     with pytest.raises(Killed):
         train(data, "end_to_end", tmp_path / "logs", point, 2)
@@ -174,7 +174,7 @@ def home(bucket, monkeypatch):
 
 @pytest.mark.emulator
 @pytest.mark.parametrize("stage", ["pretrain_retriever", "joint_finetune"])
-def test_the_next_machine_goes_on_from_cloud_storage(data, tmp_path, home, stage):  # noqa: F811
+def test_the_next_machine_goes_on_from_cloud_storage(data, tmp_path, home, stage):
     expected, weights = train(data, stage, tmp_path / "whole")
     for attempt, step in enumerate((4, 11)):
         with open_resume_point(home, stage, "1") as point, pytest.raises(Killed):

@@ -16,6 +16,7 @@ from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
 from ur4rec.registry.register import register_model
 from ur4rec.registry.run_log import LONGEST_S, OWNER, name_process
 
+pytest_plugins = ["trained_toys"]
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 CREATE_VERSION = "POST /api/2.0/mlflow/model-versions/create"
 CONFIG = RegistryConfig()

@@ -17,6 +17,7 @@ from ur4rec.registry.gate.verdict import PASSED, TAG_CHAMPION, TAG_VERDICT
 from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.register import register_model
 
+pytest_plugins = ["trained_toys"]
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 CONFIG = RegistryConfig()
 

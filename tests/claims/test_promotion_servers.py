@@ -21,6 +21,7 @@ from ur4rec.registry.gate.verdict import TAG_CHAMPION, TAG_VERDICT
 from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.versions import TAG_MODEL
 
+pytest_plugins = ["trained_toys"]
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 PROMOTERS = 8
 LIMIT_S = 600

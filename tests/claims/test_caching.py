@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from compiled_once import compile_and_digest_once
 from emulators import put_object
 from kfp import compiler, dsl
 
@@ -36,6 +37,11 @@ LANGUAGE_MODEL = {"text_provider": "dashscope"}
 
 Keys = dict[str, str]
 Values = Mapping[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def _once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_and_digest_once(monkeypatch)
 
 
 class Cache:

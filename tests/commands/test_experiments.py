@@ -11,6 +11,7 @@ from ur4rec.commands.experiments import read_seeds
 from ur4rec.experiments.stage_cache import plan_stages
 from ur4rec.training.config import StageConfig
 
+pytest_plugins = ["finished_experiments"]
 runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 
 

@@ -1,26 +1,34 @@
+"""`python -m pipelines`: its help, the run on this machine, and every command of the guide as it is written."""
+
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from kfp_server import KfpServer
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
+from pipelines.cluster import status as run_status
 from ur4rec.evaluation.results import load_results
 from ur4rec.storage.locks import lock_folder
 from ur4rec.training.config import STAGES
 
 REPOSITORY = Path(__file__).parents[2]
+GUIDE = REPOSITORY / "docs" / "cluster_runs.md"
+PROGRAM = ["python", "-m", "pipelines"]
 NUM_USERS, NUM_ITEMS = 60, 40
 ELEVEN_FILES = {
     *(f"{stage}_{kind}.pt" for stage in STAGES for kind in ("best", "memories")),
@@ -207,3 +215,44 @@ def test_two_runs_do_not_share_a_pipeline_root(tmp_path: Path, monkeypatch: pyte
         result = CliRunner().invoke(app, ["run", "--data", "plays.csv", "--pipeline-root", "root"])
     assert result.exit_code == 2
     assert "another run is using it" in result.stderr
+
+
+def test_commands_are_listed_without_kfp() -> None:
+    """Its import takes seconds."""
+    script = (
+        "import sys\n"
+        "from typer.main import get_command\n"
+        "from pipelines.__main__ import app\n"
+        "print(*sorted(get_command(app).commands))\n"
+        "print(*sorted({'kfp', 'kfp_server_api', 'kubernetes', 'torch', 'mlflow'} & set(sys.modules)))\n"
+    )
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout.splitlines() == ["compile logs run schedule status submit watch", ""]
+
+
+def list_commands() -> list[list[str]]:
+    blocks = re.findall(r"```bash\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+    return [line[len(PROGRAM) :] for line in lines if line[: len(PROGRAM)] == PROGRAM]
+
+
+@pytest.mark.server
+def test_in_the_order_of_the_guide(kfp_server: KfpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ur4rec.storage.inputs.list_versions", lambda location: ["interactions.csv#1"])
+    monkeypatch.setattr("pipelines.cluster.schedule_update.SETTLE", timedelta(0))
+    monkeypatch.setattr(run_status, "pause", lambda seconds: None)
+    commands = list_commands()
+    assert {command[1] for command in commands if command[0] == "schedule"} == {
+        "create",
+        "list",
+        "show",
+        "pause",
+        "resume",
+        "trigger",
+        "update",
+        "delete",
+    }
+    for command in commands:
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, (command, result.output)
+    assert [schedule["display_name"] for schedule in kfp_server.schedules.values()] == ["often"]

@@ -3,11 +3,12 @@
 from fnmatch import fnmatch
 
 import pytest
-from chain_models import make_rules
+from chain_models import make_rules, write_ring
 from chain_versions import register_chain, set_alias, tags_of
 from clean_registry import clean_environment
 from registry_servers import running_cluster_server
 from toy_registration import make_registration
+from trained_toys import FOREIGN_WARNINGS
 
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_registered
@@ -16,8 +17,16 @@ from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.versions import TAG_MODEL
 
+pytest_plugins = ["trained_toys"]
 pytestmark = [pytest.mark.server, pytest.mark.emulator, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark += [pytest.mark.filterwarnings(line) for line in FOREIGN_WARNINGS]
 CHAMPION, BETTER, WORSE = "1", "2", "3"
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory):
+    """Sequences of 400 users on a ring of 40 items."""
+    return write_ring(tmp_path_factory.mktemp("ring"))
 
 
 @pytest.fixture(scope="module")
