@@ -10,10 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from kfp import compiler, dsl
-from optuna.samplers import TPESampler
-from pydantic.fields import FieldInfo
-from test_every_field import (
+from field_effects import (
     MODEL,
     SAMPLED,
     TIME,
@@ -29,6 +26,9 @@ from test_every_field import (
     see_stages,
     see_texts,
 )
+from kfp import compiler, dsl
+from optuna.samplers import TPESampler
+from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
