@@ -10,6 +10,7 @@ from registry_servers import running_cluster_server
 from toy_registration import make_registration
 from trained_toys import FOREIGN_WARNINGS
 
+from ur4rec.data.sequences import load_sequences
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_registered
 from ur4rec.registry.gate.verdict import load_verdict
@@ -27,6 +28,11 @@ CHAMPION, BETTER, WORSE = "1", "2", "3"
 def ring(tmp_path_factory):
     """Sequences of 400 users on a ring of 40 items."""
     return write_ring(tmp_path_factory.mktemp("ring"))
+
+
+@pytest.fixture(scope="module")
+def ring_data(ring):
+    return load_sequences(ring)
 
 
 @pytest.fixture(scope="module")
