@@ -8,7 +8,6 @@ from chain_versions import register_chain, set_alias, tags_of
 from clean_registry import clean_environment
 from registry_servers import running_cluster_server
 from toy_registration import make_registration
-from trained_toys import FOREIGN_WARNINGS
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.registry.config import RegistryConfig
@@ -18,9 +17,8 @@ from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.versions import TAG_MODEL
 
-pytest_plugins = ["trained_toys"]
 pytestmark = [pytest.mark.server, pytest.mark.emulator, pytest.mark.slow, pytest.mark.timeout(900)]
-pytestmark += [pytest.mark.filterwarnings(line) for line in FOREIGN_WARNINGS]
+pytestmark += [pytest.mark.filterwarnings(f"ignore::{kind}:mlflow") for kind in ("DeprecationWarning", "FutureWarning")]
 CHAMPION, BETTER, WORSE = "1", "2", "3"
 
 
