@@ -43,7 +43,7 @@ def test_runs_hardened_and_not_as_root(client, image: str, capsys) -> None:
 
 def test_slim_has_no_torch_and_all_that_its_tasks_import(client, capsys) -> None:
     modules = ("data.preprocess", "text.generate", "text.shards", "text.llm.provider", "text.llm.dashscope_client")
-    modules = (*modules, "storage.gcs", "storage.task_metrics", "config", "input_digests", "text.leak_check")
+    modules = (*modules, "storage.gcs", "storage.task_metrics", "config", "input_digests", "text.leaks.check")
     imports = "import " + ", ".join(f"ur4rec.{module}" for module in modules)
     assert run(client, SLIM, ["python3", "-c", imports], capsys) == (0, "")
     assert "No module named 'torch'" in run(client, SLIM, ["python3", "-c", "import torch"], capsys)[1]
