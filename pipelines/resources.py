@@ -10,7 +10,7 @@ from kfp import dsl, kubernetes
 from pydantic import Field
 
 from ur4rec.config_section import ConfigError, ConfigSection, locate_shipped, read_settings
-from ur4rec.registry.versions import PIPELINE_RUN
+from ur4rec.registry.config import PIPELINE_RUN
 from ur4rec.text.provider_table import API_KEYS
 
 PROFILES = Path(__file__).parent / "profiles"

@@ -9,6 +9,9 @@ from pydantic import AfterValidator, model_validator
 
 from ur4rec.config_section import ConfigSection, parse_setting, quote_setting
 
+PIPELINE_RUN = "KFP_RUN_ID"
+"""Variable of a task on a cluster that names its run; tasks of a run on this machine have none."""
+
 
 def _matching(pattern: str, expected: str) -> AfterValidator:
     """Refuse now what MLflow, or a database below it, would refuse only when all training is done."""

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from ur4rec.evaluation.results import Results
 from ur4rec.markdown import escape_markdown
+from ur4rec.registry.config import PIPELINE_RUN
 from ur4rec.registry.local_database import find_local
 from ur4rec.registry.mlflow_client import (
     EXISTS,
@@ -37,8 +38,6 @@ TAG_DATASET = "ur4rec.dataset"
 TAG_DATASET_DIGEST = "ur4rec.dataset_digest"
 TAG_WARM_START = "ur4rec.warm_start"
 """Tag of a version: the one that its training started from; there is none where it began from scratch."""
-PIPELINE_RUN = "KFP_RUN_ID"
-"""Variable of a task on a cluster; tasks of a run on this machine have none."""
 TAG_PIPELINE_RUN = "ur4rec.kfp_run_id"
 TAG_VERSION = "ur4rec.model_version"
 """Tag of a run: `name/number`. A version names its run itself."""
