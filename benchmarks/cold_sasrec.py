@@ -25,8 +25,9 @@ from ur4rec.ranking.ranks import rank_users
 from ur4rec.terminal import PlainConsole
 from ur4rec.text.embeddings import TextEmbeddings, load_embeddings
 from ur4rec.training.checkpoints import load_model
-from ur4rec.training.config import Stage, StageConfig, TextControl
+from ur4rec.training.config import StageConfig, TextControl
 from ur4rec.training.scoring import ModelScorer
+from ur4rec.training.stage_names import Stage
 from ur4rec.training.stages import run_stage
 from ur4rec.training.start import add_text, control_text
 from ur4rec.training.warm_start import describe_cold_items

@@ -18,7 +18,7 @@ from benchmarks.peer_settings import PEERS, Setting
 from ur4rec.config import SHIPPED
 from ur4rec.storage.artifacts import sha256_file, write_text_atomic
 from ur4rec.terminal import PlainConsole
-from ur4rec.training.config import STAGES
+from ur4rec.training.stage_names import STAGES
 
 ROOT = Path(__file__).parents[1]
 SHOWN_LINES = 20

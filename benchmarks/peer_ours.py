@@ -15,8 +15,9 @@ from benchmarks.peer_exchange import METRIC, Recorder, Split
 from ur4rec.config import load_config
 from ur4rec.data.sequences import Histories
 from ur4rec.training.checkpoints import load_model
-from ur4rec.training.config import STAGES, StageConfig
+from ur4rec.training.config import StageConfig
 from ur4rec.training.scoring import ModelScorer
+from ur4rec.training.stage_names import STAGES
 from ur4rec.training.stages import run_stage
 from ur4rec.training.trainer import Trainer
 

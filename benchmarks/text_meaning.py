@@ -27,7 +27,8 @@ from ur4rec.storage.artifacts import sha256_file
 from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.encode import encode_text
 from ur4rec.text.generate import generate_text
-from ur4rec.training.config import Stage, TextControl
+from ur4rec.training.config import TextControl
+from ur4rec.training.stage_names import Stage
 
 FOLDER = Path("outputs/bench/text_meaning")
 RETRIEVER_SUFFIX = "_retriever"

@@ -36,8 +36,9 @@ from ur4rec.registry.warm_start import open_warm_start
 from ur4rec.storage.artifacts import write_text_atomic
 from ur4rec.terminal import PlainConsole
 from ur4rec.training.checkpoints import HISTORY, load_model
-from ur4rec.training.config import Stage, StageConfig
+from ur4rec.training.config import StageConfig
 from ur4rec.training.scoring import ModelScorer
+from ur4rec.training.stage_names import Stage
 from ur4rec.training.stages import run_stage
 from ur4rec.training.start import begin
 from ur4rec.training.warm_start import WarmStart

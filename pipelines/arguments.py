@@ -18,7 +18,8 @@ from ur4rec.registry.config import RegistrationConfig, RegistryConfig
 from ur4rec.storage.artifacts import sha256_file
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.text.config import EncodeConfig, ShardsConfig, TextConfig
-from ur4rec.training.config import READ_BY, STAGES
+from ur4rec.training.config import READ_BY
+from ur4rec.training.stage_names import STAGES
 
 if TYPE_CHECKING:
     from ur4rec.config import Config

@@ -27,8 +27,8 @@ from ur4rec.storage.artifacts import read_artifact
 from ur4rec.storage.task_metrics import PEAK_MEMORY
 from ur4rec.storage.writing import WriteError
 from ur4rec.terminal import PlainConsole
-from ur4rec.training.config import STAGES
 from ur4rec.training.export import LOGS, REPORT, RESULTS, export_outputs
+from ur4rec.training.stage_names import STAGES
 
 FILES = {"registration": "registration.json", "decision": "verdict.json", "promotion": "promotion.json"}
 """Output of the pipeline → name of its copy."""

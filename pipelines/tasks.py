@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from ur4rec.training.config import STAGES
+from ur4rec.training.stage_names import STAGES
 
 KEPT_LINES = 500
 EXECUTOR_LINE = re.compile(r"\[KFP Executor [^]]*\]:")

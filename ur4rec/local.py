@@ -36,8 +36,8 @@ from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.embeddings import check_embeddings
 from ur4rec.text.encode import encode_text
 from ur4rec.text.generate import generate_text
-from ur4rec.training.config import Stage
 from ur4rec.training.export import REPORT, RESULTS, export_outputs
+from ur4rec.training.stage_names import Stage
 from ur4rec.training.stages import run_stage, stages_of
 from ur4rec.training.trainer import StageRecord
 from ur4rec.training.warm_start import WarmStart

@@ -37,7 +37,7 @@ from ur4rec.registry.gate.verdict import load_verdict
 from ur4rec.registry.register import Registration
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.embeddings import load_embeddings
-from ur4rec.training.config import STAGES
+from ur4rec.training.stage_names import STAGES
 
 NUM_USERS, NUM_ITEMS, LENGTH = 24, 15, 12
 # As they arrive in a task: kfp turns every number of a dictionary into a float.

@@ -7,7 +7,8 @@ import pytest
 
 from ur4rec.experiments.stage_cache import CachedStage, obtain_stages, plan_stages
 from ur4rec.models.config import SASRecConfig
-from ur4rec.training.config import READ_BY, STAGES, StageConfig
+from ur4rec.training.config import READ_BY, StageConfig
+from ur4rec.training.stage_names import STAGES
 from ur4rec.training.stages import run_stage
 
 FIRST, SECOND = STAGES[:2]

@@ -16,7 +16,8 @@ from ur4rec.experiments.tune import TrialRunner, tune
 from ur4rec.experiments.workers import Failure
 from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.storage.artifacts import MANIFEST, read_artifact, write_artifact
-from ur4rec.training.config import STAGES, StageConfig
+from ur4rec.training.config import StageConfig
+from ur4rec.training.stage_names import STAGES
 
 
 @pytest.fixture

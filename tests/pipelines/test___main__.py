@@ -24,7 +24,7 @@ from pipelines.__main__ import app
 from pipelines.cluster import status as run_status
 from ur4rec.evaluation.results import load_results
 from ur4rec.storage.locks import lock_folder
-from ur4rec.training.config import STAGES
+from ur4rec.training.stage_names import STAGES
 
 REPOSITORY = Path(__file__).parents[2]
 GUIDE = REPOSITORY / "docs" / "cluster_runs.md"

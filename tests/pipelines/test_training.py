@@ -12,7 +12,7 @@ from pipelines.arguments import CODE
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.resources import REGISTRY_KEYS, TEXT_KEYS
 from pipelines.tasks import OUTPUTS
-from ur4rec.training.config import STAGES
+from ur4rec.training.stage_names import STAGES
 
 SPEC, PLATFORM = yaml.safe_load_all(PIPELINE_FILE.read_text(encoding="utf-8"))
 ROOT: dict[str, dict[str, Any]] = SPEC["root"]["dag"]["tasks"]

@@ -35,7 +35,7 @@ from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.ranking.ranks import Scorer
 from ur4rec.storage.artifacts import Manifest, peak_memory_mb, read_artifact, write_texts_atomic
 from ur4rec.training.checkpoints import check_dataset, load_model, trained_part
-from ur4rec.training.config import Stage
+from ur4rec.training.stage_names import Stage
 
 TASK = "evaluate"
 

@@ -18,7 +18,8 @@ from ur4rec.storage.artifacts import MANIFEST, ArtifactError, Manifest, read_art
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.text.embeddings import check_embeddings
 from ur4rec.training.checkpoints import resolve_device
-from ur4rec.training.config import READ_BY, Stage, StageConfig
+from ur4rec.training.config import READ_BY, StageConfig
+from ur4rec.training.stage_names import Stage
 from ur4rec.training.stages import run_stage, stages_of
 
 CODE = "ur4rec.training.stages"

@@ -26,7 +26,8 @@ from ur4rec.experiments.yaml_files import ExperimentError
 from ur4rec.storage.artifacts import write_text_atomic
 from ur4rec.storage.locks import hold_lock
 from ur4rec.storage.writing import writing
-from ur4rec.training.config import STAGES, StageConfig
+from ur4rec.training.config import StageConfig
+from ur4rec.training.stage_names import STAGES
 from ur4rec.training.stages import stages_of
 
 BEST = "best.yaml"

@@ -17,7 +17,8 @@ from ur4rec.experiments.stage_cache import check_stage
 from ur4rec.experiments.yaml_files import ExperimentError, read_yaml
 from ur4rec.models.config import Part
 from ur4rec.ranking.metrics import METRICS
-from ur4rec.training.config import Stage, StageConfig
+from ur4rec.training.config import StageConfig
+from ur4rec.training.stage_names import Stage
 
 SHIPPED_VARIANTS = CONFIGS / "experiments" / "ablations.yaml"
 TAKEN = (SASREC, *BASELINES)

@@ -14,7 +14,7 @@ from ur4rec.models.config import ModelConfig, Part
 from ur4rec.models.tensor_files import read_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import read_artifact
-from ur4rec.training.config import STAGES, Stage
+from ur4rec.training.stage_names import STAGES, Stage
 
 MODEL_CONFIG = "model_config.json"
 DATASET_DIGEST = "dataset_digest"

@@ -17,8 +17,7 @@ from ur4rec.models.config import (
     SASRecConfig,
     SystemConfig,
 )
-from ur4rec.training.stage_names import STAGES as STAGES
-from ur4rec.training.stage_names import Stage as Stage
+from ur4rec.training.stage_names import Stage
 
 
 class NegativesConfig(ConfigSection):

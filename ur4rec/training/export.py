@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.storage.temporaries import replacing
-from ur4rec.training.config import STAGES
+from ur4rec.training.stage_names import STAGES
 
 CHECKPOINTS = ("*_best.pt", "final_model.pt", "model_config.json", "history.json")
 MEMORIES_PATTERN = "*_memories.pt"

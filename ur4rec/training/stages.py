@@ -37,10 +37,11 @@ from ur4rec.training.checkpoints import (
     resolve_device,
     write_model_config,
 )
-from ur4rec.training.config import READ_BY, Stage, StageConfig
+from ur4rec.training.config import READ_BY, StageConfig
 from ur4rec.training.events import train_stage
 from ur4rec.training.resume import ResumePoint, open_resume_point
 from ur4rec.training.scoring import ModelScorer
+from ur4rec.training.stage_names import Stage
 from ur4rec.training.start import Previous, begin, control_text
 from ur4rec.training.trainer import StagePlan, StageRecord, Trainer, deterministic
 from ur4rec.training.warm_start import WarmStart, WarmStartError, check_warm_start

@@ -20,8 +20,9 @@ from ur4rec.models.tensor_files import TensorFileError, read_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.text.embeddings import TextEmbeddings
 from ur4rec.training.checkpoints import CheckpointError, find_weights, list_held, read_origin
-from ur4rec.training.config import Stage, TextControl
+from ur4rec.training.config import TextControl
 from ur4rec.training.cooccurrence import count_pairs, fit_table, item_factors
+from ur4rec.training.stage_names import Stage
 from ur4rec.training.warm_start import WarmStart, continue_sasrec, describe_cold_items
 
 
