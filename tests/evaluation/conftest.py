@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from evaluation.toy_sequences_by_hand import make_data
 
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
@@ -103,3 +104,12 @@ def systems():
 def measured(sequences, checkpoint):
     """Results and history; session-wide, so not to be altered."""
     return measure(sequences, checkpoint, ToySystems(), EvaluationConfig(bootstrap_samples=100))
+
+
+@pytest.fixture
+def data():
+    return make_data(
+        train=[(1, 1, 10), (1, 2, 20), (2, 2, 10), (2, 3, 40), (2, 1, 50)],
+        val=[(1, 3, 30), (2, 4, 60)],
+        test=[(1, 4, 35), (2, 5, 70)],
+    )

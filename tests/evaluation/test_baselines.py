@@ -3,14 +3,14 @@ from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from evaluation.toy_sequences_by_hand import make_data
 
 from ur4rec.data.archives import SourceError
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
-from ur4rec.data.sequences import Histories, Sequences, load_sequences
+from ur4rec.data.sequences import Histories, load_sequences
 from ur4rec.data.sources import fetch
 from ur4rec.evaluation import baselines
 from ur4rec.evaluation.baselines import (
@@ -97,21 +97,6 @@ def test_padding_gets_no_weight():
     weights = fit_ease(make_histories([1, 2], [2, 3]), 3)
     assert not weights[0].any()
     assert not weights[:, 0].any()
-
-
-def make_data(train, val, test, num_items=5):
-    arrays = [np.array(rows, dtype=np.int64).reshape(-1, 3) for rows in (train, val, test)]
-    users = ("", *map(str, np.unique(arrays[0][:, 0])))
-    return Sequences("toy", *arrays, users, ("",) * (num_items + 1), pd.DataFrame(), "digest")
-
-
-@pytest.fixture
-def data():
-    return make_data(
-        train=[(1, 1, 10), (1, 2, 20), (2, 2, 10), (2, 3, 40), (2, 1, 50)],
-        val=[(1, 3, 30), (2, 4, 60)],
-        test=[(1, 4, 35), (2, 5, 70)],
-    )
 
 
 def test_baselines_are_those_configured(data):

@@ -1,11 +1,11 @@
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from evaluation.toy_sequences_by_hand import make_data
 
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
-from ur4rec.data.sequences import Sequences, load_sequences
+from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.baselines import Baselines
 from ur4rec.evaluation.candidates import write_candidates
 from ur4rec.evaluation.comparison import (
@@ -19,21 +19,6 @@ from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
 from ur4rec.ranking.bootstrap import bootstrap_means
 from ur4rec.ranking.lists import Coverage, Lists, Novelty, PopularityBias
 from ur4rec.ranking.metrics import METRICS
-
-
-def make_data(train, val, test, num_items=5):
-    arrays = [np.array(rows, dtype=np.int64).reshape(-1, 3) for rows in (train, val, test)]
-    users = ("", *map(str, np.unique(arrays[0][:, 0])))
-    return Sequences("toy", *arrays, users, ("",) * (num_items + 1), pd.DataFrame(), "digest")
-
-
-@pytest.fixture
-def data():
-    return make_data(
-        train=[(1, 1, 10), (1, 2, 20), (2, 2, 10), (2, 3, 40), (2, 1, 50)],
-        val=[(1, 3, 30), (2, 4, 60)],
-        test=[(1, 4, 35), (2, 5, 70)],
-    )
 
 
 def by_item_index(users):
