@@ -38,24 +38,19 @@ FILES = [
     File("space_in_header", "user_id, item_id,timestamp\nu,a,1\n", r"no column 'item_id' .* is it ' item_id'\? Rename"),
     File("doubled_column", "user_id,item_id,item_id,timestamp\nu,a,b,1\n", r"column 'item_id' occurs more than once"),
     File(
-        "semicolons",
-        HEADER.replace(",", ";") + "u;a;1\n",
-        r"first line: the fields are separated by semicolons; expected c",
-    ),
-    File("tabs", HEADER.replace(",", "\t") + "u\ta\t1\n", r"the fields are separated by tabs; expected commas"),
-    File(
         "latin_1",
         HEADER.encode() + "u,a,1\nü,b,2\n".encode("latin-1"),
-        r"line 3: byte 0xfc is not UTF-8; .*iconv -f LATIN1",
+        r"line 3: byte 0xfc is not UTF-8; name the encoding that reads well: --encoding cp1252 \('ü,b,2'\)",
     ),
     File("truncated_utf_8", HEADER.encode() + b"u,a,1\nu,b\xc3", r"line 3: byte 0xc3 is not UTF-8"),
-    File("utf_16", (HEADER + GOOD).encode("utf-16"), r"not a CSV file but UTF-16; convert it to UTF-8"),
-    File("gzip", b"\x1f\x8b\x08\x00", r"not a CSV file but gzip-compressed; unpack it first"),
-    File("zip", b"PK\x03\x04rest", r"not a CSV file but a zip archive"),
-    File("parquet_named_csv", b"PAR1rest", r"not a CSV file but a Parquet file; name it \.parquet"),
+    File("gzip", b"\x1f\x8b\x08\x00", r"gzip-compressed, and damaged or cut off .*; get or write the file again"),
+    File("zip", b"PK\x03\x04rest", r"a zip archive; unpack it first"),
+    File("tar", b"name".ljust(257, b"\0") + b"ustar\0", r"a tar archive; unpack it first"),
+    File("parquet_named_csv", b"PAR1rest", r"interactions\.csv: not readable as Parquet"),
     File("corrupt_parquet", b"PAR1 this is no parquet", r"interactions\.parquet: not readable as Parquet", ".parquet"),
     File("csv_named_parquet", HEADER + GOOD, r"interactions\.parquet: not readable as Parquet", ".parquet"),
-    File("unknown_ending", HEADER + GOOD, r"unknown kind of file '\.xlsx'; expected \.csv or \.parquet", ".xlsx"),
+    File("unknown_ending", HEADER + GOOD, r"unknown kind of file '\.xlsx'; save the sheet as CSV", ".xlsx"),
+    File("pickle", HEADER + GOOD, r"'\.pkl'; old pickled sequences come in by ur4rec data import-legacy", ".pkl"),
     File("open_quote", HEADER + 'u,"a,1\n' + GOOD, r"line 2 .*: a quote is opened and never closed"),
     File(
         "milliseconds",
@@ -119,7 +114,7 @@ def test_lines_are_right_below_fields_of_any_length(tmp_path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"absent\.csv: not found; expected a \.csv or \.parquet file"):
+    with pytest.raises(DataError, match=r"absent\.csv: not found; expected a file"):
         preprocess_sequences(tmp_path / "absent.csv", tmp_path / "sequences", DataConfig())
 
 

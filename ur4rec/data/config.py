@@ -30,6 +30,17 @@ class DataConfig(ConfigSection):
     earlier."""
     bad_rows: BadRows = "error"
     """A malformed row stops the run, or is dropped and counted."""
+    encoding: str | None = None
+    """Encoding, such as `gb18030`, of input texts that are neither UTF-8 nor have a byte order mark."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _refuse_unknown_encoding(cls, value: str | None) -> str | None:
+        try:
+            "a".encode(value or "utf-8")
+        except (LookupError, UnicodeError):
+            raise ValueError("not an encoding of text; examples: gb18030, big5, shift_jis, cp1251, cp1252") from None
+        return value
 
     @field_validator("drop_last")
     @classmethod

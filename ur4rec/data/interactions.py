@@ -15,7 +15,7 @@ from ur4rec.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from ur4rec.data.config import BadRows
 from ur4rec.data.errors import DataError
 from ur4rec.data.fields import Ids, Numbers, RowCheck, check_ids, check_rows, parse_ids, parse_numbers
-from ur4rec.data.tables import read_table
+from ur4rec.data.tables import AS_IT_IS, ReadOptions, read_table
 
 DUPLICATE = "duplicate_row"
 CLOCK_TOLERANCE_S = 86_400
@@ -45,22 +45,25 @@ class Interactions:
     """Reason → rows dropped."""
 
 
-def read_interactions(path: Path, bad_rows: BadRows = "error", needs_rating: bool = False) -> Interactions:
-    """Read the columns `user_id, item_id, timestamp` and, if there is one, `rating`, of a CSV or Parquet file.
+def read_interactions(
+    path: Path, bad_rows: BadRows = "error", needs_rating: bool = False, options: ReadOptions = AS_IT_IS
+) -> Interactions:
+    """Read the columns `user_id, item_id, timestamp` and, if there is one, `rating`, of a file of any known format.
 
     Rows with the same user, item and timestamp are one interaction: the first stays, the others are counted.
     The same user and item at another time is another interaction.
 
     Args:
-        path: CSV (UTF-8, commas) or Parquet.
+        path: File of a known format.
         bad_rows: Whether a malformed row stops the reading or is dropped and counted.
         needs_rating: Whether every row must have a rating.
+        options: What the user says of the file.
 
     Raises:
         DataError: The file as a whole cannot be used, or a row cannot and `bad_rows` is `error`.
     """
     required = (USER_ID, ITEM_ID, TIMESTAMP, *((RATING,) if needs_rating else ()))
-    table = read_table(path, required, () if needs_rating else (RATING,))
+    table = read_table(path, required, () if needs_rating else (RATING,), options)
     users, items = parse_ids(table, USER_ID), parse_ids(table, ITEM_ID)
     timestamps = parse_numbers(table, TIMESTAMP)
     check_unit(path, timestamps)

@@ -17,7 +17,7 @@ from ur4rec.data.config import BadRows
 from ur4rec.data.fields import Ids, Numbers, RowCheck, check_ids, check_rows, parse_ids, parse_numbers
 from ur4rec.data.markup import CleanTexts, read_clean_texts
 from ur4rec.data.sequences import ITEM_INDEX
-from ur4rec.data.tables import Table, read_table
+from ur4rec.data.tables import AS_IT_IS, ReadOptions, Table, read_table
 
 LAST_YEAR = 9999
 DUPLICATE_ITEM = "duplicate_item_row"
@@ -47,7 +47,7 @@ class ItemTable:
     """This many texts held markup."""
 
 
-def read_items(path: Path, bad_rows: BadRows = "error") -> ItemTable:
+def read_items(path: Path, bad_rows: BadRows = "error", options: ReadOptions = AS_IT_IS) -> ItemTable:
     """Read the columns `item_id, title` and, if they are there, `genres, description, year`.
 
     Rows that say the same of one item are one row, the others are counted. Rows that differ about an item are
@@ -56,7 +56,7 @@ def read_items(path: Path, bad_rows: BadRows = "error") -> ItemTable:
     Raises:
         DataError: The file as a whole cannot be used, or a row cannot and `bad_rows` is `error`.
     """
-    table = read_table(path, (ITEM_ID, TITLE), (GENRES, DESCRIPTION, YEAR))
+    table = read_table(path, (ITEM_ID, TITLE), (GENRES, DESCRIPTION, YEAR), options)
     ids, years = parse_ids(table, ITEM_ID), _parse_years(table)
     checks = [
         *check_ids(ids, ITEM_ID),

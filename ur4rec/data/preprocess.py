@@ -25,6 +25,7 @@ from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_item
 from ur4rec.data.markup import tell_cleaned
 from ur4rec.data.selection import Part, Rows, Selection, select_rows
 from ur4rec.data.summary import doubt_times
+from ur4rec.data.tables import ReadOptions
 from ur4rec.memory_limits import naming_settings
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact, write_text_atomic
 from ur4rec.storage.contents import save_array
@@ -52,8 +53,8 @@ def preprocess_sequences(
     """Validate, filter, sort and split interactions.
 
     Args:
-        interactions: CSV or Parquet file, or a folder with the files `interactions` and perhaps `items`; here or below
-            `gs://`.
+        interactions: File of a known format, or a folder with the files `interactions` and perhaps `items`; here or
+            below `gs://`.
         output: Folder to write; an older one there is replaced.
         config: Filters and split.
         items: Item table, instead of the one in the folder.
@@ -80,8 +81,9 @@ def preprocess_sequences(
 
 def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Manifest:
     with write_artifact(Path(output), files.PRODUCER, config, inputs) as writer:
-        raw = read_interactions(inputs[INTERACTIONS], config.bad_rows, config.min_rating is not None)
-        metadata = read_items(inputs[ITEM_TABLE], config.bad_rows) if ITEM_TABLE in inputs else None
+        options = ReadOptions(encoding=config.encoding)
+        raw = read_interactions(inputs[INTERACTIONS], config.bad_rows, config.min_rating is not None, options)
+        metadata = read_items(inputs[ITEM_TABLE], config.bad_rows, options) if ITEM_TABLE in inputs else None
         selection = select_rows(raw, config)
         _refuse_nothing_left(inputs[INTERACTIONS], raw, selection)
         writer.details |= {"dataset_name": config.dataset_name, "split": config.split, "cut_s": selection.cut}
