@@ -58,19 +58,6 @@ FILES = [
     File("unknown_ending", HEADER + GOOD, r"unknown kind of file '\.xlsx'; expected \.csv or \.parquet", ".xlsx"),
     File("open_quote", HEADER + 'u,"a,1\n' + GOOD, r"line 2 .*: a quote is opened and never closed"),
     File(
-        "milliseconds",
-        HEADER + "u,a,1500000000000\nu,b,1500000001000\n",
-        r"column 'timestamp': .* look like milliseconds; .* by 1,000$",
-    ),
-    File(
-        "microseconds", HEADER + "u,a,1500000000000000\n", r"look like microseconds; .* divide the column by 1,000,000$"
-    ),
-    File(
-        "nanoseconds",
-        HEADER + "u,a,1500000000000000000\n",
-        r"look like nanoseconds; .* divide the column by 1,000,000,000$",
-    ),
-    File(
         "no_long_user",
         HEADER + "u,a,1\nv,a,2\nv,b,3\n",
         r"no train interaction is left of 3 rows \(3 user_below_min_seq_len\); low",
