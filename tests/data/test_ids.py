@@ -94,7 +94,6 @@ def test_bytes_uuids_and_long_decimals_are_ids() -> None:
 @pytest.mark.parametrize(
     "column",
     [
-        pa.array([b"\xff"]),
         pa.array([Decimal("5.50")], pa.decimal128(10, 2)),
         pa.array([1.5]),
         pa.array([True]),
@@ -105,6 +104,11 @@ def test_bytes_uuids_and_long_decimals_are_ids() -> None:
 def test_what_can_be_no_id(column: pa.Array) -> None:
     with pytest.raises(DataError, match=r"column 'column': .* values cannot be ids; expected text or whole numbers"):
         parse_ids(table(column), "column")
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(DataError, match=r"column 'column': holds bytes that are no UTF-8 text"):
+        parse_ids(table(pa.array([b"\xff"])), "column")
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,10 @@ def parse_numbers(table: Table, name: str, with_words: bool = False) -> Numbers:
     Raises:
         DataError: The column's type is neither.
     """
-    column = table.columns[name]
+    column = unpack(table, name)
+    if is_text(column.type):
+        return _parse_text_numbers(column, with_words)
     try:
-        column = unpack(column)
-        if is_text(column.type):
-            return _parse_text_numbers(column, with_words)
         values = _cast_numbers(column)
     except pa.ArrowException:
         raise DataError(f"{table.path}, column {name!r}: type {column.type} is not a number") from None
@@ -65,11 +64,11 @@ def parse_text(table: Table, name: str) -> pa.ChunkedArray:
     Raises:
         DataError: The column's type has no text form.
     """
-    column = table.columns[name]
+    column = unpack(table, name)
     try:
         if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
             column = pc.binary_join(column.cast(pa.list_(pa.string())), GENRE_SEPARATOR)
-        return blank_missing(unpack(column).cast(pa.string()))
+        return blank_missing(column.cast(pa.string()))
     except pa.ArrowException:
         raise DataError(f"{table.path}, column {name!r}: type {column.type} is not text") from None
 
@@ -79,16 +78,22 @@ def blank_missing(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.is_in(texts, NO_TEXT), "", texts).fill_null("")
 
 
-def unpack(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the values of categories and the text of bytes.
+def unpack(table: Table, name: str) -> pa.ChunkedArray:
+    """Return a column with the values of categories and the text of bytes.
 
     Raises:
-        pa.ArrowException: Bytes are no UTF-8.
+        DataError: Bytes are no UTF-8.
     """
+    column = table.columns[name]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     is_bytes = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
-    return column.cast(pa.string()) if any(test(column.type) for test in is_bytes) else column
+    if not any(test(column.type) for test in is_bytes):
+        return column
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException:
+        raise DataError(f"{table.path}, column {name!r}: holds bytes that are no UTF-8 text") from None
 
 
 def is_no_value(texts: Any) -> Any:

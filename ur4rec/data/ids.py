@@ -118,9 +118,8 @@ def _to_codes(encoded: pa.DictionaryArray) -> Int64[np.ndarray, "R"]:
 
 
 def _cast_ids(table: Table, name: str) -> pa.ChunkedArray:
-    column = table.columns[name]
+    column = unpack(table, name)
     try:
-        column = unpack(column)
         if pa.types.is_floating(column.type):
             column = _cast_floats(table, name, column)
         if pa.types.is_decimal(column.type) and column.type.scale:
@@ -129,7 +128,7 @@ def _cast_ids(table: Table, name: str) -> pa.ChunkedArray:
             test(column.type) for test in (pa.types.is_integer, pa.types.is_decimal, pa.types.is_null)
         ):
             return column.cast(pa.string())
-    except pa.ArrowException:  # fractions, or bytes that are no text
+    except pa.ArrowException:  # fractions
         pass
     raise DataError(
         f"{table.path}, column {name!r}: {column.type} values cannot be ids; expected text or whole numbers"

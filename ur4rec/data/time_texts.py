@@ -71,8 +71,8 @@ def count_days(years: Any, months: Any, days: Any) -> Float64[np.ndarray, "R"]:
 
 def _read_iso(texts: pa.StringArray) -> Float64[np.ndarray, "D"]:
     spelled = pc.replace_substring(pc.replace_substring_regex(texts, " ?(UTC|GMT)$", "Z"), ",", ".")
-    dates = pd.to_datetime(spelled.to_pandas(), format="ISO8601", utc=True, errors="coerce").to_numpy()
-    microseconds = dates.astype("datetime64[us]")
+    dates = pd.to_datetime(spelled.to_pandas(), format="ISO8601", utc=True, errors="coerce")
+    microseconds = dates.dt.tz_convert(None).dt.as_unit("us").to_numpy()
     exists = to_mask(pc.match_substring_regex(texts, SPELLINGS[ISO])) & ~np.isnat(microseconds)
     return np.where(exists, microseconds.astype(np.int64) / 1e6, np.nan)
 

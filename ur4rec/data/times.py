@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64
 
 from ur4rec.data.config import TimeUnit
 from ur4rec.data.errors import DataError
-from ur4rec.data.fields import Numbers, is_numeric_text, is_text, parse_numbers
+from ur4rec.data.fields import Numbers, is_numeric_text, is_text, parse_numbers, unpack
 from ur4rec.data.tables import Table
 from ur4rec.data.time_texts import DAY_S, ORDERS, count_days, read_texts
 
@@ -68,7 +68,7 @@ def parse_times(table: Table, name: str, unit: TimeUnit = "auto") -> Times:
     Raises:
         DataError: The values have two readings, or are not what the user says.
     """
-    column, where = table.columns[name], f"{table.path}, column {name!r}"
+    column, where = unpack(table, name), f"{table.path}, column {name!r}"
     nothing = np.zeros(len(column), dtype=bool)
     if is_text(column.type) and not is_numeric_text(column):
         if unit not in ("auto", *ORDERS):
