@@ -172,6 +172,7 @@ def _refuse_lost(table: Table, name: str, row: int, reason: str) -> None:
 
 
 def _count_similar(ids: pa.StringArray) -> int:
-    folded = pc.replace_substring_regex(pc.utf8_lower(pc.utf8_normalize(ids, "NFKC")), r"\s+|\.0+$", "")
+    spelled = ids if pc.all(pc.string_is_ascii(ids)).as_py() else pc.utf8_normalize(ids, "NFKC")
+    folded = pc.replace_substring_regex(pc.utf8_lower(spelled), r"\s+|\.0+$", "")
     folded = pc.replace_substring_regex(folded, r"^(-?)0+(\d)", r"\1\2")
     return len(ids) - int(pc.count_distinct(folded).as_py())

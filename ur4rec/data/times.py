@@ -42,7 +42,7 @@ COUNTS = ("days", "excel_days", "hours", "minutes")
 FINER = ((1e17, "nanoseconds"), (1e14, "microseconds"), (1e11, "milliseconds"))
 """Typical value above which times are told in a unit, whenever that is: 1e11 is the year 5138 in seconds."""
 NEARLY_ALL = 0.95
-MOST_SAMPLED = 100_000
+MOST_SAMPLED = 10_000
 
 
 @dataclass(frozen=True)
