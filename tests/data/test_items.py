@@ -67,8 +67,7 @@ def test_a_dropped_item_row_does_not_make_the_next_one_a_conflict(tmp_path: Path
     ("items", "message"),
     [
         ("", r"items\.csv: empty file; expected the columns item_id, title"),
-        ("item_id,name\na,A\n", r"items\.csv, first line: no column 'title' among 'item_id', 'name'"),
-        ("item_id|title\na|A\n", r"the fields are separated by bars"),
+        ("item_id,label\na,A\n", r"items\.csv, first line: no column 'title' among 'item_id', 'label'"),
         ("item_id,title\na,\xe9\n".encode("latin-1"), r"items\.csv, line 2: byte 0xe9 is not UTF-8"),
     ],
 )

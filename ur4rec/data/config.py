@@ -49,6 +49,8 @@ class DataConfig(ConfigSection):
     earlier."""
     bad_rows: BadRows = "error"
     """A malformed row stops the run, or is dropped and counted."""
+    encoding: str | None = None
+    """Encoding, such as `gb18030`, of input texts that are neither UTF-8 nor have a byte order mark."""
     columns: dict[str, str] = Field(default_factory=dict)
     """What stands in a column → its name in the file, or its position from 1 where the file names none; also as the
     text `user_id=userId,item_id=movieId`."""
@@ -59,6 +61,15 @@ class DataConfig(ConfigSection):
     which `min_rating` compares."""
     literal_item_ids: tuple[str, ...] = ()
     """Items that are really called `NA`, `null` or the like, which otherwise stand for a missing item."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _refuse_unknown_encoding(cls, value: str | None) -> str | None:
+        try:
+            "a".encode(value or "utf-8")
+        except (LookupError, UnicodeError):
+            raise ValueError("not an encoding of text; examples: gb18030, big5, shift_jis, cp1251, cp1252") from None
+        return value
 
     @field_validator("columns", "events", "literal_item_ids", mode="before")
     @classmethod

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64
 from ur4rec.columns import GENRE_SEPARATOR
 from ur4rec.data.config import BadRows
 from ur4rec.data.errors import DataError
-from ur4rec.data.tables import Table, locate_ragged
+from ur4rec.data.tables import Table
 
 NUMBER = r"^-?\d{1,20}(\.\d+)?([eE][+-]?\d{1,2})?$"
 UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -193,7 +193,7 @@ def check_rows(table: Table, checks: Sequence[RowCheck], bad_rows: BadRows) -> C
 
 def _explain(table: Table, checks: Sequence[RowCheck], excluded: dict[str, int]) -> str:
     if RAGGED in excluded:
-        first, where = RAGGED, locate_ragged(table.path)
+        first, where = RAGGED, table.locate_ragged()
     else:
         row, check = min(
             ((int(np.argmax(check.fails)), check) for check in checks if check.fails.any()),

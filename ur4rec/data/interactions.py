@@ -19,7 +19,7 @@ from ur4rec.data.errors import DataError
 from ur4rec.data.events import Events
 from ur4rec.data.fields import Numbers, RowCheck, check_rows, parse_numbers
 from ur4rec.data.ids import Ids, check_ids, parse_ids
-from ur4rec.data.tables import Table, read_table
+from ur4rec.data.tables import ReadOptions, Table, describe, read_table
 from ur4rec.data.times import CLOCK_TOLERANCE_S, SECONDS, parse_times, tell_date
 
 DUPLICATE = "duplicate_row"
@@ -61,7 +61,7 @@ def read_interactions(path: Path, config: DataConfig) -> Interactions:
     """
     is_rated = config.min_rating is not None and not isinstance(config.events, dict)
     required = (USER_ID, ITEM_ID, TIMESTAMP, *((RATING,) if is_rated else ()), *((EVENT,) if config.events else ()))
-    table = read_table(path, required, () if config.events else (EVENT,))
+    table = read_table(path, required, () if config.events else (EVENT,), ReadOptions(config.columns, config.encoding))
     users, items = parse_ids(table, USER_ID), parse_ids(table, ITEM_ID, config.literal_item_ids)
     times = parse_times(table, TIMESTAMP, config.time_unit)
     events = _read_events(table, config)
@@ -85,7 +85,8 @@ def read_interactions(path: Path, config: DataConfig) -> Interactions:
         item_ids=items.distinct,
         num_read=table.num_rows,
         excluded=checked.excluded | {reason: count for reason, count in left_out.items() if count},
-        reading={
+        reading=describe(table)
+        | {
             "time_unit": times.unit,
             "similar_ids": {USER_ID: users.num_similar, ITEM_ID: items.num_similar},
             "events": events.count() if events else {},

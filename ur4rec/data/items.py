@@ -18,7 +18,7 @@ from ur4rec.data.errors import DataError
 from ur4rec.data.fields import Numbers, RowCheck, check_rows, parse_numbers, parse_text
 from ur4rec.data.ids import Ids, check_ids, parse_ids
 from ur4rec.data.sequences import ITEM_INDEX
-from ur4rec.data.tables import Table, read_table
+from ur4rec.data.tables import ReadOptions, Table, describe, read_table
 
 LAST_YEAR = 9999
 EXAMPLES = 3
@@ -59,7 +59,9 @@ def read_items(path: Path, config: DataConfig) -> ItemTable:
     Raises:
         DataError: The file as a whole cannot be used, or a row cannot and `bad_rows` is `error`.
     """
-    table = read_table(path, (ITEM_ID, TITLE), (GENRES, DESCRIPTION, YEAR))
+    table = read_table(
+        path, (ITEM_ID, TITLE), (GENRES, DESCRIPTION, YEAR), ReadOptions(config.columns, config.encoding)
+    )
     ids, years = parse_ids(table, ITEM_ID, config.literal_item_ids), _parse_years(table)
     checks = [
         *check_ids(ids, ITEM_ID),
@@ -76,7 +78,7 @@ def read_items(path: Path, config: DataConfig) -> ItemTable:
         frame=frame[checked.keep & ~repeats].set_index(ITEM_ID),
         num_read=table.num_rows,
         excluded=checked.excluded | ({DUPLICATE_ITEM: int(repeats.sum())} if repeats.any() else {}),
-        reading={"similar_ids": {ITEM_ID: ids.num_similar}},
+        reading=describe(table) | {"similar_ids": {ITEM_ID: ids.num_similar}},
     )
 
 

@@ -51,8 +51,8 @@ def preprocess_sequences(
     """Validate, filter, sort and split interactions.
 
     Args:
-        interactions: CSV or Parquet file, or a folder with the files `interactions` and perhaps `items`; here or below
-            `gs://`.
+        interactions: File of a known format, or a folder with the files `interactions` and perhaps `items`; here or
+            below `gs://`.
         output: Folder to write; an older one there is replaced.
         config: Filters and split.
         items: Item table, instead of the one in the folder.
