@@ -18,14 +18,13 @@ from ur4rec.columns import ITEM_ID, USER_ID
 from ur4rec.data import sequences as files
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
-from ur4rec.data.fields import is_integer_like, sort_naturally
+from ur4rec.data.ids import is_integer_like, sort_naturally
 from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, open_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
 from ur4rec.data.markup import tell_cleaned
 from ur4rec.data.selection import Part, Rows, Selection, select_rows
 from ur4rec.data.summary import doubt_times
-from ur4rec.data.tables import ReadOptions
 from ur4rec.memory_limits import naming_settings
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact, write_text_atomic
 from ur4rec.storage.contents import save_array
@@ -81,9 +80,8 @@ def preprocess_sequences(
 
 def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Manifest:
     with write_artifact(Path(output), files.PRODUCER, config, inputs) as writer:
-        options = ReadOptions(encoding=config.encoding)
-        raw = read_interactions(inputs[INTERACTIONS], config.bad_rows, config.min_rating is not None, options)
-        metadata = read_items(inputs[ITEM_TABLE], config.bad_rows, options) if ITEM_TABLE in inputs else None
+        raw = read_interactions(inputs[INTERACTIONS], config)
+        metadata = read_items(inputs[ITEM_TABLE], config) if ITEM_TABLE in inputs else None
         selection = select_rows(raw, config)
         _refuse_nothing_left(inputs[INTERACTIONS], raw, selection)
         writer.details |= {"dataset_name": config.dataset_name, "split": config.split, "cut_s": selection.cut}

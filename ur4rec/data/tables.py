@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -58,6 +59,11 @@ class Table:
     def locate_ragged(self) -> str:
         """Tell where the first row with too few or too many fields stands, and the two numbers."""
         return self.reader.locate_ragged() if self.reader else ""
+
+
+def describe(table: Table) -> dict[str, Any]:
+    """Tell how a file was understood, for the manifest."""
+    return {"read_as": table.read_as, "columns": dict(table.used), "unused": list(table.unused)}
 
 
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str], options: ReadOptions = AS_IT_IS) -> Table:
