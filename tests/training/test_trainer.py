@@ -64,7 +64,8 @@ def test_a_repeated_target_is_learned_like_any_other() -> None:
     histories = Histories(np.concatenate([[0], np.arange(25) * 12]), items, np.tile(np.arange(12), 24))
     targets = np.stack([np.arange(1, 25), items[::12], np.full(24, 12)], axis=1)
     record = train(make(seen_items="include"), (histories, targets), "pretrain_sasrec", epochs=30, patience=30)
-    assert record.validation["ndcg@10"] > 0.9
+    assert record.series[0]["ndcg@10"] < 0.5
+    assert record.validation["ndcg@10"] > 0.75
 
 
 def test_an_epoch_reports_losses_metrics_experts_and_memories(data):
