@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from evaluation.toy_sequences_by_hand import make_data
+from toy_sequences_by_hand import make_data
 
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig

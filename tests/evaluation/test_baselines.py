@@ -5,7 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from evaluation.toy_sequences_by_hand import make_data
+from toy_sequences_by_hand import make_data
 
 from ur4rec.data.archives import SourceError
 from ur4rec.data.config import DataConfig
