@@ -42,6 +42,7 @@ from field_effects import (
     see_start,
     see_texts,
     see_third,
+    see_unreadable_texts,
 )
 
 from ur4rec.config import Config
@@ -90,6 +91,7 @@ CHANGES = {
     "text_model_name": Change("encoder_b", see_embeddings),
     "text_batch_size": Change(7, see_encoded_at_once),
     "max_sentences": Change(1, see_embeddings),
+    "unreadable_texts": Change("accept", see_unreadable_texts, {"text_model_name": "encoder_of_no_word"}),
     # pretrain_sasrec
     "sasrec_hidden_dim": Change(12, see_first),
     "sasrec_num_blocks": Change(2, see_first),

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from ur4rec.data.sequences import Sequences
-from ur4rec.evaluation.caveats import describe_caveats, repeated_targets_share
+from ur4rec.evaluation.caveats import describe_caveats, describe_texts, repeated_targets_share
+from ur4rec.storage.artifacts import Manifest
 
 
 def rows(*triples):
@@ -60,3 +61,24 @@ def test_a_data_set_without_surprises_needs_no_note(data):
     test = np.stack([users, np.full(100, 30), users], axis=1)
     big = replace(data, test=test, user_ids=("", *map(str, users)), item_ids=tuple(map(str, range(40))))
     assert describe_caveats(big) == []
+
+
+def write_manifest(producer: str, **details: object) -> Manifest:
+    return Manifest(
+        producer=producer,
+        config={},
+        config_digest="",
+        files={},
+        inputs={},
+        details=details,
+        seconds=0.0,
+        peak_memory_mb=0.0,
+    )
+
+
+def test_texts_that_the_encoder_could_not_read_are_noted() -> None:
+    encoded = write_manifest("encode_text", model="toy", distinct_item_texts=9, unknown_words={"items": 0.3})
+    assert describe_texts([write_manifest("generate_text"), encoded]) == [
+        "30% of the words of the items are unknown to toy: the text says less than it could."
+    ]
+    assert describe_texts([write_manifest("encode_text", model="toy")]) == []
