@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,8 @@ class Interactions:
     num_read: int
     excluded: dict[str, int]
     """Reason → rows dropped."""
+    reading: dict[str, Any] = field(default_factory=dict)
+    """How the file was read, for the manifest."""
 
 
 def read_interactions(path: Path, bad_rows: BadRows = "error", needs_rating: bool = False) -> Interactions:

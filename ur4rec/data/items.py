@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class ItemTable:
     num_read: int
     excluded: dict[str, int]
     """Reason → rows dropped."""
+    reading: dict[str, Any] = field(default_factory=dict)
+    """How the file was read, for the manifest."""
 
 
 def read_items(path: Path, bad_rows: BadRows = "error") -> ItemTable:
