@@ -240,5 +240,6 @@ def test_the_command_tells_what_is_out_of_the_ordinary(tmp_path: Path) -> None:
     arguments = ["data", "import-legacy", str(folder), "--output", str(tmp_path / "new")]
     result = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert "25.0% of all; 0.0% of validation targets, 100.0% of test targets" in result.stdout
+    assert "25.0% of all interactions" in result.stdout
+    assert "0.0% of validation, 100.0% of test" in result.stdout
     assert result.stdout.count("warning: 50.0% of the targets are items that their user had had before") == 1

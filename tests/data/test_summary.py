@@ -44,12 +44,10 @@ def preprocess(folder: Path, times: np.ndarray | pd.Series) -> Manifest:
         (STEPS, "in January 1970", "1970-01-01 00:00:00"),
         (DATES.astype("int64") // 10**3, "in January 1970", "1970-01-20 20:23:09"),
         (DATES.astype("int64") // 10**9, "in January 1970", "1970-01-01 00:00:01"),
-        (SECONDS // DAY_S, "in January 1970", "1970-01-01 05:30:49"),
-        (SECONDS // 60, "before 1990", "1970-11-27 19:46:00"),
-        (20_240_506 + STEPS // 2, "before 1990", "1970-08-23 06:21:46"),
+        (STEPS + 10**8, "before 1990", "1973-03-03 09:46:40"),
         (np.full(40, 631_151_999), "before 1990", "1989-12-31 23:59:59"),
     ],
-    ids=["positions", "thousandths", "nanoseconds of seconds", "days", "minutes", "digits of dates", "the last second"],
+    ids=["positions", "thousandths", "nanoseconds of seconds", "counts", "the last second"],
 )
 def test_times_that_are_too_early_are_taken_and_doubted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], times: np.ndarray, when: str, first: str
@@ -64,8 +62,15 @@ def test_times_that_are_too_early_are_taken_and_doubted(
 
 @pytest.mark.parametrize(
     "times",
-    [SECONDS, DATES, DATES.dt.as_unit("ns"), DATES.dt.as_unit("s").astype("int64"), np.full(40, 631_152_000)],
-    ids=["seconds", "dates", "dates in nanoseconds", "seconds of dates", "the first second"],
+    [
+        SECONDS,
+        DATES,
+        DATES.dt.as_unit("ns"),
+        DATES.dt.as_unit("s").astype("int64"),
+        np.full(40, 631_152_000),
+        20_240_506 + STEPS // 2,
+    ],
+    ids=["seconds", "dates", "dates in nanoseconds", "seconds of dates", "the first second", "digits of dates"],
 )
 def test_dates_of_our_time_are_not_doubted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], times: np.ndarray
@@ -127,7 +132,8 @@ def test_nothing_is_said_of_ordinary_data(tmp_path: Path, capsys: pytest.Capture
     assert summary_table(manifest) == [
         ("median history", "4 interactions"),
         ("largest history", "4 interactions, 10.0% of all: user u0"),
-        ("repeats", "0.0% of all; 0.0% of validation targets, 0.0% of test targets"),
+        ("repeats", "0.0% of all interactions"),
+        ("repeats among targets", "0.0% of validation, 0.0% of test"),
         ("test targets with a tied time", "0 of 10"),
     ]
 
@@ -161,15 +167,16 @@ def test_repeats_among_the_targets(tmp_path: Path, num_repeats: int, is_told: bo
     if told:
         assert told[0].startswith("warning: 10.0% of the targets are items that their user had had before; ")
         assert "set seen_items: include" in told[0]
-    shares = f"{num_repeats / 40:.1%} of all; 0.0% of validation targets, {num_repeats / 10:.1%} of test targets"
-    assert dict(summary_table(manifest))["repeats"] == shares
+    shown = dict(summary_table(manifest))
+    assert shown["repeats"] == f"{num_repeats / 40:.1%} of all interactions"
+    assert shown["repeats among targets"] == f"0.0% of validation, {num_repeats / 10:.1%} of test"
 
 
 def test_repeats_ahead_of_the_targets_are_no_reason_to_ask_for_them(tmp_path: Path) -> None:
     histories = [[history[0], *history] for history in make_histories()]
     manifest = preprocess_histories(tmp_path, histories)
     assert list_warnings(manifest) == []
-    assert dict(summary_table(manifest))["repeats"].startswith("20.0% of all; 0.0%")
+    assert dict(summary_table(manifest))["repeats"] == "20.0% of all interactions"
 
 
 @pytest.mark.parametrize(("num_tied", "is_told"), [(2, False), (3, True)])
@@ -212,6 +219,7 @@ READING = {
     "columns": {"user_id": "user_id", "item_id": "item", "timestamp": "timestamp"},
     "unused": ["rating", "price"],
     "time_unit": "milliseconds",
+    "similar_ids": {"user_id": 0, "item_id": 0},
     "events": {"view": 1200, "buy": 3},
 }
 
@@ -221,13 +229,48 @@ def test_how_a_file_was_read(tmp_path: Path) -> None:
     manifest.details["reading"] = {"interactions": READING, "items": {}}
     assert describe_reading(manifest) == [
         "plays.parquet: read as RecBole atomic file: 3 columns used (item as item_id); unused: rating, price; "
-        "times in milliseconds; events: view 1,200, buy 3"
+        "times: milliseconds; events: view 1,200, buy 3, all taken; --events chooses"
     ]
     assert describe_data(manifest).splitlines() == [
         *describe_reading(manifest),
         describe_times(manifest),
         *(f"{what}: {value}" for what, value in summary_table(manifest)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "user_id,item_id,timestamp,event,shop\nu,a,1,view,s\nu,b,2,view,s\nu,c,3,buy,s\n",
+            ["4 columns used", "unused: shop", "events: view 2, buy 1, all taken; --events chooses"],
+        ),
+        (
+            "userId,movieId,rating,timestamp\nu,a,5,1\nu,b,4,2\nu,c,3,3\n",
+            ["3 columns used (userId as user_id, movieId as item_id)", "unused: rating", "times: seconds"],
+        ),
+    ],
+    ids=["events", "other names"],
+)
+def test_columns_and_events_are_named_once(text: str, expected: list[str], tmp_path: Path) -> None:
+    (tmp_path / "plays.csv").write_text(text)
+    made = CliRunner(env={"COLUMNS": "200"}).invoke(
+        app, ["data", "preprocess", str(tmp_path / "plays.csv"), "-o", str(tmp_path / "sequences")]
+    )
+    assert made.exit_code == 0, made.output
+    (line,) = [line for line in made.output.splitlines() if line.startswith("plays.csv: read as CSV")]
+    for part in expected:
+        assert part in line
+
+
+@pytest.mark.parametrize(("item", "is_told"), [("a", False), ("x", False), ("A", True), ("a ", True)])
+def test_ids_that_are_nearly_those_of_others(item: str, is_told: bool, tmp_path: Path) -> None:
+    (tmp_path / "plays.csv").write_text(f"user_id,item_id,timestamp\nu,a,1\nu,b,2\nu,c,3\nu,{item},4\n")
+    manifest = preprocess_sequences(tmp_path / "plays.csv", tmp_path / "sequences", DataConfig())
+    told = [line for line in list_warnings(manifest) if "differ from another one" in line]
+    assert len(told) == is_told
+    if told:
+        assert "blanks, case or leading zeros: 1 of item_id; they are kept apart" in told[0]
 
 
 def test_a_folder_of_an_earlier_release_tells_what_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

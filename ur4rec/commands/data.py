@@ -76,12 +76,15 @@ def fetch(
 def preprocess(
     interactions: Annotated[
         str,
-        typer.Argument(help="Fetched folder, or a CSV/Parquet file; a path or gs://….", parser=locations.path_or_cloud),
+        typer.Argument(help="A data set's folder, or a file; a path or gs://….", parser=locations.path_or_cloud),
     ],
     output: OutputOption = Path("outputs/sequences"),
     items: ItemsOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of texts that are not UTF-8, such as gb18030; or --set encoding=….")
+    ] = None,
 ) -> None:
     """Filter, split and index interactions; tell what was left out.
 
@@ -96,7 +99,8 @@ def preprocess(
     from ur4rec.data.config import DataConfig
     from ur4rec.data.preprocess import preprocess_sequences
 
-    section = read_config(config, settings).narrow(DataConfig)
+    given = [f"encoding={encoding}"] if encoding else []
+    section = read_config(config, [*(settings or ()), *given]).narrow(DataConfig)
     manifest = preprocess_sequences(interactions, output, section, items=items)
     show(_count(manifest))
     show_summary(manifest)
@@ -192,7 +196,9 @@ def _count(manifest: Manifest) -> str:
     details = manifest.details
     kept = ", ".join(f"{details[f'num_{what}']:,} {what}" for what in ("users", "items", "interactions"))
     rows = details["rows"]
-    return f"{kept}: {rows['train']:,} train, {rows['val']:,} validation, {rows['test']:,} test"
+    return (
+        f"{details['dataset_name']}: {kept}: {rows['train']:,} train, {rows['val']:,} validation, {rows['test']:,} test"
+    )
 
 
 def publish(

@@ -18,10 +18,11 @@ from ur4rec.columns import ITEM_ID, TITLE, USER_ID
 from ur4rec.data import sequences as files
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
-from ur4rec.data.fields import is_integer_like, sort_naturally
+from ur4rec.data.ids import is_integer_like, sort_naturally
 from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, name_data, open_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
+from ur4rec.data.markup import tell_cleaned
 from ur4rec.data.profile import count_tied_targets, measure_scripts, profile_rows
 from ur4rec.data.selection import Part, Rows, Selection, select_rows
 from ur4rec.data.summary import list_warnings
@@ -52,8 +53,8 @@ def preprocess_sequences(
     """Validate, filter, sort and split interactions.
 
     Args:
-        interactions: CSV or Parquet file, or a folder with the files `interactions` and perhaps `items`; here or below
-            `gs://`.
+        interactions: File of a known format, or a folder with the files `interactions` and perhaps `items`; here or
+            below `gs://`.
         output: Folder to write; an older one there is replaced.
         config: Filters and split.
         items: Item table, instead of the one in the folder.
@@ -72,8 +73,8 @@ def preprocess_sequences(
     named = _name(config, interactions)
     with open_inputs(interactions, items, data_digest) as inputs:
         manifest = _preprocess(inputs, output, named)
-    for warning in list_warnings(manifest):
-        print(f"{files.PRODUCER}: {warning}", flush=True)
+    for line in filter(None, [tell_cleaned(manifest.details["items"]), *list_warnings(manifest)]):
+        print(f"{files.PRODUCER}: {line}", flush=True)
     return manifest
 
 
@@ -81,7 +82,8 @@ def check_data(interactions: Path | str, config: DataConfig, items: Path | str |
     """Raise what `preprocess_sequences` would raise; nothing is written."""
     named = _name(config, interactions)
     with open_inputs(interactions, items) as inputs:
-        _read(inputs, named)
+        raw, selection, table = _read(inputs, named)
+        build_catalogue(_enumerate(selection.rows.items, raw.item_ids).ids, table)
 
 
 def _name(config: DataConfig, interactions: Path | str) -> DataConfig:
@@ -99,8 +101,8 @@ def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Ma
 
 
 def _read(inputs: dict[str, Path], config: DataConfig) -> tuple[Interactions, Selection, ItemTable | None]:
-    raw = read_interactions(inputs[INTERACTIONS], config.bad_rows, config.min_rating is not None)
-    metadata = read_items(inputs[ITEM_TABLE], config.bad_rows) if ITEM_TABLE in inputs else None
+    raw = read_interactions(inputs[INTERACTIONS], config)
+    metadata = read_items(inputs[ITEM_TABLE], config) if ITEM_TABLE in inputs else None
     selection = select_rows(raw, config)
     _refuse_nothing_left(inputs[INTERACTIONS], raw, selection)
     return raw, selection, metadata

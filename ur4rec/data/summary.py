@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ur4rec.data.input_files import INTERACTIONS
 from ur4rec.data.sequences import ARE_POSITIONS
 from ur4rec.storage.artifacts import Manifest
 from ur4rec.storage.inputs import list_some
@@ -75,13 +76,15 @@ def _summarise(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
             f"{histories['largest']:,} interactions, {share} of all: user {histories['largest_user']}",
         )
     if repeats := details.get("repeats"):
-        everywhere = _percent(sum(repeats.values()), details["num_interactions"])
         val, test = (_percent(repeats[part], rows[part]) for part in ("val", "test"))
-        yield "repeats", f"{everywhere} of all; {val} of validation targets, {test} of test targets"
+        yield "repeats", f"{_percent(sum(repeats.values()), details['num_interactions'])} of all interactions"
+        yield "repeats among targets", f"{val} of validation, {test} of test"
     if "tied_targets" in details["timestamps"]:
         yield "test targets with a tied time", f"{details['timestamps']['tied_targets']:,} of {rows['test']:,}"
     if items["rows_read"]:
         yield "items in the item table", f"{details['num_items'] - items['without_row']:,} of {details['num_items']:,}"
+    if cleaned := items.get("cleaned_texts"):
+        yield "texts cleaned of markup", f"{cleaned:,}"
     scripts = details.get("title_scripts", {})
     yield "letters of titles", ", ".join(f"{script} {share:.1%}" for script, share in scripts.items())
 
@@ -92,21 +95,23 @@ def _percent(part: int, whole: int) -> str:
 
 def describe_reading(manifest: Manifest) -> list[str]:
     """Tell how each file was read, which of its columns were not, and which events there are."""
-    readings = manifest.details.get("reading", {})
-    return [_describe_file(manifest.details["source_files"][role], told) for role, told in readings.items() if told]
+    readings, chosen = manifest.details.get("reading", {}), manifest.config.get("events")
+    names = manifest.details["source_files"]
+    return [_describe_file(names[role], told, bool(chosen)) for role, told in readings.items() if told]
 
 
-def _describe_file(name: str, reading: dict[str, Any]) -> str:
-    columns, unused = reading.get("columns", {}), reading.get("unused", [])
-    parts = [f"{name}: read as {reading.get('read_as', 'a table')}: {len(columns)} columns used"]
-    if renamed := {role: column for role, column in columns.items() if column != role}:
-        parts[0] += f" ({', '.join(f'{column} as {role}' for role, column in renamed.items())})"
+def _describe_file(name: str, reading: dict[str, Any], chooses_events: bool) -> str:
+    columns, unused = reading["columns"], reading["unused"]
+    parts = [f"{name}: read as {reading['read_as']}: {len(columns)} columns used"]
+    if renamed := [f"{column} as {role}" for role, column in columns.items() if column != role]:
+        parts[0] += f" ({', '.join(renamed)})"
     if unused:
         parts.append(f"unused: {list_some(unused)}")
     if unit := reading.get("time_unit"):
-        parts.append(f"times in {unit}")
+        parts.append(f"times: {unit}")
     if events := reading.get("events"):
-        parts.append(f"events: {', '.join(f'{event} {count:,}' for event, count in events.items())}")
+        counts = list_some(f"{event} {count:,}" for event, count in events.items())
+        parts.append(f"events: {counts}{'' if chooses_events else ', all taken; --events chooses'}")
     return "; ".join(parts)
 
 
@@ -122,7 +127,7 @@ def describe_times(manifest: Manifest) -> str:
 def list_warnings(manifest: Manifest) -> list[str]:
     """List what is out of the ordinary, each with what to do; empty where nothing is."""
     details = manifest.details
-    others = (tell(details) for tell in (_doubt_user, _doubt_repeats, _doubt_ties, _doubt_items))
+    others = (tell(details) for tell in (_doubt_user, _doubt_repeats, _doubt_ties, _doubt_ids, _doubt_items))
     return [doubt for doubt in (doubt_times(manifest), *others) if doubt]
 
 
@@ -178,6 +183,18 @@ def _doubt_ties(details: dict[str, Any]) -> str:
     if times["newest_first"] > IS_NEWEST_FIRST:
         return f"{told}; the file runs from new to old, so it is the oldest of them: turn the order of its rows round"
     return f"{told}; give finer times, or the rows in the order in which they happened"
+
+
+def _doubt_ids(details: dict[str, Any]) -> str:
+    """Doubt ids that are nearly those of others, in the interactions."""
+    similar = details.get("reading", {}).get(INTERACTIONS, {}).get("similar_ids", {})
+    if not any(similar.values()):
+        return ""
+    told = " and ".join(f"{count:,} of {column}" for column, count in similar.items() if count)
+    return (
+        f"warning: ids that differ from another one in nothing but blanks, case or leading zeros: {told}; they are "
+        "kept apart: where they mean the same, write them alike"
+    )
 
 
 def _doubt_items(details: dict[str, Any]) -> str:
