@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from ur4rec.storage.stores import is_cloud
 CSV, PARQUET = ".csv", ".parquet"
 INTERACTIONS, ITEM_TABLE = "interactions", "items"
 """Names of the files in a folder, without their ending."""
+ENDINGS = re.compile(r"(\.[a-z]\w*)?(\.(gz|zst|bz2|xz))?$", re.IGNORECASE)
+"""Of a name: that of the format, and that of a compression."""
 RAW_FILES = {"u.data": "ml-100k", "ratings.dat": "ml-1m"}
 
 
@@ -55,6 +58,17 @@ def find_inputs(interactions: Path, items: Path | None = None) -> dict[str, Path
         if not file.is_file():
             raise DataError(f"{file}: not found; expected a file of interactions or items")
     return found
+
+
+def name_data(interactions: Path | str) -> str:
+    """Return what data are called: as their folder is, or as their file is where that is not `interactions`.
+
+    >>> name_data("gs://bucket/plays.csv.gz"), name_data("songs/interactions.csv"), name_data("new/ml-1.5/")
+    ('plays', 'songs', 'ml-1.5')
+    """
+    place = Path(interactions) if is_cloud(interactions) else Path(interactions).absolute()
+    name = place.name if place.is_dir() else ENDINGS.sub("", place.name)
+    return place.parent.name if name in ("", INTERACTIONS) else name
 
 
 def _find_file(folder: Path, role: str) -> Path | None:
