@@ -19,7 +19,7 @@ from ur4rec.data import sequences as files
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
 from ur4rec.data.fields import is_integer_like, sort_naturally
-from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, open_inputs
+from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, list_files, open_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
 from ur4rec.data.selection import Part, Rows, Selection, select_rows
@@ -77,7 +77,7 @@ def preprocess_sequences(
 
 
 def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Manifest:
-    with write_artifact(Path(output), files.PRODUCER, config, inputs) as writer:
+    with write_artifact(Path(output), files.PRODUCER, config, list_files(inputs)) as writer:
         options = ReadOptions(encoding=config.encoding)
         raw = read_interactions(inputs[INTERACTIONS], config.bad_rows, config.min_rating is not None, options)
         metadata = read_items(inputs[ITEM_TABLE], config.bad_rows, options) if ITEM_TABLE in inputs else None
