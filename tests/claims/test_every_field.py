@@ -97,6 +97,7 @@ CHANGES = {
     "sasrec_dropout": Change(0, see_first),
     "sasrec_item_factors": Change(3, see_first),
     "max_seq_len": Change(4, see_first),
+    "seen_items": Change("include", see_first),
     "num_negatives": Change(5, see_first),
     "batch_size": Change(5, see_first),
     "epochs_per_stage": Change(2, see_first),

@@ -32,12 +32,14 @@ FILES = [
     File(
         "no_header",
         GOOD,
-        r"first line: 'u', 'a', '1' are no column names; .*: --columns user_id=1,item_id=2,timestamp=3",
+        r"first line: 'u', 'a', '1' are no column names; .* --columns user_id=1,item_id=2,timestamp=3",
     ),
     File("missing_column", "user_id,item_id\nu,a\n", r"no column 'timestamp' among 'user_id', 'item_id'"),
-    File("misspelt_column", "user_id,itemid,timestamp\nu,a,1\n", r"no column 'item_id' .* is it 'itemid'\? Rename"),
-    File("upper_case_column", "USER_ID,item_id,timestamp\nu,a,1\n", r"no column 'user_id' .* is it 'USER_ID'\? Rename"),
-    File("space_in_header", "user_id, item_id,timestamp\nu,a,1\n", r"no column 'item_id' .* is it ' item_id'\? Rename"),
+    File(
+        "misspelt_column",
+        "user_id,itm_id,timestamp\nu,a,1\n",
+        r"no column 'item_id' .* is it 'itm_id'\?; say which: --columns item_id=itm_id",
+    ),
     File("doubled_column", "user_id,item_id,item_id,timestamp\nu,a,b,1\n", r"column 'item_id' occurs more than once"),
     File(
         "latin_1",
@@ -54,19 +56,6 @@ FILES = [
     File("unknown_ending", HEADER + GOOD, r"unknown kind of file '\.xlsx'; save the sheet as CSV", ".xlsx"),
     File("pickle", HEADER + GOOD, r"'\.pkl'; old pickled sequences come in by ur4rec data import-legacy", ".pkl"),
     File("open_quote", HEADER + 'u,"a,1\n' + GOOD, r"line 2 .*: a quote is opened and never closed"),
-    File(
-        "milliseconds",
-        HEADER + "u,a,1500000000000\nu,b,1500000001000\n",
-        r"column 'timestamp': .* look like milliseconds; .* by 1,000$",
-    ),
-    File(
-        "microseconds", HEADER + "u,a,1500000000000000\n", r"look like microseconds; .* divide the column by 1,000,000$"
-    ),
-    File(
-        "nanoseconds",
-        HEADER + "u,a,1500000000000000000\n",
-        r"look like nanoseconds; .* divide the column by 1,000,000,000$",
-    ),
     File(
         "no_long_user",
         HEADER + "u,a,1\nv,a,2\nv,b,3\n",
@@ -131,9 +120,17 @@ def test_further_columns_are_ignored(tmp_path: Path) -> None:
     assert load_sequences(tmp_path / "sequences").item_ids == ("", "a", "b", "c")
 
 
+@pytest.mark.parametrize("header", ["user_id,itemid,timestamp", "USER_ID,item_id,timestamp", "user_id, item_id,Time"])
+def test_a_column_may_be_spelled_otherwise(header: str, tmp_path: Path) -> None:
+    manifest = preprocess(tmp_path, f"{header}\n{GOOD}")
+    assert manifest.details["num_interactions"] == 4
+
+
 def test_parquet_without_a_column(tmp_path: Path) -> None:
-    pd.DataFrame({"user": [1], "item_id": [1], "timestamp": [1]}).to_parquet(tmp_path / "interactions.parquet")
-    with pytest.raises(DataError, match=r"no column 'user_id' among 'user', 'item_id', 'timestamp'; is it 'user'\?"):
+    pd.DataFrame({"usrid": [1], "item_id": [1], "timestamp": [1]}).to_parquet(tmp_path / "interactions.parquet")
+    with pytest.raises(
+        DataError, match=r"no column 'user_id' among 'usrid', 'item_id', 'timestamp'; .*is it 'usrid'\?"
+    ):
         preprocess_sequences(tmp_path / "interactions.parquet", tmp_path / "sequences", DataConfig())
 
 

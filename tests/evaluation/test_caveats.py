@@ -39,6 +39,22 @@ def test_small_data_and_repeats_are_noted(data):
     assert repeats.startswith("50.0% of the test targets")
 
 
+def test_many_repeats_bring_the_advice_and_included_ones_the_rule(data: Sequences) -> None:
+    assert describe_caveats(data)[-1].endswith(
+        "train with seen_items: include, which ranks and recommends all that was seen."
+    )
+    included = describe_caveats(data, excludes_seen=False)[-1]
+    assert included == (
+        "50.0% of the test targets had been seen by their user before. Other items seen before compete with them, and "
+        "are recommended (seen_items: include)."
+    )
+    users = np.arange(1, 101)
+    targets = np.stack([users, np.full(100, 4), users], axis=1)
+    targets[0, 1] = 1
+    few = replace(data, test=targets, user_ids=("", *map(str, users)))
+    assert describe_caveats(few)[-1].endswith("but a model is not asked for other items seen before.")
+
+
 def test_a_data_set_without_surprises_needs_no_note(data):
     users = np.arange(1, 101)
     test = np.stack([users, np.full(100, 30), users], axis=1)

@@ -1,30 +1,155 @@
-"""Which column of a file plays which role."""
+"""Which column of a file is meant: names of the field that are taken without asking, and those the user gives."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 
+from ur4rec.columns import DESCRIPTION, EVENT, GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from ur4rec.data.errors import DataError
+
+SYNONYMS = {
+    USER_ID: (
+        "userid user uid reviewerid visitorid customerid customer clientid accountid memberid profileid personid "
+        "playerid viewerid buyerid msno reviewuserid",
+        "username reviewername profilename reviewprofilename",
+        "sessionid session usersession usersessionid visitid",
+    ),
+    ITEM_ID: (
+        "itemid item iid movieid filmid parentasin productid productproductid businessid bookid videoid trackid songid "
+        "song venueid newsid articleid clickarticleid gameid appid recipeid animeid mangaid beerid beerbeerid courseid "
+        "poiid placeid locationid goodsid listingid jobid podcastid showid hotelid restaurantid contentid stockcode "
+        "adid aid",
+        "asin isbn isbn13 sku artistid albumid",
+        "artist artistname trackname",
+    ),
+    TIMESTAMP: (
+        "timestamp unixtimestamp unixreviewtime unixtime ts time timems timestampms datetime eventtime eventtimestamp "
+        "clicktimestamp impressiontime checkintime utctime utctimestamp createdat createdtime dateadded lastwatchdt "
+        "watchedat playedat listenedat ratedat purchasedat",
+        "reviewtime reviewdate date day tdat eventdate orderdate purchasedate invoicedate transactiondate "
+        "transactiondt transactiontime",
+    ),
+    RATING: ("rating ratings overall stars score rate userrating bookrating reviewscore reviewoverall reviewrating",),
+    EVENT: (
+        "event eventtype eventname behavior behaviour behaviortype behaviourtype action actiontype actionname "
+        "interactiontype interaction activitytype activity",
+        "type",
+    ),
+    TITLE: (
+        "title itemtitle movietitle filmtitle booktitle producttitle videotitle newstitle articletitle gametitle "
+        "itemname moviename productname productdisplayname prodname bookname songname businessname appname beername "
+        "animename",
+        "name trackname artistname caption headline",
+    ),
+    GENRES: ("genres genre", "categories category class", "tags topics topic maincategory subcategory"),
+    YEAR: ("year releaseyear publicationyear yearofpublication originalpublicationyear publishyear",),
+    DESCRIPTION: (
+        "description itemdescription moviedescription productdescription",
+        "desc detaildesc overview plot synopsis abstract",
+    ),
+}
+"""Role → names without case, blanks and signs. A later group counts where no name of the groups before it is there."""
+ROW_NUMBER = "id"
+"""Numbers the rows of interactions, and the items of an item table."""
+CUTOFF = 0.75
+MOST_LISTED = 30
 
 
 def match_columns(
     found: Sequence[str], required: Sequence[str], optional: Sequence[str], given: Mapping[str, str]
-) -> Mapping[str, str]:
-    """Return the column of each role: the one that is given, else the one of the role's own name.
+) -> dict[str, str]:
+    """Return role → column of the file, for each required role and the optional ones that are there.
+
+    A name that the user gives comes first, then the role's own name, then the names of the field. An item table may
+    call its ids otherwise than the interactions do: there, a given `item_id` that it lacks does not count.
+
+    Args:
+        found: Columns of the file; of one without names, their positions from 1.
+        required: Roles without which the file cannot be read.
+        optional: Roles that may be absent; one with two candidates is absent.
+        given: Role → column, as the user says; roles of other files are passed over.
 
     Raises:
-        DataError: A required role has no column, or a given column is not there.
+        DataError: A required role has no column or several; has a hint for each. It does not name the file.
+
+    >>> match_columns(["userId", "movieId", "rating"], ["user_id", "item_id"], ["rating"], {})
+    {'user_id': 'userId', 'item_id': 'movieId', 'rating': 'rating'}
     """
-    wanted = {role: given.get(role, role) for role in (*required, *optional)}
-    missing = [role for role, name in wanted.items() if name not in found and (role in required or role in given)]
-    if missing:
-        raise DataError(_explain_missing(missing, found, required))
-    return {role: name for role, name in wanted.items() if name in found}
+    is_item_table = USER_ID not in required
+    candidates = {role: _find(role, found, given, is_item_table) for role in (*required, *optional)}
+    unclear = {role: names for role, names in candidates.items() if role in required and len(names) != 1}
+    if unclear:
+        raise DataError(_explain(unclear, found, candidates))
+    return {role: names[0] for role, names in candidates.items() if len(names) == 1}
 
 
-def _explain_missing(missing: Sequence[str], found: Sequence[str], required: Sequence[str]) -> str:
-    spelling = {name.strip().lower(): name for name in found if name not in required}
-    nearest = difflib.get_close_matches(missing[0], spelling, n=1, cutoff=0.4)
-    hint = f"is it {spelling[nearest[0]]!r}? Rename that column" if nearest else "the file must name its columns"
-    return f"no column {', '.join(map(repr, missing))} among {', '.join(map(repr, found))}; {hint}"
+def _find(role: str, found: Sequence[str], given: Mapping[str, str], is_item_table: bool) -> list[str]:
+    """Return the columns that may be meant by a role, best known first; one is certain."""
+    wished = given.get(role, "")
+    if wished in found:
+        return [wished]
+    if wished and not (is_item_table and role == ITEM_ID):
+        raise DataError(
+            f"no column {wished!r}, which --columns names for {role}, among {list_names(found)}"
+            + _suggest(_nearest([wished], found))
+        )
+    if role in found:
+        return [role]
+    groups = [set(group.split()) for group in SYNONYMS[role]]
+    if is_item_table and role == ITEM_ID:
+        groups.append({ROW_NUMBER})
+    for group in groups:
+        if names := [name for name in dict.fromkeys(found) if fold_name(name) in group]:
+            return names
+    return []
+
+
+def fold_name(name: str) -> str:
+    """Return a name without case, blanks and signs.
+
+    >>> fold_name(" User-ID"), fold_name("parent_asin")
+    ('userid', 'parentasin')
+    """
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return names in quotes, the first ones of many."""
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(map(repr, names[:MOST_LISTED])) + more
+
+
+def _explain(unclear: Mapping[str, list[str]], found: Sequence[str], candidates: Mapping[str, list[str]]) -> str:
+    missing = [role for role, names in unclear.items() if not names]
+    told = f"no column {', '.join(map(repr, missing))} among {list_names(found)}; " if missing else ""
+    if not any(candidates.values()):
+        positions = ",".join(f"{role}={position}" for position, role in enumerate(unclear, 1))
+        return f"{told}the file must name its columns, or say which is which: --columns {positions}"
+    taken = {name for names in candidates.values() for name in names}
+    free = [name for name in found if name not in taken]
+    likely = {
+        role: names or _nearest([role, *" ".join(SYNONYMS[role]).split()], free) for role, names in unclear.items()
+    }
+    hints = [f"{role}: " + (_ask(names) if names else "no name comes near") for role, names in likely.items()]
+    wish = ",".join(f"{role}={names[0] if names else 'NAME'}" for role, names in likely.items())
+    return f"{told}{'; '.join(hints)}; say which: --columns {wish}"
+
+
+def _ask(names: Sequence[str]) -> str:
+    return f"is it {' or '.join(map(repr, names))}?"
+
+
+def _suggest(names: Sequence[str]) -> str:
+    return f"; {_ask(names)}" if names else ""
+
+
+def _nearest(names: Sequence[str], found: Sequence[str]) -> list[str]:
+    """Return the one column whose name is nearest to one of the names, if any is near."""
+    wanted = [fold_name(name) for name in names]
+    scores = {
+        name: max(difflib.SequenceMatcher(None, fold_name(name), other).ratio() for other in wanted) for name in found
+    }
+    best = max(scores, key=scores.__getitem__, default="")
+    return [best] if scores and scores[best] >= CUTOFF else []

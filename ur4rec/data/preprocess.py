@@ -18,13 +18,13 @@ from ur4rec.columns import ITEM_ID, USER_ID
 from ur4rec.data import sequences as files
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
-from ur4rec.data.fields import is_integer_like, sort_naturally
+from ur4rec.data.ids import is_integer_like, sort_naturally
 from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, list_files, open_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
+from ur4rec.data.markup import tell_cleaned
 from ur4rec.data.selection import Part, Rows, Selection, select_rows
 from ur4rec.data.summary import doubt_times
-from ur4rec.data.tables import ReadOptions
 from ur4rec.memory_limits import naming_settings
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact, write_text_atomic
 from ur4rec.storage.contents import save_array
@@ -73,18 +73,21 @@ def preprocess_sequences(
         manifest = _preprocess(inputs, output, config)
     if doubt := doubt_times(manifest):
         print(f"{files.PRODUCER}: {doubt}", flush=True)
+    if cleaned := tell_cleaned(manifest.details["items"]):
+        print(f"{files.PRODUCER}: {cleaned}", flush=True)
     return manifest
 
 
 def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Manifest:
     with write_artifact(Path(output), files.PRODUCER, config, list_files(inputs)) as writer:
-        options = ReadOptions(encoding=config.encoding)
-        raw = read_interactions(inputs[INTERACTIONS], config.bad_rows, config.min_rating is not None, options)
-        metadata = read_items(inputs[ITEM_TABLE], config.bad_rows, options) if ITEM_TABLE in inputs else None
+        raw = read_interactions(inputs[INTERACTIONS], config)
+        metadata = read_items(inputs[ITEM_TABLE], config) if ITEM_TABLE in inputs else None
         selection = select_rows(raw, config)
         _refuse_nothing_left(inputs[INTERACTIONS], raw, selection)
         writer.details |= {"dataset_name": config.dataset_name, "split": config.split, "cut_s": selection.cut}
         write_sequences(writer, raw, selection, metadata)
+        if raw.reading.get(files.ARE_POSITIONS):
+            writer.details["timestamps"][files.ARE_POSITIONS] = True
         writer.details["source_files"] = {role: file.name for role, file in inputs.items()}
     return read_artifact(Path(output))
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int64
 
-from ur4rec.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
+from ur4rec.columns import ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID
 from ur4rec.data.column_names import match_columns
 from ur4rec.data.errors import DataError
 from ur4rec.data.formats.delimited import NO_ROWS, NUMBER
@@ -73,15 +74,21 @@ class Table:
         return self.reader.locate_ragged() if self.reader else ""
 
 
+def describe(table: Table) -> dict[str, Any]:
+    """Tell how a file was understood, for the manifest."""
+    positions = {"are_positions": True} if table.are_positions else {}
+    return {"read_as": table.read_as, "columns": dict(table.used), "unused": list(table.unused), **positions}
+
+
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str], options: ReadOptions = AS_IT_IS) -> Table:
     """Read the columns of the `required` roles and of those of the `optional` ones that have a column.
 
     Raises:
         DataError: The file is missing, empty, in an unknown encoding, not a table, or lacks a required column.
     """
-    by_position = any(map(str.isdecimal, options.columns.values()))
-    reader = open_table(path, required, options.encoding, by_position)
-    used = _match(reader, required, optional, options.columns)
+    given = _select_given(required, options.columns)
+    reader = open_table(path, required, options.encoding, any(map(str.isdecimal, given.values())))
+    used = _match(reader, required, optional, given)
     rows = reader.read(list(dict.fromkeys(used.values())))
     columns: Columns = {role: rows.columns[name] for role, name in used.items()}
     if USER_ID in used:
@@ -100,6 +107,13 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str], opt
     if table.num_rows == 0:
         raise DataError(f"{path}: {NO_ROWS}")
     return table
+
+
+def _select_given(required: Sequence[str], given: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the columns that the user names and this file has: positions are those of an item table with its title."""
+    if USER_ID in required or given.get(TITLE, "").isdecimal():
+        return given
+    return {role: column for role, column in given.items() if not column.isdecimal()}
 
 
 def _match(
