@@ -43,6 +43,7 @@ from field_effects import (
     see_start,
     see_texts,
     see_third,
+    see_unreadable_texts,
 )
 
 from ur4rec.config import Config
@@ -96,6 +97,7 @@ CHANGES = {
     "text_model_name": Change("encoder_b", see_embeddings),
     "text_batch_size": Change(7, see_encoded_at_once),
     "max_sentences": Change(1, see_embeddings),
+    "unreadable_texts": Change("accept", see_unreadable_texts, {"text_model_name": "encoder_of_no_word"}),
     # pretrain_sasrec
     "sasrec_hidden_dim": Change(12, see_first),
     "sasrec_num_blocks": Change(2, see_first),
@@ -103,6 +105,7 @@ CHANGES = {
     "sasrec_dropout": Change(0, see_first),
     "sasrec_item_factors": Change(3, see_first),
     "max_seq_len": Change(4, see_first),
+    "seen_items": Change("include", see_first),
     "num_negatives": Change(5, see_first),
     "batch_size": Change(5, see_first),
     "epochs_per_stage": Change(2, see_first),

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from llm.server import Behaviour, ChatServer, Fault, serve
-from llm.toy_texts import KEY, build_toy, list_prompts, make_config, read_files
+from server import Behaviour, ChatServer, Fault, serve
+from toy_texts import KEY, build_toy, list_prompts, make_config, read_files
 
 from ur4rec.storage.stores import open_store
 from ur4rec.text.config import TextConfig

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from clean_registry import ask_mlflow, clean_environment, copy_database
 from emulators import find_free_port
-from registry.registry_servers import running_server
+from registry_servers import running_server
 
 from ur4rec.registry.champion.promotion import promote
 from ur4rec.registry.config import RegistryConfig

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from registry.toy_versions import add, client, history, model_id
+from toy_versions import add, client, history, model_id
 from typer.testing import CliRunner
 
 from ur4rec.cli import app

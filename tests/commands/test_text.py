@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from emulators import put_object
-from text.llm.server import Behaviour, ChatServer, serve
+from server import Behaviour, ChatServer, serve
 from typer.testing import CliRunner
 
 from ur4rec.cli import app

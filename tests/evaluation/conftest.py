@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from evaluation.toy_sequences_by_hand import make_data
+from toy_sequences_by_hand import make_data
 
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
@@ -26,8 +26,8 @@ class ToyTrainingConfig(ConfigSection):
 class ToySystems:
     """Scores by the distance from the last item of the history; remembers what it was given."""
 
-    def __init__(self):
-        self.histories = []
+    def __init__(self, excludes_seen=True):
+        self.histories, self.excludes_seen = [], excludes_seen
 
     def __call__(self, histories):
         self.histories.append(histories)

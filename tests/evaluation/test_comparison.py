@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from evaluation.toy_sequences_by_hand import make_data
+from toy_sequences_by_hand import make_data
 
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from kfp import compiler, dsl
-from text.llm.server import Behaviour, serve
+from server import Behaviour, serve
 
 from components.preprocess_sequences import preprocess_sequences
 from components.pretrain_sasrec import pretrain_sasrec

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from serving.toy_server import CONFIG, LENGTH, NUM_ITEMS, NUM_USERS
+from toy_server import CONFIG, LENGTH, NUM_ITEMS, NUM_USERS
 from typer.testing import CliRunner
 
 from benchmarks.generated_bundle import write_generated_bundle

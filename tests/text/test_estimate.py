@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from llm.server import Behaviour, serve
-from llm.toy_texts import KEY, build_toy, list_prompts, make_config
+from server import Behaviour, serve
+from toy_texts import KEY, build_toy, list_prompts, make_config
 
 from ur4rec.text.estimate import estimate_texts
 from ur4rec.text.generate import generate_text

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from emulators import put_object
 from kfp import dsl
-from llm.server import Behaviour, serve
-from llm.toy_texts import KEY, build_toy, make_config
-from llm.toy_texts import NUM_ITEMS as NUM_TOY_ITEMS
+from server import Behaviour, serve
+from toy_texts import KEY, build_toy, make_config
+from toy_texts import NUM_ITEMS as NUM_TOY_ITEMS
 
 from components.ask_texts import ask_texts
 from components.generate_text import generate_text as generate_text_component

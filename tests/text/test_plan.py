@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llm.server import Behaviour, serve
-from llm.toy_texts import KEY, Row, describe_items, generate, list_prompts, make_config, read_sources
+from server import Behaviour, serve
+from toy_texts import KEY, Row, describe_items, generate, list_prompts, make_config, read_sources
 
 NUM_USERS, NUM_ITEMS, NUM_NEW = 60, 150, 5
 GROWTH = 0.05

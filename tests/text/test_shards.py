@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from llm.server import Behaviour, Fault, serve
-from llm.toy_texts import KEY, build_toy, generate, make_config, read_files
+from server import Behaviour, Fault, serve
+from toy_texts import KEY, build_toy, generate, make_config, read_files
 
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text

@@ -15,8 +15,9 @@ from jaxtyping import Bool
 from ur4rec.columns import DESCRIPTION, GENRES, ITEM_ID, TITLE, YEAR
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
-from ur4rec.data.fields import Numbers, RowCheck, check_rows, parse_numbers, parse_text
+from ur4rec.data.fields import Numbers, RowCheck, check_rows, parse_numbers
 from ur4rec.data.ids import Ids, check_ids, parse_ids
+from ur4rec.data.markup import CleanTexts, read_clean_texts
 from ur4rec.data.sequences import ITEM_INDEX
 from ur4rec.data.tables import ReadOptions, Table, describe, read_table
 
@@ -46,6 +47,8 @@ class ItemTable:
     num_read: int
     excluded: dict[str, int]
     """Reason → rows dropped."""
+    num_cleaned: int = 0
+    """This many texts held markup."""
     reading: dict[str, Any] = field(default_factory=dict)
     """How the file was understood, for the manifest."""
 
@@ -67,7 +70,8 @@ def read_items(path: Path, config: DataConfig) -> ItemTable:
         *check_ids(ids, ITEM_ID),
         RowCheck("invalid_year", YEAR, f"a year from 0 to {LAST_YEAR}", years.invalid),
     ]
-    frame = _build_frame(table, ids, years)
+    texts = {name: read_clean_texts(table, name) for name in TEXTS}
+    frame = _build_frame(texts, ids, years)
     usable = ~np.logical_or.reduce([check.fails for check in checks])
     repeats = _mark(usable, frame[usable].duplicated())
     conflicts = _mark(usable, frame[usable].duplicated(ITEM_ID)) & ~repeats
@@ -78,6 +82,7 @@ def read_items(path: Path, config: DataConfig) -> ItemTable:
         frame=frame[checked.keep & ~repeats].set_index(ITEM_ID),
         num_read=table.num_rows,
         excluded=checked.excluded | ({DUPLICATE_ITEM: int(repeats.sum())} if repeats.any() else {}),
+        num_cleaned=sum(column.num_cleaned for column in texts.values()),
         reading=describe(table) | {"similar_ids": {ITEM_ID: ids.num_similar}},
     )
 
@@ -113,6 +118,7 @@ def count_items(item_ids: pa.StringArray, items: ItemTable | None) -> dict[str, 
     return {
         "rows_read": items.num_read,
         "excluded_rows": items.excluded,
+        **({"cleaned_texts": items.num_cleaned} if items.num_cleaned else {}),
         "without_row": len(catalogue.difference(known)),
         "without_title": int((titles.str.strip() == "").sum()),
         "never_interacted": len(known.difference(catalogue)),
@@ -125,18 +131,11 @@ def write_catalogue(path: Path, catalogue: pd.DataFrame) -> None:
     pq.write_table(table.replace_schema_metadata(None), path)
 
 
-def _build_frame(table: Table, ids: Ids, years: Numbers) -> pd.DataFrame:
-    texts = {name: _read_text(table, name) for name in TEXTS}
+def _build_frame(texts: dict[str, CleanTexts], ids: Ids, years: Numbers) -> pd.DataFrame:
     known = ~(years.missing | years.invalid)
     year = pd.Series(years.values.astype(np.int64), dtype="Int64").where(known)
-    return pd.DataFrame({ITEM_ID: ids.distinct.take(pa.array(ids.codes)).to_pylist(), **texts, YEAR: year})
-
-
-def _read_text(table: Table, name: str) -> list[str]:
-    if name not in table.columns.column_names:
-        return [""] * table.columns.num_rows
-    texts: list[str] = parse_text(table, name).to_pylist()
-    return texts
+    columns = {name: column.texts for name, column in texts.items()}
+    return pd.DataFrame({ITEM_ID: ids.distinct.take(pa.array(ids.codes)).to_pylist(), **columns, YEAR: year})
 
 
 def _parse_years(table: Table) -> Numbers:

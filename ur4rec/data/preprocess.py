@@ -22,6 +22,7 @@ from ur4rec.data.ids import is_integer_like, sort_naturally
 from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, open_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
+from ur4rec.data.markup import tell_cleaned
 from ur4rec.data.selection import Part, Rows, Selection, select_rows
 from ur4rec.data.summary import doubt_times
 from ur4rec.memory_limits import naming_settings
@@ -72,6 +73,8 @@ def preprocess_sequences(
         manifest = _preprocess(inputs, output, config)
     if doubt := doubt_times(manifest):
         print(f"{files.PRODUCER}: {doubt}", flush=True)
+    if cleaned := tell_cleaned(manifest.details["items"]):
+        print(f"{files.PRODUCER}: {cleaned}", flush=True)
     return manifest
 
 

@@ -61,7 +61,7 @@ def build_item_requests(items: pd.DataFrame) -> list[ItemRequest]:
     Args:
         items: The catalogue of `Sequences.items`; texts are empty and years null where they are not known.
     """
-    years = (None if pd.isna(year) else int(year) for year in items[YEAR])
+    years = (None if pd.isna(year) or year == 0 else int(year) for year in items[YEAR])
     columns = (items[ITEM_ID], items[TITLE], years, items[GENRES], items[DESCRIPTION])
     return [
         ItemRequest(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from llm.server import Behaviour, Fault, serve
-from llm.toy_texts import (
+from server import Behaviour, Fault, serve
+from toy_texts import (
     BASES,
     KEY,
     LENGTHS,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from llm.server import ChatServer, answer_text
+from server import ChatServer, answer_text
 
 from ur4rec.storage.artifacts import Manifest
 from ur4rec.text.config import TextConfig
