@@ -217,6 +217,19 @@ def see_damaged_file(world: World, config: Config) -> Any:
         return str(error)
 
 
+def see_own_columns(world: World, config: Config) -> Any:
+    file = world.damaged.with_name("own.csv")
+    kinds = ("view,a,x", "buy,NA,y", "buy,b,z", "buy,c,y", "view,d,x")
+    rows = [f"u,{day}/04/2015,{kind}\n" for day, kind in enumerate(kinds, 1)]
+    file.write_text("user_id,timestamp,event,item_id,other\n" + "".join(rows))
+    try:
+        folder, _ = world.place("own", config)
+        preprocess_sequences(file, folder, config.narrow(DataConfig))
+    except DataError as error:
+        return str(error)
+    return load_sequences(folder).item_ids, load_sequences(folder).train.tolist()
+
+
 def see_encoded_file(world: World, config: Config) -> Any:
     file = world.damaged.with_name("encoded.csv")
     file.write_bytes("user_id,item_id,timestamp\nu,ä,1\nu,ö,2\nu,ü,3\n".encode("cp1252"))
