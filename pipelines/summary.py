@@ -142,6 +142,8 @@ def show_test(console: PlainConsole, results: Results) -> None:
             for system, figures in results.lists.items()
         ]
         _show_table(console, "what the systems would recommend", ("system", *names), rows)
+    for note in results.notes:
+        console.tell((note, "yellow"))
 
 
 def _make_test_table(results: Results, num_intervals: int) -> Table:

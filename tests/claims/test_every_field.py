@@ -22,6 +22,7 @@ from field_effects import (
     see_damaged_file,
     see_embeddings,
     see_encoded_at_once,
+    see_encoded_file,
     see_failures,
     see_first,
     see_limits,
@@ -41,6 +42,7 @@ from field_effects import (
     see_start,
     see_texts,
     see_third,
+    see_unreadable_texts,
 )
 
 from ur4rec.config import Config
@@ -66,6 +68,7 @@ CHANGES = {
     "time_split_quantile": Change(0.6, see_sequences, {"split": "time"}),
     "drop_last": Change(1, see_sequences),
     "bad_rows": Change("exclude", see_damaged_file),
+    "encoding": Change("cp1252", see_encoded_file),
     # generate_text, encode_text
     "snapshot_base": Change(4, see_texts),
     "text_provider": Change("openai", see_service, MODEL | {"text_base_url": "http://127.0.0.1:1"}),
@@ -88,6 +91,7 @@ CHANGES = {
     "text_model_name": Change("encoder_b", see_embeddings),
     "text_batch_size": Change(7, see_encoded_at_once),
     "max_sentences": Change(1, see_embeddings),
+    "unreadable_texts": Change("accept", see_unreadable_texts, {"text_model_name": "encoder_of_no_word"}),
     # pretrain_sasrec
     "sasrec_hidden_dim": Change(12, see_first),
     "sasrec_num_blocks": Change(2, see_first),
@@ -95,6 +99,7 @@ CHANGES = {
     "sasrec_dropout": Change(0, see_first),
     "sasrec_item_factors": Change(3, see_first),
     "max_seq_len": Change(4, see_first),
+    "seen_items": Change("include", see_first),
     "num_negatives": Change(5, see_first),
     "batch_size": Change(5, see_first),
     "epochs_per_stage": Change(2, see_first),

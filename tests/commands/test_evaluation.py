@@ -1,11 +1,18 @@
 """What `ur4rec evaluate` shows."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from ur4rec.cli import app
 from ur4rec.commands.evaluation import show_results
 from ur4rec.evaluation.results import Dataset, Protocol, Results
+from ur4rec.models.config import ModelConfig
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.ranking.bootstrap import Estimate, Figure
 from ur4rec.ranking.metrics import METRICS
+from ur4rec.training.checkpoints import write_model_config
 
 
 @pytest.fixture
@@ -33,6 +40,27 @@ def test_headline_metrics_then_what_the_lists_come_to(results, capsys):
     lines = cells(capsys.readouterr().out)
     assert lines[0] == ["model", "0.2500", "0.2000 to 0.3000", "0.2500", "0.2500"]
     assert lines[2:] == [["model", "0.5000", "3.1250"], ["other", "0.5000", "–"]]
+
+
+def test_the_protocol_and_the_notes_are_shown(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    included = results.protocol.model_copy(update={"seen_items": "included"})
+    show_results(results.model_copy(update={"protocol": included, "notes": ["88.0% of the targets are repeats."]}))
+    shown = capsys.readouterr().out
+    assert "seen items included" in " ".join(shown.split())
+    assert shown.endswith("88.0% of the targets are repeats.\n")
+
+
+def test_another_rule_than_the_models_is_refused(tmp_path: Path) -> None:
+    write_model_config(tmp_path, UR4RecV2MoE(4, 2, ModelConfig(seen_items="include")), "digest")
+    (tmp_path / "sequences").mkdir()
+    evaluate = ["evaluate", str(tmp_path / "sequences"), str(tmp_path)]
+    refused = CliRunner().invoke(app, [*evaluate, "--set", "seen_items=exclude"])
+    assert refused.exit_code == 2
+    told = " ".join(refused.output.split())
+    assert f"seen_items: {tmp_path} was trained with include" in told
+    assert "train with seen_items=exclude" in told
+    for given in ([], ["--set", "seen_items=include"]):
+        assert "seen_items" not in CliRunner().invoke(app, [*evaluate, *given]).output
 
 
 def test_results_without_metrics_of_lists_are_one_table(results, capsys):

@@ -113,7 +113,6 @@ def test_an_optional_column_with_two_candidates_is_left_alone() -> None:
         ("user_id,song_id,track_id,time", "^item_id: is it 'song_id' or 'track_id'[?]; .* --columns item_id=song_id$"),
         ("user_id,item_id,time,created_at,x", "^timestamp: is it 'time' or 'created_at'[?]; say which"),
         ("u,a,1", "the file must name its columns, or say .*: --columns user_id=1,item_id=2,timestamp=3$"),
-        ("user_id,item_id,timestamp,item_id", "column 'item_id' occurs more than once; keep one"),
         (",".join(["user_id", *(f"x{number}" for number in range(99))]), "'x28' and 70 more; item_id: no name"),
     ],
 )

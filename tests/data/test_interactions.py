@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from malformed import GOOD, HEADER, RATED, Row, preprocess, write_parquet
 
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
+from ur4rec.data.interactions import read_interactions
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.data.summary import exclusion_table
@@ -52,15 +54,19 @@ def with_bad_row(case: Row) -> str:
     return case.header + "\n".join([good[0], "", case.row, *good[1:]]) + "\n"
 
 
+def reading_ratings(case: Row) -> dict[str, object]:
+    return {"min_rating": 0} if case.header == RATED else {}
+
+
 @pytest.mark.parametrize("case", ROWS, ids=lambda case: case.name)
 def test_malformed_row_is_an_error_that_names_its_line(case: Row, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"interactions\.csv, line 4, {case.message}\. .*bad_rows: exclude"):
-        preprocess(tmp_path, with_bad_row(case))
+        preprocess(tmp_path, with_bad_row(case), **reading_ratings(case))
 
 
 @pytest.mark.parametrize("case", ROWS, ids=lambda case: case.name)
 def test_malformed_row_is_dropped_and_counted_on_request(case: Row, tmp_path: Path) -> None:
-    manifest = preprocess(tmp_path, with_bad_row(case), bad_rows="exclude")
+    manifest = preprocess(tmp_path, with_bad_row(case), bad_rows="exclude", **reading_ratings(case))
     assert manifest.details["excluded_rows"] == {case.reason: 1}
     assert manifest.details["rows"] == {"read": 5, "train": 2, "val": 1, "test": 1}
     assert (f"interactions left out: {case.reason.replace('_', ' ')}", 1) in exclusion_table(manifest)
@@ -136,7 +142,7 @@ def test_a_missing_rating_matters_only_with_min_rating(tmp_path: Path) -> None:
     assert manifest.details["excluded_rows"] == {"missing_rating": 1}
 
 
-@pytest.mark.parametrize("item_id", ["007", " padded ", "żółw 🐢", "NA", "null", 'say "hi", twice', "1.0"])
+@pytest.mark.parametrize("item_id", ["007", " padded ", "żółw 🐢", "NAN1", "-1", 'say "hi", twice', "1.0"])
 def test_ids_survive_as_they_stand(item_id: str, tmp_path: Path) -> None:
     quoted = item_id.replace('"', '""')
     preprocess(tmp_path, HEADER + f'u,7,1\nu,"{quoted}",2\nu,c,3\n')
@@ -159,10 +165,107 @@ def test_ids_survive_as_they_stand(item_id: str, tmp_path: Path) -> None:
             r"column 'user_id': double values cannot be ids; expected text or whole num",
         ),
         ({"user_id": [{"a": 1}] * 4}, r"column 'user_id': struct<.*> values cannot be ids"),
-        ({"timestamp": [10**12] * 4}, r"column 'timestamp': values such as 1000000000000 look like milliseconds"),
     ],
 )
 def test_malformed_parquet(changes: dict[str, object], message: str, tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "interactions.parquet", **changes)
     with pytest.raises(DataError, match=r"interactions\.parquet, " + message):
         preprocess_sequences(path, tmp_path / "sequences", DataConfig())
+
+
+@pytest.mark.parametrize("ratings", ["NA,NA,NA,NA", "view,view,buy,view", "True,False,True,True", '"4,5",5,,x'])
+def test_a_rating_that_is_not_used_makes_no_row_bad(ratings: str, tmp_path: Path) -> None:
+    values = next(csv.reader([ratings]))
+    rows = "".join(f'{row},"{value}"\n' for row, value in zip(GOOD.splitlines(), values, strict=True))
+    manifest = preprocess(tmp_path, RATED + rows)
+    assert manifest.details["excluded_rows"] == {}
+    assert manifest.details["num_interactions"] == 4
+
+
+def test_truth_values_are_no_ratings(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "interactions.parquet", rating=[True, False, True, True])
+    assert read_interactions(path, DataConfig()).ratings is None
+    with pytest.raises(DataError, match="column 'rating': type bool is not a number"):
+        read_interactions(path, DataConfig(min_rating=1))
+
+
+@pytest.mark.parametrize("word", ["NA", "N/A", "NULL", "null", "nan", "NaN", "None", r"\N", "<NA>", " NA "])
+def test_a_word_for_a_missing_id_is_no_id(word: str, tmp_path: Path) -> None:
+    content = HEADER + GOOD + f"{word},a,5\nu,{word},6\n"
+    with pytest.raises(DataError, match=r"line 6, column 'user_id': expected an id, got .* 1 missing_item_id"):
+        preprocess(tmp_path, content)
+    manifest = preprocess(tmp_path, content, bad_rows="exclude")
+    assert manifest.details["excluded_rows"] == {"missing_user_id": 1, "missing_item_id": 1}
+
+
+def test_an_item_may_be_called_like_a_missing_one(tmp_path: Path) -> None:
+    config = {"literal_item_ids": ["NA", "null"], "bad_rows": "exclude"}
+    content = HEADER + GOOD + "u,NA,5\nu,null,6\nNA,a,7\nu,na,8\n"
+    manifest = preprocess(tmp_path, content, "item_id,title\na,A\nNA,Not available\n", **config)
+    assert load_sequences(tmp_path / "sequences").item_ids == ("", "NA", "a", "b", "c", "d", "null")
+    assert load_sequences(tmp_path / "sequences").items["title"].tolist()[0] == "Not available"
+    assert manifest.details["excluded_rows"] == {"missing_user_id": 1, "missing_item_id": 1}
+
+
+def test_what_a_file_was_read_as_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text("user_id,item_id,timestamp,event\nu,a,1500000000000,view\nu,A,1500000001000,buy\nu,b ,1,view\n")
+    reading = read_interactions(path, DataConfig(bad_rows="exclude")).reading
+    assert reading["time_unit"] == "milliseconds"
+    assert reading["similar_ids"] == {"user_id": 0, "item_id": 1}
+    assert reading["events"] == {"view": 2, "buy": 1}
+
+
+@pytest.mark.parametrize(("events", "items"), [("buy", "bc"), (["cart", "buy"], "abc"), ("view", "ad")])
+def test_events_are_chosen_by_name(events: object, items: str, tmp_path: Path) -> None:
+    """A row of another event is left out before anything can be wrong with it."""
+    path = tmp_path / "plays.csv"
+    rows = ["u,a,1,view", "u,a,2,cart", "u,b,3,buy", "u,c,4,buy", "u,d,5,view", ",e,x,lost", "u,e,6,"]
+    path.write_text("user_id,item_id,timestamp,event\n" + "\n".join(rows) + "\n")
+    read = read_interactions(path, DataConfig.parse({"events": events}))
+    assert "".join(sorted({read.item_ids[code].as_py() for code in read.items})) == items
+    assert read.excluded == {"other_event": 7 - len(read.items)}
+    assert read.num_read == 7
+
+
+def test_numbers_of_events_are_ratings(tmp_path: Path) -> None:
+    header = "user_id,item_id,timestamp,event\n"
+    rows = "u,a,1,view\nu,b,2,cart\nu,c,3,buy\nu,d,4,buy\nu,e,5,noise\n"
+    manifest = preprocess(tmp_path, header + rows, events="view=1,cart=2,buy=3", min_rating=2)
+    assert load_sequences(tmp_path / "sequences").item_ids == ("", "b", "c", "d")
+    assert manifest.details["excluded_rows"] == {"other_event": 1, "below_min_rating": 1}
+
+
+def test_an_event_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text("user_id,item_id,timestamp,event\nu,a,1,Purchase\nu,a,2,view\n")
+    with pytest.raises(DataError, match=r"no event 'purchase'; is it 'Purchase'\? There are 'Purchase', 'view'$"):
+        read_interactions(path, DataConfig(events=("purchase",)))
+    path.write_text(HEADER + GOOD)
+    with pytest.raises(DataError, match="no column 'event'"):
+        read_interactions(path, DataConfig(events=("purchase",)))
+
+
+def test_an_event_column_that_is_not_used_makes_no_file_bad(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "interactions.parquet", event=[{"a": 1}] * 4)
+    assert read_interactions(path, DataConfig()).reading["events"] == {}
+
+
+def test_names_by_the_hundred_are_no_events(tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text("user_id,item_id,timestamp,event\n" + "".join(f"u,{row},{row},e{row}\n" for row in range(101)))
+    assert read_interactions(path, DataConfig()).reading["events"] == {}
+
+
+def test_rows_in_another_unit_are_bad_rows(tmp_path: Path) -> None:
+    start = 1_500_000_000
+    rows = [f"u,{item},{start + item}\n" for item in range(8)]
+    content = HEADER + "".join([*rows[:4], f"u,x,{start}000\n", "u,y,20170714\n", *rows[4:]])
+    with pytest.raises(
+        DataError,
+        match=r"line 6, column 'timestamp': expected seconds as in the other rows, got '1500000000000' "
+        r"\(1 more bad rows: 1 mixed_time_unit\)",
+    ):
+        preprocess(tmp_path, content)
+    manifest = preprocess(tmp_path, content, bad_rows="exclude")
+    assert manifest.details["excluded_rows"] == {"mixed_time_unit": 2}

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from malformed import GOOD, HEADER, Row, preprocess, write_parquet
 
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
+from ur4rec.data.items import read_items
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.data.summary import exclusion_table
@@ -64,8 +67,7 @@ def test_a_dropped_item_row_does_not_make_the_next_one_a_conflict(tmp_path: Path
     ("items", "message"),
     [
         ("", r"items\.csv: empty file; expected the columns item_id, title"),
-        ("item_id,name\na,A\n", r"items\.csv, first line: no column 'title' among 'item_id', 'name'"),
-        ("item_id|title\na|A\n", r"the fields are separated by bars"),
+        ("item_id,label\na,A\n", r"items\.csv, first line: no column 'title' among 'item_id', 'label'"),
         ("item_id,title\na,\xe9\n".encode("latin-1"), r"items\.csv, line 2: byte 0xe9 is not UTF-8"),
     ],
 )
@@ -98,3 +100,59 @@ def test_parquet_title_that_is_no_text(tmp_path: Path) -> None:
     pd.DataFrame({"item_id": [7], "title": [{"en": "A"}]}).to_parquet(tmp_path / "items.parquet")
     with pytest.raises(DataError, match=r"items\.parquet, column 'title': type struct<.*> is not text"):
         preprocess_sequences(path, tmp_path / "sequences", DataConfig(), tmp_path / "items.parquet")
+
+
+def test_a_table_of_other_items_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError,
+        match=r"items\.csv: none of the 4 items of the interactions is in it; they are called 'a', 'b', 'c' there, and "
+        r"'tt1', 'tt2' here; give the table of the same items, or the column with their ids: --columns item_id=NAME",
+    ):
+        preprocess(tmp_path, HEADER + GOOD, "item_id,title\ntt1,A\ntt2,B\n")
+    with pytest.raises(DataError, match="and none that can be used here"):
+        preprocess(tmp_path, HEADER + GOOD, "item_id,title\nNA,A\n", bad_rows="exclude")
+
+
+@pytest.mark.parametrize(("plays", "items"), [("{}.0", "{}"), ("{}", "{}.0"), ("{}.0", "{}.00")])
+def test_whole_numbers_match_with_and_without_their_point(plays: str, items: str, tmp_path: Path) -> None:
+    rows = "".join(f"u,{plays.format(item)},{item}\n" for item in range(1, 5))
+    titles = "".join(f"{items.format(item)},Film {item}\n" for item in range(1, 5))
+    manifest = preprocess(tmp_path, HEADER + rows, "item_id,title\n" + titles)
+    assert load_sequences(tmp_path / "sequences").item_ids == ("", "1", "2", "3", "4")
+    assert load_sequences(tmp_path / "sequences").items["title"].tolist() == [f"Film {item}" for item in range(1, 5)]
+    assert manifest.details["items"]["without_row"] == 0
+
+
+def test_whole_numbers_of_one_column_may_be_mixed(tmp_path: Path) -> None:
+    manifest = preprocess(tmp_path, HEADER + "1,a,1\n1.0,b,2\n1,c,3\n1.0,d,4\n")
+    assert manifest.details["num_users"] == 1
+
+
+@pytest.mark.parametrize("year", ["0", "0.0", "", "NA", "NULL", "nan", r"\N"])
+def test_0_is_no_year(year: str, tmp_path: Path) -> None:
+    preprocess(tmp_path, HEADER + GOOD, f"item_id,title,year\na,A,{year}\nb,B,2050\n")
+    years = load_sequences(tmp_path / "sequences").items["year"]
+    assert years.isna().tolist() == [True, False, True, True]
+    assert years.tolist()[1] == 2050
+
+
+def test_what_programs_write_for_no_text_is_none(tmp_path: Path) -> None:
+    """Titles that could be meant stay."""
+    items = r"a,\N,NULL" + "\nb,nan,Drama\nc,NA,None\nd,null,<NA>\n"
+    preprocess(tmp_path, HEADER + GOOD, "item_id,title,genres\n" + items)
+    table = load_sequences(tmp_path / "sequences").items
+    assert table["title"].tolist() == ["a", "b", "NA", "null"]
+    assert table["genres"].tolist() == ["", "Drama", "", ""]
+
+
+def test_items_of_any_parquet_type(tmp_path: Path) -> None:
+    table = pa.table({"item_id": [b"a", b"b"], "title": [b"A", None], "year": [1990.0, float("nan")]})
+    pq.write_table(table, tmp_path / "items.parquet")
+    items = read_items(tmp_path / "items.parquet", DataConfig()).frame
+    assert items["title"].to_dict() == {"a": "A", "b": ""}
+    assert items["year"].isna().tolist() == [False, True]
+
+
+def test_ids_that_are_hardly_different_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title\nB1,A\nb1,B\n")
+    assert read_items(tmp_path / "items.csv", DataConfig()).reading["similar_ids"] == {"item_id": 1}

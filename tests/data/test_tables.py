@@ -33,43 +33,27 @@ FILES = [
         "no_header", GOOD, r"first line: no column 'user_id', 'item_id', 'timestamp' among 'u', 'a', '1'; the file must"
     ),
     File("missing_column", "user_id,item_id\nu,a\n", r"no column 'timestamp' among 'user_id', 'item_id'"),
-    File("misspelt_column", "user_id,itemid,timestamp\nu,a,1\n", r"no column 'item_id' .* is it 'itemid'\? Rename"),
-    File("upper_case_column", "USER_ID,item_id,timestamp\nu,a,1\n", r"no column 'user_id' .* is it 'USER_ID'\? Rename"),
-    File("space_in_header", "user_id, item_id,timestamp\nu,a,1\n", r"no column 'item_id' .* is it ' item_id'\? Rename"),
-    File("doubled_column", "user_id,item_id,item_id,timestamp\nu,a,b,1\n", r"column 'item_id' occurs more than once"),
     File(
-        "semicolons",
-        HEADER.replace(",", ";") + "u;a;1\n",
-        r"first line: the fields are separated by semicolons; expected c",
+        "misspelt_column",
+        "user_id,itm_id,timestamp\nu,a,1\n",
+        r"no column 'item_id' .* is it 'itm_id'\?; say which: --columns item_id=itm_id",
     ),
-    File("tabs", HEADER.replace(",", "\t") + "u\ta\t1\n", r"the fields are separated by tabs; expected commas"),
+    File("doubled_column", "user_id,item_id,item_id,timestamp\nu,a,b,1\n", r"column 'item_id' occurs more than once"),
     File(
         "latin_1",
         HEADER.encode() + "u,a,1\nü,b,2\n".encode("latin-1"),
-        r"line 3: byte 0xfc is not UTF-8; .*iconv -f LATIN1",
+        r"line 3: byte 0xfc is not UTF-8; name the encoding that reads well: --encoding cp1252 \('ü,b,2'\)",
     ),
     File("truncated_utf_8", HEADER.encode() + b"u,a,1\nu,b\xc3", r"line 3: byte 0xc3 is not UTF-8"),
-    File("utf_16", (HEADER + GOOD).encode("utf-16"), r"not a CSV file but UTF-16; convert it to UTF-8"),
-    File("gzip", b"\x1f\x8b\x08\x00", r"not a CSV file but gzip-compressed; unpack it first"),
-    File("zip", b"PK\x03\x04rest", r"not a CSV file but a zip archive"),
-    File("parquet_named_csv", b"PAR1rest", r"not a CSV file but a Parquet file; name it \.parquet"),
+    File("gzip", b"\x1f\x8b\x08\x00", r"gzip-compressed, and damaged or cut off .*; get or write the file again"),
+    File("zip", b"PK\x03\x04rest", r"a zip archive; unpack it first"),
+    File("tar", b"name".ljust(257, b"\0") + b"ustar\0", r"a tar archive; unpack it first"),
+    File("parquet_named_csv", b"PAR1rest", r"interactions\.csv: not readable as Parquet"),
     File("corrupt_parquet", b"PAR1 this is no parquet", r"interactions\.parquet: not readable as Parquet", ".parquet"),
     File("csv_named_parquet", HEADER + GOOD, r"interactions\.parquet: not readable as Parquet", ".parquet"),
-    File("unknown_ending", HEADER + GOOD, r"unknown kind of file '\.xlsx'; expected \.csv or \.parquet", ".xlsx"),
+    File("unknown_ending", HEADER + GOOD, r"unknown kind of file '\.xlsx'; save the sheet as CSV", ".xlsx"),
+    File("pickle", HEADER + GOOD, r"'\.pkl'; old pickled sequences come in by ur4rec data import-legacy", ".pkl"),
     File("open_quote", HEADER + 'u,"a,1\n' + GOOD, r"line 2 .*: a quote is opened and never closed"),
-    File(
-        "milliseconds",
-        HEADER + "u,a,1500000000000\nu,b,1500000001000\n",
-        r"column 'timestamp': .* look like milliseconds; .* by 1,000$",
-    ),
-    File(
-        "microseconds", HEADER + "u,a,1500000000000000\n", r"look like microseconds; .* divide the column by 1,000,000$"
-    ),
-    File(
-        "nanoseconds",
-        HEADER + "u,a,1500000000000000000\n",
-        r"look like nanoseconds; .* divide the column by 1,000,000,000$",
-    ),
     File(
         "no_long_user",
         HEADER + "u,a,1\nv,a,2\nv,b,3\n",
@@ -119,7 +103,7 @@ def test_lines_are_right_below_fields_of_any_length(tmp_path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"absent\.csv: not found; expected a \.csv or \.parquet file"):
+    with pytest.raises(DataError, match=r"absent\.csv: not found; expected a file"):
         preprocess_sequences(tmp_path / "absent.csv", tmp_path / "sequences", DataConfig())
 
 
@@ -134,9 +118,17 @@ def test_further_columns_are_ignored(tmp_path: Path) -> None:
     assert load_sequences(tmp_path / "sequences").item_ids == ("", "a", "b", "c")
 
 
+@pytest.mark.parametrize("header", ["user_id,itemid,timestamp", "USER_ID,item_id,timestamp", "user_id, item_id,Time"])
+def test_a_column_may_be_spelled_otherwise(header: str, tmp_path: Path) -> None:
+    manifest = preprocess(tmp_path, f"{header}\n{GOOD}")
+    assert manifest.details["num_interactions"] == 4
+
+
 def test_parquet_without_a_column(tmp_path: Path) -> None:
-    pd.DataFrame({"user": [1], "item_id": [1], "timestamp": [1]}).to_parquet(tmp_path / "interactions.parquet")
-    with pytest.raises(DataError, match=r"no column 'user_id' among 'user', 'item_id', 'timestamp'; is it 'user'\?"):
+    pd.DataFrame({"usrid": [1], "item_id": [1], "timestamp": [1]}).to_parquet(tmp_path / "interactions.parquet")
+    with pytest.raises(
+        DataError, match=r"no column 'user_id' among 'usrid', 'item_id', 'timestamp'; .*is it 'usrid'\?"
+    ):
         preprocess_sequences(tmp_path / "interactions.parquet", tmp_path / "sequences", DataConfig())
 
 

@@ -26,8 +26,8 @@ class ToyTrainingConfig(ConfigSection):
 class ToySystems:
     """Scores by the distance from the last item of the history; remembers what it was given."""
 
-    def __init__(self):
-        self.histories = []
+    def __init__(self, excludes_seen=True):
+        self.histories, self.excludes_seen = [], excludes_seen
 
     def __call__(self, histories):
         self.histories.append(histories)

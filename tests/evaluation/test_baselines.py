@@ -10,12 +10,13 @@ from toy_sequences_by_hand import make_data
 from ur4rec.data.archives import SourceError
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
-from ur4rec.data.sequences import Histories, load_sequences
+from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.data.sources import fetch
 from ur4rec.evaluation import baselines
 from ur4rec.evaluation.baselines import (
     BASELINES,
     EASE,
+    Again,
     Baselines,
     Popularity,
     RecencyEASE,
@@ -91,6 +92,30 @@ def test_recency_query_holds_the_last_thirty_items():
 def test_recency_query_adds_up_repeats():
     scores = RecencyEASE(with_weights(torch.eye(3)), make_histories([1, 2, 1]))(np.array([1]))
     assert scores == pytest.approx(torch.tensor([[0, 1 + 0.81, 0.9]]))
+
+
+def test_what_was_had_comes_by_recency_and_frequency_and_the_rest_by_popularity() -> None:
+    # Ages of the first user's items: 4 and 2 of item 1, 3 of item 2, 1 of item 3.
+    histories = make_histories([1, 2, 1, 3], [], [4, 4, 5])
+    scores = Again(TrainingPrefixes(histories, num_items=5), histories)(np.array([3, 1, 2]))
+    expected = torch.tensor([0, 1 / 2 + 2**-0.5, 3**-0.5, 1, -1, -2])
+    assert scores[1, 1:] == pytest.approx(expected[1:])
+    assert scores[1].argsort(descending=True)[:5].tolist() == [1, 3, 2, 4, 5]
+    assert scores[2, 1:].tolist() == [-1, -2, -2, -1, -2]  # of nobody in particular: popularity alone
+    assert scores[0, 1:] == pytest.approx(torch.tensor([-1, -2, -2, 3**-0.5 + 2**-0.5, 1]))
+
+
+def test_again_stands_in_every_table_where_repeats_count_and_once(data: Sequences) -> None:
+    seen = data.histories("test")
+    assert list(Baselines(data, EvaluationConfig(), excludes_seen=False)(seen)) == [
+        "again",
+        "recency_ease",
+        "popularity",
+    ]
+    for names in ((), ("again",)):
+        assert list(Baselines(data, EvaluationConfig(baselines=names), excludes_seen=False)(seen)) == ["again"]
+    assert list(Baselines(data, EvaluationConfig(baselines=("again",)))(seen)) == ["again"]
+    assert "again" in Baselines(data, EvaluationConfig(ease_max_items=1), excludes_seen=False)(seen)
 
 
 def test_padding_gets_no_weight():

@@ -1,17 +1,24 @@
 """The sampled protocol: what is drawn, what is kept, and ranks worked out by hand."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from evaluation.conftest import ToySystems
+from evaluation.toy_sequences_by_hand import make_data
 
 from ur4rec.config_section import ConfigError
 from ur4rec.data.sequences import Histories, load_sequences
 from ur4rec.evaluation.candidates import KEYS_AT_ONCE, Candidates, draw_candidates, load_candidates, write_candidates
+from ur4rec.evaluation.caveats import describe_sample
 from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
 from ur4rec.evaluation.evaluate import EvaluationError, measure
+from ur4rec.evaluation.history import TrainingHistory
 from ur4rec.evaluation.report import render_report
-from ur4rec.evaluation.results import format_results, load_results
+from ur4rec.evaluation.results import Results, format_results, load_results
 from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.ranking.ranks import ScoreError, rank_users
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
@@ -191,6 +198,28 @@ def test_every_system_is_ranked_on_the_files(sampled, sequences, systems, tmp_pa
     assert list(results.test) == ["UR4RecV2MoE", "sasrec", "recency_ease", "popularity"]
     assert all(values["hit@10"].value == 1.0 for values in results.test.values())  # the worst rank is 7
     assert all(values["hit@10"] == 1.0 for values in results.validation_systems.values())
+
+
+def test_seen_items_change_no_candidate_and_a_repeat_is_ranked_among_untouched_items(
+    sampled: tuple[Results, TrainingHistory], sequences: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    systems = ToySystems(excludes_seen=False)
+    included, _ = measure(sequences, checkpoint, systems, SAMPLED, candidates=tmp_path / "others")
+    excluded, _ = sampled
+    assert included.protocol.candidates == excluded.protocol.candidates
+    assert included.test["sasrec"] == excluded.test["sasrec"]
+    assert included.lists["sasrec"] != excluded.lists["sasrec"]
+    assert included.protocol.seen_items == "included"
+    assert "again" in included.test
+    assert "a target may be an item that its user had before" in render_report(included, sampled[1])
+
+
+def test_that_a_repeated_target_is_easy_in_a_sample_is_said() -> None:
+    data = make_data([(1, 1, 1), (1, 2, 2), (2, 1, 1)], [(1, 3, 3), (2, 2, 2)], [(1, 1, 4), (2, 3, 3)])
+    drawn = Candidates(np.zeros((2, 1), np.int64), np.array([[1, 4], [3, 4]]), {})
+    assert "the target itself (50.0% of them were)" in describe_sample(data, drawn)[-1]
+    plain = replace(data, test=np.array([(1, 4, 4), (2, 3, 3)]))
+    assert len(describe_sample(plain, drawn)) == 1
 
 
 def test_results_tell_the_protocol(sampled, tmp_path):

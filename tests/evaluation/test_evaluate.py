@@ -1,13 +1,16 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from evaluation.conftest import ToySystems
 
 from ur4rec.columns import USER
 from ur4rec.data.legacy import LegacyConfig, import_legacy
 from ur4rec.data.sequences import TEST, VAL, load_sequences
+from ur4rec.evaluation.baselines import Again, TrainingPrefixes
 from ur4rec.evaluation.candidates import load_candidates
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import EvaluationError, evaluate, measure
@@ -15,7 +18,7 @@ from ur4rec.evaluation.report import render_report
 from ur4rec.evaluation.results import load_results
 from ur4rec.models.config import ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.ranking.lists import LIST_METRICS
+from ur4rec.ranking.lists import LIST_METRICS, PopularityBias
 from ur4rec.ranking.metrics import METRICS, metrics_from_ranks
 from ur4rec.ranking.ranks import ScoreError, rank_users
 from ur4rec.storage.artifacts import ArtifactError, sha256_file, write_artifact
@@ -73,6 +76,31 @@ def test_each_horizon_is_scored_from_what_came_before_it_and_the_test_comes_last
     assert np.array_equal(validation.items, data.histories("validation").items)
     assert np.array_equal(test.items, data.histories("test").items)
     assert results.memory == {"total_users": data.num_users}
+
+
+def test_with_seen_items_included_they_compete_are_listed_and_again_stands_in_the_table(
+    sequences: Path, checkpoint: Path
+) -> None:
+    systems, data = ToySystems(excludes_seen=False), load_sequences(sequences)
+    results, history = measure(sequences, checkpoint, systems, CONFIG)
+    excluded, _ = measure(sequences, checkpoint, ToySystems(), CONFIG)
+    assert results.protocol.seen_items == "included"
+    assert list(results.test) == ["UR4RecV2MoE", "sasrec", "again", "recency_ease", "popularity"]
+    seen = data.histories("test")
+    bias = PopularityBias(data)
+    scorer = Again(TrainingPrefixes(data.histories("validation"), data.num_items), seen)
+    expected = metrics_from_ranks(rank_users(scorer, data.test, None, 256, lists=[bias]))
+    assert {name: item.value for name, item in results.test["again"].items()} == pytest.approx(expected)
+    assert results.lists["again"][PopularityBias.name].value == bias.value()
+    model = systems(data.histories("validation"))["UR4RecV2MoE"]
+    assert results.validation_systems["UR4RecV2MoE"] == metrics_from_ranks(rank_users(model, data.val, None, 256))
+    for system in excluded.test:
+        # Nothing is a repeat here, so more items that compete only make it harder.
+        assert results.test[system]["mrr"].value < excluded.test[system]["mrr"].value
+    page = render_report(results, history)
+    assert "with those the user has already seen" in page
+    assert "best items of the whole catalogue" in page
+    assert Again.description.replace("−", "&minus;") in page or Again.description in page
 
 
 def test_what_it_was_made_from(sequences, checkpoint, systems):
@@ -138,6 +166,8 @@ def test_imported_data_without_times_are_told(checkpoint, systems, tmp_path):
 
 class OfSize:
     """Scores every item by its index."""
+
+    excludes_seen = True
 
     def __init__(self, num_items):
         self._scores = torch.arange(num_items + 1.0)

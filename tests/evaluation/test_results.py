@@ -1,5 +1,6 @@
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,6 +112,24 @@ def test_headline_names_the_model_and_its_rivals(results):
 
 def test_protocol_reads_as_a_phrase(results):
     assert str(results.protocol) == "leave_one_out, full ranking, seen items excluded, ties mean_over_places"
+
+
+def test_a_protocol_with_seen_items_says_so_and_one_of_an_older_release_is_without(
+    results: Results, tmp_path: Path
+) -> None:
+    included = results.protocol.model_copy(update={"seen_items": "included"})
+    assert str(included) == "leave_one_out, full ranking, seen items included, ties mean_over_places"
+    content = results.model_dump(mode="json")
+    file = tmp_path / "results.json"
+    for told, read in (("included", "included"), ("excluded", "excluded"), (None, "excluded")):
+        content["protocol"] = {key: value for key, value in content["protocol"].items() if key != "seen_items"}
+        content["protocol"] |= {} if told is None else {"seen_items": told}
+        file.write_text(json.dumps(content), encoding="utf-8")
+        assert load_results(file).protocol.seen_items == read
+    content["protocol"]["seen_items"] = "some"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ResultsError, match=r"protocol\.seen_items: Input should be 'excluded' or 'included'"):
+        load_results(file)
 
 
 def test_a_rolled_back_and_sampled_protocol_says_so():

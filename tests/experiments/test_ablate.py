@@ -1,6 +1,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.baselines import Baselines
 from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.experiments.ablate import ablate, gather_units
+from ur4rec.experiments.ablate import ablate, gather_units, measure_baselines
 from ur4rec.experiments.ablation_table import AblationTable
 from ur4rec.experiments.units import CODE, Unit, run_unit
 from ur4rec.experiments.variants import Ablation, Variant, configure, load_variants
@@ -105,6 +106,14 @@ def test_baselines_are_those_of_the_evaluation(ablated, sequences):
     ranks = rank_systems(data, Baselines(data, EvaluationConfig()), "test", 256)
     for row in table.rows[-2:]:
         assert row.test[METRIC].mean == pytest.approx(metrics_from_ranks(ranks[row.name])[METRIC])
+
+
+def test_baselines_follow_the_rule_for_seen_items(sequences: Path) -> None:
+    data = load_sequences(sequences)
+    measured, _ = measure_baselines(data, EvaluationConfig(), excludes_seen=False)
+    assert list(measured) == ["again", "recency_ease", "popularity"]
+    ranks = rank_users(Baselines(data, EvaluationConfig())(data.histories("test"))["popularity"], data.test, None, 256)
+    assert np.array_equal(measured["popularity"].test[0], ranks)
 
 
 def test_the_long_tail_has_a_table_of_its_own(ablated, sequences):

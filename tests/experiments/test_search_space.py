@@ -30,6 +30,7 @@ def test_the_shipped_space_is_that_of_the_guide():
         ("shuffle_ties", {"low": 0, "high": 1}, "shuffle_ties: is no number; expected choices"),
         ("min_rating", {"low": 1, "high": 3}, "min_rating: the stages up to pretrain_retriever do not read it"),
         ("seed", {"low": 1, "high": 3}, "seed: .*it is the seed"),
+        ("seen_items", {"choices": ["exclude", "include"]}, "seen_items: .*all trials are measured by it"),
         ("decay_factor", {"low": 0.9, "high": 0.9}, "low 0.9 is not below high 0.9"),
         ("decay_factor", {"low": 0.5, "high": 0.95, "step": 0.1}, "high 0.95 is no number of steps 0.1"),
         ("retriever_lr", {"low": 0.1, "high": 0.5, "step": 0.1, "log": True}, "log: goes with"),

@@ -35,6 +35,7 @@ def test_the_shipped_variants_change_what_they_name():
         ({"moe_num_heads": 3}, ConfigError, "variant v: retriever_output_dim 64 is not a multiple of moe_num_heads 3"),
         ({"min_rating": 3}, ExperimentError, "variant v: min_rating: no training stage reads it"),
         ({"seed": 3}, ExperimentError, "variant v: seed: .*--seeds"),
+        ({"seen_items": "include"}, ExperimentError, "variant v: seen_items: is what all are measured by"),
     ],
 )
 def test_settings_that_change_nothing_or_are_wrong_are_refused(settings, error, message):

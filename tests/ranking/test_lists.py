@@ -144,6 +144,14 @@ def test_neither_the_batch_nor_the_bound_of_memory_changes_a_bit(metric, monkeyp
     assert found[0] == found[1] == found[2]
 
 
+def test_lists_hold_what_was_seen_where_nothing_is_excluded() -> None:
+    seen = Histories(np.array([0, 0, 2]), np.array([11, 12]), np.arange(2))
+    for excluded, expected in ((seen, list(range(1, 11))), (None, list(range(3, 13)))):
+        coverage = Coverage(make_data(12))
+        rank_users(lambda _: torch.arange(13.0)[None], np.array([(1, 5, 0)]), excluded, 8, lists=[coverage])
+        assert np.flatnonzero(coverage.missed == 0).tolist() == expected
+
+
 def test_lists_are_of_the_whole_catalogue_where_only_candidates_are_ranked():
     coverage, targets = Coverage(make_data(12)), np.array([(1, 5, 0)])
     scores = torch.arange(13.0)[None]

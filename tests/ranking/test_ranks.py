@@ -95,6 +95,13 @@ def test_rank_users_excludes_what_each_user_has_seen():
     assert ranks.tolist() == [[1, 3], [2, 2], [2, 4]]
 
 
+def test_rank_users_lets_all_compete_where_nothing_counts_as_seen() -> None:
+    # By hand: item 1 has 5, items 2 to 4 have 4 each, item 5 has 1.
+    targets = make_targets((1, 3), (2, 4), (3, 1))
+    ranks = rank_users(lambda users: torch.tensor([SCORES]).expand(len(users), -1), targets, None, batch_size=2)
+    assert ranks.tolist() == [[2, 4], [2, 4], [1, 1]]
+
+
 def test_rank_users_ranks_a_target_that_was_seen_before():
     ranks = rank_users(lambda _: torch.tensor([SCORES]), make_targets((1, 1)), make_histories([1, 2]), batch_size=4)
     assert ranks.tolist() == [[1, 1]]

@@ -1,5 +1,7 @@
 """Recommendations over a toy scorer whose scores are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,16 @@ def test_known_users_get_their_best_unseen_items(recommender):
 
 def test_seen_items_come_back_when_asked_for(recommender):
     assert recommender.recommend(["bob"], k=2, exclude_seen=False)["item_id"].tolist() == ["f", "e"]
+
+
+def test_what_a_request_does_not_say_is_as_the_model_was_made(recommender: Recommender) -> None:
+    again = Recommender(replace(recommender.bundle, excludes_seen=False), ToyScorer())
+    assert again.recommend(["bob"], k=2)["item_id"].tolist() == ["f", "e"]
+    assert again.recommend(histories=[["a", "d"]], k=1)["item_id"].tolist() == ["d"]
+    assert again.recommend(["bob"], k=2, exclude_seen=True)["item_id"].tolist() == ["e", "d"]
+    assert again.top_users(range(2, 3), 1)[1].tolist() == [[6]]
+    assert again.top_users(range(2, 3), 1, exclude_seen=True)[1].tolist() == [[5]]
+    assert recommender.top_users(range(2, 3), 1)[1].tolist() == [[5]]
 
 
 def test_padding_is_never_recommended_and_k_is_cut_at_what_is_left(recommender):

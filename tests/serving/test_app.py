@@ -3,10 +3,16 @@
 import json
 import re
 import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
-from toy_server import LENGTH, NUM_ITEMS, ask
+from toy_server import CONFIG, LENGTH, NUM_ITEMS, NUM_USERS, ask, start_server, stop_server
+
+from benchmarks.generated_bundle import write_generated_bundle
+from ur4rec.recommender.recommender import Recommender
+from ur4rec.serving.app import RULES
 
 pytestmark = pytest.mark.server
 
@@ -52,6 +58,38 @@ def test_what_a_user_has_seen_is_left_out_unless_asked_for(client, recommender):
     assert {item["item_id"] for item in answer["items"]} == {f"i{item}" for item in range(1, NUM_ITEMS + 1)} - seen
     (answer,) = ask(client, requests=[{"user_id": "u3"}], k=1000, exclude_seen=False)
     assert len(answer["items"]) == NUM_ITEMS
+
+
+def test_a_model_made_with_repeats_recommends_them_unless_the_call_says_otherwise(
+    recommender: Recommender, tmp_path: Path
+) -> None:
+    seen = set(recommender.bundle.histories.items[2 * LENGTH : 3 * LENGTH].tolist())
+    config = CONFIG.model_copy(update={"seen_items": "include"})
+    write_generated_bundle(tmp_path / "bundle", NUM_USERS, NUM_ITEMS, LENGTH, config)
+    process, address = start_server(tmp_path / "bundle")
+    try:
+        with httpx.Client(base_url=address, timeout=60) as client:
+            sent = {"requests": [{"user_id": "u3"}, {"history": ["i5", "i9"]}], "k": 1000}
+            again, fresh = ask(client, **sent), ask(client, **sent, exclude_seen=True)
+            assert [len(answer["items"]) for answer in again] == [NUM_ITEMS] * 2
+            assert [len(answer["items"]) for answer in fresh] == [NUM_ITEMS - len(seen), NUM_ITEMS - 2]
+            assert ask(client, **sent, exclude_seen=None) == again
+            rows = client.post("/invocations", json={"dataframe_records": [{"user_id": "u3"}], "params": {"k": 1000}})
+            assert len(rows.json()["predictions"]) == NUM_ITEMS
+            assert client.get("/version").json()["seen_items"] == "include"
+            told = client.get("/openapi.json").json()["info"]["description"]
+            assert told == RULES["include"]
+    finally:
+        stop_server(process)
+
+
+def test_the_document_tells_the_models_own_rule(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    assert document["info"]["description"] == RULES["exclude"]
+    field = document["components"]["schemas"]["RecommendCall"]["properties"]["exclude_seen"]
+    assert {"boolean", "null"} == {kind["type"] for kind in field["anyOf"]}
+    assert "`seen_items` of `/version`" in field["description"]
+    assert client.get("/version").json()["seen_items"] == "exclude"
 
 
 def test_a_horizon_scores_and_excludes_as_of_then(client, recommender):

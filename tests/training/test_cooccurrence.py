@@ -24,6 +24,18 @@ def test_pairs_count_less_the_further_apart(histories):
     assert counts.tolist() == [[0, 2, 0.5, 1], [2, 0, 2, 1], [0.5, 2, 0, 0], [1, 1, 0, 0]]
 
 
+def test_an_item_is_its_own_neighbour_only_where_repeats_count() -> None:
+    histories, repeats = Histories(np.array([0, 0, 4]), np.array([1, 2, 1, 1]), np.arange(4)), {"seen_items": "include"}
+    # The pair (1, 1) stands once at gap 1 and once at gap 2, and counts for both of its ends.
+    assert cooccurrence.count_pairs(histories, 2, CONFIG).toarray()[1:, 1:].tolist() == [[0, 2.5], [2.5, 0]]
+    config = CONFIG.model_copy(update=repeats)
+    counts = cooccurrence.count_pairs(histories, 2, config)
+    assert counts.toarray()[1:, 1:].tolist() == [[3, 2.5], [2.5, 0]]
+    neighbors, strengths = cooccurrence.neighbor_table(counts, config)
+    assert neighbors[1].tolist() == [2, 1]
+    assert strengths[1].tolist() == pytest.approx([2.5 / np.sqrt((5.5 + 1) * (2.5 + 1)), 3 / (5.5 + 1)])
+
+
 def test_a_fold_is_left_out_whole(histories):
     without = cooccurrence.count_pairs(histories, 4, CONFIG, without_fold=4).toarray()
     assert without[1, 4] == 0

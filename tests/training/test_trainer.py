@@ -5,6 +5,8 @@ from toy_trainer import make
 
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import Expert
+from ur4rec.ranking.metrics import metrics_from_ranks
+from ur4rec.ranking.ranks import rank_users
 from ur4rec.training.config import TrainingConfig
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import PLANS
@@ -41,6 +43,29 @@ def test_a_stage_never_ends_worse_than_it_began(data, stage):
     trainer = Trainer(model, *data, PLANS[stage], TrainingConfig())
     again = trainer.validate(ModelScorer(model, trainer.histories, PLANS[stage].part.value))
     assert again == record.validation
+
+
+def test_early_stopping_ranks_by_the_models_rule_for_seen_items(data: tuple[Histories, np.ndarray]) -> None:
+    histories, targets = data
+    found = []
+    for rule, seen in (("exclude", histories), ("include", None)):
+        model = make(seen_items=rule)
+        trainer = Trainer(model, histories, targets, PLANS["pretrain_sasrec"], TrainingConfig())
+        scorer = ModelScorer(model, histories, "sasrec")
+        found.append(trainer.validate(scorer))
+        assert found[-1] == metrics_from_ranks(rank_users(scorer, targets, seen, 256))
+    assert found[0]["mrr"] > found[1]["mrr"]
+
+
+def test_a_repeated_target_is_learned_like_any_other() -> None:
+    """Every user plays two items of their own in turn, so that targets are repeats from the third play on."""
+    users = np.repeat(np.arange(1, 25), 12)
+    items = (users + np.tile(np.arange(12) % 2 * 10, 24)) % 20 + 1
+    histories = Histories(np.concatenate([[0], np.arange(25) * 12]), items, np.tile(np.arange(12), 24))
+    targets = np.stack([np.arange(1, 25), items[::12], np.full(24, 12)], axis=1)
+    record = train(make(seen_items="include"), (histories, targets), "pretrain_sasrec", epochs=30, patience=30)
+    assert record.series[0]["ndcg@10"] < 0.5
+    assert record.validation["ndcg@10"] > 0.75
 
 
 def test_an_epoch_reports_losses_metrics_experts_and_memories(data):

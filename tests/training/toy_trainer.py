@@ -22,11 +22,11 @@ def data():
     return Histories(offsets, items, times), targets
 
 
-def make():
+def make(**settings):
     torch.manual_seed(0)
     model = UR4RecV2MoE(
         NUM_ITEMS, NUM_USERS, sasrec_hidden_dim=16, retriever_output_dim=16, max_seq_len=8, 
-        interaction_threshold=3, max_memory_size=2, sasrec_dropout=0.0, moe_dropout=0.0,
+        interaction_threshold=3, max_memory_size=2, sasrec_dropout=0.0, moe_dropout=0.0, **settings,
     )  # fmt: skip
     text = torch.randn(NUM_ITEMS + 1, 4), torch.randn(4, 4), torch.tensor([0, 2, 4]), torch.tensor([[1, 5], [2, 5]])
     model.retriever.encoder.text.fill(*text, NUM_USERS)

@@ -76,12 +76,15 @@ def fetch(
 def preprocess(
     interactions: Annotated[
         str,
-        typer.Argument(help="Fetched folder, or a CSV/Parquet file; a path or gs://….", parser=locations.path_or_cloud),
+        typer.Argument(help="A data set's folder, or a file; a path or gs://….", parser=locations.path_or_cloud),
     ],
     output: OutputOption = Path("outputs/sequences"),
     items: ItemsOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of texts that are not UTF-8, such as gb18030; or --set encoding=….")
+    ] = None,
 ) -> None:
     """Filter, split and index interactions; tell what was left out.
 
@@ -97,7 +100,8 @@ def preprocess(
     from ur4rec.data.preprocess import preprocess_sequences
     from ur4rec.data.summary import describe_times
 
-    section = read_config(config, settings).narrow(DataConfig)
+    given = [f"encoding={encoding}"] if encoding else []
+    section = read_config(config, [*(settings or ()), *given]).narrow(DataConfig)
     manifest = preprocess_sequences(interactions, output, section, items=items)
     show_exclusions(manifest)
     show(_count(manifest))

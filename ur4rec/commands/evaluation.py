@@ -10,6 +10,7 @@ import typer
 from ur4rec.commands import locations
 from ur4rec.commands.console import (
     ConfigOption,
+    OptionError,
     OutputOption,
     SequencesArgument,
     SetOption,
@@ -19,6 +20,7 @@ from ur4rec.commands.console import (
 )
 
 if TYPE_CHECKING:
+    from ur4rec.config import Config
     from ur4rec.evaluation.results import Results
 
 
@@ -46,11 +48,24 @@ def evaluate(
     from ur4rec.evaluation.config import EvaluationConfig
     from ur4rec.evaluation.evaluate import evaluate as evaluate_model
 
-    section = read_config(config, settings).narrow(EvaluationConfig)
+    values = read_config(config, settings)
+    _refuse_other_rule(values, checkpoint)
+    section = values.narrow(EvaluationConfig)
     upstream = find_upstream(sequences, checkpoint, embeddings)
     results = evaluate_model(sequences, checkpoint, output / "results.json", output / "report.html", section, upstream)
     show_results(results)
     show(f"report: {output / 'report.html'}")
+
+
+def _refuse_other_rule(config: Config, checkpoint: Path) -> None:
+    from ur4rec.training.checkpoints import read_shape
+
+    rule = read_shape(checkpoint).seen_items
+    if "seen_items" in config.model_fields_set and config.seen_items != rule:
+        raise OptionError(
+            f"seen_items: {checkpoint} was trained with {rule}, and is measured by that rule; leave it out, or "
+            f"train with seen_items={config.seen_items}"
+        )
 
 
 def show_results(results: Results) -> None:
@@ -67,8 +82,7 @@ def show_results(results: Results) -> None:
         )
         for system, metrics in results.test.items()
     ]
-    protocol = f"{results.protocol.split}, {results.protocol.eval_protocol} ranking"
-    title = f"test on {results.dataset.name} ({protocol})"
+    title = f"test on {results.dataset.name} ({results.protocol})"
     show_table(title, ("system", main, "95 % interval", *others), rows)
     if names := results.list_metrics:
         lists = [
@@ -76,3 +90,5 @@ def show_results(results: Results) -> None:
             for system, figures in results.lists.items()
         ]
         show_table("what the systems would recommend", ("system", *names), lists)
+    for note in results.notes:
+        show(note)

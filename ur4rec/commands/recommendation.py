@@ -46,7 +46,12 @@ def recommend(
     k: Annotated[int, typer.Option("-k", help="Items a request.", min=1)] = 10,
     model: ModelOption = DEFAULT_MODEL,
     sequences: TrainedSequencesOption = None,
-    include_seen: Annotated[bool, typer.Option("--include-seen", help="Also items already seen.")] = False,
+    include_seen: Annotated[
+        bool | None,
+        typer.Option(
+            "--include-seen/--exclude-seen", help="Also items already seen, or never; default: as the model was made."
+        ),
+    ] = None,
     tracking_uri: TrackingOption = None,
 ) -> None:
     """Top-K items for known users, for a history given here, for anybody, or for all users at once.
@@ -72,16 +77,18 @@ def recommend(
     if output is not None and output.suffix.lower() not in PARQUET:
         raise OptionError(f"--output {output}: Parquet is written; expected a name with .parquet or no ending")
     if output is not None:
-        _write_all(model, sequences, output, k, not include_seen, tracking_uri)
+        _write_all(model, sequences, output, k, include_seen, tracking_uri)
         return
     from ur4rec.recommender.recommender import UNKNOWN_ITEMS
     from ur4rec.registry.fetch import open_recommender
 
     histories = None if user else [read_history(history, history_file)]
     with locations.open_model(model, tracking_uri) as folder:
-        table = open_recommender(folder, sequences).recommend(user, histories, k, not include_seen)
+        recommender = open_recommender(folder, sequences)
+        exclude_seen = recommender.bundle.excludes_seen if include_seen is None else not include_seen
+        table = recommender.recommend(user, histories, k, exclude_seen)
     for number, title in enumerate([f"user {name}" for name in user or []] or ["history"]):
-        _show_recommendations(title, table[table["request"] == number], k, not include_seen)
+        _show_recommendations(title, table[table["request"] == number], k, exclude_seen)
     for unknown in table.attrs.get(UNKNOWN_ITEMS, {}).values():
         show(f"{unknown} item(s) of the history are not in the catalogue and were ignored")
 
@@ -110,7 +117,7 @@ def read_history(given: list[str] | None, file: Path | None) -> list[str]:
 
 
 def _write_all(
-    model: str, sequences: Path | None, output: Path, k: int, exclude_seen: bool, tracking_uri: str | None
+    model: str, sequences: Path | None, output: Path, k: int, include_seen: bool | None, tracking_uri: str | None
 ) -> None:
     from ur4rec.recommender.all_users import recommend_all
     from ur4rec.registry.fetch import open_recommender
@@ -118,6 +125,7 @@ def _write_all(
     started = time.perf_counter()
     with locations.open_model(model, tracking_uri) as folder:
         recommender = open_recommender(folder, sequences)
+        exclude_seen = recommender.bundle.excludes_seen if include_seen is None else not include_seen
         num_users = len(recommender.bundle.user_index)
         with show_progress("recommend", num_users, "user") as advance:
             written = recommend_all(recommender, output, k, exclude_seen, advance)

@@ -72,8 +72,7 @@ def match_columns(
         given: Role → column, as the user says; roles of other files are passed over.
 
     Raises:
-        DataError: A required role has no column or several, or a column is there twice; has a hint for each. It does
-            not name the file.
+        DataError: A required role has no column or several; has a hint for each. It does not name the file.
 
     >>> match_columns(["userId", "movieId", "rating"], ["user_id", "item_id"], ["rating"], {})
     {'user_id': 'userId', 'item_id': 'movieId', 'rating': 'rating'}
@@ -83,11 +82,7 @@ def match_columns(
     unclear = {role: names for role, names in candidates.items() if role in required and len(names) != 1}
     if unclear:
         raise DataError(_explain(unclear, found, candidates))
-    matched = {role: names[0] for role, names in candidates.items() if len(names) == 1}
-    doubled = [name for name in matched.values() if list(found).count(name) > 1]
-    if doubled:
-        raise DataError(f"column {doubled[0]!r} occurs more than once; keep one of them")
-    return matched
+    return {role: names[0] for role, names in candidates.items() if len(names) == 1}
 
 
 def _find(role: str, found: Sequence[str], given: Mapping[str, str], is_item_table: bool) -> list[str]:

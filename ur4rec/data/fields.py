@@ -1,37 +1,28 @@
-"""Ids and numbers out of columns of any type, without a loop over rows."""
+"""Numbers and texts out of columns of any type, without a loop over rows, and what is wrong with a row."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64
 
 from ur4rec.columns import GENRE_SEPARATOR
 from ur4rec.data.config import BadRows
 from ur4rec.data.errors import DataError
-from ur4rec.data.tables import Table, locate_ragged
+from ur4rec.data.tables import Table
 
 NUMBER = r"^-?\d{1,20}(\.\d+)?([eE][+-]?\d{1,2})?$"
-CANONICAL_INTEGER = r"^(0|-?[1-9]\d{0,17})$"
 UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-
-
-@dataclass(frozen=True)
-class Ids:
-    """A column of ids: each row's position among the distinct ones."""
-
-    codes: Int64[np.ndarray, "R"]
-    distinct: pa.StringArray
-    missing: Bool[np.ndarray, "R"]
-    """Null, empty or blank."""
-    broken: Bool[np.ndarray, "R"]
-    """Holds a line break, which is what a stray quote leaves behind."""
+NO_TEXT = pa.array(["\\N", "NULL", "<NA>", "NaN", "nan", "None", "#N/A"])
+"""What programs write for a missing text. `NA`, `null` and `none` may be meant as they stand, in a title above all."""
+NO_VALUE = pa.array(["", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "\\n"])
+"""What stands for a missing id or number, in small letters."""
+LEADING_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -43,95 +34,102 @@ class Numbers:
     invalid: Bool[np.ndarray, "R"]
 
 
-def parse_ids(table: Table, name: str) -> Ids:
-    """Read ids as text, character by character as they stand (leading zeros, spaces, any script).
-
-    Raises:
-        DataError: The column's type cannot hold ids, for example fractions.
-    """
-    encoded = pc.dictionary_encode(_cast_ids(table, name), null_encoding="encode").combine_chunks()
-    encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-    distinct = encoded.dictionary.fill_null("")
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    missing = pc.equal(pc.utf8_trim_whitespace(distinct), "")
-    broken = pc.match_substring_regex(distinct, r"[\r\n]")
-    return Ids(codes, distinct, _to_mask(missing)[codes], _to_mask(broken)[codes])
-
-
-def parse_numbers(table: Table, name: str) -> Numbers:
+def parse_numbers(table: Table, name: str, with_words: bool = False) -> Numbers:
     """Read numbers from a column of text or numbers; Parquet's times become seconds since 1970-01-01.
+
+    Args:
+        table: Holds the column.
+        name: The column.
+        with_words: Whether `NA` and the like are missing too, else they are no numbers.
 
     Raises:
         DataError: The column's type is neither.
     """
-    column = table.columns[name]
-    if _is_text(column.type):
-        return _parse_text_numbers(column)
+    column = unpack(table, name)
+    if is_text(column.type):
+        return _parse_text_numbers(column, with_words)
     try:
         values = _cast_numbers(column)
     except pa.ArrowException:
         raise DataError(f"{table.path}, column {name!r}: type {column.type} is not a number") from None
-    missing = _to_mask(column.is_null())
+    missing = to_mask(column.is_null(nan_is_null=with_words))
     values = np.where(missing, 0.0, values)
     invalid = ~np.isfinite(values)
     return Numbers(np.where(invalid, 0.0, values), missing, invalid)
 
 
 def parse_text(table: Table, name: str) -> pa.ChunkedArray:
-    """Read text; a Parquet list of texts is joined with `|`; missing becomes empty.
+    """Read text; a Parquet list of texts is joined with `|`; missing becomes empty, and so does what stands for it.
 
     Raises:
         DataError: The column's type has no text form.
     """
-    column = table.columns[name]
+    column = unpack(table, name)
     try:
         if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
             column = pc.binary_join(column.cast(pa.list_(pa.string())), GENRE_SEPARATOR)
-        return column.cast(pa.string()).fill_null("")
+        return blank_missing(column.cast(pa.string()))
     except pa.ArrowException:
         raise DataError(f"{table.path}, column {name!r}: type {column.type} is not text") from None
 
 
-def is_integer_like(ids: pa.StringArray) -> bool:
-    """Return whether every id is an integer as one would write it (no leading zeros, plus or spaces).
+def blank_missing(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts without nulls and without what programs write for them."""
+    return pc.if_else(pc.is_in(texts, NO_TEXT), "", texts).fill_null("")
 
-    >>> is_integer_like(pa.array(["7", "10"])), is_integer_like(pa.array(["07", "10"]))
-    (True, False)
+
+def unpack(table: Table, name: str) -> pa.ChunkedArray:
+    """Return a column with the values of categories and the text of bytes.
+
+    Raises:
+        DataError: Bytes are no UTF-8.
     """
-    return bool(pc.all(pc.match_substring_regex(ids, CANONICAL_INTEGER)).as_py())
-
-
-def sort_naturally(ids: pa.StringArray) -> Int64[np.ndarray, "N"]:
-    """Return the positions of the ids in ascending order: by number if all are integers, else by code point.
-
-    >>> sort_naturally(pa.array(["10", "9"])).tolist(), sort_naturally(pa.array(["10", "9", "b"])).tolist()
-    ([1, 0], [0, 1, 2])
-    """
-    keys = ids.cast(pa.int64()) if is_integer_like(ids) else ids
-    order: np.ndarray = pc.sort_indices(keys).to_numpy().astype(np.int64)
-    return order
-
-
-def _cast_ids(table: Table, name: str) -> pa.ChunkedArray:
     column = table.columns[name]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if _is_text(column.type) or pa.types.is_integer(column.type):
+    is_bytes = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    if not any(test(column.type) for test in is_bytes):
+        return column
+    try:
         return column.cast(pa.string())
-    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        with suppress(pa.ArrowException):  # whole numbers that a null has turned into fractions
-            return column.cast(pa.int64()).cast(pa.string())
-    raise DataError(
-        f"{table.path}, column {name!r}: {column.type} values cannot be ids; expected text or whole numbers"
-    )
+    except pa.ArrowException:
+        raise DataError(f"{table.path}, column {name!r}: holds bytes that are no UTF-8 text") from None
 
 
-def _parse_text_numbers(column: pa.ChunkedArray) -> Numbers:
-    text = pc.utf8_trim_whitespace(column.cast(pa.string()).fill_null(""))
-    missing = pc.equal(text, "")
+def is_no_value(texts: Any) -> Any:
+    """Mark texts that are blank, or words for a missing value."""
+    return pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(texts)), NO_VALUE)
+
+
+def trim(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts without the blanks around them; empty for a null."""
+    return pc.utf8_trim_whitespace(texts.cast(pa.string()).fill_null(""))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a type is one of texts."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def is_numeric_text(column: pa.ChunkedArray) -> bool:
+    """Return whether a column of texts holds numbers, by its first rows that are not empty."""
+    texts = trim(column.slice(0, LEADING_ROWS))
+    texts = texts.filter(pc.not_equal(texts, ""))
+    return 2 * int(pc.sum(pc.match_substring_regex(texts, NUMBER)).as_py() or 0) >= len(texts)
+
+
+def to_mask(mask: Any) -> Bool[np.ndarray, "R"]:
+    """Return Arrow's truth values as an array."""
+    flags: np.ndarray = mask.to_numpy(zero_copy_only=False) if isinstance(mask, pa.Array) else mask.to_numpy()
+    return flags.astype(bool)
+
+
+def _parse_text_numbers(column: pa.ChunkedArray, with_words: bool) -> Numbers:
+    text = trim(column)
+    missing = is_no_value(text) if with_words else pc.equal(text, "")
     valid = pc.match_substring_regex(text, NUMBER)
     values = pc.if_else(valid, text, "0").cast(pa.float64())
-    return Numbers(values.to_numpy(), _to_mask(missing), _to_mask(pc.invert(pc.or_(missing, valid))))
+    return Numbers(values.to_numpy(), to_mask(missing), to_mask(pc.invert(pc.or_(missing, valid))))
 
 
 def _cast_numbers(column: pa.ChunkedArray) -> Float64[np.ndarray, "R"]:
@@ -149,15 +147,6 @@ def _cast_numbers(column: pa.ChunkedArray) -> Float64[np.ndarray, "R"]:
 def _to_floats(column: pa.ChunkedArray) -> Float64[np.ndarray, "R"]:
     values: np.ndarray = column.cast(pa.float64(), safe=False).fill_null(0.0).to_numpy()
     return values
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _to_mask(mask: Any) -> Bool[np.ndarray, "R"]:
-    flags: np.ndarray = mask.to_numpy(zero_copy_only=False) if isinstance(mask, pa.Array) else mask.to_numpy()
-    return flags.astype(bool)
 
 
 RAGGED = "ragged_row"
@@ -183,14 +172,6 @@ class CheckedRows:
     """Reason → rows dropped; a row counts once, under the first check that it fails."""
 
 
-def check_ids(ids: Ids, column: str) -> list[RowCheck]:
-    """Return the checks of an id column."""
-    return [
-        RowCheck(f"missing_{column}", column, "an id", ids.missing),
-        RowCheck(f"broken_{column}", column, "an id on one line (is a quote left open?)", ids.broken),
-    ]
-
-
 def check_rows(table: Table, checks: Sequence[RowCheck], bad_rows: BadRows) -> CheckedRows:
     """Apply the checks in order.
 
@@ -212,7 +193,7 @@ def check_rows(table: Table, checks: Sequence[RowCheck], bad_rows: BadRows) -> C
 
 def _explain(table: Table, checks: Sequence[RowCheck], excluded: dict[str, int]) -> str:
     if RAGGED in excluded:
-        first, where = RAGGED, locate_ragged(table.path)
+        first, where = RAGGED, table.locate_ragged()
     else:
         row, check = min(
             ((int(np.argmax(check.fails)), check) for check in checks if check.fails.any()),

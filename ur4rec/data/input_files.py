@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ur4rec.data.errors import DataError
-from ur4rec.data.tables import CSV, PARQUET
 from ur4rec.storage.artifacts import MANIFEST, read_artifact
 from ur4rec.storage.inputs import digest_inputs, list_some, local_copy, pinned_copy
 from ur4rec.storage.stores import is_cloud
 
+CSV, PARQUET = ".csv", ".parquet"
 INTERACTIONS, ITEM_TABLE = "interactions", "items"
 """Names of the files in a folder, without their ending."""
 RAW_FILES = {"u.data": "ml-100k", "ratings.dat": "ml-1m"}
@@ -53,7 +53,7 @@ def find_inputs(interactions: Path, items: Path | None = None) -> dict[str, Path
         found[ITEM_TABLE] = Path(items)
     for file in found.values():
         if not file.is_file():
-            raise DataError(f"{file}: not found; expected a .csv or .parquet file")
+            raise DataError(f"{file}: not found; expected a file of interactions or items")
     return found
 
 

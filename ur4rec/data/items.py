@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool
 
 from ur4rec.columns import DESCRIPTION, GENRES, ITEM_ID, TITLE, YEAR
-from ur4rec.data.config import BadRows
-from ur4rec.data.fields import Ids, Numbers, RowCheck, check_ids, check_rows, parse_ids, parse_numbers
+from ur4rec.data.config import DataConfig
+from ur4rec.data.errors import DataError
+from ur4rec.data.fields import Numbers, RowCheck, check_rows, parse_numbers
+from ur4rec.data.ids import Ids, check_ids, parse_ids
 from ur4rec.data.markup import CleanTexts, read_clean_texts
 from ur4rec.data.sequences import ITEM_INDEX
-from ur4rec.data.tables import Table, read_table
+from ur4rec.data.tables import ReadOptions, Table, describe, read_table
 
 LAST_YEAR = 9999
+EXAMPLES = 3
 DUPLICATE_ITEM = "duplicate_item_row"
 TEXTS = (TITLE, GENRES, DESCRIPTION)
 SCHEMA = pa.schema(
@@ -38,6 +41,7 @@ SCHEMA = pa.schema(
 class ItemTable:
     """Item metadata."""
 
+    path: Path
     frame: pd.DataFrame
     """Index `item_id`, unique; `title, genres, description` (empty if missing), `year` (nullable)."""
     num_read: int
@@ -45,9 +49,11 @@ class ItemTable:
     """Reason → rows dropped."""
     num_cleaned: int = 0
     """This many texts held markup."""
+    reading: dict[str, Any] = field(default_factory=dict)
+    """How the file was understood, for the manifest."""
 
 
-def read_items(path: Path, bad_rows: BadRows = "error") -> ItemTable:
+def read_items(path: Path, config: DataConfig) -> ItemTable:
     """Read the columns `item_id, title` and, if they are there, `genres, description, year`.
 
     Rows that say the same of one item are one row, the others are counted. Rows that differ about an item are
@@ -56,8 +62,10 @@ def read_items(path: Path, bad_rows: BadRows = "error") -> ItemTable:
     Raises:
         DataError: The file as a whole cannot be used, or a row cannot and `bad_rows` is `error`.
     """
-    table = read_table(path, (ITEM_ID, TITLE), (GENRES, DESCRIPTION, YEAR))
-    ids, years = parse_ids(table, ITEM_ID), _parse_years(table)
+    table = read_table(
+        path, (ITEM_ID, TITLE), (GENRES, DESCRIPTION, YEAR), ReadOptions(config.columns, config.encoding)
+    )
+    ids, years = parse_ids(table, ITEM_ID, config.literal_item_ids), _parse_years(table)
     checks = [
         *check_ids(ids, ITEM_ID),
         RowCheck("invalid_year", YEAR, f"a year from 0 to {LAST_YEAR}", years.invalid),
@@ -68,18 +76,31 @@ def read_items(path: Path, bad_rows: BadRows = "error") -> ItemTable:
     repeats = _mark(usable, frame[usable].duplicated())
     conflicts = _mark(usable, frame[usable].duplicated(ITEM_ID)) & ~repeats
     checks.append(RowCheck("conflicting_item", ITEM_ID, "what an earlier row says of this item", conflicts))
-    checked = check_rows(table, checks, bad_rows)
+    checked = check_rows(table, checks, config.bad_rows)
     return ItemTable(
+        path=path,
         frame=frame[checked.keep & ~repeats].set_index(ITEM_ID),
         num_read=table.num_rows,
         excluded=checked.excluded | ({DUPLICATE_ITEM: int(repeats.sum())} if repeats.any() else {}),
         num_cleaned=sum(column.num_cleaned for column in texts.values()),
+        reading=describe(table) | {"similar_ids": {ITEM_ID: ids.num_similar}},
     )
 
 
 def build_catalogue(item_ids: pa.StringArray, items: ItemTable | None) -> pd.DataFrame:
-    """Return the rows of `items.parquet` for the ids, in their order; an item without a title goes by its id."""
+    """Return the rows of `items.parquet` for the ids, in their order; an item without a title goes by its id.
+
+    Raises:
+        DataError: The item table has none of the ids.
+    """
     ids = item_ids.to_pylist()
+    if items and not items.frame.index.isin(ids).any():
+        examples = ", ".join(map(repr, items.frame.index[:EXAMPLES])) or "none that can be used"
+        raise DataError(
+            f"{items.path}: none of the {len(ids):,} items of the interactions is in it; they are called "
+            f"{', '.join(map(repr, ids[:EXAMPLES]))} there, and {examples} here; give the table of the same items, or "
+            f"the column with their ids: --columns {ITEM_ID}=NAME"
+        )
     known = items.frame if items else pd.DataFrame(columns=[TITLE, YEAR, GENRES, DESCRIPTION])
     catalogue = known.reindex(ids).rename_axis(ITEM_ID).reset_index()
     catalogue[list(TEXTS)] = catalogue[list(TEXTS)].fillna("")
@@ -118,12 +139,14 @@ def _build_frame(texts: dict[str, CleanTexts], ids: Ids, years: Numbers) -> pd.D
 
 
 def _parse_years(table: Table) -> Numbers:
+    """Read years; 0 stands for none."""
     if YEAR not in table.columns.column_names:
         nothing = np.zeros(table.columns.num_rows, dtype=bool)
         return Numbers(np.zeros(len(nothing)), missing=~nothing, invalid=nothing)
-    years = parse_numbers(table, YEAR)
+    years = parse_numbers(table, YEAR, with_words=True)
     fits = (years.values >= 0) & (years.values <= LAST_YEAR) & (years.values == np.floor(years.values))
-    return Numbers(np.where(fits, years.values, 0), years.missing, years.invalid | ~fits)
+    invalid = years.invalid | ~fits
+    return Numbers(np.where(fits, years.values, 0), ~invalid & (years.values == 0), invalid)
 
 
 def _mark(rows: Bool[np.ndarray, "R"], flags: pd.Series[bool]) -> Bool[np.ndarray, "R"]:

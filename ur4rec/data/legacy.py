@@ -18,14 +18,16 @@ import pyarrow as pa
 from ur4rec.columns import TIMESTAMP
 from ur4rec.config_section import ConfigSection
 from ur4rec.data import sequences as files
+from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
 from ur4rec.data.fields import Numbers
 from ur4rec.data.input_files import ITEM_TABLE
-from ur4rec.data.interactions import Interactions, check_timestamps, check_unit
+from ur4rec.data.interactions import Interactions, check_timestamps
 from ur4rec.data.items import read_items
 from ur4rec.data.legacy_pickle import load_legacy_dictionary
 from ur4rec.data.preprocess import FILE_OF_PART, write_sequences
 from ur4rec.data.selection import Part, Rows, Selection
+from ur4rec.data.times import SECONDS, name_magnitude
 from ur4rec.storage.artifacts import Manifest, read_artifact, write_artifact
 
 PARTS = (Part.TRAIN, Part.VAL, Part.TEST)
@@ -203,7 +205,7 @@ def import_legacy(folder: Path, output: Path, config: LegacyConfig, items: Path 
     with write_artifact(Path(output), files.PRODUCER, config, inputs) as writer:
         old = read_legacy({part: inputs[name] for part, name in FILE_OF_PART.items()})
         raw = _encode(old, inputs)
-        metadata = read_items(inputs[ITEM_TABLE]) if ITEM_TABLE in inputs else None
+        metadata = read_items(inputs[ITEM_TABLE], DataConfig()) if ITEM_TABLE in inputs else None
         selection = Selection(Rows(raw.users, raw.items, raw.timestamps, np.array(old.parts, dtype=np.int8)))
         selection.excluded_users |= {NO_INTERACTION: old.num_empty} if old.num_empty else {}
         writer.details |= {"dataset_name": config.dataset_name, "split": config.split, "cut_s": None}
@@ -246,7 +248,11 @@ def _encode(old: LegacyRows, inputs: dict[str, Path]) -> Interactions:
 def _check_times(path: Path, user_ids: list[str], users: np.ndarray, timestamps: np.ndarray) -> None:
     nothing = np.zeros(len(users), dtype=bool)
     numbers = Numbers(timestamps, missing=nothing, invalid=nothing)
-    check_unit(path, numbers)
+    if (unit := name_magnitude(timestamps)) != SECONDS:
+        raise DataError(
+            f"{path}, column {TIMESTAMP!r}: values such as {np.median(timestamps):.0f} look like {unit}; expected "
+            "seconds since 1970-01-01; convert them"
+        )
     goes_back = np.append(False, (np.diff(timestamps) < 0) & (np.diff(users) == 0))
     expected = {check.expected: check.fails for check in check_timestamps(numbers)}
     expected["no time before that of the interaction ahead of it, from training over validation to test"] = goes_back

@@ -18,7 +18,7 @@ from ur4rec.columns import ITEM_ID, USER_ID
 from ur4rec.data import sequences as files
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
-from ur4rec.data.fields import is_integer_like, sort_naturally
+from ur4rec.data.ids import is_integer_like, sort_naturally
 from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, open_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
@@ -52,8 +52,8 @@ def preprocess_sequences(
     """Validate, filter, sort and split interactions.
 
     Args:
-        interactions: CSV or Parquet file, or a folder with the files `interactions` and perhaps `items`; here or below
-            `gs://`.
+        interactions: File of a known format, or a folder with the files `interactions` and perhaps `items`; here or
+            below `gs://`.
         output: Folder to write; an older one there is replaced.
         config: Filters and split.
         items: Item table, instead of the one in the folder.
@@ -80,8 +80,8 @@ def preprocess_sequences(
 
 def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Manifest:
     with write_artifact(Path(output), files.PRODUCER, config, inputs) as writer:
-        raw = read_interactions(inputs[INTERACTIONS], config.bad_rows, config.min_rating is not None)
-        metadata = read_items(inputs[ITEM_TABLE], config.bad_rows) if ITEM_TABLE in inputs else None
+        raw = read_interactions(inputs[INTERACTIONS], config)
+        metadata = read_items(inputs[ITEM_TABLE], config) if ITEM_TABLE in inputs else None
         selection = select_rows(raw, config)
         _refuse_nothing_left(inputs[INTERACTIONS], raw, selection)
         writer.details |= {"dataset_name": config.dataset_name, "split": config.split, "cut_s": selection.cut}

@@ -1,4 +1,4 @@
-"""Baselines that every report carries: popularity and EASE, binary and recency-weighted.
+"""Baselines that every report carries: popularity, EASE (binary and recency-weighted), and what a user had before.
 
 B users in a batch, N items (N1 = N + 1 columns, column 0 is padding).
 """
@@ -22,6 +22,9 @@ from ur4rec.ranking.ranks import ScoreError, Scorer
 EASE_L2 = 300.0
 RECENT_ITEMS = 30
 RECENCY_DECAY = 0.9
+AGAIN = "again"
+FORGETTING = 0.5
+"""ACT-R's decay of memory, the default over a large range of applications (Anderson et al. 2004)."""
 _COLUMNS_AT_ONCE = 1024
 
 
@@ -107,22 +110,50 @@ class RecencyEASE(Baseline):
         return torch.from_numpy(query @ self.training.ease_weights.numpy())
 
 
-BASELINES: dict[str, type[Baseline]] = {"recency_ease": RecencyEASE, "ease": EASE, "popularity": Popularity}
+class Again(Baseline):
+    """Scores what a user has had by how often and how lately, `Σ age ** −FORGETTING`, and then the rest by popularity.
+
+    It is the base-level activation of Anderson & Schooler 1991, "Reflections of the environment in memory", by which
+    Reiter-Haas et al. 2021, "Predicting music relistening behavior using the ACT-R framework", predict repeats; an age
+    is a number of interactions, the last one of age 1.
+    """
+
+    description = (
+        f"What the user has had, by the sum of age to the power of −{FORGETTING:g} over all times the user had it, the "
+        "last interaction of age 1; then the rest by popularity"
+    )
+
+    def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
+        """Score the catalogue for each user."""
+        rows, positions = self.histories.find_rows(users)
+        ages = self.histories.offsets[users + 1][rows] - positions
+        popularity = self.training.popularity
+        shape, strengths = (len(users), len(popularity)), (ages**-FORGETTING).astype(np.float32)
+        had = torch.from_numpy(_sparse_matrix(rows, self.histories.items[positions], shape, strengths).toarray())
+        return had.where(had > 0, popularity - popularity.max() - 1)
+
+
+BASELINES: dict[str, type[Baseline]] = {
+    AGAIN: Again,
+    "recency_ease": RecencyEASE,
+    "ease": EASE,
+    "popularity": Popularity,
+}
 """All of them, in the order of a report; what is added here is fitted, reported and described everywhere."""
 assert BASELINES.keys() == set(get_args(BaselineName)), "config.BaselineName and BASELINES name different baselines"
 
 
 class Baselines:
-    """The configured baselines, fitted once on the training prefixes.
+    """The configured baselines, fitted once on the training prefixes; `again` is among them where repeats count.
 
     Attributes:
         notes: Says which baselines were left out, and why.
     """
 
-    def __init__(self, data: Sequences, config: EvaluationConfig) -> None:
+    def __init__(self, data: Sequences, config: EvaluationConfig, excludes_seen: bool = True) -> None:
         self._training = TrainingPrefixes(data.histories("validation"), data.num_items)
-        limit = config.ease_max_items
-        chosen = {name: baseline for name, baseline in BASELINES.items() if name in config.baselines}
+        limit, named = config.ease_max_items, {*config.baselines, *([] if excludes_seen else [AGAIN])}
+        chosen = {name: baseline for name, baseline in BASELINES.items() if name in named}
         left_out = [name for name, baseline in chosen.items() if baseline.is_dense and data.num_items > limit]
         self._chosen = {name: baseline for name, baseline in chosen.items() if name not in left_out}
         self.notes = [

@@ -1,19 +1,29 @@
-"""What a reader must know of a data set before believing a number measured on it."""
+"""What a reader must know of a data set before believing a number measured on it.
+
+T targets.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from jaxtyping import Bool, Int64
 
 from ur4rec.columns import ITEM, USER
-from ur4rec.data.sequences import ARE_POSITIONS, Sequences
+from ur4rec.data.sequences import ARE_POSITIONS, Histories, Sequences
 from ur4rec.evaluation.candidates import Candidates
 from ur4rec.storage.artifacts import Manifest
+from ur4rec.text.embeddings import PRODUCER
+from ur4rec.text.readability import describe_doubts
 
 FEW_USERS = 100
 FEW_ITEMS = 20
+MANY_REPEATS = 0.05
+"""From this share of repeated targets on, hiding what was seen from a ranking hides what users choose."""
 
 
-def describe_caveats(data: Sequences) -> list[str]:
+def describe_caveats(data: Sequences, excludes_seen: bool = True) -> list[str]:
     """Sentences for the notes of a result; none for a data set without surprises."""
     caveats = []
     if len(data.test) < FEW_USERS:
@@ -22,13 +32,22 @@ def describe_caveats(data: Sequences) -> list[str]:
         )
     if data.num_items <= FEW_ITEMS:
         caveats.append(f"The catalogue has only {data.num_items:,} items: high values are easy to reach.")
-    repeats = repeated_targets_share(data)
-    if repeats:
-        caveats.append(
-            f"{repeats:.1%} of the test targets had been seen by their user before. They are ranked all the same, "
-            "but a model is not asked for other items seen before."
-        )
+    if repeats := repeated_targets_share(data):
+        caveats.append(_describe_repeats(repeats, excludes_seen))
     return caveats
+
+
+def _describe_repeats(share: float, excludes_seen: bool) -> str:
+    told = f"{share:.1%} of the test targets had been seen by their user before."
+    if not excludes_seen:
+        return f"{told} Other items seen before compete with them, and are recommended (seen_items: include)."
+    told += " They are ranked all the same, but a model is not asked for other items seen before."
+    if share < MANY_REPEATS:
+        return told
+    return (
+        f"{told} So whoever knows that an item was seen nearly knows that it is the target, but it is not recommended; "
+        "train with seen_items: include, which ranks and recommends all that was seen."
+    )
 
 
 def describe_sample(data: Sequences, candidates: Candidates | None) -> list[str]:
@@ -47,6 +66,11 @@ def describe_sample(data: Sequences, candidates: Candidates | None) -> list[str]
             f"{num_short:,} of {len(data.test):,} test users left fewer than {num_candidates:,} items untouched; "
             "their targets are ranked among those there are."
         )
+    if (repeats := repeated_targets_share(data)) >= MANY_REPEATS:
+        notes.append(
+            f"No item seen before is in the sample but the target itself ({repeats:.1%} of them were), whatever "
+            "seen_items says: to know what was seen is enough to rank these first."
+        )
     return notes
 
 
@@ -60,11 +84,20 @@ def describe_times(sequences: Manifest) -> list[str]:
     ]
 
 
+def describe_texts(manifests: Sequence[Manifest]) -> list[str]:
+    """Return sentences about the texts that the encoder could not read, for the notes of a result."""
+    details = [manifest.details for manifest in manifests if manifest.producer == PRODUCER]
+    return [f"{doubt}: the text says less than it could." for found in details for doubt in describe_doubts(found)]
+
+
 def repeated_targets_share(data: Sequences) -> float:
     """Share of test targets whose user had interacted with the item before."""
     if not len(data.test):
         return 0.0
-    seen = data.histories("test")
-    width = data.num_items + 1
-    pairs = seen.users * width + seen.items
-    return float(np.isin(data.test[:, USER] * width + data.test[:, ITEM], pairs).mean())
+    return float(find_repeats(data.test, data.histories("test"), data.num_items).mean())
+
+
+def find_repeats(targets: Int64[np.ndarray, "T 3"], before: Histories, num_items: int) -> Bool[np.ndarray, "T"]:
+    """Return whether each target is an item that its user had before."""
+    width = num_items + 1
+    return np.isin(targets[:, USER] * width + targets[:, ITEM], before.users * width + before.items)

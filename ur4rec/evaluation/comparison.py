@@ -34,17 +34,19 @@ def rank_systems(
     horizon: Horizon,
     batch_size: int,
     candidates: Candidates | None = None,
+    excludes_seen: bool = True,
     lists_of: Callable[[str], Sequence[ListMetric]] = lambda system: (),
 ) -> dict[str, Int64[np.ndarray, "T 2"]]:
     """Rank the targets of `horizon`, in the catalogue or among candidates, by every system.
 
-    Systems score from what came before the targets. `lists_of` a system's name are the metrics that see its lists.
+    Systems score from what came before the targets; unless `excludes_seen`, it competes with them in the catalogue.
+    `lists_of` a system's name are the metrics that see its lists.
     """
-    seen = data.histories(horizon)
-    drawn = candidates.at(horizon) if candidates else None
+    before = data.histories(horizon)
+    seen, drawn = before if excludes_seen else None, candidates.at(horizon) if candidates else None
     return {
         name: rank_users(scorer, targets_at(data, horizon), seen, batch_size, drawn, lists_of(name))
-        for name, scorer in systems_at(seen).items()
+        for name, scorer in systems_at(before).items()
     }
 
 

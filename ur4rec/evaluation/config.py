@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ur4rec.config_section import ConfigSection
 
-BaselineName = Literal["popularity", "ease", "recency_ease"]
+BaselineName = Literal["popularity", "ease", "recency_ease", "again"]
 """Keys of `ur4rec.evaluation.baselines.BASELINES`, which this module, free of torch, cannot read."""
 
 
@@ -27,7 +27,7 @@ class EvaluationConfig(CandidateConfig):
     eval_protocol: Literal["full", "sampled"] = "full"
     """The whole catalogue is ranked, or a sample of it."""
     baselines: tuple[BaselineName, ...] = ("popularity", "recency_ease")
-    """Reported beside the model and its first stage."""
+    """Reported beside the model and its first stage; `again` always is where `seen_items` is `include`."""
     ease_max_items: int = Field(20_000, ge=1)
     """Larger catalogues are not fitted by EASE: its weights are a dense square matrix over the items."""
     eval_batch_size: int = Field(256, ge=1)

@@ -13,7 +13,7 @@ import numpy as np
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.evaluation.baselines import Baselines
 from ur4rec.evaluation.candidates import CANDIDATES, Candidates, Horizon, write_candidates
-from ur4rec.evaluation.caveats import describe_caveats, describe_sample, describe_times
+from ur4rec.evaluation.caveats import describe_caveats, describe_sample, describe_texts, describe_times
 from ur4rec.evaluation.comparison import (
     Ranks,
     estimate_lists,
@@ -46,6 +46,11 @@ class EvaluationError(ValueError):
 
 class ModelSystems(Interface):
     """The systems that one training left behind; the first one is the evaluated model."""
+
+    @property
+    def excludes_seen(self) -> bool:
+        """Whether the model is for what is new to a user alone; so are all systems measured then."""
+        ...
 
     def __call__(self, histories: Histories) -> Mapping[str, Scorer]:
         """Systems by name, ready to score from `histories`."""
@@ -115,13 +120,13 @@ def measure(
     folders = dict.fromkeys(Path(folder).resolve() for folder in (sequences, *upstream, checkpoint))
     manifests = [read_artifact(folder) for folder in folders]
     drawn = _draw(sequences, data, config, candidates)
-    baselines = Baselines(data, config)
+    baselines = Baselines(data, config, systems.excludes_seen)
     ranks, lists = _rank_all(data, systems, baselines, config, drawn)
     test, differences = estimate_systems(ranks["test"], config.bootstrap_samples)
     origin = trace(manifests, history)
     results = Results(
         dataset=_describe_dataset(data),
-        protocol=_describe_protocol(manifests[0], config, drawn),
+        protocol=_describe_protocol(manifests[0], config, drawn, systems.excludes_seen),
         config=origin.config | config.to_dict(),
         seeds=origin.seeds,
         test=test,
@@ -138,8 +143,9 @@ def measure(
         notes=[
             *baselines.notes,
             *describe_sample(data, drawn),
-            *describe_caveats(data),
+            *describe_caveats(data, systems.excludes_seen),
             *describe_times(manifests[0]),
+            *describe_texts(manifests),
         ],
     )
     return results, history
@@ -177,19 +183,23 @@ def _rank_all(
 
     lists: dict[str, list[ListMetric]] = defaultdict(lambda: [metric(data) for metric in LIST_METRICS])
     ranks: dict[Horizon, Ranks] = {"validation": {}}
+    given = config.eval_batch_size, drawn, systems.excludes_seen
     if len(data.val):
-        ranks["validation"] = rank_systems(data, systems_at, "validation", config.eval_batch_size, drawn)
-    ranks["test"] = rank_systems(data, systems_at, "test", config.eval_batch_size, drawn, lists.__getitem__)
+        ranks["validation"] = rank_systems(data, systems_at, "validation", *given)
+    ranks["test"] = rank_systems(data, systems_at, "test", *given, lists.__getitem__)
     return ranks, lists
 
 
-def _describe_protocol(manifest: Manifest, config: EvaluationConfig, drawn: Candidates | None) -> Protocol:
+def _describe_protocol(
+    manifest: Manifest, config: EvaluationConfig, drawn: Candidates | None, excludes_seen: bool
+) -> Protocol:
     sampled = drawn and SampledCandidates(
         num_candidates=config.num_candidates, seed=config.candidate_seed, sha256=drawn.sha256
     )
     return Protocol(
         split=manifest.config["split"],
         eval_protocol=config.eval_protocol,
+        seen_items="excluded" if excludes_seen else "included",
         drop_last=manifest.config.get("drop_last", 0),
         candidates=sampled,
     )

@@ -56,7 +56,8 @@ class Protocol(_Part):
 
     split: str
     eval_protocol: str
-    seen_items: Literal["excluded"] = "excluded"
+    seen_items: Literal["excluded", "included"] = "excluded"
+    """Whether what the user has had competes in the catalogue; it always may be the target."""
     ties: Literal["mean_over_places"] = "mean_over_places"
     """A metric is its mean over the places that the tied items can take."""
     drop_last: NonNegativeInt = 0
@@ -109,7 +110,7 @@ class Results(_Part):
     differences: SystemMetrics
     """Other system → the model's metric minus that system's, users paired."""
     lists: ListFigures = {}
-    """What the best unseen items of the whole catalogue come to at the test; empty in the files of older releases."""
+    """What the best items of the whole catalogue come to at the test; empty in the files of older releases."""
     slices: list[Slice]
     peak_memory_mb: dict[str, FiniteFloat]
     notes: list[str]

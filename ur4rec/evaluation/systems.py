@@ -27,6 +27,11 @@ class TrainedSystems:
         self._model, self._sasrec, self._name, self._part = model, sasrec, name, part
         self._scorer: ModelScorer | None = None
 
+    @property
+    def excludes_seen(self) -> bool:
+        """Whether the model is for what is new to a user alone."""
+        return self._model.config.excludes_seen
+
     def __call__(self, histories: Histories) -> dict[str, Scorer]:
         """The systems, the memories replayed over `histories`."""
         self._scorer = ModelScorer(self._model, histories, self._part.value)

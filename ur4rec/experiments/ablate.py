@@ -64,7 +64,7 @@ def ablate(
     units = list_units(output, config, ablation, lambda _: inputs)
     output.mkdir(parents=True, exist_ok=True)
     finished, failures = train_units(units, ablation, jobs, on_unit)
-    baselines, notes = measure_baselines(data, config.narrow(EvaluationConfig))
+    baselines, notes = measure_baselines(data, config.narrow(EvaluationConfig), config.excludes_seen)
     measured = gather_units(finished, ablation) | baselines
     table = tabulate(data, measured, config, ablation, failures, notes)
     write_ablation(table, output)
@@ -122,10 +122,13 @@ def gather_units(finished: Mapping[Unit, UnitRecord], ablation: Ablation) -> dic
     return measured
 
 
-def measure_baselines(data: Sequences, config: EvaluationConfig) -> tuple[dict[str, Measured], list[str]]:
+def measure_baselines(
+    data: Sequences, config: EvaluationConfig, excludes_seen: bool = True
+) -> tuple[dict[str, Measured], list[str]]:
     """Measure the configured baselines, which know no seed; the notes tell which were left out."""
-    baselines = Baselines(data, config)
-    ranks = {horizon: rank_systems(data, baselines, horizon, config.eval_batch_size) for horizon in HORIZONS}
+    baselines = Baselines(data, config, excludes_seen)
+    given = config.eval_batch_size, None, excludes_seen
+    ranks = {horizon: rank_systems(data, baselines, horizon, *given) for horizon in HORIZONS}
     measured = {
         name: Measured(BASELINES[name].description, (), ranks["validation"][name][None], rank[None])
         for name, rank in ranks["test"].items()

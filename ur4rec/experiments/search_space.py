@@ -15,6 +15,8 @@ from ur4rec.experiments.yaml_files import ExperimentError, read_yaml
 from ur4rec.training.config import StageConfig
 
 SHIPPED_SPACE = CONFIGS / "experiments" / "tuning.yaml"
+FIXED = ("seed", "seen_items")
+"""Of these, no value is better: one is chance, the other what all are measured by."""
 TOLERANCE = 1e-8
 DIGITS = 12
 """Kept of a float, so that a step of 0.1 gives 0.3 and not 0.30000000000000004."""
@@ -105,10 +107,10 @@ def load_space(path: Path | None, base: Config, stage: str) -> SearchSpace:
     for name, parameter in space.items():
         for value in parameter.ends():
             Config.parse(base.to_dict() | {name: value}, str(path))
-        if name not in read or name == "seed":
+        if name not in read or name in FIXED:
             raise ExperimentError(
-                f"{path}: {name}: the stages up to {stage} do not read it, or it is the seed; "
-                "leave it out, in a file for --space"
+                f"{path}: {name}: the stages up to {stage} do not read it, it is the seed, or all trials are measured "
+                "by it; leave it out, in a file for --space"
             )
         if isinstance(parameter, Range) and Config.model_fields[name].annotation not in (int, float):
             raise ExperimentError(f"{path}: {name}: is no number; expected choices instead of low and high")

@@ -164,7 +164,8 @@ def _load_systems(stages: list[CachedStage], unit: Unit) -> TrainedSystems:
 def _rank(unit: Unit, systems: TrainedSystems) -> RanksAt:
     data = load_sequences(unit.inputs.sequences)
     # The test comes last, so that `systems` then describes its state at the test.
-    return {horizon: rank_systems(data, systems, horizon, unit.config.eval_batch_size) for horizon in HORIZONS}
+    given = unit.config.eval_batch_size, None, systems.excludes_seen
+    return {horizon: rank_systems(data, systems, horizon, *given) for horizon in HORIZONS}
 
 
 def _describe(

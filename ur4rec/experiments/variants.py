@@ -21,6 +21,8 @@ from ur4rec.training.config import StageConfig
 from ur4rec.training.stage_names import Stage
 
 SHIPPED_VARIANTS = CONFIGS / "experiments" / "ablations.yaml"
+RULE = "seen_items"
+"""Setting by which ranks are measured: what differs in it cannot be compared."""
 TAKEN = (SASREC, *BASELINES)
 """Rows of the table that are no variants."""
 
@@ -74,6 +76,8 @@ def configure(name: str, variant: Variant, base: Config) -> Config:
     for key in variant.settings:
         if key == "seed":
             raise ExperimentError(f"variant {name}: seed: every variant is trained with each of --seeds; leave it out")
+        if key == RULE:
+            raise ExperimentError(f"variant {name}: {key}: is what all are measured by; set it for all with --set")
         if key not in StageConfig.model_fields:
             raise ExperimentError(f"variant {name}: {key}: no training stage reads it, so it would change nothing")
     return config

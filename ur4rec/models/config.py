@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -115,7 +115,20 @@ class FusionConfig(ConfigSection):
     cooccurrence_weight: float = Field(0.5, ge=0)
 
 
-class PairsConfig(ConfigSection):
+class SeenItemsConfig(ConfigSection):
+    """Setting of what a model is for: what is new to a user, or also what the user has had."""
+
+    seen_items: Literal["exclude", "include"] = "exclude"
+    """`include` where repeats are the norm (plays, groceries): what a user has had competes in every ranking, and is
+    recommended again."""
+
+    @property
+    def excludes_seen(self) -> bool:
+        """Whether what a user has had is left out of rankings and recommendations."""
+        return self.seen_items == "exclude"
+
+
+class PairsConfig(SeenItemsConfig):
     """Settings of what counts as beside; the item factors come from it, too."""
 
     cooccurrence_window: int = Field(10, ge=1)

@@ -1,4 +1,4 @@
-"""Metrics of the lists that a system would show: the best items of every user that the user has not seen.
+"""Metrics of the lists that a system would show: the best items of every user, of those that are not excluded.
 
 Items that tie for the last places of a list share them: each is there with the same probability.
 
@@ -37,12 +37,12 @@ class Lists:
     num_users: int
 
 
-def find_lists(scores: Float[Tensor, "B N1"], seen: Bool[Tensor, "B N1"], length: int = LIST_LENGTH) -> Lists:
-    """Find the best unseen items of every row; an item of minus infinity is in no list.
+def find_lists(scores: Float[Tensor, "B N1"], excluded: Bool[Tensor, "B N1"], length: int = LIST_LENGTH) -> Lists:
+    """Find the best items of every row; what is excluded, or of minus infinity, is in no list.
 
     Only rows that tie at the end of the list are looked at as a whole.
     """
-    scores = scores.masked_fill(seen, float("-inf"))
+    scores = scores.masked_fill(excluded, float("-inf"))
     scores[:, 0] = float("-inf")
     length = min(length, scores.shape[1] - 1)
     values, items = torch.topk(scores, length + 1, dim=1)
@@ -68,11 +68,11 @@ def _share_last_places(
     return users[rows], items, torch.where(higher[rows, items], 1.0, share[rows])
 
 
-def show_lists(metrics: Sequence[ListMetric], scores: Float[Tensor, "B N1"], seen: Bool[Tensor, "B N1"]) -> None:
+def show_lists(metrics: Sequence[ListMetric], scores: Float[Tensor, "B N1"], excluded: Bool[Tensor, "B N1"]) -> None:
     """Show every metric the lists of a batch, some users at a time: where all scores tie, lists are full catalogues."""
     step = max(1, ENTRIES_AT_ONCE // scores.shape[1])
     for start in range(0, len(scores), step):
-        lists = find_lists(scores[start : start + step], seen[start : start + step])
+        lists = find_lists(scores[start : start + step], excluded[start : start + step])
         for metric in metrics:
             metric.add(lists)
 

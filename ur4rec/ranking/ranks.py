@@ -57,22 +57,22 @@ def tied_ranks(
 def rank_users(
     scorer: Scorer,
     targets: np.ndarray,
-    seen: Histories,
+    seen: Histories | None,
     batch_size: int,
     candidates: Int64[np.ndarray, "T C1"] | None = None,
     lists: Sequence[ListMetric] = (),
 ) -> Int64[np.ndarray, "T 2"]:
-    """Rank every target in the whole catalogue without the items its user has seen, or among its candidates.
+    """Rank every target in the whole catalogue, without the items its user has seen, or among its candidates.
 
     Memory is bounded by `batch_size` × N, whatever the number of users.
 
     Args:
         scorer: Called with up to `batch_size` user indices at a time, in the order of `targets`.
         targets: Rows `user, item, timestamp_s`, int64 `[T, 3]`.
-        seen: What each user has seen before the target.
+        seen: What each user has seen before the target; None: it competes, and may be in the lists.
         batch_size: Users scored at once.
         candidates: What competes instead of the catalogue: each target, then item indices; 0 is nothing.
-        lists: Metrics that are shown the best unseen items of the catalogue for every user, on the way.
+        lists: Metrics that are shown the best items of the catalogue for every user, on the way.
 
     Returns:
         int64 `[T, 2]`, as `tied_ranks` gives them.
@@ -110,11 +110,13 @@ def _score(scorer: Scorer, users: np.ndarray, targets: np.ndarray) -> Float[Tens
     return scores
 
 
-def _seen_mask(users: np.ndarray, seen: Histories, scores: Float[Tensor, "B N1"]) -> Bool[Tensor, "B N1"]:
+def _seen_mask(users: np.ndarray, seen: Histories | None, scores: Float[Tensor, "B N1"]) -> Bool[Tensor, "B N1"]:
+    mask = torch.zeros_like(scores, dtype=torch.bool)
+    if seen is None:
+        return mask
     rows, positions = seen.find_rows(users)
     columns = seen.items[positions]
     _check_columns(scores, columns, users[rows], "user index {} has seen item index {}")
-    mask = torch.zeros_like(scores, dtype=torch.bool)
     mask[torch.from_numpy(rows), torch.from_numpy(columns)] = True
     return mask
 

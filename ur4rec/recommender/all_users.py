@@ -52,7 +52,7 @@ def recommend_all(
     recommender: Recommender,
     output: Path,
     k: int = 10,
-    exclude_seen: bool = True,
+    exclude_seen: bool | None = None,
     advance: Callable[[int], object] = lambda count: None,
 ) -> Written:
     """Write the `k` best items of every user, or all that are left; the file appears complete or not at all.
@@ -61,7 +61,7 @@ def recommend_all(
         recommender: The loaded model.
         output: Parquet file with the columns of `SCHEMA`, in the order of the model's users, best items first.
         k: Items a user.
-        exclude_seen: Leave out what a user has done.
+        exclude_seen: Leave out what a user has done; None: if the model was made to.
         advance: Called with the number of users done since the last call.
     """
     names = _Names(recommender.bundle)

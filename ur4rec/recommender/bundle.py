@@ -36,6 +36,7 @@ from ur4rec.training.checkpoints import (
     find_weights,
     load_model,
     read_origin,
+    read_shape,
 )
 from ur4rec.training.scoring import ModelScorer
 
@@ -73,6 +74,8 @@ class Bundle:
     """Score of the fallback, int64 `[N+1]`: recent interactions of each item."""
     fallback_order: np.ndarray
     """Item indices, most popular recently first, int64 `[N]`."""
+    excludes_seen: bool = True
+    """Whether what a user has had is left out, unless a request says otherwise: the rule that the model was made by."""
 
     @property
     def extent(self) -> TrainingExtent:
@@ -123,6 +126,7 @@ def load_bundle(path: Path) -> Bundle:
     Raises:
         ArtifactError: The folder is not a bundle, is incomplete or was altered, or what a file holds is not what
             belongs there; names it.
+        CheckpointError: The model's configuration is damaged.
     """
     path = Path(path)
     if not (path / MANIFEST).is_file():
@@ -149,6 +153,7 @@ def load_bundle(path: Path) -> Bundle:
         training_lengths=training_lengths,
         popularity=recent,
         fallback_order=rank_popularity(recent, total),
+        excludes_seen=read_shape(path).excludes_seen,
     )
 
 

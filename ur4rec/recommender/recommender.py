@@ -78,7 +78,7 @@ class Recommender:
         user_ids: Sequence[object] | None = None,
         histories: Sequence[object] | None = None,
         k: int = 10,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
     ) -> pd.DataFrame:
         """Find the `k` best items of each request.
 
@@ -90,7 +90,7 @@ class Recommender:
             histories: Original item ids in order of time, one list a request, or None. Items that
                 are not in the catalogue are ignored and counted in `attrs["unknown_items"]`.
             k: Items a request; fewer come back where fewer are left.
-            exclude_seen: Leave out what the request's history holds.
+            exclude_seen: Leave out what the request's history holds; None: if the model was made to.
 
         Returns:
             One row a recommendation: `request` (from 0), `user_id`, `rank` (from 1), `item_id`, `title`,
@@ -123,17 +123,17 @@ class Recommender:
         return max(1, min(MAX_BATCH, MAX_SCORES // (self.bundle.num_items + 1)))
 
     def top_users(
-        self, users: range, k: int, exclude_seen: bool
+        self, users: range, k: int, exclude_seen: bool | None = None
     ) -> tuple[Float[np.ndarray, "B K"], Int[np.ndarray, "B K"]]:
         """Score neighbouring users; return scores and item indices, best first, where minus infinity is none.
 
         Args:
             users: Dense user indices, at most `batch_size`.
             k: Items a user, at most the catalogue.
-            exclude_seen: Leave out what a user has done.
+            exclude_seen: Leave out what a user has done; None: if the model was made to.
         """
         offsets = self.bundle.histories.offsets[users.start : users.stop + 1]
-        if not exclude_seen:
+        if not (self.bundle.excludes_seen if exclude_seen is None else exclude_seen):
             offsets = np.zeros_like(offsets)
         with torch.inference_mode():
             scores = self._scorer(np.arange(users.start, users.stop))
@@ -226,7 +226,7 @@ def _join(parts: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
 
 
 def _pair(
-    user_ids: Sequence[object] | None, histories: Sequence[object] | None, k: int, exclude_seen: bool
+    user_ids: Sequence[object] | None, histories: Sequence[object] | None, k: int, exclude_seen: bool | None
 ) -> list[Request]:
     if user_ids is None and histories is None:
         raise RecommendError("expected user_ids, histories or both; got neither")

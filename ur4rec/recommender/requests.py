@@ -44,7 +44,8 @@ class Request:
     seq_end: int | None = None
     """The user is scored after this many interactions; None: after all of them."""
     k: int = 10
-    exclude_seen: bool = True
+    exclude_seen: bool | None = None
+    """Leave out what the history holds; None: if the model does so."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,17 @@ def resolve(request: Request, bundle: Bundle) -> Query:
     if given and request.seq_end is not None:
         raise RecommendError("is for a user_id without a history; shorten the history instead", "seq_end")
     known = np.array([item for item in given if item], dtype=np.int64)
-    k = min(request.k, bundle.num_items)
+    k, exclude_seen = min(request.k, bundle.num_items), request.exclude_seen
+    if exclude_seen is None:
+        exclude_seen = bundle.excludes_seen
     if len(known):
-        return Query(HISTORY, 0, known, None, k, request.exclude_seen, len(given) - len(known))
+        return Query(HISTORY, 0, known, None, k, exclude_seen, len(given) - len(known))
     user = 0 if request.user_id is None else bundle.user_index.get(request.user_id, 0)
     start, end = (int(row) for row in bundle.histories.offsets[user : user + 2])
     if request.seq_end is not None:
         end = start + _check_horizon(request.seq_end, end - start, request.user_id)
     items = bundle.histories.items[start:end]
-    return Query(USER if user else FALLBACK, user, items, request.seq_end, k, request.exclude_seen, len(given))
+    return Query(USER if user else FALLBACK, user, items, request.seq_end, k, exclude_seen, len(given))
 
 
 def _check_horizon(seq_end: int, most: int, user_id: str | None) -> int:

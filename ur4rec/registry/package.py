@@ -46,16 +46,16 @@ def save_model_package(bundle: Path, folder: Path, model: Model) -> None:
             python_model=str(Path(__file__).with_name(CODE_FILE)),
             artifacts={BUNDLE: str(bundle)},
             code_paths=[str(copy_sources(scratch))],
-            signature=_make_signature(),
-            input_example=(_make_example(loaded), {"k": 5, "exclude_seen": True}),
+            signature=_make_signature(loaded),
+            input_example=(_make_example(loaded), {"k": 5, "exclude_seen": loaded.excludes_seen}),
             pip_requirements=list_requirements(),
             metadata={name: loaded.manifest.details[name] for name in ("dataset_digest", "training_cutoff_s")},
             mlflow_model=model,
         )
 
 
-def _make_signature() -> ModelSignature:
-    """Name the columns and parameters of the served model.
+def _make_signature(bundle: Bundle) -> ModelSignature:
+    """Name the columns and parameters of the served model; what a request leaves out is as the model was made.
 
     The model reads the columns itself: MLflow's own types would refuse whole numbers and categories as ids, and turn
     a missing id into the text "None".
@@ -69,7 +69,8 @@ def _make_signature() -> ModelSignature:
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(kinds.get(name, DataType.string), name, required=name != USER_ID) for name in COLUMNS
     ]
-    parameters = [ParamSpec("k", DataType.long, 10), ParamSpec("exclude_seen", DataType.boolean, True)]
+    rule = ParamSpec("exclude_seen", DataType.boolean, bundle.excludes_seen)
+    parameters = [ParamSpec("k", DataType.long, 10), rule]
     return ModelSignature(Schema(inputs), Schema(outputs), ParamSchema(parameters))
 
 

@@ -35,7 +35,7 @@ class ServedRecommender(PythonModel):
         """
         from ur4rec.recommender.requests import RecommendError, read_columns
 
-        options = {"k": 10, "exclude_seen": True, **(params or {})}
+        options = {"k": 10, "exclude_seen": self.recommender.bundle.excludes_seen, **(params or {})}
         try:
             return self.recommender.recommend(
                 *read_columns(model_input), int(options["k"]), bool(options["exclude_seen"])

@@ -27,6 +27,11 @@ BODY_TIMEOUT_S = 20
 MAX_PROBLEMS = 10
 BUSY = {"Retry-After": "1"}
 NOTHING_LEFT = "everything in the catalogue has been seen; exclude_seen: false recommends it again"
+RULES = {
+    "exclude": "This model leaves out what a request's history holds, unless `exclude_seen` is false.",
+    "include": "This model recommends again what a request's history holds, unless `exclude_seen` is true.",
+}
+"""What `exclude_seen` is where a call does not say."""
 EMPTY_BODY = "Invalid JSON: EOF while parsing a value at line 1 column 0"
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": calls.CallRefusal, "description": "The body is no such call; each problem names its field"},
@@ -43,6 +48,7 @@ def create_app(recommender: Recommender, identity: Identity, queue: Microbatches
     app = FastAPIOffline(
         title="UR4Rec",
         summary="Top-K recommendations of one model for users, histories and strangers.",
+        description=RULES[identity.seen_items],
         version=ur4rec.__version__,
         redoc_url=None,
         static_url="/docs/files",

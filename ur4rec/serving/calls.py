@@ -55,8 +55,9 @@ class Options(Strict):
 
     k: Annotated[StrictInt, Field(ge=1, le=MAX_K)] = 10
     """How many items each request gets; fewer come back where fewer are left."""
-    exclude_seen: StrictBool = True
-    """Never recommend what the request's history holds, the newest item included."""
+    exclude_seen: StrictBool | None = None
+    """Never recommend what the request's history holds, the newest item included; null: if the model was made to, which
+    `seen_items` of `/version` says."""
 
 
 class Record(Strict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -38,6 +38,8 @@ class Identity(BaseModel):
     training_cutoff_s: int
     num_users: int
     num_items: int
+    seen_items: Literal["exclude", "include"]
+    """Whether an answer leaves out what the request's history holds, unless the call says so by `exclude_seen`."""
     ur4rec: str = ur4rec.__version__
 
 
@@ -77,4 +79,5 @@ def _identify(recommender: Recommender, model: str, version: ModelVersion | None
         **{name: bundle.manifest.details[name] for name in ("dataset", "dataset_digest", "training_cutoff_s")},
         num_users=len(bundle.user_index),
         num_items=bundle.num_items,
+        seen_items="exclude" if bundle.excludes_seen else "include",
     )

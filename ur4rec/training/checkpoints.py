@@ -143,7 +143,7 @@ def check_whole(checkpoint: Path) -> None:
     Raises:
         CheckpointError: It is not; or the folder does not hold a model.
     """
-    config = _parse_shape(checkpoint, _read_model_config(checkpoint))
+    config = read_shape(checkpoint)
     if trained_part(checkpoint, config) is not config.whole:
         raise CheckpointError(f"{checkpoint}: only a part of the model is trained; name the folder of a later stage")
 
@@ -189,6 +189,16 @@ def check_dataset(checkpoint: Path, sequences: Path) -> None:
 
 def _shorten(value: object) -> str:
     return str(value)[:8]
+
+
+def read_shape(checkpoint: Path) -> ModelConfig:
+    """Returns the settings that shape the model of a checkpoint or of a bundle.
+
+    Raises:
+        CheckpointError: The folder does not hold the configuration, or that is damaged.
+        ConfigError: It holds a key that this release does not know, or a value out of range.
+    """
+    return _parse_shape(checkpoint, _read_model_config(checkpoint))
 
 
 def _parse_shape(checkpoint: Path, content: dict[str, Any]) -> ModelConfig:

@@ -43,6 +43,8 @@ def count_pairs(
 ) -> csr_array:
     """Symmetric counts of item pairs in the same history, weighted by how near they stand, `[N + 1, N + 1]`.
 
+    An item is its own neighbour, where it comes again, only if what a user has had may be recommended again.
+
     >>> histories = Histories(np.array([0, 0, 3]), np.array([1, 2, 3]), np.arange(3))
     >>> count_pairs(histories, 3, CooccurrenceConfig(cooccurrence_gap_decay=0.5)).toarray()[1:, 1:].tolist()
     [[0.0, 1.0, 0.5], [1.0, 0.0, 1.0], [0.5, 1.0, 0.0]]
@@ -58,8 +60,9 @@ def count_pairs(
         weight = np.full(int(together.sum()), config.cooccurrence_gap_decay ** (gap - 1), dtype=np.float32)
         total = total + csr_array((weight, (items[:-gap][together], items[gap:][together])), shape=shape)
     both: Any = total + total.T  # the stubs lose the second dimension
-    both.setdiag(0)
-    both.eliminate_zeros()
+    if config.excludes_seen:
+        both.setdiag(0)
+        both.eliminate_zeros()
     both.sort_indices()
     return csr_array(both)
 

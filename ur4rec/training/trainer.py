@@ -164,9 +164,10 @@ class Trainer:
         return self.record
 
     def validate(self, scorer: ModelScorer) -> dict[str, float]:
-        """Metrics over the validation targets: whole catalogue, seen items excluded."""
+        """Metrics over the validation targets: whole catalogue, seen items excluded unless the model includes them."""
         batch_size = min(max(1, SCORES_AT_ONCE // self.model.num_items), USERS_AT_ONCE)
-        return metrics_from_ranks(rank_users(scorer, self.targets, self.histories, batch_size))
+        seen = self.histories if self.model.config.excludes_seen else None
+        return metrics_from_ranks(rank_users(scorer, self.targets, seen, batch_size))
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later `load_state_dict` needs to go on as if nothing had happened: tensors and plain values."""

@@ -11,6 +11,7 @@ import csv
 from collections.abc import Collection
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -73,11 +74,13 @@ def write_ring(folder: Path, num_items: int = NUM_ITEMS, prefix: str = "i") -> P
     return folder / "sequences"
 
 
-def write_chain_model(sequences: Path, folder: Path, known: Collection[int]) -> Contender:
+def write_chain_model(
+    sequences: Path, folder: Path, known: Collection[int], seen_items: Literal["exclude", "include"] = "exclude"
+) -> Contender:
     """A bundle whose model predicts the targets numbered `known` and no others; its version is the folder's name."""
     data = load_sequences(sequences)
     torch.manual_seed(0)
-    model = UR4RecV2MoE(data.num_items, data.num_users, CONFIG)
+    model = UR4RecV2MoE(data.num_items, data.num_users, CONFIG.model_copy(update={"seen_items": seen_items}))
     neighbors = torch.zeros(1, data.num_items + 1, NUM_DECOYS, dtype=torch.int32)
     index = {name: number for number, name in enumerate(data.item_ids)}
     ring = [index[f"i{number:03}"] for number in range(1, data.num_items + 1)]

@@ -1,15 +1,19 @@
 """The cases a gate must get right, each with real models on data whose answer is known."""
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from chain_models import CONFIG, make_rules, rewrite_manifest, write_chain_model, write_model, write_ring
 
-from ur4rec.data.sequences import load_sequences
+from ur4rec.data.sequences import Sequences, load_sequences
+from ur4rec.models.cooccurrence import NeighborTables
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.registry.gate.comparison import AGAINST_CHAMPION, Contender, compare
+from ur4rec.registry.gate.comparison import AGAINST_CHAMPION, AS_SERVED, Contender, compare
 from ur4rec.registry.gate.verdict import decide
 
 HALF = range(1, 21)
@@ -92,6 +96,59 @@ def test_a_tie_in_everything_passes(ring_data, champion):
     assert (verdict, failed(outcomes)) == ("passed", set())
     assert outcomes["champion"].value == 0
     assert all(outcome.value == 0 for rule, outcome in outcomes.items() if rule.startswith("slice_"))
+
+
+@pytest.fixture
+def repeating(ring_data: Sequences) -> Sequences:
+    """The same users, of whom half choose once more what they had second to last."""
+    test, seen = np.array(ring_data.test), ring_data.histories("test")
+    test[::2, 1] = seen.items[seen.offsets[test[::2, 0] + 1] - 2]
+    return replace(ring_data, test=test)
+
+
+def write_repeater(ring: Path, folder: Path, seen_items: Literal["exclude", "include"]) -> Contender:
+    """A model that knows what is next on the ring, and what was there before."""
+    data = load_sequences(ring)
+    index = {name: number for number, name in enumerate(data.item_ids)}
+    walk = [index[f"i{number:03}"] for number in range(1, data.num_items + 1)]
+    model = UR4RecV2MoE(data.num_items, data.num_users, CONFIG.model_copy(update={"seen_items": seen_items}))
+    neighbors = torch.zeros(1, data.num_items + 1, 2, dtype=torch.int32)
+    for place, item in enumerate(walk):
+        neighbors[0, item] = torch.tensor([walk[place - 1], walk[(place + 1) % len(walk)]])
+    model.cooccurrence.fill(NeighborTables(neighbors, torch.ones_like(neighbors, dtype=torch.float)))
+    return write_model(ring, folder, model)
+
+
+def test_models_of_one_rule_are_measured_by_it(ring: Path, repeating: Sequences, tmp_path: Path) -> None:
+    for rule, ndcg in (("exclude", 1.0), ("include", None)):
+        champion = write_repeater(ring, tmp_path / f"1-{rule}", rule)
+        outcomes, verdict, findings = judge(repeating, Contender("2", champion.bundle), champion)
+        assert verdict == "passed"
+        assert outcomes["champion"].value == 0
+        assert ndcg is None or outcomes["floor"].value == pytest.approx(ndcg)
+        assert AS_SERVED not in findings.notes
+        told = [note for note in findings.notes if note.startswith("challenger version 2")]
+        assert ("seen items included" in told[0]) == (rule == "include")
+
+
+def test_models_of_different_rules_are_measured_as_they_serve(ring: Path, repeating: Sequences, tmp_path: Path) -> None:
+    hiding = write_repeater(ring, tmp_path / "1", "exclude")
+    showing = write_repeater(ring, tmp_path / "2", "include")
+    outcomes, verdict, findings = judge(repeating, hiding, showing)
+    assert (verdict, "champion" in failed(outcomes)) == ("failed", True)
+    # Half of the targets are what the challenger would not show; it has the other half on the first place.
+    assert outcomes["floor"].value == pytest.approx(0.5)
+    assert AS_SERVED in findings.notes
+    outcomes, verdict, _ = judge(repeating, showing, hiding)
+    assert (verdict, failed(outcomes)) == ("passed", set())
+    assert outcomes["champion"].value > 0.3
+
+
+def test_showing_what_was_seen_without_need_fails(ring: Path, ring_data: Sequences, tmp_path: Path) -> None:
+    # No target is a repeat here: what was before on the ring only takes places.
+    hiding = write_repeater(ring, tmp_path / "1", "exclude")
+    outcomes, verdict, _ = judge(ring_data, write_repeater(ring, tmp_path / "2", "include"), hiding)
+    assert (verdict, "champion" in failed(outcomes)) == ("failed", True)
 
 
 def test_a_first_model_passes_on_the_floor_alone(ring_data, champion):

@@ -46,6 +46,10 @@ AGAINST_CHAMPION = (
     "popularity_bias",
 )
 """Rules that need a champion."""
+AS_SERVED = (
+    "seen_items differs between the models: each is measured as it serves, and a target that its own rule leaves out "
+    "of what it recommends counts as missed"
+)
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,9 @@ class Side:
         if self.quality is None or self.model is None:
             return f"{self.role} version {self.version} was not scored" + (self.problem and f": {self.problem}")
         known = int(np.isin(data.item_ids[1:], list(self.model.bundle.item_index)).sum())
+        rule = "" if self.model.bundle.excludes_seen else ", seen items included"
         return (
-            f"{self.role} version {self.version}: NDCG@10 {self.quality.ndcg.mean():.4f}; "
+            f"{self.role} version {self.version}: NDCG@10 {self.quality.ndcg.mean():.4f}{rule}; "
             f"knows {known:,} of {data.num_items:,} items"
         )
 
@@ -121,16 +126,17 @@ def compare(
     apart = anchor is not None and anchor.version not in {challenger.version, champion.version if champion else None}
     origin = _load_side(ANCHOR, anchor, device) if anchor and apart else None
     sides = [each for each in (side, rival, origin) if each]
-    population = _choose_population(data, [each.model.bundle for each in sides if each.model], rules)
-    _measure_sides(sides, data, population.rows, rules.latency_requests)
+    bundles = [each.model.bundle for each in sides if each.model]
+    population, differ = _choose_population(data, bundles, rules), len({each.excludes_seen for each in bundles}) > 1
+    _measure_sides(sides, data, population.rows, rules.latency_requests, differ)
     outcomes = [
         pinned,
-        *_judge_alone(data, population, side, rules),
+        *_judge_alone(data, population, side, rules, differ),
         *_judge_against_champion(data, population, side, rival, rules),
         *_judge_against_anchor(population, side, anchor, origin, rules),
         *judge_cost(side.cost, rival.cost if rival else None, rules),
     ]
-    notes = [population.note, *(each.describe(data) for each in sides)]
+    notes = [population.note, *([AS_SERVED] if differ else []), *(each.describe(data) for each in sides)]
     return Findings(outcomes, notes, population.kind, len(population.rows))
 
 
@@ -145,12 +151,15 @@ def _load_side(role: str, contender: Contender, device: str = "cpu") -> Side:
     return side
 
 
-def _measure_sides(sides: Sequence[Side], data: Sequences, rows: np.ndarray, num_requests: int) -> None:
+def _measure_sides(
+    sides: Sequence[Side], data: Sequences, rows: np.ndarray, num_requests: int, misses_seen: bool
+) -> None:
     """Give each loaded side its quality on the targets at `rows` and its cost over some requests, or a problem."""
     for side in sides:
         if side.model is not None and len(rows):
             try:
-                side.quality = measure_quality(data, rows, side.model.scorer(data, data.histories("test")))
+                scorer = side.model.scorer(data, data.histories("test"))
+                side.quality = measure_quality(data, rows, scorer, side.model.bundle.excludes_seen, misses_seen)
             except (UnscorableError, ScoreError) as error:
                 side.problem = str(error)
     able = [(side, side.model) for side in sides if side.model is not None and not side.problem]
@@ -181,11 +190,16 @@ def _check_test_data(data: Sequences, rules: GateRules) -> RuleOutcome:
     return RuleOutcome(rule="test_data", outcome=outcome, detail=detail)
 
 
-def _judge_alone(data: Sequences, population: Population, side: Side, rules: GateRules) -> list[RuleOutcome]:
+def _judge_alone(
+    data: Sequences, population: Population, side: Side, rules: GateRules, misses_seen: bool
+) -> list[RuleOutcome]:
     users = check_at_least("users", len(population.rows), rules.min_users, population.note)
     if population.too_few:
         users = users.model_copy(update={"outcome": FAILED})
-    popularity = measure_popularity_baseline(data, population.rows) if len(population.rows) else None
+    popularity = None
+    if len(population.rows) and side.model is not None:
+        excludes_seen = side.model.bundle.excludes_seen
+        popularity = measure_popularity_baseline(data, population.rows, excludes_seen, misses_seen)
     return [users, *([_refuse(side)] if side.problem else []), *judge_floor(side.quality, popularity, rules)]
 
 

@@ -20,6 +20,7 @@ from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.data.training_extent import find_indices
 from ur4rec.evaluation.baselines import Popularity, TrainingPrefixes
+from ur4rec.evaluation.caveats import find_repeats
 from ur4rec.evaluation.slices import COLD, popularity_groups, quantile_groups
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.ranking.lists import Coverage, PopularityBias
@@ -158,28 +159,39 @@ class Cost:
     size_mb: float
 
 
-def measure_quality(data: Sequences, rows: np.ndarray, scorer: Scorer) -> Quality:
-    """Ranks the whole catalogue without the seen items for some test targets.
+def measure_quality(
+    data: Sequences, rows: np.ndarray, scorer: Scorer, excludes_seen: bool = True, misses_seen: bool = False
+) -> Quality:
+    """Ranks the whole catalogue for some test targets.
 
     Args:
         data: The test data.
         rows: Positions of the targets in `data.test`.
         scorer: Scores from the histories of the test horizon.
+        excludes_seen: Items seen before compete with no target and are in no list.
+        misses_seen: A target that is excluded itself counts as missed, as when the model serves; else it is ranked.
 
     Raises:
         ScoreError: A score is NaN.
     """
-    seen = data.histories("test")
+    targets, before = np.asarray(data.test)[rows], data.histories("test")
     coverage, popularity = Coverage(data), PopularityBias(data)
     batch_size = max(1, min(BATCH_SIZE, MAX_SCORES // (data.num_items + 1)))
-    ranks = rank_users(scorer, np.asarray(data.test)[rows], seen, batch_size, lists=(coverage, popularity))
-    return Quality(per_user_metrics(ranks)[METRIC], coverage.value(), popularity.value())
+    seen = before if excludes_seen else None
+    ranks = rank_users(scorer, targets, seen, batch_size, lists=(coverage, popularity))
+    ndcg = per_user_metrics(ranks)[METRIC]
+    if excludes_seen and misses_seen:
+        ndcg[find_repeats(targets, before, data.num_items)] = 0
+    return Quality(ndcg, coverage.value(), popularity.value())
 
 
-def measure_popularity_baseline(data: Sequences, rows: np.ndarray) -> Quality:
-    """Ranking by popularity, on the same targets."""
+def measure_popularity_baseline(
+    data: Sequences, rows: np.ndarray, excludes_seen: bool = True, misses_seen: bool = False
+) -> Quality:
+    """Ranking by popularity, on the same targets and by the same rule."""
     histories = data.histories("validation")
-    return measure_quality(data, rows, Popularity(TrainingPrefixes(histories, data.num_items), histories))
+    popularity = Popularity(TrainingPrefixes(histories, data.num_items), histories)
+    return measure_quality(data, rows, popularity, excludes_seen, misses_seen)
 
 
 def find_slices(data: Sequences, rows: np.ndarray) -> dict[str, np.ndarray]:

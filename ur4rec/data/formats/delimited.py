@@ -1,0 +1,197 @@
+"""CSV and its relatives: rows of fields between separators, with the names of the columns in the first line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import islice
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from ur4rec.data.errors import DataError
+from ur4rec.data.formats.reader import Format, Rows
+from ur4rec.data.formats.streams import TextFile
+
+MAX_FIELD_CHARACTERS = (1 << 31) - 1
+BLOCK_BYTES = 1 << 24
+"""What pyarrow parses at once; no single row may be longer."""
+NO_ROWS = "no rows below the column names; nothing to read"
+SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", "::": "double colons"}
+STAND_IN = "\x1f"
+"""What a separator of more than one character becomes on its way to the parser."""
+ESCAPED_QUOTE = '\\"'
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the fields of a row are told apart."""
+
+    separator: str = ","
+    quoted: bool = True
+    """Whether quotes around a field belong to the format and not to the field."""
+    names: tuple[str, ...] = ()
+    """Names of the columns where the file has no line for them."""
+
+    @property
+    def character(self) -> str:
+        """The single character that separates what the parser gets."""
+        return self.separator if len(self.separator) == 1 else STAND_IN
+
+
+@dataclass(frozen=True)
+class DelimitedReader:
+    """A delimited file; every column is read as text."""
+
+    file: TextFile
+    name: str
+    dialect: Dialect
+
+    def __post_init__(self) -> None:
+        if self.file.check(suspicious=ESCAPED_QUOTE) and self.dialect.quoted:
+            self._refuse_escaped_quotes()
+
+    @property
+    def read_as(self) -> str:
+        """The format in words."""
+        return self.file.describe(self.name)
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """The names in the first line that is not blank; a `DataError` tells that nothing is below them."""
+        if self.dialect.names:
+            return self.dialect.names
+        with self._open_records() as reader:
+            records = (record for record in reader if record)
+            header: list[str] = next(records, [])
+            if header and not next(records, None):
+                raise DataError(f"{self.file.path}: {NO_ROWS}")
+        return header
+
+    def read(self, names: Sequence[str]) -> Rows:
+        """Read the columns of these names."""
+        spans_lines: list[bool] = []
+
+        def note_ragged(row: pa_csv.InvalidRow) -> str:
+            spans_lines.append("\n" in row.text)
+            return "skip"
+
+        try:
+            with self._open() as stream:
+                columns = pa_csv.read_csv(stream, *self._parse_options(names, note_ragged))
+        except pa.ArrowException as error:
+            raise DataError(f"{self.file.path}: not readable as CSV ({error}); is a quote left open?") from None
+        if any(spans_lines):
+            raise DataError(
+                f"{self.file.path}, {self.locate_ragged()}: a quote is opened and never closed; double or drop it"
+            )
+        return Rows(columns, len(spans_lines))
+
+    def locate(self, row: int) -> str:
+        """Tell the 1-based line of the unpacked file where a row begins."""
+        line, _, _ = next(islice(self._iterate_records(ragged=False), row, None), (row + 2, 0, 0))
+        return f"line {line}"
+
+    def locate_ragged(self) -> str:
+        """Tell the line of the first row with too few or too many fields, and the two numbers."""
+        line, found, expected = next(self._iterate_records(ragged=True), (1, 0, 0))
+        return f"line {line} ({found} fields instead of {expected})"
+
+    def _parse_options(self, names: Sequence[str], note_ragged: Any) -> tuple[Any, ...]:
+        dialect = self.dialect
+        return (
+            pa_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=dialect.names or None),
+            pa_csv.ParseOptions(
+                delimiter=dialect.character,
+                quote_char='"' if dialect.quoted else False,
+                newlines_in_values=dialect.quoted,
+                invalid_row_handler=note_ragged,
+            ),
+            pa_csv.ConvertOptions(
+                include_columns=names, column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+
+    def _open(self) -> pa.NativeFile:
+        stream = self.file.open()
+        if self.dialect.character == self.dialect.separator:
+            return stream
+        return pa.TransformInputStream(stream, _Replacement(self.dialect.separator, self.dialect.character))
+
+    @contextmanager
+    def _open_records(self, strict: bool = False) -> Iterator[Any]:
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self.dialect.quoted else csv.QUOTE_NONE
+        limit = csv.field_size_limit(MAX_FIELD_CHARACTERS)
+        try:
+            with io.TextIOWrapper(self._open(), encoding="utf-8-sig", newline="") as text:
+                yield csv.reader(text, delimiter=self.dialect.character, quoting=quoting, strict=strict)
+        finally:
+            csv.field_size_limit(limit)
+
+    def _iterate_records(self, ragged: bool) -> Iterator[tuple[int, int, int]]:
+        """Yield first line, fields and expected fields of the rows below the header; blank ones do not count."""
+        with self._open_records() as reader:
+            expected = len(self.dialect.names)
+            line = 1
+            for record in reader:
+                if record and expected and (len(record) != expected) == ragged:
+                    yield line, len(record), expected
+                expected = expected or len(record)
+                line = reader.line_num + 1
+
+    def _refuse_escaped_quotes(self) -> None:
+        """Refuse a backslash before a quote inside of quotes, where it would end the field."""
+        with self._open_records(strict=True) as reader:
+            try:
+                for _ in reader:
+                    pass
+            except csv.Error:
+                raise DataError(
+                    f"{self.file.path}, line {reader.line_num}: a quote inside of quotes that a backslash, or nothing, "
+                    'stands before; write it doubled (""), in Spark by option("escape", \'"\')'
+                ) from None
+
+
+class _Replacement:
+    """Replaces a separator in a stream; keeps back the half of one that a block of bytes ends with."""
+
+    def __init__(self, separator: str, character: str) -> None:
+        self._separator, self._character = separator.encode(), character.encode()
+        self._kept = b""
+
+    def __call__(self, block: pa.Buffer) -> bytes:
+        content = self._kept + bytes(block)
+        half = self._separator[:1]
+        cut = len(content) - (len(content) - len(content.rstrip(half))) % len(self._separator)
+        self._kept = content[cut:]
+        return content[:cut].replace(self._separator, self._character)
+
+
+def sniff_separator(head: str) -> str:
+    r"""Return the separator that makes the most of the first line that is not blank; a comma where none does.
+
+    >>> sniff_separator("user;item;time\n"), sniff_separator("user::item\n"), sniff_separator("user")
+    (';', '::', ',')
+    """
+    return max(SEPARATORS, key=partial(_count_fields, head))
+
+
+def _count_fields(head: str, separator: str) -> int:
+    if len(separator) > 1:
+        return len(head.lstrip().partition("\n")[0].split(separator))
+    records = csv.reader(io.StringIO(head, newline=""), delimiter=separator)
+    return next((len(record) for record in records if record), 0)
+
+
+def _open_delimited(file: TextFile) -> DelimitedReader:
+    separator = sniff_separator(file.head)
+    name = "CSV" if separator == "," else f"CSV separated by {SEPARATORS[separator]}"
+    return DelimitedReader(file, name, Dialect(separator, quoted=len(separator) == 1))
+
+
+DELIMITED = Format("CSV with any separator", lambda file: True, _open_delimited)
