@@ -36,7 +36,7 @@ def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def filled(bucket: str, tmp_path: Path) -> str:
     """A bucket of everything that one can be wrong about."""
-    for name, content in {
+    contents: dict[str, str | bytes] = {
         "csvs/2024.csv": PLAYS,
         "csvs/2025.csv": PLAYS,
         "nest/a/interactions.csv": PLAYS,
@@ -51,7 +51,8 @@ def filled(bucket: str, tmp_path: Path) -> str:
         "text/items.json": "[]",
         "text/users.parquet": b"PAR1",
         "files/plays.txt": PLAYS,
-    }.items():
+    }
+    for name, content in contents.items():
         put_object(bucket, name, content)
     artifact = tmp_path / "made"
     with write_artifact(artifact, "toy", DataConfig()) as writer:

@@ -181,7 +181,8 @@ def _evaluate_and_register(call: Callable[..., None], made: Artifacts, tracking_
 
 
 def read_metrics(artifacts: Artifacts, task: str) -> dict[str, float]:
-    return json.loads(Path(artifacts[f"{task}.metrics"].path).read_text())
+    metrics: dict[str, float] = json.loads(Path(artifacts[f"{task}.metrics"].path).read_text())
+    return metrics
 
 
 def test_preprocess_sequences_writes_what_the_counts_say(artifacts: Artifacts) -> None:

