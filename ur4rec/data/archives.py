@@ -118,13 +118,13 @@ def find_source(
     raise SourceError(f"{source}: does not hold {expected}")
 
 
-def check_members(archive: zipfile.ZipFile, path: Path, max_file_bytes: int) -> None:
+def check_members(archive: zipfile.ZipFile, path: Path, max_file_bytes: int | None = None) -> None:
     """Refuse an archive that is made to do harm, before anything of it is read.
 
     Raises:
         SourceError: A member points outside the archive or is a link, or the archive is absurdly large.
     """
-    members = archive.infolist()
+    members, max_file_bytes = archive.infolist(), max_file_bytes or MAX_FILE_BYTES
     if len(members) > MAX_MEMBERS:
         raise SourceError(f"{path}: {len(members):,} members; more than {MAX_MEMBERS:,} are refused")
     for member in members:
