@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ur4rec.data.sequences import Sequences
-from ur4rec.evaluation.caveats import describe_caveats, describe_times, repeated_targets_share
+from ur4rec.evaluation.caveats import describe_caveats, describe_texts, describe_times, repeated_targets_share
 from ur4rec.storage.artifacts import Manifest
 
 
@@ -42,9 +42,7 @@ def test_small_data_and_repeats_are_noted(data):
 
 
 def test_many_repeats_bring_the_advice_and_included_ones_the_rule(data: Sequences) -> None:
-    assert describe_caveats(data)[-1].endswith(
-        "train with seen_items: include, which ranks and recommends all that was seen."
-    )
+    assert describe_caveats(data)[-1].endswith("Train with seen_items: include if they are to be.")
     included = describe_caveats(data, excludes_seen=False)[-1]
     assert included == (
         "50.0% of the test targets had been seen by their user before. Other items seen before compete with them, and "
@@ -76,8 +74,26 @@ def test_a_data_set_without_surprises_needs_no_note(data):
     ids=["nothing known", "an earlier release", "few", "many", "no times"],
 )
 def test_times_that_do_not_tell_the_target_are_noted(details: dict[str, Any], expected: str) -> None:
-    manifest = Manifest(
-        producer="p", config={}, config_digest="", files={}, inputs={}, details=details, seconds=0, peak_memory_mb=0
-    )
-    notes = describe_times(manifest)
+    notes = describe_times(write_manifest("preprocess_sequences", **details))
     assert [note.startswith(expected) for note in notes] == [True] * bool(expected)
+
+
+def write_manifest(producer: str, **details: object) -> Manifest:
+    return Manifest(
+        producer=producer,
+        config={},
+        config_digest="",
+        files={},
+        inputs={},
+        details=details,
+        seconds=0.0,
+        peak_memory_mb=0.0,
+    )
+
+
+def test_texts_that_the_encoder_could_not_read_are_noted() -> None:
+    encoded = write_manifest("encode_text", model="toy", distinct_item_texts=9, unknown_words={"items": 0.3})
+    assert describe_texts([write_manifest("generate_text"), encoded]) == [
+        "30% of the words of the items are unknown to toy: the text says less than it could."
+    ]
+    assert describe_texts([write_manifest("encode_text", model="toy")]) == []

@@ -428,8 +428,10 @@ def test_files_of_items_and_texts_are_here_or_in_cloud_storage(
     monkeypatch.setattr("ur4rec.storage.inputs.list_versions", lambda location: ["songs#1"])
     (folder / "songs.csv").write_text("item_id,title\nx,X\ny,Y\nz,Z\n")
     for location, expected in (("songs.csv", str(folder / "songs.csv")), ("gs://b/songs", "gs://b/songs")):
-        run = prepare(replace(make_options(folder, "2024.csv"), **{option: location}))
+        change: dict[str, Any] = {option: location}
+        run = prepare(replace(make_options(folder, "2024.csv"), **change))
         assert run.arguments[option] == expected
     name = "--" + option.replace("_", "-")
+    nowhere: dict[str, Any] = {option: "nowhere.json"}
     with pytest.raises(DataNotFoundError, match=rf"{name} nowhere\.json: no such file; expected a \w+ .*, or gs://…"):
-        prepare(replace(make_options(folder, "2024.csv"), **{option: "nowhere.json"}))
+        prepare(replace(make_options(folder, "2024.csv"), **nowhere))

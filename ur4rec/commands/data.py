@@ -85,6 +85,16 @@ def preprocess(
     encoding: Annotated[
         str | None, typer.Option(help="Encoding of texts that are not UTF-8, such as gb18030; or --set encoding=….")
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Names or positions of columns: user_id=userId,item_id=movieId.", metavar="ROLE=NAME"),
+    ] = None,
+    events: Annotated[
+        str | None, typer.Option(help="Events to keep: purchase,cart; or purchase=3,view=1 as ratings for min_rating.")
+    ] = None,
+    time_unit: Annotated[
+        str | None, typer.Option(help="What timestamps are that have two readings, such as days or day_first.")
+    ] = None,
 ) -> None:
     """Filter, split and index interactions; tell what was left out.
 
@@ -94,12 +104,16 @@ def preprocess(
 
         ur4rec data preprocess plays.csv --items songs.csv --set split=time --set bad_rows=exclude
 
+        ur4rec data preprocess events.csv --columns user_id=member,item_id=sku --events purchase,addtocart
+
         ur4rec data preprocess gs://bucket/plays
     """
+    from ur4rec.config_section import quote_value
     from ur4rec.data.config import DataConfig
     from ur4rec.data.preprocess import preprocess_sequences
 
-    given = [f"encoding={encoding}"] if encoding else []
+    options = {"encoding": encoding, "columns": columns, "events": events, "time_unit": time_unit}
+    given = [f"{name}={quote_value(value)}" for name, value in options.items() if value is not None]
     section = read_config(config, [*(settings or ()), *given]).narrow(DataConfig)
     manifest = preprocess_sequences(interactions, output, section, items=items)
     show(_count(manifest))

@@ -19,7 +19,7 @@ from ur4rec.data import sequences as files
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
 from ur4rec.data.ids import is_integer_like, sort_naturally
-from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, name_data, open_inputs
+from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, list_files, name_data, open_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
 from ur4rec.data.markup import tell_cleaned
@@ -92,10 +92,12 @@ def _name(config: DataConfig, interactions: Path | str) -> DataConfig:
 
 
 def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Manifest:
-    with write_artifact(Path(output), files.PRODUCER, config, inputs) as writer:
+    with write_artifact(Path(output), files.PRODUCER, config, list_files(inputs)) as writer:
         raw, selection, metadata = _read(inputs, config)
         writer.details |= {"dataset_name": config.dataset_name, "split": config.split, "cut_s": selection.cut}
         write_sequences(writer, raw, selection, metadata)
+        if raw.reading.get(files.ARE_POSITIONS):
+            writer.details["timestamps"][files.ARE_POSITIONS] = True
         writer.details["source_files"] = {role: file.name for role, file in inputs.items()}
     return read_artifact(Path(output))
 

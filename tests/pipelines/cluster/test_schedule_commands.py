@@ -50,9 +50,8 @@ def parameters_of(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_schedule_leaves_the_state_of_the_data_to_its_runs(kfp_server: KfpServer) -> None:
-    texts = ("--item-text", "gs://bucket/items.json")
-    texts += ("--set", "text_provider=dashscope", "--set", "text_cache=gs://bucket/texts")
-    output = create("--state", "gs://bucket/state", *texts)
+    texts = ("--item-text", "gs://bucket/items.json", "--set", "text_provider=dashscope")
+    output = create("--state", "gs://bucket/state", *texts, "--set", "text_cache=gs://bucket/texts")
     schedule = only(kfp_server)
     assert parameters_of(schedule)["data_digest"] == parameters_of(schedule)["text_digest"] == ""
     assert parameters_of(schedule)["state"] == "gs://bucket/state"
