@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ur4rec.data.sequences import Sequences
-from ur4rec.evaluation.caveats import describe_caveats, describe_texts, repeated_targets_share
+from ur4rec.evaluation.caveats import describe_caveats, describe_texts, describe_times, repeated_targets_share
 from ur4rec.storage.artifacts import Manifest
 
 
@@ -61,6 +61,22 @@ def test_a_data_set_without_surprises_needs_no_note(data: Sequences) -> None:
     test = np.stack([users, np.full(100, 30), users], axis=1)
     big = replace(data, test=test, user_ids=("", *map(str, users)), item_ids=tuple(map(str, range(40))))
     assert describe_caveats(big) == []
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        ({}, ""),
+        ({"timestamps": {"first_s": 1}, "rows": {"test": 10}}, ""),
+        ({"timestamps": {"tied_targets": 2}, "rows": {"test": 10}}, ""),
+        ({"timestamps": {"tied_targets": 3}, "rows": {"test": 10}}, "3 of 10 test targets share their time with"),
+        ({"timestamps": {"are_positions": True, "tied_targets": 0}}, "The data came without times"),
+    ],
+    ids=["nothing known", "an earlier release", "few", "many", "no times"],
+)
+def test_times_that_do_not_tell_the_target_are_noted(details: dict[str, Any], expected: str) -> None:
+    notes = describe_times(write_manifest("preprocess_sequences", **details))
+    assert [note.startswith(expected) for note in notes] == [True] * bool(expected)
 
 
 def write_manifest(producer: str, **details: object) -> Manifest:
