@@ -24,8 +24,8 @@ WHOLE = r"^(0|-?[1-9]\d*)(\.0*)?$"
 NUMBER = r"^-?\d+(\.\d*)?([eE][+-]?\d+)?$"
 ROUNDED = r"^-?\d([.,]\d+)?[eE]\+\d{2,3}$"
 """As spreadsheets and pandas write a number that is too long for them."""
-LARGEST_FLOAT = 2**53
-"""From here on, different whole numbers become one in floating point."""
+SPACED_FROM = {16: 2**11, 32: 2**24, 64: 2**53}
+"""Bits of a floating-point number → from here on, different whole numbers become one in it."""
 WRITE_AGAIN = "Write them again from their source, as text or whole numbers"
 
 
@@ -137,11 +137,12 @@ def _cast_ids(table: Table, name: str) -> pa.ChunkedArray:
 
 def _cast_floats(table: Table, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return whole numbers that a missing value has turned into fractions."""
+    limit = SPACED_FROM[column.type.bit_width]
     column = column.cast(pa.float64())
     column = pc.if_else(pc.is_nan(column), None, column)
-    large = to_mask(pc.greater_equal(pc.abs(column), LARGEST_FLOAT).fill_null(False))
+    large = to_mask(pc.greater_equal(pc.abs(column), limit).fill_null(False))
     if large.any():
-        _refuse_lost(table, name, int(np.argmax(large)), "in floating point, different ids above 2^53 become one")
+        _refuse_lost(table, name, int(np.argmax(large)), f"in floating point, different ids above {limit:,} become one")
     return column.cast(pa.int64())
 
 
@@ -156,7 +157,7 @@ def _refuse_rounded(
     if pc.all(pc.match_substring_regex(present, NUMBER)).as_py():
         has_point = pc.match_substring(distinct, ".")
         numbers = pc.if_else(pc.match_substring_regex(distinct, NUMBER), distinct, "0").cast(pa.float64())
-        large = pc.and_(has_point, pc.greater_equal(pc.abs(numbers), LARGEST_FLOAT))
+        large = pc.and_(has_point, pc.greater_equal(pc.abs(numbers), SPACED_FROM[64]))
         lost = pc.or_(pc.or_(lost, large), pc.match_substring_regex(distinct, r"\d[eE]"))
     flags = to_mask(lost)
     if flags.any():
