@@ -125,8 +125,7 @@ def _configure(config: Config | Path | str | None, settings: Mapping[str, Any]) 
         chosen = override_values(config.model_dump(mode="json", exclude_unset=True), settings, "settings")
     else:
         chosen = load_config(config, settings)
-    is_named = "dataset_name" in chosen.model_fields_set
-    return chosen if is_named else chosen.model_copy(update={"dataset_name": INTERACTIONS})
+    return chosen if chosen.dataset_name else chosen.model_copy(update={"dataset_name": INTERACTIONS})
 
 
 def _preprocess_frames(frames: Mapping[str, pd.DataFrame | None], sequences: Path, config: DataConfig) -> None:

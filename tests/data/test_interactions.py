@@ -111,7 +111,13 @@ def test_fractions_of_seconds_order_rows_and_are_cut(tmp_path: Path) -> None:
     sequences = load_sequences(tmp_path / "sequences")
     assert [sequences.item_ids[item] for item in sequences.histories("full").items] == ["first", "early", "late"]
     assert sequences.histories("full").timestamps.tolist() == [1, 7, 7]
-    assert manifest.details["timestamps"] == {"first_s": 1, "last_s": 7, "cut_to_whole_seconds": 2}
+    assert manifest.details["timestamps"] == {
+        "first_s": 1,
+        "last_s": 7,
+        "cut_to_whole_seconds": 2,
+        "tied_targets": 0,
+        "newest_first": 1.0,
+    }
 
 
 def test_tomorrow_is_not_the_future(tmp_path: Path) -> None:
@@ -157,7 +163,10 @@ def test_ids_survive_as_they_stand(item_id: str, tmp_path: Path) -> None:
         ({"timestamp": [1.0, float("inf"), 3.0, 4.0]}, r"row 2, column 'timestamp': .*, got inf"),
         ({"timestamp": [1, 2, None, 4]}, r"row 3, column 'timestamp': .*, got None"),
         ({"timestamp": ["1", "2", "3", "x"]}, r"row 4, column 'timestamp': .*, got 'x'"),
-        ({"timestamp": [[1], [2], [3], [4]]}, r"column 'timestamp': type list<.*> is not a number"),
+        (
+            {"timestamp": [[1], [2], [3], [4]]},
+            r"row 1, column 'timestamp': .* is a list beside one item; expected one row an interaction",
+        ),
         ({"timestamp": [True, False, True, True]}, r"column 'timestamp': type bool is not a number"),
         ({"user_id": [1, None, 1, 1]}, r"row 2, column 'user_id': expected an id, got (nan|None)"),
         (

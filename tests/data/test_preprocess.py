@@ -243,11 +243,12 @@ def test_folder_with_both_formats(tmp_path: Path) -> None:
         preprocess_sequences(tmp_path, tmp_path / "sequences", DataConfig())
 
 
-@pytest.mark.parametrize(("name", "dataset"), [("u.data", "ml-100k"), ("ratings.dat", "ml-1m")])
-def test_folder_with_original_files_points_to_fetch(name: str, dataset: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text("1\t1\t1\t1\n")
-    with pytest.raises(DataError, match=f"original files of {dataset}; .* ur4rec data fetch {dataset} --from"):
-        preprocess_sequences(tmp_path, tmp_path / "sequences", DataConfig())
+@pytest.mark.parametrize(("name", "separator"), [("u.data", "\t"), ("ratings.dat", "::")])
+def test_folder_with_original_files_is_read(name: str, separator: str, tmp_path: Path) -> None:
+    rows = [("1", str(item), "5", f"88125094{item}") for item in range(1, 5)]
+    (tmp_path / name).write_text("".join(separator.join(row) + "\n" for row in rows))
+    manifest = preprocess_sequences(tmp_path, tmp_path / "sequences", DataConfig())
+    assert manifest.details["rows"] == {"read": 4, "train": 2, "val": 1, "test": 1}
 
 
 def test_altered_folder_with_manifest_is_refused(tmp_path: Path) -> None:

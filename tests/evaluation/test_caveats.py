@@ -41,9 +41,7 @@ def test_small_data_and_repeats_are_noted(data):
 
 
 def test_many_repeats_bring_the_advice_and_included_ones_the_rule(data: Sequences) -> None:
-    assert describe_caveats(data)[-1].endswith(
-        "train with seen_items: include, which ranks and recommends all that was seen."
-    )
+    assert describe_caveats(data)[-1].endswith("Train with seen_items: include if they are to be.")
     included = describe_caveats(data, excludes_seen=False)[-1]
     assert included == (
         "50.0% of the test targets had been seen by their user before. Other items seen before compete with them, and "

@@ -7,12 +7,15 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
 
 from ur4rec.data.errors import SourceError
 
 MAX_FILE_BYTES = 1 << 28
 MAX_TOTAL_BYTES = 1 << 30
 MAX_MEMBERS = 10_000
+MAC_FOLDER = "__MACOSX/"
+"""What macOS adds to the archives that it makes."""
 
 
 def read_source(source: Path, layouts: Sequence[Sequence[str]]) -> dict[str, bytes]:
@@ -33,6 +36,23 @@ def read_source(source: Path, layouts: Sequence[Sequence[str]]) -> dict[str, byt
             return {name: read(source, _choose(source, files[name])) for name in names}
     expected = " or ".join(", ".join(names) for names in layouts)
     raise SourceError(f"{source}: does not hold {expected}")
+
+
+def open_only_member(path: Path) -> IO[bytes]:
+    """Open the only file of a zip archive.
+
+    Raises:
+        SourceError: The archive is unsafe, damaged, encrypted, or holds several files or none.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_members(archive, path)
+            files = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith(MAC_FOLDER)]
+            if len(files) != 1:
+                raise SourceError(f"{path}: a zip archive of {len(files):,} files; unpack it, then name one of them")
+            return archive.open(files[0])
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError) as error:
+        raise SourceError(f"{path}: not a readable zip archive ({error}); unpack it first") from None
 
 
 def check_members(archive: zipfile.ZipFile, path: Path) -> None:

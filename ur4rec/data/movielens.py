@@ -22,7 +22,7 @@ GENRES_100K = (
     "Mystery|Romance|Sci-Fi|Thriller|War|Western"
 )
 """Their order is that of the flags of `u.item`."""
-YEAR_BEHIND = re.compile(r"\((\d{4})\)(?: \(V\))?$")
+YEAR_BEHIND = re.compile(r"\((?P<year>\d{4})\)(?: \(V\))?$")
 """`(V)` marks a film made for video."""
 RECBOLE_UNKNOWN = "unkonwn"
 """How RecBole spells the title and the year of the one film without either."""

@@ -45,8 +45,8 @@ def _describe_repeats(share: float, excludes_seen: bool) -> str:
     if share < MANY_REPEATS:
         return told
     return (
-        f"{told} So whoever knows that an item was seen nearly knows that it is the target, but it is not recommended; "
-        "train with seen_items: include, which ranks and recommends all that was seen."
+        f"{told} To know what was seen is enough to rank them first, yet they are never recommended. Train with "
+        "seen_items: include if they are to be."
     )
 
 

@@ -3,61 +3,59 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ur4rec.data.formats.delimited import DelimitedReader, Dialect
-from ur4rec.data.formats.reader import Format, Rows
+from ur4rec.data.formats.reader import DerivedReader, Format, Reader, Rows
 from ur4rec.data.formats.streams import TextFile
 
-TYPED = re.compile(
-    r"[^\t\n]+:(token|token_seq|float|float_seq)(\t[^\t\n]+:(token|token_seq|float|float_seq))*\r?(\n|$)"
-)
+TYPED_NAME = r"[^\t\n]+:(token|float)(_seq)?"
+TYPED_LINE = re.compile(rf"\s*{TYPED_NAME}(\t{TYPED_NAME})*\r?(\n|$)")
 SEQUENCE = "_seq"
+TEXTS = ("title", "name", "description")
+"""Sequences of words that are one text, where a column's name ends in one of these."""
+ITEM, ITEMS_BEFORE = "item_id", "item_id_list"
+"""Columns of a session: the last item, and those before it."""
 
 
-@dataclass(frozen=True)
-class AtomicReader:
+class AtomicReader(DerivedReader):
     """An atomic file; its columns go by their names without the types."""
 
-    file: TextFile
-    rows: DelimitedReader = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rows", DelimitedReader(self.file, "RecBole atomic file", Dialect("\t", quoted=False)))
+    @cached_property
+    def _types(self) -> Mapping[str, str]:
+        return dict(name.rpartition(":")[::2] for name in self.rows.names)
 
     @property
-    def read_as(self) -> str:
-        """The format in words."""
-        return self.rows.read_as
-
-    @cached_property
     def names(self) -> Sequence[str]:
-        """Names of the columns, without their types."""
-        return [name.rpartition(":")[0] for name in self.rows.names]
+        """Names of the columns."""
+        names = [name.rpartition(":")[0] for name in self.rows.names]
+        return [name for name in names if not (name == ITEMS_BEFORE and ITEM in names)]
 
     def read(self, names: Sequence[str]) -> Rows:
-        """Read the columns of these names; sequences become lists of text."""
-        typed = [self.rows.names[self.names.index(name)] for name in names]
-        read = self.rows.read(typed)
-        columns = {name: _split(read.columns[kind], kind) for name, kind in zip(names, typed, strict=True)}
-        return Rows(pa.table(columns), read.num_ragged)
+        """Read the columns of these names; sequences become lists, those of a session's items with its last one."""
+        is_session = ITEM in names and ITEMS_BEFORE in self._types
+        wanted = [*names, *((ITEMS_BEFORE,) if is_session else ())]
+        read = self.rows.read([f"{name}:{self._types[name]}" for name in wanted])
+        columns = {name: read.columns[f"{name}:{self._types[name]}"] for name in wanted}
+        if is_session:
+            columns[ITEM] = pc.binary_join_element_wise(columns.pop(ITEMS_BEFORE), columns[ITEM], " ")
+        lists = {name for name in columns if self._is_list(name)} | ({ITEM} if is_session else set())
+        return Rows(pa.table({n: _split(c) if n in lists else c for n, c in columns.items()}), read.num_ragged)
 
-    def locate(self, row: int) -> str:
-        """Tell the line of a row."""
-        return self.rows.locate(row)
-
-    def locate_ragged(self) -> str:
-        """Tell the line of the first row with too few or too many fields, and the two numbers."""
-        return self.rows.locate_ragged()
-
-
-def _split(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
-    return pc.utf8_split_whitespace(pc.utf8_trim_whitespace(column)) if kind.endswith(SEQUENCE) else column
+    def _is_list(self, name: str) -> bool:
+        return self._types[name].endswith(SEQUENCE) and not name.endswith(TEXTS)
 
 
-ATOMIC = Format("RecBole atomic file", lambda file: bool(TYPED.match(file.head.lstrip("\r\n"))), AtomicReader)
+def _split(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.utf8_split_whitespace(pc.utf8_trim_whitespace(column))
+
+
+def _open_atomic(file: TextFile) -> Reader:
+    return AtomicReader(DelimitedReader(file, "RecBole atomic file", Dialect("\t", quoted=False)))
+
+
+ATOMIC = Format("RecBole atomic file", lambda file: bool(TYPED_LINE.match(file.head)), _open_atomic)

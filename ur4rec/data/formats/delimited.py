@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -22,7 +24,9 @@ MAX_FIELD_CHARACTERS = (1 << 31) - 1
 BLOCK_BYTES = 1 << 24
 """What pyarrow parses at once; no single row may be longer."""
 NO_ROWS = "no rows below the column names; nothing to read"
-SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", "::": "double colons"}
+SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", "::": "double colons", " ": "spaces"}
+"""Of two that make as many fields, the first is meant; a space is, where no other one makes two."""
+NUMBER = re.compile(r"-?\d+([.,]\d+)?")
 STAND_IN = "\x1f"
 """What a separator of more than one character becomes on its way to the parser."""
 ESCAPED_QUOTE = '\\"'
@@ -57,20 +61,22 @@ class DelimitedReader:
             self._refuse_escaped_quotes()
 
     @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.file.path
+
+    @property
     def read_as(self) -> str:
         """The format in words."""
         return self.file.describe(self.name)
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """The names in the first line that is not blank; a `DataError` tells that nothing is below them."""
+        """The names in the first line that is not blank."""
         if self.dialect.names:
             return self.dialect.names
         with self._open_records() as reader:
-            records = (record for record in reader if record)
-            header: list[str] = next(records, [])
-            if header and not next(records, None):
-                raise DataError(f"{self.file.path}: {NO_ROWS}")
+            header: list[str] = next((record for record in reader if record), [])
         return header
 
     def read(self, names: Sequence[str]) -> Rows:
@@ -85,12 +91,14 @@ class DelimitedReader:
             with self._open() as stream:
                 columns = pa_csv.read_csv(stream, *self._parse_options(names, note_ragged))
         except pa.ArrowException as error:
-            raise DataError(f"{self.file.path}: not readable as CSV ({error}); is a quote left open?") from None
+            if not self._has_rows():
+                return Rows(pa.table({name: pa.array([], pa.string()) for name in names}))
+            raise DataError(f"{self.path}: not readable as CSV ({error}); is a quote left open?") from None
         if any(spans_lines):
             raise DataError(
-                f"{self.file.path}, {self.locate_ragged()}: a quote is opened and never closed; double or drop it"
+                f"{self.path}, {self.locate_ragged()}: a quote is opened and never closed; double or drop it"
             )
-        return Rows(columns, len(spans_lines))
+        return Rows(columns, len(spans_lines), has_decimal_commas=self.dialect.separator == ";")
 
     def locate(self, row: int) -> str:
         """Tell the 1-based line of the unpacked file where a row begins."""
@@ -128,7 +136,7 @@ class DelimitedReader:
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self.dialect.quoted else csv.QUOTE_NONE
         limit = csv.field_size_limit(MAX_FIELD_CHARACTERS)
         try:
-            with io.TextIOWrapper(self._open(), encoding="utf-8-sig", newline="") as text:
+            with io.TextIOWrapper(self._open(), encoding="utf-8", newline="") as text:
                 yield csv.reader(text, delimiter=self.dialect.character, quoting=quoting, strict=strict)
         finally:
             csv.field_size_limit(limit)
@@ -144,6 +152,9 @@ class DelimitedReader:
                 expected = expected or len(record)
                 line = reader.line_num + 1
 
+    def _has_rows(self) -> bool:
+        return any(next(self._iterate_records(ragged), None) for ragged in (False, True))
+
     def _refuse_escaped_quotes(self) -> None:
         """Refuse a backslash before a quote inside of quotes, where it would end the field."""
         with self._open_records(strict=True) as reader:
@@ -152,7 +163,7 @@ class DelimitedReader:
                     pass
             except csv.Error:
                 raise DataError(
-                    f"{self.file.path}, line {reader.line_num}: a quote inside of quotes that a backslash, or nothing, "
+                    f"{self.path}, line {reader.line_num}: a quote inside of quotes that a backslash, or nothing, "
                     'stands before; write it doubled (""), in Spark by option("escape", \'"\')'
                 ) from None
 
@@ -178,20 +189,35 @@ def sniff_separator(head: str) -> str:
     >>> sniff_separator("user;item;time\n"), sniff_separator("user::item\n"), sniff_separator("user")
     (';', '::', ',')
     """
-    return max(SEPARATORS, key=partial(_count_fields, head))
+    counts = {separator: len(next(split_lines(head, separator), [])) for separator in SEPARATORS}
+    spaces = counts.pop(" ")
+    best = max(counts, key=counts.__getitem__)
+    return " " if counts[best] < spaces and counts[best] == 1 else best
 
 
-def _count_fields(head: str, separator: str) -> int:
+def split_lines(head: str, separator: str) -> Iterator[list[str]]:
+    """Yield the fields of the lines that are not blank."""
     if len(separator) > 1:
-        return len(head.lstrip().partition("\n")[0].split(separator))
-    records = csv.reader(io.StringIO(head, newline=""), delimiter=separator)
-    return next((len(record) for record in records if record), 0)
+        return (line.split(separator) for line in head.splitlines() if line)
+    return (record for record in csv.reader(io.StringIO(head, newline=""), delimiter=separator) if record)
 
 
-def _open_delimited(file: TextFile) -> DelimitedReader:
+def open_delimited(file: TextFile, called: str = "CSV") -> DelimitedReader:
+    """Open a file whose first line names the columns, or one without such a line whose columns go by positions."""
     separator = sniff_separator(file.head)
-    name = "CSV" if separator == "," else f"CSV separated by {SEPARATORS[separator]}"
-    return DelimitedReader(file, name, Dialect(separator, quoted=len(separator) == 1))
+    name = called if separator == "," else f"{called} separated by {SEPARATORS[separator]}"
+    fields = next(split_lines(file.head, separator), [])
+    positions = tuple(str(position) for position in range(1, len(fields) + 1))
+    is_headerless = file.by_position and any(map(NUMBER.fullmatch, fields))
+    if is_headerless:
+        name += " without column names"
+    dialect = Dialect(separator, quoted=len(separator) == 1, names=positions if is_headerless else ())
+    return DelimitedReader(file, name, dialect)
 
 
-DELIMITED = Format("CSV with any separator", lambda file: True, _open_delimited)
+def open_lines(file: TextFile, name: str) -> DelimitedReader:
+    """Open a file whose lines are no rows of fields, as one column of them."""
+    return DelimitedReader(file, name, Dialect(STAND_IN, quoted=False, names=("line",)))
+
+
+DELIMITED = Format("CSV with any separator", lambda file: True, open_delimited)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,9 +26,14 @@ class ParquetReader:
     file: TextFile
     read_as = "Parquet"
 
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.file.path
+
     def __post_init__(self) -> None:
         if self.file.compression:
-            raise DataError(f"{self.file.path}: Parquet that is {self.file.compression}-compressed; unpack it first")
+            raise DataError(f"{self.path}: Parquet that is {self.file.compression}-compressed; unpack it first")
 
     @cached_property
     def names(self) -> Sequence[str]:
@@ -57,7 +63,7 @@ class ParquetReader:
             with pq.ParquetFile(self.file.path) as file:
                 yield file
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{self.file.path}: not readable as Parquet ({error}); write it again") from None
+            raise DataError(f"{self.path}: not readable as Parquet ({error}); write it again") from None
 
 
 def _is_parquet(file: TextFile) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import io
 import lzma
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,27 +16,30 @@ from typing import TextIO
 
 import pyarrow as pa
 
+from ur4rec.data.archives import open_only_member
 from ur4rec.data.errors import DataError
 from ur4rec.data.formats.encodings import propose_encodings
 
 CHUNK_BYTES = 1 << 20
 HEAD_BYTES = 1 << 18
 """What formats are recognised by."""
+ZIP = "zip"
 COMPRESSIONS = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bz2",
     b"\xfd7zXZ\x00": "xz",
     b"\x04\x22\x4d\x18": "lz4",
+    b"PK\x03\x04": ZIP,
 }
+UTF_8, UTF_8_MARKED = "utf-8", "utf-8-sig"
 BYTE_ORDER_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF8: UTF_8_MARKED,
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-UTF_8 = ("utf-8", "utf-8-sig")
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,9 @@ class TextFile:
 
     path: Path
     given_encoding: str | None = None
+    """Encoding of the text, unless a mark says otherwise or it is UTF-8."""
+    by_position: bool = False
+    """Whether the user names columns by their positions: there may be no line with their names."""
 
     @cached_property
     def compression(self) -> str | None:
@@ -62,7 +70,12 @@ class TextFile:
     def encoding(self) -> str:
         """Name of the encoding that the text is taken to have."""
         marked = next((name for mark, name in BYTE_ORDER_MARKS.items() if self.start.startswith(mark)), None)
-        return marked or (self.given_encoding if self.given_encoding and not self._is_utf_8() else UTF_8[0])
+        return marked or (self.given_encoding if self.given_encoding and not self._reads_as_utf_8() else UTF_8)
+
+    @property
+    def is_utf_8(self) -> bool:
+        """Whether the text need not be converted."""
+        return self.encoding in (UTF_8, UTF_8_MARKED)
 
     @cached_property
     def head(self) -> str:
@@ -73,17 +86,19 @@ class TextFile:
     def describe(self, name: str) -> str:
         """Return the name of a format with how the file is packed and encoded."""
         packed = f"{self.compression}-compressed " if self.compression else ""
-        return packed + name + ("" if self.encoding in UTF_8 else f" in {self.encoding}")
+        return packed + name + ("" if self.is_utf_8 else f" in {self.encoding}")
 
     def open(self) -> pa.NativeFile:
-        """Open the text as a stream of UTF-8."""
+        """Open the text as a stream of UTF-8, without a byte order mark."""
         stream = self._unpack()
-        return stream if self.encoding in UTF_8 else pa.transcoding_input_stream(stream, self.encoding, "utf-8")
+        if self.encoding == UTF_8_MARKED:
+            stream.read(len(codecs.BOM_UTF8))
+        return stream if self.is_utf_8 else pa.transcoding_input_stream(stream, self.encoding, UTF_8)
 
     @contextmanager
-    def open_text(self) -> Iterator[TextIO]:
-        """Open the text, without a byte order mark and with the line ends that it has."""
-        with io.TextIOWrapper(self.open(), encoding="utf-8-sig", newline="") as text:
+    def open_lines(self) -> Iterator[TextIO]:
+        """Open the text to go through its lines; only line feeds end them."""
+        with io.TextIOWrapper(self.open(), encoding=UTF_8, newline="\n") as text:
             yield text
 
     def check(self, suspicious: str = "") -> bool:
@@ -107,28 +122,31 @@ class TextFile:
                 found = found or (bool(suspicious) and suspicious in text)
 
     def _unpack(self) -> pa.NativeFile:
+        if self.compression == ZIP:
+            return pa.PythonFile(open_only_member(self.path), mode="r")
         if self.compression == "xz":
             return pa.PythonFile(lzma.open(self.path), mode="r")
         return pa.input_stream(str(self.path), compression=self.compression)
 
-    def _is_utf_8(self) -> bool:
-        """Whether there is text outside of ASCII, and all of it is UTF-8, which hardly another encoding looks like."""
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        is_ascii = True
+    def _reads_as_utf_8(self) -> bool:
+        """Whether all is UTF-8, which hardly another encoding looks like, or ASCII that the given one reads alike."""
+        decoder = codecs.getincrementaldecoder(UTF_8)()
+        is_ascii, is_alike = True, True
         with self._reading(), self._unpack() as stream:
             while chunk := stream.read(CHUNK_BYTES):
                 is_ascii = is_ascii and chunk.isascii()
+                is_alike = is_ascii and is_alike and chunk.decode(str(self.given_encoding), "ignore") == chunk.decode()
                 try:
                     decoder.decode(chunk)
                 except UnicodeDecodeError:
                     return False
-        return not is_ascii
+        return is_alike or not is_ascii
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, EOFError, lzma.LZMAError) as error:
+        except (OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
             kind = f"{self.compression}-compressed, and damaged or cut off" if self.compression else "not readable"
             raise DataError(f"{self.path}: {kind} ({error}); get or write the file again") from None
 
