@@ -62,8 +62,9 @@ def parse_ids(table: Table, name: str, literal: Sequence[str] = ()) -> Ids:
     if is_integer_like(present):
         nothing = np.zeros(len(codes), dtype=bool)
         return Ids(codes, distinct, missing[codes], nothing)
-    _refuse_rounded(table, name, distinct, codes, present)
-    if pc.all(pc.match_substring_regex(present, WHOLE)).as_py():
+    are_numbers = bool(pc.all(pc.match_substring_regex(present, NUMBER)).as_py())
+    _refuse_rounded(table, name, distinct, codes, are_numbers)
+    if are_numbers and pc.all(pc.match_substring_regex(present, WHOLE)).as_py():
         merged = pc.replace_substring_regex(distinct, r"\.0*$", "").dictionary_encode()
         distinct, codes = merged.dictionary, _to_codes(merged)[codes]
         missing = _find_missing(distinct, literal)
@@ -151,10 +152,10 @@ def _find_missing(distinct: pa.StringArray, literal: Sequence[str]) -> Bool[np.n
 
 
 def _refuse_rounded(
-    table: Table, name: str, distinct: pa.StringArray, codes: Int64[np.ndarray, "R"], present: pa.StringArray
+    table: Table, name: str, distinct: pa.StringArray, codes: Int64[np.ndarray, "R"], are_numbers: bool
 ) -> None:
     lost = pc.match_substring_regex(distinct, ROUNDED)
-    if pc.all(pc.match_substring_regex(present, NUMBER)).as_py():
+    if are_numbers:
         has_point = pc.match_substring(distinct, ".")
         numbers = pc.if_else(pc.match_substring_regex(distinct, NUMBER), distinct, "0").cast(pa.float64())
         large = pc.and_(has_point, pc.greater_equal(pc.abs(numbers), SPACED_FROM[64]))
@@ -174,6 +175,7 @@ def _refuse_lost(table: Table, name: str, row: int, reason: str) -> None:
 
 def _count_similar(ids: pa.StringArray) -> int:
     spelled = ids if pc.all(pc.string_is_ascii(ids)).as_py() else pc.utf8_normalize(ids, "NFKC")
-    folded = pc.replace_substring_regex(pc.utf8_lower(spelled), r"\s+|\.0+$", "")
-    folded = pc.replace_substring_regex(folded, r"^(-?)0+(\d)", r"\1\2")
-    return len(ids) - int(pc.count_distinct(folded).as_py())
+    folded = pc.utf8_lower(pc.replace_substring(pc.utf8_trim_whitespace(spelled), " ", ""))
+    if pc.any(pc.ends_with(folded, ".0")).as_py():
+        folded = pc.replace_substring_regex(folded, r"\.0+$", "")
+    return len(ids) - int(pc.count_distinct(pc.ascii_ltrim(folded, "0")).as_py())

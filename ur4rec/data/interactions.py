@@ -141,7 +141,10 @@ def _check_ratings(ratings: Numbers) -> list[RowCheck]:
 
 
 def _drop_repeats(keep: Bool[np.ndarray, "R"], users: Ids, items: Ids, timestamps: Numbers) -> Bool[np.ndarray, "R"]:
-    frame = pd.DataFrame({"user": users.codes, "item": items.codes, "timestamp": timestamps.values})
+    pairs = users.codes * len(items.distinct) + items.codes
+    rows = np.flatnonzero(keep)
+    rows = rows[pd.Series(pairs[rows]).duplicated(keep=False).to_numpy()]
+    frame = pd.DataFrame({"pair": pairs[rows], "timestamp": timestamps.values[rows]})
     keep = keep.copy()
-    keep[keep] = ~frame[keep].duplicated().to_numpy()
+    keep[rows] = ~frame.duplicated().to_numpy()
     return keep

@@ -96,11 +96,15 @@ def convert(numbers: Numbers, unit: TimeUnit, where: str) -> Times:
         raise DataError(f"{where}: holds numbers, and time_unit: {unit} is for dates such as 03/04/2015")
     known = ~(numbers.missing | numbers.invalid)
     chosen = recognise(numbers.values[known], where) if unit == "auto" else unit
-    seconds = to_seconds(numbers.values, chosen)
-    is_date = np.isfinite(seconds)
-    read = Numbers(np.where(is_date & known, seconds, 0.0), numbers.missing, numbers.invalid | (known & ~is_date))
+    read = numbers if chosen == SECONDS else _convert(numbers, known, chosen)
     could_mix = unit == "auto" and chosen in SCALES
     return Times(read, chosen, _find_mixed(numbers.values, read, known) if could_mix else np.zeros_like(known))
+
+
+def _convert(numbers: Numbers, known: Bool[np.ndarray, "R"], unit: str) -> Numbers:
+    seconds = to_seconds(numbers.values, unit)
+    is_date = np.isfinite(seconds)
+    return Numbers(np.where(is_date & known, seconds, 0.0), numbers.missing, numbers.invalid | (known & ~is_date))
 
 
 def recognise(values: Float64[np.ndarray, "R"], where: str) -> str:
