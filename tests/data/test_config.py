@@ -24,6 +24,8 @@ def test_columns_are_a_mapping_or_a_text(columns: Any) -> None:
     [
         ("purchase, addtocart", ("purchase", "addtocart")),
         (["purchase"], ("purchase",)),
+        ([1, 2], ("1", "2")),
+        (3, ("3",)),
         ("purchase=3,view=0.5", {"purchase": 3.0, "view": 0.5}),
         ({"purchase": 3}, {"purchase": 3.0}),
         ("", ()),

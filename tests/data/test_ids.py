@@ -139,6 +139,7 @@ def test_whole_numbers_lose_their_point_where_all_are_whole(written: list[str], 
         pa.array(["1.0", "9007199254740992.0"]),
         pa.array([1.0, 9007199254740992.0]),
         pa.array([1.0, None, -(2.0**60)]),
+        pa.array([1.0, 2.0**24], pa.float32()),
     ],
 )
 def test_ids_that_have_lost_digits_are_refused(column: pa.Array) -> None:

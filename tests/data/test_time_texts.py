@@ -43,6 +43,7 @@ DATE = seconds(2014, 4, 27)
         ("2014-04-27T05:21:09-0530", "iso_8601", MOMENT),
         ("2014-04-27T12:51:09+02", "iso_8601", MOMENT),
         ("2014-04-27 10:51", "iso_8601", MINUTE),
+        ("2014-04-27 10", "iso_8601", seconds(2014, 4, 27, 10)),
         ("20140427T105109", "iso_8601", MOMENT),
         ("2014-04-27", "iso_8601", DATE),
         ("2014/4/27 10:51", "year_first", MINUTE),
@@ -109,4 +110,6 @@ def test_without_one_the_order_is_asked() -> None:
 
 
 def test_words_alone_are_invalid() -> None:
-    assert parse(["now", "then"]).seconds.invalid.all()
+    times = parse(["now", "then"])
+    assert times.unit == "no_date"
+    assert times.seconds.invalid.all()

@@ -50,6 +50,7 @@ def test_a_certain_unit_is_converted(values: np.ndarray, unit: str, as_text: boo
     ("values", "unit", "first"),
     [
         ([20170714, 20240229, 20170721], "yyyymmdd", datetime(2017, 7, 14, tzinfo=UTC)),
+        ([201404, 199912, 202401], "yyyymm", datetime(2014, 4, 1, tzinfo=UTC)),
         ([201404071051, 201404071052], "yyyymmddhhmm", datetime(2014, 4, 7, 10, 51, tzinfo=UTC)),
         ([20140407105109, 20140407105110], "yyyymmddhhmmss", datetime(2014, 4, 7, 10, 51, 9, tzinfo=UTC)),
     ],

@@ -11,25 +11,27 @@ from ur4rec.data.errors import DataError
 
 SYNONYMS = {
     USER_ID: (
-        "userid user uid reviewerid visitorid customerid customer clientid accountid memberid profileid personid "
-        "playerid viewerid buyerid msno reviewuserid",
+        "userid user uid reviewerid visitorid customerid customer custid clientid householdkey accountid memberid "
+        "profileid personid playerid viewerid buyerid msno reviewuserid",
         "username reviewername profilename reviewprofilename",
         "sessionid session usersession usersessionid visitid",
     ),
     ITEM_ID: (
-        "itemid item iid movieid filmid parentasin productid productproductid businessid bookid videoid trackid songid "
-        "song venueid newsid articleid clickarticleid gameid appid recipeid animeid mangaid beerid beerbeerid courseid "
-        "poiid placeid locationid goodsid listingid jobid podcastid showid hotelid restaurantid contentid stockcode "
-        "adid aid",
-        "asin isbn isbn13 sku artistid albumid",
+        "itemid item iid movieid filmid parentasin productid productproductid businessid bookid videoid trackid "
+        "songid song venueid newsid articleid clickarticleid gameid appid recipeid animeid mangaid beerid "
+        "beerbeerid courseid poiid placeid gmapid locationid goodsid sku skuid workid work listingid jobid "
+        "podcastid showid hotelid restaurantid contentid stockcode adid aid",
+        "asin isbn isbn13 artistid albumid",
         "artist artistname trackname",
     ),
     TIMESTAMP: (
-        "timestamp unixtimestamp unixreviewtime unixtime ts time timems timestampms datetime eventtime eventtimestamp "
-        "clicktimestamp impressiontime checkintime utctime utctimestamp createdat createdtime dateadded lastwatchdt "
-        "watchedat playedat listenedat ratedat purchasedat",
+        "timestamp unixtimestamp unixreviewtime unixtime ts timems timestampms epoch",
+        "time datetime eventtime eventtimestamp clicktime clicktimestamp impressiontime checkintime utctime "
+        "utctimestamp createdat createdtime dateadded lastwatchdt watchedat playedat listenedat ratedat "
+        "purchasedat",
         "reviewtime reviewdate date day tdat eventdate orderdate purchasedate invoicedate transactiondate "
-        "transactiondt transactiontime",
+        "transactiondt transactiontime applicationdate",
+        "updatedat dateupdated lastupdated mylastupdated readat startedat",
     ),
     RATING: ("rating ratings overall stars score rate userrating bookrating reviewscore reviewoverall reviewrating",),
     EVENT: (
@@ -39,11 +41,15 @@ SYNONYMS = {
     ),
     TITLE: (
         "title itemtitle movietitle filmtitle booktitle producttitle videotitle newstitle articletitle gametitle "
-        "itemname moviename productname productdisplayname prodname bookname songname businessname appname beername "
-        "animename",
+        "itemname moviename productname productdisplayname prodname bookname songname businessname appname "
+        "beername animename",
         "name trackname artistname caption headline",
     ),
-    GENRES: ("genres genre", "categories category class", "tags topics topic maincategory subcategory"),
+    GENRES: (
+        "genres genre",
+        "categories category class",
+        "tags topics topic maincategory subcategory",
+    ),
     YEAR: ("year releaseyear publicationyear yearofpublication originalpublicationyear publishyear",),
     DESCRIPTION: (
         "description itemdescription moviedescription productdescription",

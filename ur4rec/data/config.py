@@ -22,6 +22,7 @@ TimeUnit = Literal[
     "days",
     "excel_days",
     "dotnet_ticks",
+    "yyyymm",
     "yyyymmdd",
     "yyyymmddhhmm",
     "yyyymmddhhmmss",
@@ -75,6 +76,10 @@ class DataConfig(ConfigSection):
     @classmethod
     def _read_text(cls, value: Any, info: ValidationInfo) -> Any:
         """Take `a,b` and `a=1,b=2` as well, and the position of a column as a number."""
+        if info.field_name != "columns" and type(value) is int:
+            value = [value]
+        if isinstance(value, list):
+            return [str(name) if type(name) is int else name for name in value]
         if isinstance(value, str):
             parts = [part.strip() for part in value.split(",") if part.strip()]
             is_mapping = info.field_name == "columns" or any("=" in part for part in parts)

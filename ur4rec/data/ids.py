@@ -24,8 +24,8 @@ WHOLE = r"^(0|-?[1-9]\d*)(\.0*)?$"
 NUMBER = r"^-?\d+(\.\d*)?([eE][+-]?\d+)?$"
 ROUNDED = r"^-?\d([.,]\d+)?[eE]\+\d{2,3}$"
 """As spreadsheets and pandas write a number that is too long for them."""
-LARGEST_FLOAT = 2**53
-"""From here on, different whole numbers become one in floating point."""
+SPACED_FROM = {16: 2**11, 32: 2**24, 64: 2**53}
+"""Bits of a floating-point number → from here on, different whole numbers become one in it."""
 WRITE_AGAIN = "Write them again from their source, as text or whole numbers"
 
 
@@ -62,8 +62,9 @@ def parse_ids(table: Table, name: str, literal: Sequence[str] = ()) -> Ids:
     if is_integer_like(present):
         nothing = np.zeros(len(codes), dtype=bool)
         return Ids(codes, distinct, missing[codes], nothing)
-    _refuse_rounded(table, name, distinct, codes, present)
-    if pc.all(pc.match_substring_regex(present, WHOLE)).as_py():
+    are_numbers = bool(pc.all(pc.match_substring_regex(present, NUMBER)).as_py())
+    _refuse_rounded(table, name, distinct, codes, are_numbers)
+    if are_numbers and pc.all(pc.match_substring_regex(present, WHOLE)).as_py():
         merged = pc.replace_substring_regex(distinct, r"\.0*$", "").dictionary_encode()
         distinct, codes = merged.dictionary, _to_codes(merged)[codes]
         missing = _find_missing(distinct, literal)
@@ -137,11 +138,12 @@ def _cast_ids(table: Table, name: str) -> pa.ChunkedArray:
 
 def _cast_floats(table: Table, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return whole numbers that a missing value has turned into fractions."""
+    limit = SPACED_FROM[column.type.bit_width]
     column = column.cast(pa.float64())
     column = pc.if_else(pc.is_nan(column), None, column)
-    large = to_mask(pc.greater_equal(pc.abs(column), LARGEST_FLOAT).fill_null(False))
+    large = to_mask(pc.greater_equal(pc.abs(column), limit).fill_null(False))
     if large.any():
-        _refuse_lost(table, name, int(np.argmax(large)), "in floating point, different ids above 2^53 become one")
+        _refuse_lost(table, name, int(np.argmax(large)), f"in floating point, different ids above {limit:,} become one")
     return column.cast(pa.int64())
 
 
@@ -150,13 +152,13 @@ def _find_missing(distinct: pa.StringArray, literal: Sequence[str]) -> Bool[np.n
 
 
 def _refuse_rounded(
-    table: Table, name: str, distinct: pa.StringArray, codes: Int64[np.ndarray, "R"], present: pa.StringArray
+    table: Table, name: str, distinct: pa.StringArray, codes: Int64[np.ndarray, "R"], are_numbers: bool
 ) -> None:
     lost = pc.match_substring_regex(distinct, ROUNDED)
-    if pc.all(pc.match_substring_regex(present, NUMBER)).as_py():
+    if are_numbers:
         has_point = pc.match_substring(distinct, ".")
         numbers = pc.if_else(pc.match_substring_regex(distinct, NUMBER), distinct, "0").cast(pa.float64())
-        large = pc.and_(has_point, pc.greater_equal(pc.abs(numbers), LARGEST_FLOAT))
+        large = pc.and_(has_point, pc.greater_equal(pc.abs(numbers), SPACED_FROM[64]))
         lost = pc.or_(pc.or_(lost, large), pc.match_substring_regex(distinct, r"\d[eE]"))
     flags = to_mask(lost)
     if flags.any():
@@ -173,6 +175,7 @@ def _refuse_lost(table: Table, name: str, row: int, reason: str) -> None:
 
 def _count_similar(ids: pa.StringArray) -> int:
     spelled = ids if pc.all(pc.string_is_ascii(ids)).as_py() else pc.utf8_normalize(ids, "NFKC")
-    folded = pc.replace_substring_regex(pc.utf8_lower(spelled), r"\s+|\.0+$", "")
-    folded = pc.replace_substring_regex(folded, r"^(-?)0+(\d)", r"\1\2")
-    return len(ids) - int(pc.count_distinct(folded).as_py())
+    folded = pc.utf8_lower(pc.replace_substring(pc.utf8_trim_whitespace(spelled), " ", ""))
+    if pc.any(pc.ends_with(folded, ".0")).as_py():
+        folded = pc.replace_substring_regex(folded, r"\.0+$", "")
+    return len(ids) - int(pc.count_distinct(pc.ascii_ltrim(folded, "0")).as_py())

@@ -20,10 +20,16 @@ from ur4rec.data.events import Events
 from ur4rec.data.fields import Numbers, RowCheck, check_rows, parse_numbers
 from ur4rec.data.ids import Ids, check_ids, parse_ids
 from ur4rec.data.tables import ReadOptions, Table, describe, read_table
+from ur4rec.data.time_texts import NO_DATE
 from ur4rec.data.times import CLOCK_TOLERANCE_S, SECONDS, parse_times, tell_date
 
 DUPLICATE = "duplicate_row"
 OTHER_EVENT = "other_event"
+READABLE = {
+    SECONDS: "seconds since 1970-01-01 as a number",
+    NO_DATE: "seconds since 1970-01-01 as a number, or a date such as 2015-04-30T18:01:02Z",
+}
+"""What the times were read as → what would have been one."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +123,11 @@ def _rate(ratings: Numbers | None, events: Events | None, config: DataConfig) ->
 def check_timestamps(timestamps: Numbers, unit: str = SECONDS) -> list[RowCheck]:
     """Return what can be wrong with the timestamp of a row."""
     latest = time.time() + CLOCK_TOLERANCE_S
-    expected = "seconds since 1970-01-01" if unit == SECONDS else f"a time as in the other rows ({unit})"
-    as_number = f"{expected} as a number" if unit == SECONDS else expected
+    expected = "seconds since 1970-01-01" if unit in (SECONDS, NO_DATE) else f"a time as in the other rows ({unit})"
+    readable = READABLE.get(unit, expected)
     return [
         RowCheck("missing_timestamp", TIMESTAMP, expected, timestamps.missing),
-        RowCheck("invalid_timestamp", TIMESTAMP, as_number, timestamps.invalid),
+        RowCheck("invalid_timestamp", TIMESTAMP, readable, timestamps.invalid),
         RowCheck("negative_timestamp", TIMESTAMP, "no time before 1970-01-01", timestamps.values < 0),
         RowCheck("future_timestamp", TIMESTAMP, f"no time after {tell_date(latest)}", timestamps.values > latest),
     ]
@@ -135,7 +141,10 @@ def _check_ratings(ratings: Numbers) -> list[RowCheck]:
 
 
 def _drop_repeats(keep: Bool[np.ndarray, "R"], users: Ids, items: Ids, timestamps: Numbers) -> Bool[np.ndarray, "R"]:
-    frame = pd.DataFrame({"user": users.codes, "item": items.codes, "timestamp": timestamps.values})
+    pairs = users.codes * len(items.distinct) + items.codes
+    rows = np.flatnonzero(keep)
+    rows = rows[pd.Series(pairs[rows]).duplicated(keep=False).to_numpy()]
+    frame = pd.DataFrame({"pair": pairs[rows], "timestamp": timestamps.values[rows]})
     keep = keep.copy()
-    keep[keep] = ~frame[keep].duplicated().to_numpy()
+    keep[rows] = ~frame.duplicated().to_numpy()
     return keep

@@ -34,8 +34,13 @@ SCALES: dict[str, tuple[float, int]] = {
     "minutes": (60, 0),
 }
 """Unit → seconds in one, and the second since 1970 at which it counts 0. The first of two that fit is meant."""
-CALENDARS: dict[str, int] = {"yyyymmdd": 10**6, "yyyymmddhhmm": 10**2, "yyyymmddhhmmss": 1}
-"""Digits of a date → factor that makes them `yyyymmddhhmmss`."""
+CALENDARS: dict[str, tuple[int, int]] = {
+    "yyyymm": (10**8, 10**6),
+    "yyyymmdd": (10**6, 0),
+    "yyyymmddhhmm": (10**2, 0),
+    "yyyymmddhhmmss": (1, 0),
+}
+"""Digits of a date → factor and summand that make them `yyyymmddhhmmss`."""
 CERTAIN = ("seconds", "milliseconds", "microseconds", "dotnet_ticks", "nanoseconds")
 COUNTS = ("days", "excel_days", "hours", "minutes")
 """Units whose numbers may as well be positions or other counts."""
@@ -91,11 +96,15 @@ def convert(numbers: Numbers, unit: TimeUnit, where: str) -> Times:
         raise DataError(f"{where}: holds numbers, and time_unit: {unit} is for dates such as 03/04/2015")
     known = ~(numbers.missing | numbers.invalid)
     chosen = recognise(numbers.values[known], where) if unit == "auto" else unit
-    seconds = to_seconds(numbers.values, chosen)
-    is_date = np.isfinite(seconds)
-    read = Numbers(np.where(is_date & known, seconds, 0.0), numbers.missing, numbers.invalid | (known & ~is_date))
+    read = numbers if chosen == SECONDS else _convert(numbers, known, chosen)
     could_mix = unit == "auto" and chosen in SCALES
     return Times(read, chosen, _find_mixed(numbers.values, read, known) if could_mix else np.zeros_like(known))
+
+
+def _convert(numbers: Numbers, known: Bool[np.ndarray, "R"], unit: str) -> Numbers:
+    seconds = to_seconds(numbers.values, unit)
+    is_date = np.isfinite(seconds)
+    return Numbers(np.where(is_date & known, seconds, 0.0), numbers.missing, numbers.invalid | (known & ~is_date))
 
 
 def recognise(values: Float64[np.ndarray, "R"], where: str) -> str:
@@ -139,7 +148,8 @@ def to_seconds(values: Float64[np.ndarray, "R"], unit: str) -> Float64[np.ndarra
     [1709164800.0, nan]
     """
     if unit in CALENDARS:
-        return _read_digits(values, CALENDARS[unit])
+        multiple, summand = CALENDARS[unit]
+        return _read_digits(values * multiple + summand)
     factor, start = SCALES[unit]
     return (values * factor if factor >= 1 else values / round(1 / factor)) + start
 
@@ -172,9 +182,10 @@ def _ask(where: str, value: float, unit: str) -> str:
     )
 
 
-def _read_digits(values: Float64[np.ndarray, "R"], factor: int) -> Float64[np.ndarray, "R"]:
-    fits = (values == np.floor(values)) & (values * factor >= 19_000_101e6) & (values * factor < 21_010_101e6)
-    date, clock = np.divmod(np.where(fits, values * factor, 0).astype(np.int64), 10**6)
+def _read_digits(digits: Float64[np.ndarray, "R"]) -> Float64[np.ndarray, "R"]:
+    """Read `yyyymmddhhmmss`."""
+    fits = (digits == np.floor(digits)) & (digits >= 19_000_101e6) & (digits < 21_010_101e6)
+    date, clock = np.divmod(np.where(fits, digits, 0).astype(np.int64), 10**6)
     days = count_days(date // 10_000, date // 100 % 100, date % 100)
     hours, minutes, seconds = clock // 10_000, clock // 100 % 100, clock % 100
     exists = fits & (hours < 24) & (minutes < 60) & (seconds < 60)
