@@ -40,7 +40,7 @@ TOLERANCE = 1e-6
 UPDATES_AT_ONCE = 1 << 14
 """Updates whose sums are held together."""
 PIECE = 128
-"""Interactions of a piece of a long history whose updates depend on the states."""
+"""Interactions of a piece of a long history, with `drift_threshold`."""
 ROUNDS = 8
 """How often the pieces are read before a history is read from its beginning after all."""
 FURTHEST = 128
@@ -203,6 +203,10 @@ class _StepReplay:
         ends = (runs.starts + runs.lengths).repeat_interleave(counts)
         pieces = replace(runs, starts=starts, lengths=(ends - starts).clamp_max(PIECE))
         begin, end = self.memory.empty_state(len(place)), self.memory.empty_state(len(place))
+        leads = replace(pieces, starts=starts - PIECE // 2, lengths=torch.full_like(starts, PIECE // 2))
+        for few in torch.split((place > 0).nonzero().squeeze(1), USERS_AT_ONCE):  # a first guess
+            guess = self._leap(_select(leads, few), begin.map(itemgetter(few)))
+            _put(begin, few, replace(guess, absorbed=torch.zeros_like(few)))
         wrong = torch.arange(len(place), device=place.device)
         for _ in range(ROUNDS):
             for few in torch.split(wrong, USERS_AT_ONCE):
@@ -234,17 +238,23 @@ class _StepReplay:
 
     def _leap(self, runs: Runs, state: MemoryState) -> MemoryState:
         """Update by update, each user at a place of its own."""
-        state, ahead = state.map(torch.clone), 1
-        while len(users := (state.absorbed < runs.lengths).nonzero().squeeze(1)):
-            part = state.map(itemgetter(users))
+        newest, ahead = replace(state, history=state.history[:, :1]).map(torch.clone), 1
+        ring, fired = torch.zeros_like(state.history), torch.zeros_like(runs.lengths)
+        while len(users := (newest.absorbed < runs.lengths).nonzero().squeeze(1)):
+            part = newest.map(itemgetter(users))
             places = part.absorbed[:, None] + torch.arange(ahead, device=users.device)
             active = places < runs.lengths[users, None]
             rows = (runs.starts[users, None] + places).where(active, 0)
             vectors, times = self.item_vectors[runs.items[rows]], runs.timestamps[rows]
             after = self.memory.read_to_update(part, vectors, times, active)
-            _put(state, users, after)
-            ahead = min(2 * int((after.absorbed - part.absorbed).max()), FURTHEST)
-        return state
+            _put(newest, users, after)
+            updated = users[after.interaction_count == 0]
+            ring[updated, fired[updated] % ring.shape[1]] = newest.history[updated, 0]
+            fired[updated] += 1
+            quiet = 2 * len(updated) < len(users)
+            mean = float((after.absorbed - part.absorbed).float().mean())
+            ahead = min(2 * ahead if quiet else round(mean), FURTHEST)
+        return replace(newest, history=_unroll(ring, fired, state.history))
 
 
 def _read_tails(
@@ -300,9 +310,17 @@ def _fold(
     for step, given in enumerate(inputs):
         state = memory.cell(given, state[: len(given)])
         ring[step % slots, : len(given)] = state
-    ago = torch.arange(slots, device=counts.device)
-    newest = ring[(counts[:, None] - 1 - ago) % slots, torch.arange(len(counts), device=counts.device)[:, None]]
-    return newest.masked_fill((ago >= counts[:, None])[..., None], 0)
+    return _unroll(ring.transpose(0, 1), counts, torch.zeros_like(ring.transpose(0, 1)))
+
+
+def _unroll(
+    ring: Float[Tensor, "B M E"], counts: Int[Tensor, "B"], before: Float[Tensor, "B M E"]
+) -> Float[Tensor, "B M E"]:
+    """The newest of the states `before`, newest first, and of `counts` more that went round the ring."""
+    ago = torch.arange(ring.shape[1], device=counts.device) - counts[:, None]
+    users = torch.arange(len(counts), device=counts.device)[:, None]
+    known = before[users, ago.clamp_min(0)]
+    return torch.where((ago < 0)[..., None], ring[users, (-1 - ago) % ring.shape[1]], known)
 
 
 def _count_up(sizes: Int[Tensor, "B"]) -> Int[Tensor, "R"]:
