@@ -102,14 +102,14 @@ def _find_elapsed(runs: Runs, threshold_s: int) -> Updates | None:
     following = torch.searchsorted(clock, clock + threshold_s)
     same_user = torch.cat([users, users.new_tensor([-1])])[following] == users
     following = torch.cat([following.where(same_user, never), following.new_tensor([never])])
-    fires = torch.zeros(never + 1, dtype=torch.bool, device=rows.device)
-    fires[following[:-1][place == 0]] = True
-    found, known = int(fires.sum()), 0
-    while found > known:  # the updates of each user that are known double with every round
-        fires[following[fires]] = True
-        following, found, known = following[following], int(fires.sum()), found
-    counts = torch.bincount(users[fires[:-1]], minlength=len(runs.lengths))
-    ends = rows[fires[:-1]] + 1
+    found = [following[:-1][place == 0]]
+    while len(found[-1]):  # as many more of each user in every round as all rounds before have found
+        more = following[torch.cat(found)]
+        found.append(more[more < never])
+        following = following[following]
+    fires = torch.sort(torch.cat(found)).values
+    fires = fires[fires < never]
+    ends, counts = rows[fires] + 1, torch.bincount(users[fires], minlength=len(runs.lengths))
     begins = ends.roll(1).where(_count_up(counts) > 0, runs.starts.repeat_interleave(counts))
     return Updates(begins, ends - begins, counts)
 
@@ -254,7 +254,9 @@ class _StepReplay:
             quiet = 2 * len(updated) < len(users)
             mean = float((after.absorbed - part.absorbed).float().mean())
             ahead = min(2 * ahead if quiet else round(mean), FURTHEST)
-        return replace(newest, history=_unroll(ring, fired, state.history))
+        ago = _ago(ring.shape[1], fired)[..., None]
+        before = state.history.take_along_dim(ago.clamp_min(0), dim=1)
+        return replace(newest, history=torch.where(ago < 0, _unroll(ring, fired), before))
 
 
 def _read_tails(
@@ -310,17 +312,18 @@ def _fold(
     for step, given in enumerate(inputs):
         state = memory.cell(given, state[: len(given)])
         ring[step % slots, : len(given)] = state
-    return _unroll(ring.transpose(0, 1), counts, torch.zeros_like(ring.transpose(0, 1)))
+    return _unroll(ring.transpose(0, 1), counts).masked_fill_((_ago(slots, counts) >= 0)[..., None], 0)
 
 
-def _unroll(
-    ring: Float[Tensor, "B M E"], counts: Int[Tensor, "B"], before: Float[Tensor, "B M E"]
-) -> Float[Tensor, "B M E"]:
-    """The newest of the states `before`, newest first, and of `counts` more that went round the ring."""
-    ago = torch.arange(ring.shape[1], device=counts.device) - counts[:, None]
+def _unroll(ring: Float[Tensor, "B M E"], counts: Int[Tensor, "B"]) -> Float[Tensor, "B M E"]:
+    """What went round a ring, newest first; where fewer did than there are slots, anything."""
     users = torch.arange(len(counts), device=counts.device)[:, None]
-    known = before[users, ago.clamp_min(0)]
-    return torch.where((ago < 0)[..., None], ring[users, (-1 - ago) % ring.shape[1]], known)
+    return ring[users, (-1 - _ago(ring.shape[1], counts)) % ring.shape[1]]
+
+
+def _ago(slots: int, counts: Int[Tensor, "B"]) -> Int[Tensor, "B M"]:
+    """Slot of each newest state before so many updates; negative where the state came with one of them."""
+    return torch.arange(slots, device=counts.device) - counts[:, None]
 
 
 def _count_up(sizes: Int[Tensor, "B"]) -> Int[Tensor, "R"]:
