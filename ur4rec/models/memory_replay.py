@@ -92,7 +92,8 @@ def _find_elapsed(runs: Runs, threshold_s: int) -> Updates | None:
     place = _count_up(runs.lengths)
     rows = runs.starts.repeat_interleave(runs.lengths) + place
     users = torch.arange(len(runs.lengths), device=rows.device).repeat_interleave(runs.lengths)
-    gaps = torch.where(place > 0, runs.timestamps[rows] - runs.timestamps[(rows - 1).clamp_min(0)], 0)
+    times = runs.timestamps.index_select(0, rows)
+    gaps = times.diff(prepend=times[:1]).masked_fill(place == 0, 0)
     if bool((gaps < 0).any()):
         return None
     # One clock for all users: a gap counts for the threshold at most, and between two users lies one of that size.
@@ -100,15 +101,14 @@ def _find_elapsed(runs: Runs, threshold_s: int) -> Updates | None:
     threshold_s = min(threshold_s, (1 << 62) // max(never, 1))
     clock = gaps.clamp_max(threshold_s).masked_fill(place == 0, threshold_s).cumsum(0)
     following = torch.searchsorted(clock, clock + threshold_s)
-    same_user = torch.cat([users, users.new_tensor([-1])])[following] == users
+    same_user = torch.cat([users, users.new_tensor([-1])]).index_select(0, following) == users
     following = torch.cat([following.where(same_user, never), following.new_tensor([never])])
     found = [following[:-1][place == 0]]
     while len(found[-1]):  # as many more of each user in every round as all rounds before have found
-        more = following[torch.cat(found)]
+        more = following.index_select(0, torch.cat(found))
         found.append(more[more < never])
-        following = following[following]
-    fires = torch.sort(torch.cat(found)).values
-    fires = fires[fires < never]
+        following = following.index_select(0, following)
+    fires = torch.zeros(never + 1, device=rows.device).index_fill_(0, torch.cat(found), 1)[:-1].nonzero().squeeze(1)
     ends, counts = rows[fires] + 1, torch.bincount(users[fires], minlength=len(runs.lengths))
     begins = ends.roll(1).where(_count_up(counts) > 0, runs.starts.repeat_interleave(counts))
     return Updates(begins, ends - begins, counts)
