@@ -29,7 +29,7 @@ SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", "::":
 NUMBER = re.compile(r"-?\d+([.,]\d+)?")
 STAND_IN = "\x1f"
 """What a separator of more than one character becomes on its way to the parser."""
-ESCAPED_QUOTE = '\\"'
+QUOTE, ESCAPED_QUOTE = '"', '\\"'
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,11 @@ class DelimitedReader:
     dialect: Dialect
 
     def __post_init__(self) -> None:
-        if self.file.check(suspicious=ESCAPED_QUOTE) and self.dialect.quoted:
+        counts = self.file.count(QUOTE, ESCAPED_QUOTE)
+        if self.dialect.quoted and counts[ESCAPED_QUOTE]:
             self._refuse_escaped_quotes()
+        if self.dialect.quoted and counts[QUOTE] % 2:
+            self._refuse_open_quote()
 
     @property
     def path(self) -> Path:
@@ -84,7 +87,8 @@ class DelimitedReader:
         spans_lines: list[bool] = []
 
         def note_ragged(row: pa_csv.InvalidRow) -> str:
-            spans_lines.append("\n" in row.text)
+            if row.text.strip():
+                spans_lines.append("\n" in row.text)
             return "skip"
 
         try:
@@ -147,10 +151,26 @@ class DelimitedReader:
             expected = len(self.dialect.names)
             line = 1
             for record in reader:
-                if record and expected and (len(record) != expected) == ragged:
+                is_ragged = len(record) != expected
+                is_blank = is_ragged and not "".join(record).strip()
+                if expected and is_ragged == ragged and not is_blank:
                     yield line, len(record), expected
                 expected = expected or len(record)
                 line = reader.line_num + 1
+
+    def _refuse_open_quote(self) -> None:
+        """Refuse a quote that is open where the text ends: all behind it would be one field."""
+        with self._open_records() as reader:
+            begins = 1
+            line = 0
+            for _ in reader:
+                begins, line = line + 1, reader.line_num
+        with self.file.open_lines() as lines:
+            if line > begins and sum(row.count(QUOTE) for row in islice(lines, begins - 1, None)) % 2:
+                raise DataError(
+                    f"{self.path}, line {begins}: a quote is opened and never closed; double or drop it, or the rows "
+                    "below it are lost"
+                )
 
     def _has_rows(self) -> bool:
         return any(next(self._iterate_records(ragged), None) for ragged in (False, True))
