@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
-from ur4rec.data.movielens import INTERACTIONS_CSV, ITEMS_CSV, convert_1m, convert_100k, convert_100k_recbole
+from ur4rec.data.config import DataConfig
+from ur4rec.data.input_files import find_inputs
+from ur4rec.data.interactions import read_interactions
+from ur4rec.data.items import read_items
+from ur4rec.data.movielens import INTERACTIONS_CSV, ITEMS_CSV, Files, convert_1m, convert_100k, convert_100k_recbole
 
 
 def flags(*positions: int) -> str:
@@ -66,3 +74,22 @@ def test_1m() -> None:
 def test_another_format_is_a_value_error(item: bytes) -> None:
     with pytest.raises(ValueError):
         convert_100k(ORIGINAL | {"u.item": item})
+
+
+@pytest.mark.parametrize(
+    ("layout", "convert"), [(ORIGINAL, convert_100k), (RECBOLE, convert_100k_recbole)], ids=["original", "recbole"]
+)
+def test_the_published_files_are_read_as_what_fetch_makes_of_them(
+    layout: dict[str, bytes], convert: Callable[[Files], dict[str, bytes]], tmp_path: Path
+) -> None:
+    for folder, files in (("published", layout), ("fetched", convert(layout))):
+        (tmp_path / folder).mkdir()
+        for name, content in files.items():
+            (tmp_path / folder / name).write_bytes(content)
+    published, fetched = (find_inputs(tmp_path / folder) for folder in ("published", "fetched"))
+    rows = [read_interactions(inputs["interactions"], DataConfig()) for inputs in (published, fetched)]
+    assert rows[0].user_ids.take(rows[0].users).equals(rows[1].user_ids.take(rows[1].users))
+    assert rows[0].item_ids.take(rows[0].items).equals(rows[1].item_ids.take(rows[1].items))
+    assert rows[0].timestamps.tolist() == rows[1].timestamps.tolist()
+    tables = [read_items(inputs["items"], DataConfig()).frame for inputs in (published, fetched)]
+    pd.testing.assert_frame_equal(*tables)

@@ -41,7 +41,7 @@ def test_a_ragged_row_is_counted_and_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("title", ['"He said \\"hi\\""', '"A \\"quoted\\" B"', '"x\\" y"'])
 def test_a_backslash_before_a_quote_is_named(title: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"items\.csv, line 3: a quote inside of quotes that a backslash"):
+    with pytest.raises(DataError, match=r"items\.csv, line 3: a quote inside of quotes, which no backslash"):
         read_items(tmp_path / "items.csv", f"item_id,title\n1,A\n2,{title}\n3,B\n")
 
 

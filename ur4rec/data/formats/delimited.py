@@ -183,8 +183,8 @@ class DelimitedReader:
                     pass
             except csv.Error:
                 raise DataError(
-                    f"{self.path}, line {reader.line_num}: a quote inside of quotes that a backslash, or nothing, "
-                    'stands before; write it doubled (""), in Spark by option("escape", \'"\')'
+                    f"{self.path}, line {reader.line_num}: a quote inside of quotes, which no backslash keeps from "
+                    'ending the field; write it doubled (""), in Spark by option("escape", "\\"")'
                 ) from None
 
 

@@ -119,7 +119,7 @@ class TextFile:
                     raise DataError(self._explain(error, counts["\n"] + 1)) from None
                 if not chunk:
                     return counts
-                counts.update({piece: text.count(piece) for piece in ("\n", *wanted)})
+                counts.update({piece: text.count(piece) for piece in ("\n", *wanted) if piece[0] in text})
 
     def _unpack(self) -> pa.NativeFile:
         if self.compression == ZIP:
