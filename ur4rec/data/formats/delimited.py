@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,11 +58,12 @@ class DelimitedReader:
     dialect: Dialect
 
     def __post_init__(self) -> None:
-        counts = self.file.count(QUOTE, ESCAPED_QUOTE)
-        if self.dialect.quoted and counts[ESCAPED_QUOTE]:
+        if self._counts[ESCAPED_QUOTE] and self.dialect.quoted:
             self._refuse_escaped_quotes()
-        if self.dialect.quoted and counts[QUOTE] % 2:
-            self._refuse_open_quote()
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        return self.file.count(QUOTE, ESCAPED_QUOTE)
 
     @property
     def path(self) -> Path:
@@ -102,6 +104,8 @@ class DelimitedReader:
             raise DataError(
                 f"{self.path}, {self.locate_ragged()}: a quote is opened and never closed; double or drop it"
             )
+        if self.dialect.quoted and self._counts[QUOTE] and self._counts["\n"] > columns.num_rows + len(spans_lines):
+            self._refuse_open_quote()
         return Rows(columns, len(spans_lines), has_decimal_commas=self.dialect.separator == ";")
 
     def locate(self, row: int) -> str:
@@ -152,24 +156,22 @@ class DelimitedReader:
             line = 1
             for record in reader:
                 is_ragged = len(record) != expected
-                is_blank = is_ragged and not "".join(record).strip()
+                is_blank = is_ragged and not self.dialect.character.join(record).strip()
                 if expected and is_ragged == ragged and not is_blank:
                     yield line, len(record), expected
                 expected = expected or len(record)
                 line = reader.line_num + 1
 
     def _refuse_open_quote(self) -> None:
-        """Refuse a quote that is open where the text ends: all behind it would be one field."""
+        """Refuse a quote that is open where the text ends: the rows behind it would be part of a field."""
+        begins = ends = 0
         with self._open_records() as reader:
-            begins = 1
-            line = 0
             for _ in reader:
-                begins, line = line + 1, reader.line_num
+                begins, ends = ends, reader.line_num
         with self.file.open_lines() as lines:
-            if line > begins and sum(row.count(QUOTE) for row in islice(lines, begins - 1, None)) % 2:
+            if ends > begins + 1 and sum(line.count(QUOTE) for line in islice(lines, begins, None)) % 2:
                 raise DataError(
-                    f"{self.path}, line {begins}: a quote is opened and never closed; double or drop it, or the rows "
-                    "below it are lost"
+                    f"{self.path}, line {begins + 1}: a quote is opened and never closed; double or drop it"
                 )
 
     def _has_rows(self) -> bool:
