@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -90,6 +91,10 @@ class Simulation:
         share_of_misses = 1 - len(hits) / self._population.ndcg.size
         new = (values == 0) & (self._source.random(len(values)) < difference * (1 / share_of_misses - 1))
         return np.where(new, self._source.choice(hits, size=len(values)), values)
+
+    def challenge(self, draw: Draw, difference: float) -> np.ndarray:
+        """Return the values of a challenger that differs from the champion everywhere."""
+        return self.change(draw.values[:, 0], difference)
 
     def collapse(self, draw: Draw) -> np.ndarray:
         """A challenger as good as the champion overall, that has lost a slice."""
@@ -174,8 +179,8 @@ def tabulate_curve(simulation: Simulation, rules: GateRules) -> list[str]:
     lines = [f"| users | margin | {' | '.join(heads)} |", "|---:|---:|" + "---:|" * len(heads)]
     for num_users, trials in TRIALS.items():
         shares = [
-            simulation.share_promoted(num_users, trials, lambda draw, d=d: simulation.change(draw.values[:, 0], d))
-            for d in DIFFERENCES
+            simulation.share_promoted(num_users, trials, partial(simulation.challenge, difference=difference))
+            for difference in DIFFERENCES
         ]
         shares.append(simulation.share_promoted(num_users, trials, simulation.collapse))
         cells = " | ".join(f"{share:.1%}" for share in shares)
@@ -215,7 +220,7 @@ def main(
     """Prints the operating curve and, from three checkpoints on, what becomes of ten retrains, as Markdown."""
     if len(checkpoints) < MIN_CHECKPOINTS:
         raise typer.BadParameter("expected two or more: a champion and a challenger, and for retrains an anchor")
-    overrides: dict[str, object] = dict(setting.split("=", 1) for setting in settings or [])
+    overrides = dict(setting.split("=", 1) for setting in settings or [])
     rules = load_rules(overrides={"bootstrap_samples": SIMULATED_RESAMPLES} | overrides)
     population = rank_population(load_sequences(sequences), checkpoints, part)
     console = PlainConsole(soft_wrap=True, highlight=False, markup=False)

@@ -60,7 +60,12 @@ def _write_tables(folder: Path, histories: Histories, num_items: int) -> None:
     for name, ids in ((USER_MAP, user_ids), (ITEM_MAP, item_ids)):
         (folder / name).write_text(json.dumps(dict(zip(ids, range(1, len(ids) + 1), strict=True))))
     pd.DataFrame({ITEM_ID: item_ids, TITLE: [f"Title of {item}" for item in item_ids]}).to_parquet(folder / ITEMS)
-    arrays = {"offsets": histories.offsets, "items": histories.items, "timestamps": histories.timestamps}
-    np.savez(folder / HISTORIES, **arrays, training_lengths=histories.lengths)
+    np.savez(
+        folder / HISTORIES,
+        offsets=histories.offsets,
+        items=histories.items,
+        timestamps=histories.timestamps,
+        training_lengths=histories.lengths,
+    )
     recent, total = count_popularity(histories, num_items, BundleConfig().recent_quantile)
     np.savez(folder / POPULARITY, recent=recent, total=total)

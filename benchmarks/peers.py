@@ -49,7 +49,7 @@ TEXTS, EMBEDDINGS = "llm_text", "text_embeddings"
 def prepare_data(source: Path | None, sequences: Path) -> tuple[Sequences, Split]:
     """Fetches, splits; returns the data set and what every system gets of it."""
     config = load_config(SHIPPED).narrow(DataConfig)
-    preprocess_sequences(fetch(config.dataset_name, source), sequences, config)
+    preprocess_sequences(fetch("ml-100k", source), sequences, config)
     data = load_sequences(sequences)
     seen = {"validation": data.histories("validation"), "test": data.histories("test")}
     return data, Split(data.num_items, seen, dict(zip(HORIZONS, (data.val, data.test), strict=True)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.inputs import Inputs
-from ur4rec.commands.console import read_config, split_settings
+from ur4rec.commands.console import split_settings
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
 from ur4rec.evaluation.config import EvaluationConfig
@@ -121,42 +121,6 @@ def list_settings(section: ConfigSection) -> dict[str, Any]:
     for name, value in settings.items():
         assert value is not None or defaults[name].default is None, f"{name}: None is not its default"
     return {name: value for name, value in settings.items() if value is not None}
-
-
-def read_run_config(config: str, settings: Sequence[str], data: str | None) -> Config:
-    """Read the configuration of a run; data that are chosen on the command line bring their name along.
-
-    Args:
-        config: YAML file, or the name of a shipped one.
-        settings: `key=value` each.
-        data: As chosen; None for the default.
-
-    Raises:
-        ConfigError: The file, a key or a value is wrong.
-    """
-    read = read_config(Path(config), settings)
-    if data is None or chooses_dataset_name(settings):
-        return read
-    return name_after(read, data)
-
-
-def name_after(config: Config, data: str) -> Config:
-    """Return the configuration with the name that data bring along.
-
-    Raises:
-        ConfigError: It cannot be written anywhere.
-    """
-    return type(config).parse(config.to_dict() | {"dataset_name": name_data(data)}, "--data")
-
-
-def chooses_dataset_name(settings: Sequence[str]) -> bool:
-    """Return whether `key=value` settings hold a name for the data."""
-    return any(setting.partition("=")[0].strip() == "dataset_name" for setting in settings)
-
-
-def name_data(data: str) -> str:
-    """Return what data are called that bring no other name."""
-    return Path(data.rstrip("/")).stem
 
 
 def restore_config(parameters: Mapping[str, Any], settings: Sequence[str]) -> Config:

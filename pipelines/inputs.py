@@ -149,6 +149,19 @@ def _make_absolute(location: str) -> str:
     return location if is_cloud(location) else str(Path(location).absolute())
 
 
+def check_rows(config: Config, inputs: Inputs) -> None:
+    """Check data that are on this machine, as the first task does when it reads them.
+
+    Raises:
+        DataError: They cannot be used; names the file and, where there is one, the row.
+    """
+    from ur4rec.data.config import DataConfig
+    from ur4rec.data.preprocess import check_data  # imports pandas, which no other input needs
+
+    if not any(map(is_cloud, (inputs.interactions, inputs.items))):
+        check_data(inputs.interactions, config.narrow(DataConfig), inputs.items or None)
+
+
 def name_inputs(options: ClusterOptions) -> dict[str, Any]:
     """Return field of `Inputs` → value, of those options of a cluster that are given.
 

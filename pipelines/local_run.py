@@ -17,14 +17,14 @@ from typing import IO, Any
 
 from pipelines.compilation import PIPELINE_FILE, is_current
 from pipelines.containers import Containers, make_paths_absolute, plan_containers
-from pipelines.inputs import locate_inputs
+from pipelines.inputs import check_rows, locate_inputs
 from pipelines.local_executor import INTERPRETER
 from pipelines.options import Runner, RunOptions
 from pipelines.pipeline_root import RUNS_AGAIN, mark_run, open_cache
 from pipelines.task_log import COLOR, TaskLog
 from pipelines.tasks import Task, read_tasks
 from pipelines.views import View, open_view
-from ur4rec.commands.console import show
+from ur4rec.commands.console import read_config, show
 from ur4rec.registry.mlflow_client import TRACKING_URI, public_uri
 from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.locks import lock_folder
@@ -87,12 +87,12 @@ def prepare(options: RunOptions) -> LocalRun:
     Raises:
         ValueError: Typed: the configuration, the system, the device, the data or the compiled pipeline cannot be used.
     """
-    from pipelines.arguments import build_arguments, check_system, read_run_config
+    from pipelines.arguments import build_arguments, check_system
     from ur4rec.training.checkpoints import resolve_device
 
     if not is_current(PIPELINE_FILE):
         show(f"note: {PIPELINE_FILE} is older than its sources and runs as it is; python -m pipelines compile")
-    config = read_run_config(options.config, options.settings or (), options.data)
+    config = read_config(Path(options.config), options.settings)
     check_system(config)
     resolve_device(options.device)
     inputs = locate_inputs(options)
@@ -101,6 +101,7 @@ def prepare(options: RunOptions) -> LocalRun:
     if options.runner is Runner.DOCKER:
         config = make_paths_absolute(config)
         containers = plan_containers(config, inputs, root)
+    check_rows(config, inputs)
     return LocalRun(
         pipeline=PIPELINE_FILE,
         arguments=build_arguments(config, inputs),

@@ -17,7 +17,7 @@ from pipelines.local_run import LocalRun, Outcome
 from pipelines.tasks import Status, Task
 from ur4rec.commands.console import USER_ERROR
 from ur4rec.data.sequences import USER_MAP
-from ur4rec.data.summary import doubt_times, exclusion_table
+from ur4rec.data.summary import exclusion_table, list_warnings
 from ur4rec.evaluation.history import HISTORY, read_history
 from ur4rec.evaluation.results import HEADLINE_METRICS, Results, ResultsError, load_results
 from ur4rec.registry.champion.retrain import RetrainOutcome
@@ -94,8 +94,8 @@ def _show_data(console: PlainConsole, sequences: Path) -> None:
     rows = exclusion_table(manifest)
     if rows:
         _show_table(console, "data", ("what", "count"), [(words, f"{count:,}") for words, count in rows])
-    if doubt := doubt_times(manifest):
-        console.tell((doubt, "yellow"))
+    for warning in list_warnings(manifest):
+        console.tell((warning, "yellow"))
 
 
 def _show_tasks(console: PlainConsole, outcome: Outcome) -> None:

@@ -35,4 +35,5 @@ def ask_mlflow(address: str, request: pd.DataFrame, params: dict[str, object], t
     with open_mlflow(tracking_uri, read_only=True):
         import mlflow.pyfunc
 
-        return mlflow.pyfunc.load_model(address).predict(request, params=params)
+        answer: pd.DataFrame = mlflow.pyfunc.load_model(address).predict(request, params=params)
+        return answer

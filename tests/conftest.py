@@ -22,4 +22,5 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.fixture(autouse=True)
 def _import_path(request: pytest.FixtureRequest) -> None:
     """MLflow puts the sources of a loaded model first for good; processes that a later test starts would find them."""
-    sys.path[:] = request.config.stash[COLLECTED_PATH]
+    collected = request.config.stash[COLLECTED_PATH]
+    sys.path[:] = collected

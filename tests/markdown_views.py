@@ -20,7 +20,8 @@ ODD_NAMES = (
 
 def show_markdown(text: str) -> str:
     """The page: HTML passes, as in MLflow's and Kubeflow's views."""
-    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text)
+    page: str = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text)
+    return page
 
 
 def read_page(page: str) -> str:

@@ -49,10 +49,11 @@ def running_postgres() -> Iterator[str]:
 
 def find_binaries() -> Path:
     """Where the server's programs are."""
-    found = [*sorted(Path("/").glob(f"{PLACES[1:]}/initdb")), *filter(None, [shutil.which("initdb")])]
+    on_path = shutil.which("initdb")
+    found = [*sorted(Path("/").glob(f"{PLACES[1:]}/initdb")), *([Path(on_path)] if on_path else [])]
     if not found:
         pytest.skip("no PostgreSQL here: initdb is neither on the PATH nor in " + PLACES)
-    return Path(found[-1]).resolve().parent
+    return found[-1].resolve().parent
 
 
 def _become_somebody(folder: Path) -> dict[str, Any]:

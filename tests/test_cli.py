@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from ur4rec import __version__
@@ -61,13 +62,13 @@ ALONE = ["--set", "system=UR4RecMoEMemory"]
 runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 
 
-def run(*arguments: object, application=app) -> str:
+def run(*arguments: object, application: typer.Typer = app) -> str:
     result = runner.invoke(application, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output + str(result.exception)
     return result.stdout
 
 
-def fail(*arguments: object, application=app) -> str:
+def fail(*arguments: object, application: typer.Typer = app) -> str:
     """The error line of a command that must end with exit code 2."""
     result = runner.invoke(application, [str(argument) for argument in arguments])
     assert result.exit_code == 2, (result.exit_code, result.output, result.exception)
@@ -87,7 +88,7 @@ def write_plays(path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything up to the registered model, made with the commands a user types."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "config.yaml").write_text("dataset_name: plays\n")
@@ -111,24 +112,24 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def steps(folder) -> dict[str, str]:
+def steps(folder: Path) -> dict[str, str]:
     texts: dict[str, str] = json.loads((folder / "steps.json").read_text())
     return texts
 
 
-def test_version():
+def test_version() -> None:
     assert run("--version") == f"ur4rec {__version__}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_of_every_command_has_an_example_where_it_does_something(command):
+def test_help_of_every_command_has_an_example_where_it_does_something(command: list[str]) -> None:
     text = run(*command, "--help")
     assert "Usage:" in text
     if command and command not in (["data"], ["text"], ["memory"], ["registry"]):
         assert f"ur4rec {' '.join(command)}" in text.partition("For example")[2]
 
 
-def test_help_loads_nothing_heavy():
+def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['ur4rec', '--help']\n"
         "from ur4rec.cli import app\n"
@@ -140,12 +141,12 @@ def test_help_loads_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_help_names_the_formats_of_user_texts():
+def test_help_names_the_formats_of_user_texts() -> None:
     text = run("text", "generate", "--help").split("--user-text")[1]
     assert "JSON, user id → text; or Parquet: user_id, as_of, text" in " ".join(text.replace("│", " ").split())
 
 
-def test_every_config_option_lists_the_shipped_files():
+def test_every_config_option_lists_the_shipped_files() -> None:
     names = {path.stem for path in CONFIGS.glob("*.yaml")}
     assert names == {"toy", "ur4rec_moe_100k"}
     texts = [run(*command, "--help") for command in COMMANDS] + [run("--help", application=script)]
@@ -155,12 +156,12 @@ def test_every_config_option_lists_the_shipped_files():
         assert all(name in text.split("--config")[-1] for name in names)
 
 
-def test_preprocess_tells_what_was_left_out_and_what_is_kept(steps):
+def test_preprocess_tells_what_was_left_out_and_what_is_kept(steps: dict[str, str]) -> None:
     assert "users left out: user below min seq len" in steps["preprocess"]
     assert "20 users, 18 items, 240 interactions: 200 train, 20 validation, 20 test" in steps["preprocess"]
 
 
-def test_show_counts(folder):
+def test_show_counts(folder: Path) -> None:
     text = run("data", "show", folder / "sequences")
     assert text.startswith("plays")
     assert "users left out" in text
@@ -170,7 +171,7 @@ def test_show_counts(folder):
     assert counts["test targets"] == "20"
 
 
-def test_train_leaves_the_files_and_shows_stages_and_systems(folder, steps):
+def test_train_leaves_the_files_and_shows_stages_and_systems(folder: Path, steps: dict[str, str]) -> None:
     outputs = folder / "outputs"
     for stage in STAGES:
         assert (outputs / f"{stage}_best.pt").is_file()
@@ -186,7 +187,7 @@ def test_train_leaves_the_files_and_shows_stages_and_systems(folder, steps):
     assert set(results["timings_s"]) >= {"preprocess_sequences", "encode_text", *STAGES, "evaluate"}
 
 
-def test_evaluate_repeats_the_numbers(folder, tmp_path):
+def test_evaluate_repeats_the_numbers(folder: Path, tmp_path: Path) -> None:
     checkpoint = folder / "outputs/stages/end_to_end/checkpoint"
     settings = ("--set", "bootstrap_samples=100")
     text = run("evaluate", folder / "sequences", checkpoint, "-o", tmp_path / "again", *settings)
@@ -199,7 +200,7 @@ def test_evaluate_repeats_the_numbers(folder, tmp_path):
     assert (tmp_path / "again/report.html").is_file()
 
 
-def test_a_single_stage_and_the_next(folder, tmp_path):
+def test_a_single_stage_and_the_next(folder: Path, tmp_path: Path) -> None:
     sequences, embeddings = folder / "sequences", folder / "embeddings"
     toy = ("--config", "toy", "--set", "epochs_per_stage=1", "--device", "cpu")
     text = run("train", sequences, "--stage", "pretrain_sasrec", "-o", tmp_path / "one", *toy)
@@ -210,7 +211,7 @@ def test_a_single_stage_and_the_next(folder, tmp_path):
     assert (tmp_path / "two/checkpoint/pretrain_sasrec_best.pt").is_file()
 
 
-def test_register_says_where_the_model_went(folder, steps):
+def test_register_says_where_the_model_went(folder: Path, steps: dict[str, str]) -> None:
     registration = json.loads((folder / "outputs/registration.json").read_text())
     assert registration["tracking_uri"] == f"sqlite:///{folder}/mlflow.db"
     assert registration["run_id"] in steps["register"]
@@ -221,7 +222,7 @@ def recommended(text: str) -> list[str]:
     return [row[2].strip() for row in rows]
 
 
-def test_registry_and_outputs_recommend_the_same(folder, monkeypatch):
+def test_registry_and_outputs_recommend_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     outputs = ("--model", folder / "outputs", "--sequences", folder / "sequences")
     registered = run("recommend", "--user", "u03", "-k", 4)
@@ -238,7 +239,7 @@ def test_registry_and_outputs_recommend_the_same(folder, monkeypatch):
     assert "popular recently" in run("recommend", "--user", "nobody", *outputs)
 
 
-def test_a_history_is_split_repeated_or_read_from_a_file(folder, tmp_path):
+def test_a_history_is_split_repeated_or_read_from_a_file(folder: Path, tmp_path: Path) -> None:
     outputs = ("--model", folder / "outputs", "--sequences", folder / "sequences", "-k", 18)
     (tmp_path / "ids.txt").write_text("i02\r\ni03\n\nnope, not\n")
     expected = recommended(run("recommend", "--history", "i02,i03", *outputs))
@@ -250,7 +251,7 @@ def test_a_history_is_split_repeated_or_read_from_a_file(folder, tmp_path):
     assert "2 item(s) of the history are not in the catalogue" in split
 
 
-def test_memories_of_the_registered_model(folder, monkeypatch):
+def test_memories_of_the_registered_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     text = run("memory", "stats")
     assert text.startswith("memory after every interaction")
@@ -260,7 +261,7 @@ def test_memories_of_the_registered_model(folder, monkeypatch):
     assert "slots, newest first" in shown
 
 
-def test_memories_of_a_folder_of_outputs(folder):
+def test_memories_of_a_folder_of_outputs(folder: Path) -> None:
     assert run("memory", "stats", "--model", folder / "outputs").startswith("memory after the training")
     shown = run("memory", "show", "u03", "--model", folder / "outputs", "--sequences", folder / "sequences")
     assert "user u03, after the training interactions: 10 read" in shown
@@ -270,7 +271,9 @@ def test_memories_of_a_folder_of_outputs(folder):
 @pytest.mark.parametrize(
     "command", [("recommend", "--user", "1"), ("memory", "stats"), ("memory", "show", "1")], ids=" ".join
 )
-def test_a_question_to_an_empty_folder_leaves_it_empty(tmp_path, monkeypatch, command):
+def test_a_question_to_an_empty_folder_leaves_it_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert f"{tmp_path}/mlflow.db: not found; register a model first" in fail(*command)
@@ -312,7 +315,9 @@ def test_a_question_to_an_empty_folder_leaves_it_empty(tmp_path, monkeypatch, co
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_errors_are_one_line_and_exit_code_2(tmp_path, monkeypatch, arguments, message):
+def test_errors_are_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, str, str], message: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_plays(tmp_path / "plays.csv")
     (tmp_path / "empty.txt").write_text("\n")
@@ -320,7 +325,7 @@ def test_errors_are_one_line_and_exit_code_2(tmp_path, monkeypatch, arguments, m
     assert message in fail(*arguments)
 
 
-def test_an_error_is_a_single_line_and_debug_shows_the_exception(tmp_path):
+def test_an_error_is_a_single_line_and_debug_shows_the_exception(tmp_path: Path) -> None:
     line = fail("data", "show", tmp_path)
     assert line.startswith("Error: ")
     assert line.count("\n") == 1
@@ -332,7 +337,7 @@ def test_an_error_is_a_single_line_and_debug_shows_the_exception(tmp_path):
 @pytest.mark.parametrize(
     ("missing", "message"), [("--data_dir", "holds no sequences"), ("--llm_data_dir", "neither embeddings nor texts")]
 )
-def test_script_names_the_folder_that_holds_nothing(folder, tmp_path, missing, message):
+def test_script_names_the_folder_that_holds_nothing(folder: Path, tmp_path: Path, missing: str, message: str) -> None:
     (tmp_path / "empty/inner").mkdir(parents=True)
     folders = {"--data_dir": folder / "sequences", "--llm_data_dir": folder / "texts"} | {
         missing: tmp_path / "empty/inner"
@@ -341,14 +346,16 @@ def test_script_names_the_folder_that_holds_nothing(folder, tmp_path, missing, m
     assert message in fail(*arguments, "--output_dir", tmp_path / "out", application=script)
 
 
-def test_script_refuses_an_unknown_device(folder, tmp_path):
+def test_script_refuses_an_unknown_device(folder: Path, tmp_path: Path) -> None:
     arguments = ("--data_dir", folder / "sequences", "--llm_data_dir", folder / "texts", "--device", "gpu")
     assert "'gpu' is not one of" in fail(*arguments, "--output_dir", tmp_path / "out", application=script)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("application", [app, script], ids=["ur4rec", "script"])
-def test_ctrl_c_is_one_line(folder, tmp_path, monkeypatch, application):
+def test_ctrl_c_is_one_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, application: typer.Typer
+) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -363,7 +370,9 @@ def test_ctrl_c_is_one_line(folder, tmp_path, monkeypatch, application):
 
 
 @pytest.mark.parametrize("stage", [(), ("--stage", "pretrain_sasrec")], ids=["all", "one"])
-def test_a_second_training_in_the_same_folder_ends_at_once(folder, tmp_path, stage):
+def test_a_second_training_in_the_same_folder_ends_at_once(
+    folder: Path, tmp_path: Path, stage: tuple[str, ...]
+) -> None:
     with lock_folder(tmp_path):
         line = fail("train", folder / "sequences", folder / "embeddings", "-o", tmp_path, *stage)
     assert "another run is using it" in line
@@ -374,7 +383,9 @@ def test_a_second_training_in_the_same_folder_ends_at_once(folder, tmp_path, sta
 
 @pytest.mark.parametrize(("before", "after"), [(None, "passive"), ("active", "active")])
 @pytest.mark.parametrize("application", [app, script], ids=["ur4rec", "script"])
-def test_waiting_threads_sleep_unless_the_user_says_otherwise(tmp_path, monkeypatch, application, before, after):
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, application: typer.Typer, before: str | None, after: str
+) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", before or "")
     if before is None:
         monkeypatch.delenv("OMP_WAIT_POLICY")

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from ur4rec.config import CONFIGS, SHIPPED, load_config
@@ -6,15 +8,15 @@ from ur4rec.models.config import UpdateTrigger
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
-def test_shipped_files_are_valid(path):
+def test_shipped_files_are_valid(path: Path) -> None:
     assert load_config(path)
 
 
-def test_toy_goes_by_its_name():
+def test_toy_goes_by_its_name() -> None:
     assert load_config(SHIPPED.parent / "toy.yaml") == load_config("toy")
 
 
-def test_overrides_are_read_as_yaml(tmp_path):
+def test_overrides_are_read_as_yaml(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("max_seq_len: 20\nseed: 3\n")
     config = load_config(path, {"seed": "4", "update_trigger": "time_based", "min_rating": "3.5"})
@@ -36,7 +38,7 @@ def test_overrides_are_read_as_yaml(tmp_path):
         ("seed: 2\npatience: 4\nseed: 3", "cannot be read as YAML: seed: given in line 1 and again in line 3"),
     ],
 )
-def test_errors_name_the_file(tmp_path, text, message):
+def test_errors_name_the_file(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message) as error:
@@ -44,7 +46,7 @@ def test_errors_name_the_file(tmp_path, text, message):
     assert str(error.value).startswith(str(path))
 
 
-def test_missing_file_is_named(tmp_path):
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: no such file.*toy, ur4rec_moe_100k"):
         load_config(tmp_path / "none.yaml")
 
@@ -55,15 +57,15 @@ sasrec_hidden_dim sasrec_num_blocks sasrec_num_heads sasrec_dropout text_model_n
 sasrec_lr retriever_lr adaptive_switch_threshold adaptive_min_steps num_negatives seed"""
 
 
-def test_keys_of_the_original_guide_are_accepted():
+def test_keys_of_the_original_guide_are_accepted() -> None:
     assert set(ORIGINAL_GUIDE.split()) <= set(load_config().to_dict())
 
 
-def test_a_wrong_override_does_not_blame_the_file():
+def test_a_wrong_override_does_not_blame_the_file() -> None:
     with pytest.raises(ConfigError, match=r"^settings over toy: unknown key 'seeds', did you mean 'seed'"):
         load_config("toy", {"seeds": "3"})
 
 
-def test_both_keys_of_a_width_may_be_overridden():
+def test_both_keys_of_a_width_may_be_overridden() -> None:
     config = load_config("toy", {"sasrec_hidden_dim": "15", "sasrec_num_heads": "3", "moe_num_heads": "1"})
     assert (config.sasrec_hidden_dim, config.sasrec_num_heads, config.moe_num_heads) == (15, 3, 1)

@@ -1,4 +1,6 @@
 import shlex
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pydantic import Field
@@ -31,30 +33,30 @@ class Whole(Shape):
     patience: int = 3
 
 
-def test_unknown_key_names_the_nearest_one():
+def test_unknown_key_names_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"run\.yaml: unknown key 'widht', did you mean 'width'\?"):
         Shape.parse({"widht": 3}, "run.yaml")
 
 
-def test_keys_that_are_no_text_are_unknown_too():
+def test_keys_that_are_no_text_are_unknown_too() -> None:
     with pytest.raises(ConfigError, match=r"unknown key '2', .*; unknown key 'True', .*; unknown key 'foo', "):
-        Shape.parse({"foo": 4, True: 3, 2: 6}, "run.yaml")
+        Shape.parse({"foo": 4, True: 3, 2: 6}, "run.yaml")  # type: ignore[dict-item]
 
 
-def test_bad_value_names_key_and_value():
+def test_bad_value_names_key_and_value() -> None:
     with pytest.raises(ConfigError, match=r"run\.yaml: width: .*greater than or equal to 1.*got 0"):
         Shape.parse({"width": 0}, "run.yaml")
 
 
-def test_whole_floats_are_integers():
+def test_whole_floats_are_integers() -> None:
     assert Shape.parse({"width": 3.0}).width == 3
 
 
-def test_narrow_keeps_values_and_drops_other_groups():
+def test_narrow_keeps_values_and_drops_other_groups() -> None:
     assert Whole(width=7, patience=9).narrow(Shape) == Shape(width=7)
 
 
-def test_digest_follows_values_only():
+def test_digest_follows_values_only() -> None:
     assert Shape(width=7).digest() == Shape.parse({"dropout": 0.1, "width": 7}).digest()
     assert Shape(width=7).digest() != Shape(width=8).digest()
 
@@ -64,7 +66,7 @@ class Name(ConfigSection):
 
 
 @pytest.mark.parametrize("name", ["pl\0ays", "\ud83c", "plays\udcff"])
-def test_text_that_no_file_and_no_database_takes_is_refused(name):
+def test_text_that_no_file_and_no_database_takes_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"^configuration: name: holds a character that files and databases"):
         Name.parse({"name": name})
     assert Name.parse({"name": "plays, \n «été» 🎬"}).name.endswith("🎬")
@@ -84,7 +86,7 @@ def test_yes_is_no_number(key: str, value: bool) -> None:
     assert Toy.parse({"fused": False, "either": True, "min_rating": 1}).either is True
 
 
-def test_a_key_given_twice_is_named_with_its_lines(tmp_path):
+def test_a_key_given_twice_is_named_with_its_lines(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("epochs_per_stage: 2\n# a note\nseed: 1\n'epochs_per_stage': 3\n")
     message = r"run\.yaml: .*: epochs_per_stage: given in line 1 and again in line 4; keep one of them$"
@@ -92,14 +94,14 @@ def test_a_key_given_twice_is_named_with_its_lines(tmp_path):
         read_settings(path)
 
 
-def test_a_key_given_twice_in_a_mapping_of_a_mapping_is_found():
+def test_a_key_given_twice_in_a_mapping_of_a_mapping_is_found() -> None:
     with pytest.raises(DuplicateKeyError, match=r"^high: given in line 3 and again in line 4"):
         parse_yaml("patience: {low: 2, high: 4}\nseed:\n  high: 3\n  high: 5\n")
     with pytest.raises(ConfigError, match=r"margin_by_users: .* 0: given in line 1 and again in line 1"):
         parse_setting("margin_by_users", "{0: 0.1, 0: 0.2}")
 
 
-def test_the_same_key_in_several_mappings_or_over_a_merged_one_stands():
+def test_the_same_key_in_several_mappings_or_over_a_merged_one_stands() -> None:
     text = "one: &one {low: 1, high: 2}\ntwo: {<<: *one, high: 3}\nlist: [{low: 1}, {low: 2}]\n1: a\n'1': b\n"
     assert parse_yaml(text) == {
         "one": {"low": 1, "high": 2},
@@ -110,7 +112,7 @@ def test_the_same_key_in_several_mappings_or_over_a_merged_one_stands():
     }
 
 
-def test_no_object_is_built():
+def test_no_object_is_built() -> None:
     with pytest.raises(ConfigError, match="could not determine a constructor"):
         parse_setting("seed", "!!python/object/apply:os.getcwd []")
 
@@ -136,7 +138,7 @@ def test_no_object_is_built():
         ("min_rating", "[1", "cannot be read as YAML"),
     ],
 )
-def test_a_value_that_yaml_reads_otherwise_says_how_to_quote_it(key, value, told):
+def test_a_value_that_yaml_reads_otherwise_says_how_to_quote_it(key: str, value: str, told: str) -> None:
     """The advice can be pasted into a shell, and then gives the text."""
     if told:
         with pytest.raises(ConfigError) as caught:
@@ -162,11 +164,11 @@ def test_a_value_that_yaml_reads_otherwise_says_how_to_quote_it(key, value, told
         ('""', ""),
     ],
 )
-def test_text_that_yaml_reads_as_text_stays(value, expected):
+def test_text_that_yaml_reads_as_text_stays(value: str, expected: str) -> None:
     assert load_config(None, {"dataset_name": value}).dataset_name == expected
 
 
-def test_other_values_are_read_as_before():
+def test_other_values_are_read_as_before() -> None:
     values = {"min_rating": "null", "k_core": "yes", "min_seq_len": "7", "text_budget": "1.5"}
     config = load_config(None, values)
     assert (config.min_rating, config.k_core, config.min_seq_len, config.text_budget) == (None, True, 7, 1.5)
@@ -178,7 +180,7 @@ def test_other_values_are_read_as_before():
     ["[" * 5000 + "]" * 5000, "[" * 5000, "\n".join(" " * depth + "a:" for depth in range(200)), "{a: " * 200],
     ids=["flow", "unclosed", "block", "mappings"],
 )
-def test_what_is_nested_too_deeply_is_refused_in_one_line(tmp_path, text):
+def test_what_is_nested_too_deeply_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"run\.yaml: cannot be read as YAML: nested more than 50 deep, line \d+$"):
@@ -188,7 +190,7 @@ def test_what_is_nested_too_deeply_is_refused_in_one_line(tmp_path, text):
     assert len(str(failure.value)) < 250
 
 
-def test_aliases_are_counted_before_anything_is_built(monkeypatch):
+def test_aliases_are_counted_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three lists of three, the last of which stands for 40 values."""
     text = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: &c [*b, *b, *b]\n"
     assert parse_yaml(text)["c"] == [[["x"] * 3] * 3] * 3
@@ -199,13 +201,13 @@ def test_aliases_are_counted_before_anything_is_built(monkeypatch):
         parse_yaml(text)
 
 
-def test_an_alias_of_what_it_is_part_of_is_refused():
+def test_an_alias_of_what_it_is_part_of_is_refused() -> None:
     with pytest.raises(TooLargeError, match=r"^\*a is an alias of what it is part of, line 1$"):
         parse_yaml("&a [1, *a]")
 
 
 @pytest.mark.parametrize("load", [load_config, load_prices, load_profile, load_prompt, load_rules, load_variants])
-def test_every_document_of_a_user_is_read_here(tmp_path, load):
+def test_every_document_of_a_user_is_read_here(tmp_path: Path, load: Callable[..., object]) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("a: " + "[" * 5000)
     with pytest.raises(ValueError, match=r"mine\.yaml: .*nested more than 50 deep") as failure:

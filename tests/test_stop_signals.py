@@ -27,10 +27,12 @@ with interrupted_by_signals():
 """
 
 
-def run(*arguments, signals, lines):
+def run(*arguments: str, signals: list[signal.Signals], lines: int) -> tuple[int, list[str], str]:
     """Sends each signal once the process has said its line, then one line of input for each `lines`."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], text=True, **pipes) as process:
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
         said = []
         for number in signals:
             said.append(process.stdout.readline().strip())
@@ -40,18 +42,18 @@ def run(*arguments, signals, lines):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_process_with_its_code_and_without_a_traceback(number):
+def test_a_signal_ends_a_process_with_its_code_and_without_a_traceback(number: signal.Signals) -> None:
     assert run(signals=[number], lines=1) == (128 + number, ["ready", "interrupted", "tidied"], "")
 
 
-def test_a_second_signal_does_not_disturb_the_tidying_but_ctrl_c_does():
+def test_a_second_signal_does_not_disturb_the_tidying_but_ctrl_c_does() -> None:
     signals = [signal.SIGTERM, signal.SIGTERM]
     assert run(signals=signals, lines=1) == (143, ["ready", "interrupted", "tidied"], "")
     code, said, _ = run(signals=[signal.SIGTERM, signal.SIGINT], lines=0)
     assert (code, said) == (130, ["ready", "interrupted"])
 
 
-def test_what_must_be_finished_is_finished_first():
+def test_what_must_be_finished_is_finished_first() -> None:
     assert run("shielded", signals=[signal.SIGTERM], lines=2) == (
         143,
         ["ready", "finished", "interrupted", "tidied"],
@@ -59,5 +61,5 @@ def test_what_must_be_finished_is_finished_first():
     )
 
 
-def test_a_signal_that_is_ignored_stays_ignored():
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
     assert run("nohup", signals=[signal.SIGHUP], lines=1) == (0, ["ready", "read"], "")

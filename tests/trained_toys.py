@@ -6,7 +6,7 @@ Whoever needs them loads this module as a plugin of pytest, so that a session tr
 import csv
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ with warnings.catch_warnings():
 NUM_USERS, NUM_ITEMS = 30, 24
 FOREIGN_WARNINGS = ("ignore::DeprecationWarning:mlflow", "ignore::FutureWarning:mlflow")
 """MLflow's, about its own dependencies."""
-OWN = ("trained", "retrained", "registered", "empty_database", "tracking_uri")
+OWN = ("trained", "retrained", "repeating", "registered", "empty_database", "tracking_uri")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -75,6 +75,20 @@ def write_interactions(path: Path) -> Path:
     return path
 
 
+def write_repeats(path: Path) -> Path:
+    """Every user plays six items of their own again and again; the first one has also played all others, long ago."""
+    source = random.Random(9)
+    rows = [("user_id", "item_id", "timestamp")]
+    rows += [("u01", f"i{item:02}", 900_000 + item) for item in range(1, NUM_ITEMS + 1)]
+    for user in range(1, NUM_USERS + 1):
+        shelf = source.sample(range(1, NUM_ITEMS + 1), 6)
+        for step, item in enumerate([*shelf, *source.choices(shelf, k=8)]):
+            rows.append((f"u{user:02}", f"i{item:02}", 1_000_000 + 1000 * user + 60 * step))
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
 def make_embeddings(sequences: Path, folder: Path) -> Path:
     """Random vectors for every item, and one text of two sentences for the first user."""
     vectors = np.random.default_rng(3).normal(size=(NUM_ITEMS + 2, 8)).astype(np.float32)
@@ -90,9 +104,9 @@ def make_embeddings(sequences: Path, folder: Path) -> Path:
     return folder
 
 
-def train(folder: Path, **overrides: object) -> Trained:
+def train(folder: Path, write: Callable[[Path], Path] = write_interactions, **overrides: object) -> Trained:
     config = load_config("toy", {"epochs_per_stage": 1, "bootstrap_samples": 100, **overrides})
-    interactions = write_interactions(folder / "plays.csv")
+    interactions = write(folder / "plays.csv")
     preprocess_sequences(interactions, folder / "sequences", config.narrow(DataConfig))
     embeddings = make_embeddings(folder / "sequences", folder / "embeddings")
     run = train_all(folder / "sequences", embeddings, folder / "outputs", config, device="cpu")
@@ -129,6 +143,12 @@ def trained(tmp_path_factory) -> Trained:
 def retrained(tmp_path_factory) -> Trained:
     """The same data, another seed."""
     return train(tmp_path_factory.mktemp("retrained"), seed=11)
+
+
+@pytest.fixture(scope="session")
+def repeating(tmp_path_factory) -> Trained:
+    """Data of repeats alone, which rankings and recommendations include."""
+    return train(tmp_path_factory.mktemp("repeating"), write_repeats, seen_items="include", epochs_per_stage=2)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ur4rec.columns import DESCRIPTION, GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
+from ur4rec.columns import DESCRIPTION, EVENT, GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from ur4rec.config import Config, load_config, override_values
+from ur4rec.data.column_names import match_columns
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
 from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE
@@ -46,10 +47,10 @@ STAGES_FOLDER = "stages"
 STATE_FOLDER = "resume"
 BUNDLE_FOLDER = "bundle"
 READ = {
-    INTERACTIONS: (USER_ID, ITEM_ID, TIMESTAMP, RATING),
+    INTERACTIONS: (USER_ID, ITEM_ID, TIMESTAMP, RATING, EVENT),
     ITEM_TABLE: (ITEM_ID, TITLE, YEAR, GENRES, DESCRIPTION),
 }
-"""Role of a data frame → its columns that are read."""
+"""Role of a data frame → what is read of it."""
 
 
 class FittedModel(Recommender):
@@ -124,8 +125,7 @@ def _configure(config: Config | Path | str | None, settings: Mapping[str, Any]) 
         chosen = override_values(config.model_dump(mode="json", exclude_unset=True), settings, "settings")
     else:
         chosen = load_config(config, settings)
-    is_named = "dataset_name" in chosen.model_fields_set
-    return chosen if is_named else chosen.model_copy(update={"dataset_name": INTERACTIONS})
+    return chosen if chosen.dataset_name else chosen.model_copy(update={"dataset_name": INTERACTIONS})
 
 
 def _preprocess_frames(frames: Mapping[str, pd.DataFrame | None], sequences: Path, config: DataConfig) -> None:
@@ -133,18 +133,18 @@ def _preprocess_frames(frames: Mapping[str, pd.DataFrame | None], sequences: Pat
         files = {role: scratch / f"{role}.parquet" for role, frame in frames.items() if frame is not None}
         for role, file in files.items():
             names.enter_context(named(file, role))
-            _write_frame(frames[role], role, file)
+            _write_frame(frames[role], role, file, config)
         preprocess_sequences(files[INTERACTIONS], sequences, config, files.get(ITEM_TABLE))
 
 
-def _write_frame(frame: pd.DataFrame | None, role: str, file: Path) -> None:
+def _write_frame(frame: pd.DataFrame | None, role: str, file: Path, config: DataConfig) -> None:
     """Writes what is read of a data frame; of its other columns there are the names alone, for messages."""
     assert frame is not None
     names, arrays = [str(name) for name in frame.columns], []
+    read = match_columns(names, (), READ[role], config.columns).values()
     for place, name in enumerate(names):
         try:
-            is_read = name in READ[role]
-            arrays.append(_to_arrow(frame.iloc[:, place]) if is_read else pa.nulls(len(frame)))
+            arrays.append(_to_arrow(frame.iloc[:, place]) if name in read else pa.nulls(len(frame)))
         except pa.ArrowException as error:
             raise DataError(f"{role}, column {name!r}: expected values of one type ({error})") from None
     pq.write_table(pa.Table.from_arrays(arrays, names), file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.field_formats.log import Format, Log, Sample, sample, write_times
@@ -19,23 +20,29 @@ def write_table(path: Path, columns: dict[str, object], separator: str = ",", he
     return path
 
 
+def name_reviews(log: Log, user: str = "A{:013d}") -> pd.DataFrame:
+    """Returns the rows with ids as Amazon's and whole stars."""
+    rows = log.name(user, "B{:09d}")
+    return rows.assign(rating=np.ceil(rows.rating))
+
+
 def write_amazon_2014_ratings(log: Log, folder: Path) -> Sample:
     """The user comes first."""
-    rows = log.name("A{:013d}", "B{:09d}")
+    rows = name_reviews(log)
     columns = rows[["user_id", "item_id", "rating", "timestamp"]]
     return sample(write_table(folder / "ratings_Beauty.csv", dict(columns), header=False), rows)
 
 
 def write_amazon_2018_ratings(log: Log, folder: Path) -> Sample:
     """The item comes first."""
-    rows = log.name("A{:013d}", "B{:09d}")
+    rows = name_reviews(log)
     columns = rows[["item_id", "user_id", "rating", "timestamp"]]
     return sample(write_table(folder / "All_Beauty.csv", dict(columns), header=False), rows)
 
 
 def write_amazon_2023_csv(log: Log, folder: Path) -> Sample:
     """A 5-core file before the split; times are milliseconds."""
-    rows = log.name("AG{:026d}", "B{:09d}")
+    rows = name_reviews(log, "AG{:026d}")
     columns = {
         "user_id": rows.user_id,
         "parent_asin": rows.item_id,
@@ -47,7 +54,7 @@ def write_amazon_2023_csv(log: Log, folder: Path) -> Sample:
 
 def write_amazon_2023_history(log: Log, folder: Path) -> Sample:
     """A file of the split with the history beside every row."""
-    rows = log.name("AG{:026d}", "B{:09d}")
+    rows = name_reviews(log, "AG{:026d}")
     found = write_amazon_2023_csv(log, folder)
     before = rows.groupby("user_id").item_id.transform(lambda items: [" ".join(items[:n]) for n in range(len(items))])
     table = pd.read_csv(found.path).assign(history=before)

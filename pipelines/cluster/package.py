@@ -21,12 +21,13 @@ from kfp_server_api import (
     V2beta1RuntimeConfig,
 )
 
-from pipelines.arguments import build_arguments, read_run_config
+from pipelines.arguments import build_arguments
 from pipelines.cluster.connection import Cluster, ClusterError
 from pipelines.compilation import compile_training
 from pipelines.inputs import check_locations, require_inputs
 from pipelines.options import DEFAULT_CONFIG, ClusterOptions, ImageOptions, PlaceOptions, PodOptions
 from ur4rec import __version__
+from ur4rec.commands.console import read_config
 from ur4rec.storage.temporaries import scratch_folder
 
 DIGEST_PREFIX = "sha256:"
@@ -153,7 +154,7 @@ def prepare(run: ClusterOptions, images: ImageOptions, scheduled: bool) -> tuple
         ValueError: Typed: a setting, a place, an image or a profile cannot be used.
     """
     inputs = require_inputs(run)
-    config = read_run_config(run.config or DEFAULT_CONFIG, run.settings or (), inputs.interactions)
+    config = read_config(Path(run.config or DEFAULT_CONFIG), run.settings)
     package = Package(compile_training(images))
     check_locations(config, inputs)
     parameters = build_arguments(config, inputs, scheduled)

@@ -17,19 +17,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from kfp_server_api import V2beta1RecurringRun
 
-from pipelines.arguments import (
-    build_arguments,
-    chooses_dataset_name,
-    name_after,
-    name_data,
-    read_run_config,
-    restore_config,
-)
+from pipelines.arguments import build_arguments, restore_config
 from pipelines.cluster.connection import Cluster, ClusterError, as_known
 from pipelines.cluster.package import Package, Version, ensure_version_of
 from pipelines.cluster.schedules import (
@@ -46,6 +40,7 @@ from pipelines.cluster.triggers import ScheduleError, Trigger, describe_trigger,
 from pipelines.compilation import NAMED_BY_VERSION, compile_training
 from pipelines.inputs import check_locations, restore_inputs
 from pipelines.options import ImageOptions, PodOptions
+from ur4rec.commands.console import read_config
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
@@ -162,20 +157,16 @@ def exchange_schedule(
 
 
 def _change_parameters(parameters: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
-    before = restore_inputs(parameters)
-    inputs = replace(before, **changes.inputs)
-    config = _change_config(parameters, changes, before.interactions, inputs.interactions)
+    inputs = replace(restore_inputs(parameters), **changes.inputs)
+    config = _change_config(parameters, changes)
     check_locations(config, inputs)
     return build_arguments(config, inputs, scheduled=True)
 
 
-def _change_config(parameters: Mapping[str, Any], changes: Changes, before: str, data: str) -> Config:
+def _change_config(parameters: Mapping[str, Any], changes: Changes) -> Config:
     if changes.config:
-        return read_run_config(changes.config, changes.settings, data)
-    config = restore_config(parameters, changes.settings)
-    if chooses_dataset_name(changes.settings) or config.dataset_name != name_data(before):  # somebody has chosen it
-        return config
-    return name_after(config, data)
+        return read_config(Path(changes.config), changes.settings)
+    return restore_config(parameters, changes.settings)
 
 
 def _read_plan(schedule: V2beta1RecurringRun, trigger: Trigger | None) -> Plan:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,7 +30,7 @@ USERS, CATALOGUE = 20, 12
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     """`sequences/` and `embeddings/` of users who go round the catalogue."""
     rows = [(f"u{user}", f"i{(user + step) % CATALOGUE}", step) for user in range(USERS) for step in range(8)]
     pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(tmp_path / "plays.csv", index=False)
@@ -42,23 +44,23 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def users():
+def users() -> torch.Tensor:
     return torch.randn(2, 3, WIDTH, requires_grad=True)
 
 
 @pytest.fixture
-def items():
+def items() -> torch.Tensor:
     return torch.randn(ITEMS + 1, WIDTH, requires_grad=True)
 
 
-def test_a_product_counts_twice_its_multiplications():
+def test_a_product_counts_twice_its_multiplications() -> None:
     left, right = torch.randn(3, 4), torch.randn(4, 5)
     assert count_flops(lambda: left @ right) == 2 * 3 * 4 * 5
     assert count_flops(lambda: torch.zeros(3, 5).addmm_(left, right)) == 2 * 3 * 4 * 5
     assert count_flops(lambda: left + left) == 0
 
 
-def test_products_inside_the_losses_are_counted(users, items):
+def test_products_inside_the_losses_are_counted(users: torch.Tensor, items: torch.Tensor) -> None:
     """Logits, and the gradients of both sides: three products of the same size."""
     three_products = 3 * 2 * POSITIONS * WIDTH * (ITEMS + 1)
     targets, padding = torch.arange(1, POSITIONS + 1), torch.tensor([0])
@@ -74,20 +76,20 @@ def test_products_inside_the_losses_are_counted(users, items):
     )
 
 
-def test_the_ceiling_counts_one_product():
+def test_the_ceiling_counts_one_product() -> None:
     ceiling = measure_ceiling(size=64, repeats=2)
     assert ceiling.flops == 2 * 64**3
     assert ceiling.gflops_per_s > 0
 
 
-def test_a_share_is_the_ratio_of_the_rates():
+def test_a_share_is_the_ratio_of_the_rates() -> None:
     share = Share("shipped", "end_to_end", 8, Cost(3_000_000_000, 2.0, 1.0), Cost(10_000_000_000, 1.0, 1.0))
     assert share.epoch.gflops_per_s == pytest.approx(1.5)
     assert share.by_clock == pytest.approx(0.15)
     assert share.by_cpu == pytest.approx(0.3)
 
 
-def test_an_epoch_costs_more_with_a_wider_model(folder):
+def test_an_epoch_costs_more_with_a_wider_model(folder: Path) -> None:
     workload = open_workload(folder)
     config = load_config("toy", {"epochs_per_stage": 1, "batch_size": 16}).narrow(StageConfig)
     wide = config.model_copy(update={"sasrec_hidden_dim": 64})
@@ -97,7 +99,7 @@ def test_an_epoch_costs_more_with_a_wider_model(folder):
     assert cost.seconds > 0
 
 
-def test_an_evaluation_is_profiled_by_function_and_by_tensor_operation(folder):
+def test_an_evaluation_is_profiled_by_function_and_by_tensor_operation(folder: Path) -> None:
     workload = open_workload(folder)
     cost, profiles = profile_evaluation(workload, load_config("toy").narrow(StageConfig))
     functions, operations = profiles.values()
@@ -107,6 +109,6 @@ def test_an_evaluation_is_profiled_by_function_and_by_tensor_operation(folder):
     assert all(one.function.startswith("aten::") for one in operations)
 
 
-def test_a_folder_without_texts_is_named(tmp_path):
+def test_a_folder_without_texts_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="text_embeddings: not found"):
         open_workload(tmp_path)

@@ -1,4 +1,8 @@
 import doctest
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,25 +15,25 @@ from ur4rec.data.sequences import Histories
 TARGETS = {"validation": np.array([[1, 3, 0], [2, 1, 0]]), "test": np.array([[1, 4, 0], [2, 4, 0]])}
 
 
-def make_split():
+def make_split() -> Split:
     """Two users, four items; item 1 is popular with user 1 and unseen by user 2."""
     before = Histories(np.array([0, 0, 2, 3]), np.array([1, 2, 2]), np.array([5, 6, 7]))
     after = Histories(np.array([0, 0, 3, 5]), np.array([1, 2, 3, 2, 1]), np.arange(5))
     return Split(4, {"validation": before, "test": after}, TARGETS)
 
 
-def score_by_number(_histories):
+def score_by_number(_histories: Histories | None) -> Callable[..., Any]:
     """Scores fall with the item's number; column 0 is padding."""
     return lambda users: -torch.arange(5.0).repeat(len(users), 1)
 
 
-def test_doctests():
+def test_doctests() -> None:
     failed, attempted = doctest.testmod(peer_exchange)
     assert attempted > 0
     assert failed == 0
 
 
-def test_a_split_survives_its_file_without_pickle(tmp_path):
+def test_a_split_survives_its_file_without_pickle(tmp_path: Path) -> None:
     split = make_split()
     split.save(tmp_path / "split.npz")
     loaded = Split.load(tmp_path / "split.npz")
@@ -40,13 +44,13 @@ def test_a_split_survives_its_file_without_pickle(tmp_path):
         assert loaded.seen[horizon].offsets.tolist() == split.seen[horizon].offsets.tolist()
 
 
-def test_seen_items_do_not_compete():
+def test_seen_items_do_not_compete() -> None:
     split = make_split()
     assert split.rank(score_by_number(None), "validation").tolist() == [[1, 1], [1, 1]]  # 3 behind seen 1, 2; 1 leads
     assert split.rank(score_by_number(None), "test").tolist() == [[1, 1], [2, 2]]  # user 2 has not seen 3
 
 
-def test_equal_scores_have_the_mean_over_the_places():
+def test_equal_scores_have_the_mean_over_the_places() -> None:
     """User 1 has two unseen items, user 2 has three."""
     recorder = Recorder(make_split(), "toy")
     recorder.start()
@@ -55,13 +59,12 @@ def test_equal_scores_have_the_mean_over_the_places():
     assert score == pytest.approx(((1 + second) / 2 + (1 + second + third) / 3) / 2)
 
 
-def test_a_recorder_notes_scores_clocks_and_the_best(tmp_path):
+def test_a_recorder_notes_scores_clocks_and_the_best(tmp_path: Path) -> None:
     recorder = Recorder(make_split(), "toy")
     recorder.start()
-    assert recorder.validate(lambda users: torch.arange(5.0).repeat(len(users), 1)) == (
-        pytest.approx(0.5655, abs=1e-4),
-        True,
-    )
+    score, is_best = recorder.validate(lambda users: torch.arange(5.0).repeat(len(users), 1))
+    assert score == pytest.approx(0.5655, abs=1e-4)
+    assert is_best is True
     assert recorder.validate(score_by_number(None)) == (1.0, True)
     assert recorder.validate(score_by_number(None)) == (1.0, False)
     assert not recorder.observe(3, 2.0, 0.5, counted=False)
@@ -80,9 +83,9 @@ def test_a_recorder_notes_scores_clocks_and_the_best(tmp_path):
     assert (loaded.versions, loaded.users_per_s) == (run.versions, run.users_per_s)
 
 
-def test_a_recorder_goes_on_with_curve_and_clocks(monkeypatch):
+def test_a_recorder_goes_on_with_curve_and_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(range(0, 1000, 10))
-    monkeypatch.setattr(peer_exchange.time, "perf_counter", lambda: float(next(times)))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(times)))
     first = Recorder(make_split(), "toy")
     first.start()
     first.observe(1, 0.5, 1.0)

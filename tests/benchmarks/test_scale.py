@@ -1,10 +1,12 @@
 import cProfile
 import doctest
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import typer
 from typer.testing import CliRunner
 
 from benchmarks import catalogue, scale
@@ -13,13 +15,13 @@ from benchmarks.phases import Phases
 from benchmarks.profiles import list_costs, list_operations
 
 
-def test_doctests():
+def test_doctests() -> None:
     failed, attempted = doctest.testmod(catalogue)
     assert (failed, attempted > 0) == (0, True)
 
 
 @pytest.mark.parametrize("num_items", [5, 8, 21])
-def test_successors_go_round_their_group(num_items):
+def test_successors_go_round_their_group(num_items: int) -> None:
     ranks = np.arange(num_items)
     following = successor(ranks, num_items)
     assert sorted(following) == ranks.tolist()
@@ -27,7 +29,7 @@ def test_successors_go_round_their_group(num_items):
     assert (following != ranks).all() or num_items % GROUP == 1
 
 
-def test_most_interactions_follow_the_one_before_and_few_items_are_popular():
+def test_most_interactions_follow_the_one_before_and_few_items_are_popular() -> None:
     items = generate_sequences(num_users=400, num_items=800, length=20, seed=0)
     assert items.min() >= 1
     assert items.max() <= 800
@@ -42,7 +44,7 @@ def test_most_interactions_follow_the_one_before_and_few_items_are_popular():
     assert counts[:80].sum() > 0.4 * counts.sum()
 
 
-def test_the_last_item_of_each_user_is_the_target():
+def test_the_last_item_of_each_user_is_the_target() -> None:
     histories, targets = split_histories(np.array([[3, 1, 2], [5, 6, 4]]))
     assert histories.lengths.tolist() == [0, 2, 2]
     assert histories.items.tolist() == [3, 1, 5, 6]
@@ -50,7 +52,7 @@ def test_the_last_item_of_each_user_is_the_target():
     assert (targets[:, 2] > histories.timestamps.max()).all()
 
 
-def test_a_phase_has_the_memory_of_its_own_part():
+def test_a_phase_has_the_memory_of_its_own_part() -> None:
     phases = Phases()
     phases.mark("before")
     held = np.ones(60 << 17)  # 60 MiB
@@ -63,7 +65,7 @@ def test_a_phase_has_the_memory_of_its_own_part():
     assert all(phase.seconds >= 0 for phase in phases.finished)
 
 
-def test_costs_name_functions_and_operations():
+def test_costs_name_functions_and_operations() -> None:
     left = torch.randn(200, 200)
     finished = cProfile.Profile()
     finished.runcall(lambda: [torch.mm(left, left) for _ in range(7)])
@@ -72,11 +74,11 @@ def test_costs_name_functions_and_operations():
     assert (first.function, first.calls) == ("aten::mm", 1)
 
 
-def test_the_report_has_every_part(tmp_path, monkeypatch):
+def test_the_report_has_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scale, "UPDATED_USERS", 50)
     monkeypatch.setattr(scale, "SMALL", (12, 30, 8))
     monkeypatch.setattr(scale, "describe_machine", lambda threads: {"threads": threads})
-    application = scale.typer.Typer()
+    application = typer.Typer()
     application.command()(scale.main)
     sizes = ["--items", "120", "--users", "40", "--length", "8", "--text-width", "4", "--validated", "9"]
     training = ["--negatives", "16", "--batch-size", "20"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -40,7 +40,7 @@ from ur4rec.registry.warm_start import resolve_warm_start
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.encode import encode_text
-from ur4rec.text.encoder import Encoder
+from ur4rec.text.encoder import Encoder, EncoderError
 from ur4rec.text.estimate import estimate_texts
 from ur4rec.text.generate import find_budget_left, generate_text
 from ur4rec.text.llm.chat import ChatAnswer, ChatRequest, Reason, RefusedError
@@ -114,6 +114,7 @@ class World:
         )
         for number, name in enumerate(("encoder_a", "encoder_b")):
             write_encoder(folder / name, number)
+        write_encoder(folder / "encoder_of_no_word", 0, words=["[UNK]", "i0"])
         for name, shipped in (("user.yaml", "user_preferences.v1"), ("item.yaml", "item_description.v1")):
             prompt = files("ur4rec.text.llm") / "prompt_files" / f"{shipped}.yaml"
             (folder / name).write_text(f"# One's own.\n{prompt.read_text()}")
@@ -180,7 +181,13 @@ def draw_plays() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp", "rating"])
 
 
-def write_encoder(folder: Path, seed: int) -> None:
+WORDS = (
+    *("[UNK]", "The", "latest", "first", "choices", "are", "All", *(f"i{item}" for item in range(NUM_COMMON))),
+    *("Item", "and", "were", "made", "in", "a", "single", "day", ".", ","),
+)
+
+
+def write_encoder(folder: Path, seed: int, words: Sequence[str] = WORDS) -> None:
     """A sentence-transformers model on disk: the mean of one random vector a word."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
@@ -188,7 +195,6 @@ def write_encoder(folder: Path, seed: int) -> None:
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace
 
-    words = ["[UNK]", "The", "latest", "first", "choices", "are", "All", *(f"i{item}" for item in range(NUM_COMMON))]
     tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     weights = torch.randn(len(words), 8, generator=torch.Generator().manual_seed(seed))
@@ -211,6 +217,19 @@ def see_damaged_file(world: World, config: Config) -> Any:
         return str(error)
 
 
+def see_own_columns(world: World, config: Config) -> Any:
+    file = world.damaged.with_name("own.csv")
+    kinds = ("view,a,x", "buy,NA,y", "buy,b,z", "buy,c,y", "view,d,x")
+    rows = [f"u,{day}/04/2015,{kind}\n" for day, kind in enumerate(kinds, 1)]
+    file.write_text("user_id,timestamp,event,item_id,other\n" + "".join(rows))
+    try:
+        folder, _ = world.place("own", config)
+        preprocess_sequences(file, folder, config.narrow(DataConfig))
+    except DataError as error:
+        return str(error)
+    return load_sequences(folder).item_ids, load_sequences(folder).train.tolist()
+
+
 def see_encoded_file(world: World, config: Config) -> Any:
     file = world.damaged.with_name("encoded.csv")
     file.write_bytes("user_id,item_id,timestamp\nu,ä,1\nu,ö,2\nu,ü,3\n".encode("cp1252"))
@@ -227,6 +246,13 @@ def see_texts(world: World, config: Config) -> Any:
 
 def see_embeddings(world: World, config: Config) -> Any:
     return read_artifact(world.embeddings(config)).files
+
+
+def see_unreadable_texts(world: World, config: Config) -> Any:
+    try:
+        return read_artifact(world.embeddings(config)).details["unknown_words"]
+    except EncoderError as error:
+        return str(error)
 
 
 def see_encoded_at_once(world: World, config: Config) -> Any:

@@ -27,6 +27,7 @@ from field_effects import (
     see_first,
     see_limits,
     see_opponents,
+    see_own_columns,
     see_place_of_answers,
     see_prices,
     see_promotion,
@@ -42,6 +43,7 @@ from field_effects import (
     see_start,
     see_texts,
     see_third,
+    see_unreadable_texts,
 )
 
 from ur4rec.config import Config
@@ -57,6 +59,7 @@ class Change:
 
 
 LONGER = {"epochs_per_stage": 2, "finetune_lr_scale": 1.0, "adaptive_switch_threshold": 9.0}
+OWN = {"time_unit": "day_first", "min_seq_len": 3}
 CHANGES = {
     # preprocess_sequences
     "dataset_name": Change("another", see_sequences),
@@ -68,6 +71,10 @@ CHANGES = {
     "drop_last": Change(1, see_sequences),
     "bad_rows": Change("exclude", see_damaged_file),
     "encoding": Change("cp1252", see_encoded_file),
+    "columns": Change({"item_id": "other"}, see_own_columns, OWN),
+    "time_unit": Change("month_first", see_own_columns, OWN | {"literal_item_ids": ("NA",)}),
+    "events": Change(("buy",), see_own_columns, OWN | {"literal_item_ids": ("NA",)}),
+    "literal_item_ids": Change(("NA",), see_own_columns, OWN),
     # generate_text, encode_text
     "snapshot_base": Change(4, see_texts),
     "text_provider": Change("openai", see_service, MODEL | {"text_base_url": "http://127.0.0.1:1"}),
@@ -90,6 +97,7 @@ CHANGES = {
     "text_model_name": Change("encoder_b", see_embeddings),
     "text_batch_size": Change(7, see_encoded_at_once),
     "max_sentences": Change(1, see_embeddings),
+    "unreadable_texts": Change("accept", see_unreadable_texts, {"text_model_name": "encoder_of_no_word"}),
     # pretrain_sasrec
     "sasrec_hidden_dim": Change(12, see_first),
     "sasrec_num_blocks": Change(2, see_first),

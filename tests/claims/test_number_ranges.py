@@ -197,7 +197,7 @@ def test_data_whose_name_no_file_takes_are_refused(tmp_path: Path) -> None:
     plays.write_text("user_id,item_id,timestamp\n")
     result = CliRunner().invoke(app, ["run", "--data", str(plays), "--pipeline-root", str(tmp_path / "root")])
     assert result.exit_code == 2
-    assert "--data: dataset_name: holds a character that files and databases do not take" in result.stderr
+    assert "ays.csv: dataset_name: holds a character that files and databases do not take" in result.stderr
     assert not (tmp_path / "root").exists()
 
 

@@ -4,6 +4,7 @@ import errno
 import subprocess
 import sys
 from contextlib import redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ class TypedError(ValueError):
         ),
     ],
 )
-def test_what_a_user_can_put_right_is_one_line(capsys, error, line):
+def test_what_a_user_can_put_right_is_one_line(capsys: pytest.CaptureFixture[str], error: Exception, line: str) -> None:
     with pytest.raises(typer.Exit) as exit_, report_errors():
         raise error
     assert exit_.value.exit_code == 2
@@ -46,20 +47,21 @@ def test_what_a_user_can_put_right_is_one_line(capsys, error, line):
     "error",
     [ValueError("a defect"), KeyError("a defect"), RuntimeError("a defect"), BrokenPipeError(errno.EPIPE, "closed")],
 )
-def test_everything_else_passes(capsys, error):
+def test_everything_else_passes(capsys: pytest.CaptureFixture[str], error: Exception) -> None:
     with pytest.raises(type(error)), report_errors():
         raise error
     assert capsys.readouterr().err == ""
 
 
-def test_standard_output_that_is_full_is_named():
+def test_standard_output_that_is_full_is_named() -> None:
     with suppress(OSError), Path("/dev/full").open("w") as full, redirect_stdout(full):
-        for tell in (lambda: show("a line"), lambda: show_table("rules", ("rule",), [("a",)])):
+        show_rules = partial(show_table, "rules", ("rule",), [("a",)])
+        for tell in (partial(show, "a line"), show_rules):
             with pytest.raises(WriteError, match=r"^standard output: No space left on device; free some space$"):
                 tell()
 
 
-def test_the_name_of_a_row_is_not_broken(capsys, monkeypatch):
+def test_the_name_of_a_row_is_not_broken(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "50")
     show_table("rules", ("rule", "what"), [("slice_long_tail_items", "a sentence that is too long for one line " * 2)])
     show_table("files", ("file",), [("x" * 70,)])

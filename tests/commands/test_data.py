@@ -77,3 +77,19 @@ def test_what_is_wrong_is_told(
     _, error = run(*(argument.format(bucket) for argument in arguments), code=2)
     assert message in error
     assert "Traceback" not in error
+
+
+def test_columns_events_and_units_are_options(tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+    rows = [f"{kind},m{step},{17_361 + step},x\n" for step, kind in enumerate(("buy", "view", "buy", "cart", "buy"))]
+    file.write_text("what,sku,day,member\n" + "".join(rows))
+    names = ("--columns", "user_id=member,item_id=sku,event=what,timestamp=day")
+    arguments = ("data", "preprocess", file, "-o", tmp_path / "sequences", *names)
+    assert "set time_unit: days where that is 2017-07-14" in run(*arguments, code=2)[1]
+    shown, _ = run(*arguments, "--events", "buy", "--time-unit", "days")
+    assert "3 interactions: 1 train, 1 validation, 1 test" in shown
+    assert "times: 2017-07-14 00:00:00 to 2017-07-18 00:00:00 UTC" in shown
+    assert "interactions left out: other event" in shown
+    error = run(*arguments, "--events", "bought", "--time-unit", "days", code=2)[1]
+    assert "no event 'bought'; There are" in error or "is it" in error
+    assert "did you mean 'user_id'" in run("data", "preprocess", file, "--columns", "user=x", code=2)[1]

@@ -1,6 +1,7 @@
 """What `ur4rec evaluate` shows."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -16,10 +17,12 @@ from ur4rec.training.checkpoints import write_model_config
 
 
 @pytest.fixture
-def results():
+def results() -> Results:
     metrics = {name: Estimate(value=0.25, ci95=(0.2, 0.3)) for name in METRICS}
     dataset = Dataset(name="toy", digest="d", num_users=2, num_items=4, num_interactions=9, later_interactions_share=0)
-    empty = {key: {} for key in ("config", "validation", "memory", "expert_weights", "timings_s", "versions")}
+    empty: dict[str, Any] = {
+        key: {} for key in ("config", "validation", "memory", "expert_weights", "timings_s", "versions")
+    }
     empty |= {"validation_systems": {}, "differences": {}, "peak_memory_mb": {}, "seeds": [], "slices": [], "notes": []}
     figures = {"coverage@10": Figure(value=0.5, ci95=None), "novelty@10": Figure(value=3.125, ci95=(3.0, 3.5))}
     return Results(
@@ -31,11 +34,11 @@ def results():
     )
 
 
-def cells(text):
+def cells(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
 
 
-def test_headline_metrics_then_what_the_lists_come_to(results, capsys):
+def test_headline_metrics_then_what_the_lists_come_to(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
     show_results(results)
     lines = cells(capsys.readouterr().out)
     assert lines[0] == ["model", "0.2500", "0.2000 to 0.3000", "0.2500", "0.2500"]
@@ -63,6 +66,6 @@ def test_another_rule_than_the_models_is_refused(tmp_path: Path) -> None:
         assert "seen_items" not in CliRunner().invoke(app, [*evaluate, *given]).output
 
 
-def test_results_without_metrics_of_lists_are_one_table(results, capsys):
+def test_results_without_metrics_of_lists_are_one_table(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
     show_results(results.model_copy(update={"lists": {}}))
     assert len(cells(capsys.readouterr().out)) == 2

@@ -1,26 +1,33 @@
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_experiments import STAGE, VARIANTS, write_yaml
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from ur4rec.cli import app
 from ur4rec.commands.console import OptionError
 from ur4rec.commands.experiments import read_seeds
-from ur4rec.experiments.stage_cache import plan_stages
+from ur4rec.config import Config
+from ur4rec.experiments.ablation_table import AblationTable
+from ur4rec.experiments.stage_cache import StageInputs, plan_stages
+from ur4rec.experiments.tune import Tuning
 from ur4rec.training.config import StageConfig
 
 pytest_plugins = ["finished_experiments"]
 runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 
 
-def invoke(*arguments):
+def invoke(*arguments: Any) -> Result:
     return runner.invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
-def folders(sequences, embeddings, config, variants_file, space_file, tmp_path):
+def folders(
+    sequences: Path, embeddings: Path, config: Config, variants_file: Path, space_file: Path, tmp_path: Path
+) -> dict[str, Any]:
     return {
         "data": (sequences, embeddings),
         "config": ("--config", write_yaml(tmp_path / "config.yaml", config.to_dict())),
@@ -30,14 +37,16 @@ def folders(sequences, embeddings, config, variants_file, space_file, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["ablate", "tune"])
-def test_help_has_an_example(command):
+def test_help_has_an_example(command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
     assert f"ur4rec {command}" in result.output.partition("For example")[2]
 
 
 @pytest.mark.parametrize("seeds", [("--seeds", 1, 2), ("--seeds", "1,2"), ("--seeds", "2")], ids=str)
-def test_a_finished_ablation_is_shown_again(ablated, folders, tmp_path, seeds):
+def test_a_finished_ablation_is_shown_again(
+    ablated: tuple[Path, AblationTable], folders: dict[str, Any], tmp_path: Path, seeds: tuple[Any, ...]
+) -> None:
     shutil.copytree(ablated[0], tmp_path / "out")
     options = (*folders["config"], *folders["variants"], *seeds, "-o", tmp_path / "out", "--device", "cpu")
     result = invoke("ablate", *folders["data"], *options)
@@ -51,7 +60,9 @@ def test_a_finished_ablation_is_shown_again(ablated, folders, tmp_path, seeds):
     assert json.loads((tmp_path / "out/ablation.json").read_text()) == ablated[1].model_dump(mode="json")
 
 
-def test_a_failing_unit_is_named_and_the_others_finish(ablated, folders, config, inputs, tmp_path):
+def test_a_failing_unit_is_named_and_the_others_finish(
+    ablated: tuple[Path, AblationTable], folders: dict[str, Any], config: Config, inputs: StageInputs, tmp_path: Path
+) -> None:
     """One unit is missing, and a file stands where a stage of a new variant should go."""
     out = tmp_path / "out"
     shutil.copytree(ablated[0], out)
@@ -80,7 +91,7 @@ def test_a_failing_unit_is_named_and_the_others_finish(ablated, folders, config,
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_finished_tuning_is_shown_again(tuned, folders, tmp_path):
+def test_a_finished_tuning_is_shown_again(tuned: tuple[Path, Tuning], folders: dict[str, Any], tmp_path: Path) -> None:
     shutil.copytree(tuned[0], tmp_path / "out")
     options = (*folders["config"], *folders["space"], "--trials", 2, "-o", tmp_path / "out", "--device", "cpu")
     result = invoke("tune", *folders["data"], *options)
@@ -91,7 +102,9 @@ def test_a_finished_tuning_is_shown_again(tuned, folders, tmp_path):
     assert "the base configuration is no trial" not in result.stdout
 
 
-def test_a_base_configuration_outside_of_the_space_is_told(tuned, folders, tmp_path):
+def test_a_base_configuration_outside_of_the_space_is_told(
+    tuned: tuple[Path, Tuning], folders: dict[str, Any], tmp_path: Path
+) -> None:
     shutil.copytree(tuned[0], tmp_path / "out")
     options = (*folders["config"], *folders["space"], "--set", "interaction_threshold=20", "--set", "decay_factor=0.9")
     result = invoke("tune", *folders["data"], *options, "--trials", 2, "-o", tmp_path / "out", "--device", "cpu")
@@ -117,7 +130,9 @@ def test_a_base_configuration_outside_of_the_space_is_told(tuned, folders, tmp_p
     ],
     ids=str,
 )
-def test_errors_are_one_line_and_exit_code_2(sequences, embeddings, tmp_path, arguments, message):
+def test_errors_are_one_line_and_exit_code_2(
+    sequences: Path, embeddings: Path, tmp_path: Path, arguments: tuple[str, str, str], message: str
+) -> None:
     command, *options = arguments
     result = invoke(command, sequences, embeddings, "-o", tmp_path / "out", *options)
     assert result.exit_code == 2, result.output
@@ -127,16 +142,16 @@ def test_errors_are_one_line_and_exit_code_2(sequences, embeddings, tmp_path, ar
 
 
 @pytest.mark.parametrize("text", ["", "a", "1 -2", "1.5"])
-def test_seeds_are_whole_numbers(text):
+def test_seeds_are_whole_numbers(text: str) -> None:
     with pytest.raises(OptionError, match="--seeds"):
         read_seeds(text)
 
 
-def test_one_number_counts_and_several_are_seeds():
+def test_one_number_counts_and_several_are_seeds() -> None:
     assert [read_seeds(text) for text in ("3", "4,7", "0,", "5 6")] == [[1, 2, 3], [4, 7], [0], [5, 6]]
 
 
-def test_more_seeds_than_anybody_trains_are_refused():
+def test_more_seeds_than_anybody_trains_are_refused() -> None:
     with pytest.raises(
         OptionError, match=r"--seeds 4294967295: expected how many, at most 1,000; .* is --seeds 4294967295,"
     ):

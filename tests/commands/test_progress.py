@@ -1,5 +1,7 @@
 import io
 
+import pytest
+
 from ur4rec.commands.progress import progress_bars
 from ur4rec.terminal import PlainConsole
 
@@ -8,7 +10,7 @@ def terminal() -> PlainConsole:
     return PlainConsole(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
 
 
-def test_a_terminal_gets_a_bar_a_task_and_other_lines_as_they_are():
+def test_a_terminal_gets_a_bar_a_task_and_other_lines_as_they_are() -> None:
     console = terminal()
     with progress_bars(console):
         print('progress pretrain_sasrec {"epoch": 3, "epochs": 4, "loss": 6.1, "ndcg@10": 0.09}')
@@ -24,7 +26,7 @@ def test_a_terminal_gets_a_bar_a_task_and_other_lines_as_they_are():
     assert "progress pretrain_sasrec" not in text
 
 
-def test_a_line_may_arrive_in_pieces():
+def test_a_line_may_arrive_in_pieces() -> None:
     console = terminal()
     with progress_bars(console):
         print("progress joint", end="")
@@ -34,7 +36,7 @@ def test_a_line_may_arrive_in_pieces():
     assert "1/7" in console.file.getvalue()
 
 
-def test_elsewhere_the_lines_stay(capsys):
+def test_elsewhere_the_lines_stay(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bars():
         print('progress pretrain_sasrec {"epoch": 3}')
     assert capsys.readouterr().out == 'progress pretrain_sasrec {"epoch": 3}\n'

@@ -1,13 +1,16 @@
 """`ur4rec registry`: what the commands print, and their exit codes."""
 
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mlflow import MlflowClient
 from toy_versions import add, client, history, model_id
 from typer.testing import CliRunner
 
 from ur4rec.cli import app
-from ur4rec.registry.champion.history import MoveKind
+from ur4rec.registry.champion.history import History, MoveKind
 from ur4rec.registry.champion.lock import find_claims, place_claim, withdraw_claim
 from ur4rec.registry.champion.move import plan_move
 
@@ -18,7 +21,7 @@ runner = CliRunner(env={"COLUMNS": "250", "TERM": "dumb", "NO_COLOR": "1"})
 
 
 @pytest.fixture
-def ask(tracking_uri):
+def ask(tracking_uri: str) -> Callable[..., tuple[int, str]]:
     """Runs a command; returns its exit code and its output on one line."""
 
     def ask(*words: str) -> tuple[int, str]:
@@ -28,7 +31,9 @@ def ask(tracking_uri):
     return ask
 
 
-def test_the_life_of_three_versions(ask, client, add):
+def test_the_life_of_three_versions(
+    ask: Callable[..., tuple[int, str]], client: MlflowClient, add: Callable[..., str]
+) -> None:
     client.set_registered_model_alias("ur4rec", "challenger", add())
     assert ask("promote", "--dry-run") == (0, "ur4rec: version 1 would become the champion, after none")
     assert ask("promote") == (0, "ur4rec: version 1 is now the champion, after none")
@@ -58,7 +63,9 @@ def test_the_life_of_three_versions(ask, client, add):
     assert output.startswith("Refused: ur4rec: --steps 1 goes back to no champion; the way back is 1")
 
 
-def test_the_anchor_is_the_champion_or_the_version_named(ask, client, add):
+def test_the_anchor_is_the_champion_or_the_version_named(
+    ask: Callable[..., tuple[int, str]], client: MlflowClient, add: Callable[..., str]
+) -> None:
     client.set_registered_model_alias("ur4rec", "champion", add())
     add()
     assert ask("anchor") == (0, "ur4rec: version 1 is now the anchor, after none")
@@ -69,13 +76,20 @@ def test_the_anchor_is_the_champion_or_the_version_named(ask, client, add):
     assert "7" in output
 
 
-def test_a_move_under_way_is_shown_and_waited_for(ask, client, add, history, monkeypatch):
+def test_a_move_under_way_is_shown_and_waited_for(
+    ask: Callable[..., tuple[int, str]],
+    client: MlflowClient,
+    add: Callable[..., str],
+    history: Callable[[], History],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     add()
     claim = place_claim(client, "ur4rec", 1, plan_move(MoveKind.PROMOTION, "1", history(), ""))
     code, output = ask("history")
     assert code == 0
     assert "under way, or else: the promotion of version 1 by " in output
     assert find_claims(client, "ur4rec")
+    assert claim is not None
     ending = SimpleNamespace(sleep=lambda seconds: withdraw_claim(client, claim))
     monkeypatch.setattr("ur4rec.registry.champion.move.time", ending)
     code, output = ask("promote", "1")
@@ -86,9 +100,12 @@ def test_a_move_under_way_is_shown_and_waited_for(ask, client, add, history, mon
     assert output == f"{waiting} ur4rec: version 1 is now the champion, after none"
 
 
-def test_a_move_that_was_killed_before_its_record_is_shown_once_and_as_its_own(ask, client, add, history):
+def test_a_move_that_was_killed_before_its_record_is_shown_once_and_as_its_own(
+    ask: Callable[..., tuple[int, str]], client: MlflowClient, add: Callable[..., str], history: Callable[[], History]
+) -> None:
     add()
     claim = place_claim(client, "ur4rec", 1, plan_move(MoveKind.PROMOTION, "1", history(), "agreed with Ann"))
+    assert claim is not None
     client.set_registered_model_alias("ur4rec", "champion", "1")
     code, output = ask("history")
     assert code == 0
@@ -98,7 +115,9 @@ def test_a_move_that_was_killed_before_its_record_is_shown_once_and_as_its_own(a
     assert history().number == 0
 
 
-def test_a_list_a_version_and_a_comparison(ask, client, add):
+def test_a_list_a_version_and_a_comparison(
+    ask: Callable[..., tuple[int, str]], client: MlflowClient, add: Callable[..., str]
+) -> None:
     for number in (1, 2):
         run = client.create_run("0")
         client.log_param(run.info.run_id, "sasrec_lr", 0.1 * number)
@@ -123,7 +142,9 @@ def test_a_list_a_version_and_a_comparison(ask, client, add):
     assert "measured on different data" in output
 
 
-def test_a_list_breaks_no_word_on_a_narrow_terminal(client, add, tracking_uri):
+def test_a_list_breaks_no_word_on_a_narrow_terminal(
+    client: MlflowClient, add: Callable[..., str], tracking_uri: str
+) -> None:
     tags = {"ur4rec.dataset": "ml-100k", "ur4rec.dataset_digest": "42173cace1ec", "ur4rec.gate_verdict": "passed"}
     promoted = {"ur4rec.promoted_at": "2026-01-31 10:00:00 UTC", "ur4rec.test_ndcg_at_10": "0.210000"}
     client.create_model_version("ur4rec", "models", tags=tags | promoted)
@@ -143,14 +164,16 @@ def test_a_list_breaks_no_word_on_a_narrow_terminal(client, add, tracking_uri):
         (("rollback", "--steps", "0"), "Input should be greater than or equal to 1"),
     ],
 )
-def test_what_is_not_there_is_named_with_exit_code_2(ask, add, words, message):
+def test_what_is_not_there_is_named_with_exit_code_2(
+    ask: Callable[..., tuple[int, str]], add: Callable[..., str], words: tuple[str, ...], message: str
+) -> None:
     add()
     code, output = ask(*words)
     assert code == 2
     assert message in " ".join(output.replace("│", " ").split())
 
 
-def test_no_database_is_not_made_by_asking(tmp_path):
+def test_no_database_is_not_made_by_asking(tmp_path: Path) -> None:
     result = runner.invoke(app, ["registry", "list", "--tracking-uri", f"sqlite:///{tmp_path}/none.db"])
     assert result.exit_code == 2
     assert "not found; register a model first" in result.output

@@ -27,7 +27,7 @@ NUM_TEXTS = NUM_ITEMS + NUM_USERS  # one snapshot a user, after 10 of 12 interac
 
 
 @pytest.fixture(scope="module")
-def sequences(tmp_path_factory) -> Path:
+def sequences(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("text_commands")
     draw = random.Random(0)
     rows = [
@@ -62,7 +62,9 @@ def options(server: ChatServer, folder: Path) -> tuple[object, ...]:
     return "-o", folder / "out", "--provider", "openai", "--cache", folder / "cache", "--set", address
 
 
-def test_the_estimate_is_a_table_and_sends_nothing(sequences, tmp_path, monkeypatch):
+def test_the_estimate_is_a_table_and_sends_nothing(
+    sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     options = ("--provider", "dashscope", "--cache", tmp_path / "cache", "--estimate", "-o", tmp_path / "out")
     text, _ = run("text", "generate", sequences, *options)
@@ -77,12 +79,12 @@ def test_the_estimate_is_a_table_and_sends_nothing(sequences, tmp_path, monkeypa
     assert "price unknown" in text
 
 
-def test_the_estimate_of_the_template_says_that_it_is_free(sequences):
+def test_the_estimate_of_the_template_says_that_it_is_free(sequences: Path) -> None:
     assert "the template provider makes no calls" in run("text", "generate", sequences, "--estimate")[0]
 
 
 @pytest.mark.server
-def test_texts_are_written_and_then_cost_nothing(sequences, tmp_path):
+def test_texts_are_written_and_then_cost_nothing(sequences: Path, tmp_path: Path) -> None:
     with serve(Behaviour(api_key=KEY)) as server:
         arguments = ("text", "generate", sequences, *options(server, tmp_path))
         text, _ = run(*arguments)
@@ -97,7 +99,7 @@ def test_texts_are_written_and_then_cost_nothing(sequences, tmp_path):
 
 
 @pytest.mark.server
-def test_a_budget_that_is_spent_is_one_line(sequences, tmp_path):
+def test_a_budget_that_is_spent_is_one_line(sequences: Path, tmp_path: Path) -> None:
     with serve(Behaviour()) as server:
         arguments = ("text", "generate", sequences, *options(server, tmp_path))
         _, error = run(*arguments, "--budget", "0.001", "--set", "text_concurrency=1", code=2)
@@ -112,7 +114,7 @@ def test_a_budget_that_is_spent_is_one_line(sequences, tmp_path):
 
 
 @pytest.mark.server
-def test_a_wrong_key_is_one_line_after_a_few_calls(sequences, tmp_path):
+def test_a_wrong_key_is_one_line_after_a_few_calls(sequences: Path, tmp_path: Path) -> None:
     with serve(Behaviour(api_key="sk-another", latency_ms=10)) as server:
         few = ("--set", "text_concurrency=3")
         arguments = ("text", "generate", sequences, *options(server, tmp_path), *few)
@@ -137,7 +139,9 @@ def test_a_wrong_key_is_one_line_after_a_few_calls(sequences, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_what_cannot_be_asked_is_refused(sequences, tmp_path, monkeypatch, arguments, message):
+def test_what_cannot_be_asked_is_refused(
+    sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
     monkeypatch.setenv("DASHSCOPE_API_KEY", "" if arguments[-1] == "dashscope" else KEY)
     if "text_item_prompt" in arguments[-1]:
         arguments = ["--provider", "dashscope", *arguments]
@@ -147,7 +151,7 @@ def test_what_cannot_be_asked_is_refused(sequences, tmp_path, monkeypatch, argum
     assert not (tmp_path / "out").exists()
 
 
-def test_the_check_ends_with_2_where_texts_leak(sequences, tmp_path):
+def test_the_check_ends_with_2_where_texts_leak(sequences: Path, tmp_path: Path) -> None:
     run("text", "generate", sequences, "-o", tmp_path / "out")
     text, _ = run("text", "check", sequences, "--texts", tmp_path / "out", "--report", tmp_path / "fine.json")
     assert "out: no leak found" in text
@@ -170,14 +174,16 @@ def test_the_check_ends_with_2_where_texts_leak(sequences, tmp_path):
 
 
 @pytest.mark.parametrize("which", [[], ["--texts", ".", "--user-text", "texts.json"]])
-def test_the_check_takes_one_kind_of_texts(sequences, tmp_path, monkeypatch, which):
+def test_the_check_takes_one_kind_of_texts(
+    sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: list[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("texts.json").write_text("{}")
     _, error = run("text", "check", sequences, *which, code=2)
     assert error == "Error: pass either --texts FOLDER or --user-text FILE\n"
 
 
-def test_generation_with_leaky_imported_texts_fails_and_names_them(sequences, tmp_path):
+def test_generation_with_leaky_imported_texts_fails_and_names_them(sequences: Path, tmp_path: Path) -> None:
     data = load_sequences(sequences)
     full = data.histories("full")
     texts = {
@@ -196,7 +202,9 @@ def test_generation_with_leaky_imported_texts_fails_and_names_them(sequences, tm
 
 
 @pytest.mark.parametrize("command", ["generate", "encode"])
-def test_the_sequences_are_not_replaced_by_what_is_made_from_them(sequences, tmp_path, command):
+def test_the_sequences_are_not_replaced_by_what_is_made_from_them(
+    sequences: Path, tmp_path: Path, command: str
+) -> None:
     texts = tmp_path / "texts"
     run("text", "generate", sequences, "-o", texts)
     inputs = [sequences] if command == "generate" else [sequences, texts]
@@ -208,7 +216,7 @@ def test_the_sequences_are_not_replaced_by_what_is_made_from_them(sequences, tmp
 
 
 @pytest.mark.emulator
-def test_texts_below_gs_are_read(sequences, tmp_path, monkeypatch, bucket):
+def test_texts_below_gs_are_read(sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
     monkeypatch.setenv("UR4REC_CACHE", str(tmp_path / "cache"))
     users = io.BytesIO()
     pd.DataFrame(

@@ -103,7 +103,7 @@ def test_an_optional_column_with_two_candidates_is_left_alone() -> None:
     [
         (
             "user_id,book_id,is_read,rating,is_reviewed",
-            "no column 'timestamp' among .*; timestamp: no name comes near; say which: --columns timestamp=NAME$",
+            "timestamp: no name comes near .without times, a column that .*; say which: --columns timestamp=NAME$",
         ),
         (
             "usr_id,itm_id,timestamp",

@@ -111,7 +111,13 @@ def test_fractions_of_seconds_order_rows_and_are_cut(tmp_path: Path) -> None:
     sequences = load_sequences(tmp_path / "sequences")
     assert [sequences.item_ids[item] for item in sequences.histories("full").items] == ["first", "early", "late"]
     assert sequences.histories("full").timestamps.tolist() == [1, 7, 7]
-    assert manifest.details["timestamps"] == {"first_s": 1, "last_s": 7, "cut_to_whole_seconds": 2}
+    assert manifest.details["timestamps"] == {
+        "first_s": 1,
+        "last_s": 7,
+        "cut_to_whole_seconds": 2,
+        "tied_targets": 0,
+        "newest_first": 1.0,
+    }
 
 
 def test_tomorrow_is_not_the_future(tmp_path: Path) -> None:

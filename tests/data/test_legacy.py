@@ -234,3 +234,21 @@ def test_the_command_writes_the_folder_and_says_what_it_took(tmp_path: Path) -> 
     assert "2 users, 4 items, 9 interactions: 5 train, 2 validation, 2 test" in result.stdout
     assert "timestamps: positions in each user's list" in result.stdout
     assert load_sequences(output).name == "old films"
+
+
+def test_the_folder_gives_the_name_where_none_is_chosen(tmp_path: Path) -> None:
+    folder, output = write_old(tmp_path / "old films", TRAIN, VAL, TEST), tmp_path / "new"
+    result = CliRunner().invoke(app, ["data", "import-legacy", str(folder), "--output", str(output)])
+    assert result.exit_code == 0, result.output
+    assert load_sequences(output).name == "old films"
+
+
+def test_the_command_tells_what_is_out_of_the_ordinary(tmp_path: Path) -> None:
+    """Both users come back to their first item at the end, which is half of the targets."""
+    folder = write_old(tmp_path / "old", {7: [1, 2], 8: [3, 4]}, {7: 5, 8: 6}, {7: 1, 8: 3})
+    arguments = ["data", "import-legacy", str(folder), "--output", str(tmp_path / "new")]
+    result = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "25.0% of all interactions" in result.stdout
+    assert "0.0% of validation, 100.0% of test" in result.stdout
+    assert result.stdout.count("warning: 50.0% of the targets are items that their user had had before") == 1

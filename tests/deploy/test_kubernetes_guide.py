@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from components.image import SLIM, TRAIN
@@ -78,8 +79,8 @@ def is_ours(words: list[str]) -> bool:
 def test_every_subcommand_and_option_is_there(words: list[str]) -> None:
     command = get_command(library if words[0] == "ur4rec" else app)
     arguments = words[1:] if words[0] == "ur4rec" else words[3:]
-    while arguments and arguments[0] in getattr(command, "commands", {}):
+    while isinstance(command, TyperGroup) and arguments and arguments[0] in command.commands:
         command = command.commands[arguments.pop(0)]
-    assert not hasattr(command, "commands"), f"no subcommand {arguments[:1]}"
+    assert not isinstance(command, TyperGroup), f"no subcommand {arguments[:1]}"
     known = {option for parameter in command.params for option in parameter.opts}
     assert [word for word in arguments if word.startswith("-") and word not in known] == []

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from ur4rec.data.sequences import Sequences
-from ur4rec.evaluation.caveats import describe_caveats, repeated_targets_share
+from ur4rec.evaluation.caveats import describe_caveats, describe_texts, repeated_targets_share
+from ur4rec.storage.artifacts import Manifest
 
 
 def rows(*triples):
@@ -40,9 +41,7 @@ def test_small_data_and_repeats_are_noted(data):
 
 
 def test_many_repeats_bring_the_advice_and_included_ones_the_rule(data: Sequences) -> None:
-    assert describe_caveats(data)[-1].endswith(
-        "train with seen_items: include, which ranks and recommends all that was seen."
-    )
+    assert describe_caveats(data)[-1].endswith("Train with seen_items: include if they are to be.")
     included = describe_caveats(data, excludes_seen=False)[-1]
     assert included == (
         "50.0% of the test targets had been seen by their user before. Other items seen before compete with them, and "
@@ -60,3 +59,24 @@ def test_a_data_set_without_surprises_needs_no_note(data):
     test = np.stack([users, np.full(100, 30), users], axis=1)
     big = replace(data, test=test, user_ids=("", *map(str, users)), item_ids=tuple(map(str, range(40))))
     assert describe_caveats(big) == []
+
+
+def write_manifest(producer: str, **details: object) -> Manifest:
+    return Manifest(
+        producer=producer,
+        config={},
+        config_digest="",
+        files={},
+        inputs={},
+        details=details,
+        seconds=0.0,
+        peak_memory_mb=0.0,
+    )
+
+
+def test_texts_that_the_encoder_could_not_read_are_noted() -> None:
+    encoded = write_manifest("encode_text", model="toy", distinct_item_texts=9, unknown_words={"items": 0.3})
+    assert describe_texts([write_manifest("generate_text"), encoded]) == [
+        "30% of the words of the items are unknown to toy: the text says less than it could."
+    ]
+    assert describe_texts([write_manifest("encode_text", model="toy")]) == []

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from toy_experiments import LENGTH, NUM_ITEMS, NUM_USERS, SPACE, STAGE, TEXT_DIM, TOY, VARIANTS, write_yaml
 
-from ur4rec.config import load_config
+from ur4rec.config import Config, load_config
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.experiments.ablate import ablate
+from ur4rec.experiments.ablation_table import AblationTable
 from ur4rec.experiments.search_space import load_space
-from ur4rec.experiments.stage_cache import read_inputs
-from ur4rec.experiments.tune import Search, tune
+from ur4rec.experiments.stage_cache import StageInputs, read_inputs
+from ur4rec.experiments.tune import Search, Tuning, tune
 from ur4rec.experiments.variants import Ablation, load_variants
 from ur4rec.storage.artifacts import write_artifact
 from ur4rec.text.embeddings import write_embeddings
 
 
 @pytest.fixture(scope="session")
-def sequences(tmp_path_factory):
+def sequences(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`LENGTH` interactions of every user, each user one item further on; the items 15 and 16 are rare."""
     folder = tmp_path_factory.mktemp("experiments")
     rows = [
@@ -38,7 +41,7 @@ def sequences(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def embeddings(sequences, tmp_path_factory):
+def embeddings(sequences: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One snapshot of two sentences for each user, after four interactions."""
     data = load_sequences(sequences)
     rng = np.random.default_rng(0)
@@ -57,27 +60,29 @@ def embeddings(sequences, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def config():
+def config() -> Config:
     return load_config("toy", TOY)
 
 
 @pytest.fixture(scope="session")
-def inputs(sequences, embeddings):
+def inputs(sequences: Path, embeddings: Path) -> StageInputs:
     return read_inputs(sequences, embeddings, "cpu")
 
 
 @pytest.fixture(scope="session")
-def variants_file(tmp_path_factory):
+def variants_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_yaml(tmp_path_factory.mktemp("experiments") / "variants.yaml", VARIANTS)
 
 
 @pytest.fixture(scope="session")
-def space_file(tmp_path_factory):
+def space_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_yaml(tmp_path_factory.mktemp("experiments") / "space.yaml", SPACE)
 
 
 @pytest.fixture(scope="session")
-def ablated(sequences, embeddings, config, variants_file, tmp_path_factory):
+def ablated(
+    sequences: Path, embeddings: Path, config: Config, variants_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, AblationTable]:
     """Folder and table of three variants with two seeds, two at a time; not to be altered."""
     folder = tmp_path_factory.mktemp("experiments") / "ablation"
     ablation = Ablation(load_variants(variants_file), seeds=[1, 2])
@@ -85,12 +90,14 @@ def ablated(sequences, embeddings, config, variants_file, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def search(space_file, config):
+def search(space_file: Path, config: Config) -> Search:
     return Search(load_space(space_file, config, STAGE), num_trials=2, stage=STAGE)
 
 
 @pytest.fixture(scope="session")
-def tuned(sequences, embeddings, config, search, tmp_path_factory):
+def tuned(
+    sequences: Path, embeddings: Path, config: Config, search: Search, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Tuning]:
     """Folder and outcome of two trials; not to be altered."""
     folder = tmp_path_factory.mktemp("experiments") / "tuning"
     return folder, tune(sequences, embeddings, folder, config, search, device="cpu")

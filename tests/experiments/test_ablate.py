@@ -2,6 +2,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.experiments.ablate import ablate, gather_units, measure_baselines
 from ur4rec.experiments.ablation_table import AblationTable
+from ur4rec.experiments.stage_cache import StageInputs
 from ur4rec.experiments.units import CODE, Unit, run_unit
 from ur4rec.experiments.variants import Ablation, Variant, configure, load_variants
 from ur4rec.experiments.yaml_files import ExperimentError
@@ -26,15 +28,16 @@ METRIC = "ndcg@10"
 
 
 @pytest.fixture
-def ablation(variants_file):
+def ablation(variants_file: Path) -> Ablation:
     return Ablation(load_variants(variants_file), seeds=[1, 2])
 
 
-def read_unit(folder, name, seed):
-    return json.loads((folder / "units" / name / f"seed_{seed}" / "unit.json").read_text())
+def read_unit(folder: Path, name: str, seed: int) -> dict[str, Any]:
+    unit: dict[str, Any] = json.loads((folder / "units" / name / f"seed_{seed}" / "unit.json").read_text())
+    return unit
 
 
-def test_every_unit_has_a_row_in_the_tables(ablated):
+def test_every_unit_has_a_row_in_the_tables(ablated: tuple[Path, AblationTable]) -> None:
     folder, table = ablated
     assert table.failures == {}
     assert [(row.name, row.seeds) for row in table.rows] == [
@@ -51,7 +54,7 @@ def test_every_unit_has_a_row_in_the_tables(ablated):
     assert "* `no_memory`: Without memory (`max_memory_size: 0`)." in text
 
 
-def test_rows_hold_the_metrics_of_the_units(ablated):
+def test_rows_hold_the_metrics_of_the_units(ablated: tuple[Path, AblationTable]) -> None:
     folder, table = ablated
     for row in table.rows[:3]:
         units = [read_unit(folder, row.name, seed) for seed in (1, 2)]
@@ -64,7 +67,9 @@ def test_rows_hold_the_metrics_of_the_units(ablated):
 @pytest.mark.parametrize(
     ("name", "stage", "part"), [("full", "end_to_end", "fused"), ("first_stage", "pretrain_sasrec", "sasrec")]
 )
-def test_ranks_are_those_of_the_trained_stage(ablated, sequences, name, stage, part):
+def test_ranks_are_those_of_the_trained_stage(
+    ablated: tuple[Path, AblationTable], sequences: Path, name: str, stage: str, part: Literal["fused", "sasrec"]
+) -> None:
     folder, _ = ablated
     unit = read_unit(folder, name, 2)
     data = load_sequences(sequences)
@@ -76,7 +81,7 @@ def test_ranks_are_those_of_the_trained_stage(ablated, sequences, name, stage, p
     assert unit["test"] == metrics_from_ranks(expected)
 
 
-def test_the_first_stage_is_trained_once_a_seed(ablated):
+def test_the_first_stage_is_trained_once_a_seed(ablated: tuple[Path, AblationTable]) -> None:
     """Both workers need it at once: one trains, the other waits."""
     folder, _ = ablated
     stages = [json.loads(path.read_text())["stage"] for path in folder.glob("stages/*/key.json")]
@@ -90,7 +95,7 @@ def test_the_first_stage_is_trained_once_a_seed(ablated):
     assert sum("progress pretrain_sasrec" in log for log in logs) == 1
 
 
-def test_the_row_sasrec_is_the_first_stage_of_the_reference(ablated):
+def test_the_row_sasrec_is_the_first_stage_of_the_reference(ablated: tuple[Path, AblationTable]) -> None:
     folder, table = ablated
     rows = {row.name: row for row in table.rows}
     assert rows["sasrec"].test == rows["first_stage"].test
@@ -100,7 +105,7 @@ def test_the_row_sasrec_is_the_first_stage_of_the_reference(ablated):
     assert set(read_unit(folder, "first_stage", 1)["stages"]) == {"pretrain_sasrec"}
 
 
-def test_baselines_are_those_of_the_evaluation(ablated, sequences):
+def test_baselines_are_those_of_the_evaluation(ablated: tuple[Path, AblationTable], sequences: Path) -> None:
     _, table = ablated
     data = load_sequences(sequences)
     ranks = rank_systems(data, Baselines(data, EvaluationConfig()), "test", 256)
@@ -116,7 +121,7 @@ def test_baselines_follow_the_rule_for_seen_items(sequences: Path) -> None:
     assert np.array_equal(measured["popularity"].test[0], ranks)
 
 
-def test_the_long_tail_has_a_table_of_its_own(ablated, sequences):
+def test_the_long_tail_has_a_table_of_its_own(ablated: tuple[Path, AblationTable], sequences: Path) -> None:
     folder, table = ablated
     assert table.dataset.num_long_tail == 24
     assert [row.name for row in table.long_tail] == [row.name for row in table.rows]
@@ -126,7 +131,9 @@ def test_the_long_tail_has_a_table_of_its_own(ablated, sequences):
     assert "the 24 test targets with fewer than 10 training interactions" in (folder / "ablation.md").read_text()
 
 
-def test_a_finished_ablation_trains_nothing(ablated, sequences, embeddings, config, ablation):
+def test_a_finished_ablation_trains_nothing(
+    ablated: tuple[Path, AblationTable], sequences: Path, embeddings: Path, config: Config, ablation: Ablation
+) -> None:
     folder, table = ablated
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*s/**/*")}
     ended = []
@@ -136,18 +143,30 @@ def test_a_finished_ablation_trains_nothing(ablated, sequences, embeddings, conf
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*s/**/*")} == before
 
 
-def test_a_variant_that_is_left_out_keeps_its_row(ablated, sequences, embeddings, config, ablation, tmp_path):
+def test_a_variant_that_is_left_out_keeps_its_row(
+    ablated: tuple[Path, AblationTable],
+    sequences: Path,
+    embeddings: Path,
+    config: Config,
+    ablation: Ablation,
+    tmp_path: Path,
+) -> None:
     shutil.copytree(ablated[0], tmp_path / "copy")
     chosen = replace(ablation, only=["no_memory"], reference="no_memory")
     table = ablate(sequences, embeddings, tmp_path / "copy", config, chosen, 1, "cpu")
     rows = {row.name: row for row in table.rows}
     assert rows["no_memory"].difference is None
     expected = {row.name: row for row in ablated[1].rows}["no_memory"].difference
-    assert rows["full"].difference.value == pytest.approx(-expected.value)
+    difference = rows["full"].difference
+    assert difference is not None
+    assert expected is not None
+    assert difference.value == pytest.approx(-expected.value)
 
 
-def test_a_unit_counts_for_its_settings_and_inputs_only(ablated, config, inputs, ablation):
-    def unit(inputs=inputs, **fields):
+def test_a_unit_counts_for_its_settings_and_inputs_only(
+    ablated: tuple[Path, AblationTable], config: Config, inputs: StageInputs, ablation: Ablation
+) -> None:
+    def unit(inputs: StageInputs = inputs, **fields: Any) -> Unit:
         values = config.to_dict() | {"seed": 1} | fields
         return Unit("full", ablation.variants["full"], Config.parse(values), ablated[0], inputs)
 
@@ -158,13 +177,15 @@ def test_a_unit_counts_for_its_settings_and_inputs_only(ablated, config, inputs,
     assert unit(seed=3).record() is None
 
 
-def test_other_code_that_ranks_or_measures_makes_units_again():
+def test_other_code_that_ranks_or_measures_makes_units_again() -> None:
     sources = find_sources(CODE)
     assert sources.keys() >= {f"ur4rec/ranking/{name}.py" for name in ("ranks", "metrics")}
     assert sources.keys() >= {f"ur4rec/{name}.py" for name in ("evaluation/comparison", "experiments/units")}
 
 
-def test_an_altered_unit_is_not_trusted(ablated, config, inputs, ablation, tmp_path):
+def test_an_altered_unit_is_not_trusted(
+    ablated: tuple[Path, AblationTable], config: Config, inputs: StageInputs, ablation: Ablation, tmp_path: Path
+) -> None:
     shutil.copytree(ablated[0] / "units", tmp_path / "units")
     unit = Unit("full", ablation.variants["full"], Config.parse(config.to_dict() | {"seed": 1}), tmp_path, inputs)
     assert unit.record() is not None
@@ -172,13 +193,17 @@ def test_an_altered_unit_is_not_trusted(ablated, config, inputs, ablation, tmp_p
     assert unit.record() is None
 
 
-def test_another_protocol_is_refused(sequences, embeddings, config, ablation, tmp_path):
+def test_another_protocol_is_refused(
+    sequences: Path, embeddings: Path, config: Config, ablation: Ablation, tmp_path: Path
+) -> None:
     sampled = config.model_copy(update={"eval_protocol": "sampled"})
     with pytest.raises(ExperimentError, match="eval_protocol: sampled"):
         ablate(sequences, embeddings, tmp_path, sampled, ablation)
 
 
-def test_a_reference_without_sasrec_has_no_row_of_it(sequences, config, inputs, tmp_path):
+def test_a_reference_without_sasrec_has_no_row_of_it(
+    sequences: Path, config: Config, inputs: StageInputs, tmp_path: Path
+) -> None:
     variant = Variant(description="No SASRec", settings={"system": "UR4RecMoEMemory"})
     unit = Unit("full", variant, configure("full", variant, config), tmp_path, inputs)
     record = run_unit(unit)

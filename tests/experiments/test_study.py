@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -20,28 +23,28 @@ SPACE = {"decay_factor": Range(low=0.5, high=0.9), "moe_num_proxies": Range(low=
 BASE = {"decay_factor": 0.8, "moe_num_proxies": 3}
 
 
-def value_of(settings):
-    return 1 - (settings["decay_factor"] - 0.6) ** 2 - 0.01 * settings["moe_num_proxies"]
+def value_of(settings: dict[str, Any]) -> float:
+    return float(1 - (settings["decay_factor"] - 0.6) ** 2 - 0.01 * settings["moe_num_proxies"])
 
 
-def run(study, num_trials):
+def run(study: optuna.Study, num_trials: int) -> None:
     for _ in range(num_trials):
         trial = ask(study)
         study.tell(trial, value_of(suggest(SPACE, trial)))
 
 
-def finished(study):
+def finished(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
     return [(trial.params, trial.value) for trial in study.get_trials(states=[TrialState.COMPLETE])]
 
 
-def open_toy(folder, **settings):
+def open_toy(folder: Path, **settings: Any) -> optuna.Study:
     folder.mkdir(exist_ok=True)
     study = open_study(folder, settings, prune=False)
     begin_with(study, SPACE, BASE)
     return study
 
 
-def test_an_interrupted_study_goes_on_as_if_it_had_not_been(tmp_path):
+def test_an_interrupted_study_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole = open_toy(tmp_path / "whole")
     run(whole, 14)
     for number in (4, 5, 0, 3):  # a process is killed in a trial, then the next one begins
@@ -54,7 +57,7 @@ def test_an_interrupted_study_goes_on_as_if_it_had_not_been(tmp_path):
     assert len({value for _, value in finished(whole)}) > 10
 
 
-def test_the_base_configuration_is_the_first_trial(tmp_path):
+def test_the_base_configuration_is_the_first_trial(tmp_path: Path) -> None:
     study = open_toy(tmp_path)
     run(study, 2)
     assert finished(study)[0][0] == BASE
@@ -62,13 +65,13 @@ def test_the_base_configuration_is_the_first_trial(tmp_path):
     assert len(outside.trials) == 2
 
 
-def test_a_base_outside_the_space_is_not_tried(tmp_path):
+def test_a_base_outside_the_space_is_not_tried(tmp_path: Path) -> None:
     study = open_study(tmp_path, {}, prune=False)
     begin_with(study, SPACE, BASE | {"decay_factor": 0.95})
     assert study.trials == []
 
 
-def test_a_failed_trial_is_not_tried_again(tmp_path):
+def test_a_failed_trial_is_not_tried_again(tmp_path: Path) -> None:
     study = open_toy(tmp_path)
     fail(study, ask(study), "out of luck")
     assert (count_asked(study), count_finished(study)) == (1, 0)
@@ -76,14 +79,14 @@ def test_a_failed_trial_is_not_tried_again(tmp_path):
     assert [trial.state for trial in study.trials] == [TrialState.FAIL]
 
 
-def test_trials_are_ranked_by_value_then_age(tmp_path):
+def test_trials_are_ranked_by_value_then_age(tmp_path: Path) -> None:
     study = open_study(tmp_path, {}, prune=False)
     for value in (0.2, 0.5, 0.5, 0.1):
         study.tell(ask(study), value)
     assert [trial.number for trial in rank_trials(study)] == [1, 2, 0, 3]
 
 
-def search_noise(seed, num_trials):
+def search_noise(seed: int, num_trials: int) -> optuna.Study:
     """A search whose value is x, beside y, which does nothing; in memory."""
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     for _ in range(num_trials):
@@ -93,7 +96,7 @@ def search_noise(seed, num_trials):
     return study
 
 
-def test_importances_are_told_where_they_tell_what_matters_from_noise():
+def test_importances_are_told_where_they_tell_what_matters_from_noise() -> None:
     for seed in range(20):
         study = search_noise(seed, MIN_TRIALS_FOR_IMPORTANCE)
         importance = weigh_importance(study)
@@ -102,7 +105,7 @@ def test_importances_are_told_where_they_tell_what_matters_from_noise():
         assert sum(importance.values()) == pytest.approx(1)
 
 
-def test_of_fewer_trials_or_equal_ones_there_is_no_importance():
+def test_of_fewer_trials_or_equal_ones_there_is_no_importance() -> None:
     assert MIN_TRIALS_FOR_IMPORTANCE == 41  # five of them are the best tenth
     assert weigh_importance(search_noise(0, MIN_TRIALS_FOR_IMPORTANCE - 1)) == {}
     study = optuna.create_study(direction="maximize")
@@ -113,7 +116,7 @@ def test_of_fewer_trials_or_equal_ones_there_is_no_importance():
     assert weigh_importance(study) == {}
 
 
-def test_trials_with_other_settings_are_not_mixed(tmp_path):
+def test_trials_with_other_settings_are_not_mixed(tmp_path: Path) -> None:
     open_toy(tmp_path, metric="mrr", seed=1, space=[1, 2])
     open_toy(tmp_path, metric="mrr", seed=1, space=[1, 2])
     with pytest.raises(ExperimentError, match="holds trials with another metric, seed; choose another --output"):

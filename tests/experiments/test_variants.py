@@ -1,3 +1,7 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 from toy_experiments import VARIANTS, write_yaml
 
@@ -7,7 +11,7 @@ from ur4rec.experiments.variants import Ablation, Variant, configure, load_varia
 from ur4rec.experiments.yaml_files import ExperimentError
 
 
-def test_the_shipped_variants_change_what_they_name():
+def test_the_shipped_variants_change_what_they_name() -> None:
     variants, base = load_variants(), load_config()
     configs = {name: configure(name, variant, base) for name, variant in variants.items()}
     assert [name for name, config in configs.items() if config == base] == ["full", "fusion_adaptive"]
@@ -38,7 +42,9 @@ def test_the_shipped_variants_change_what_they_name():
         ({"seen_items": "include"}, ExperimentError, "variant v: seen_items: is what all are measured by"),
     ],
 )
-def test_settings_that_change_nothing_or_are_wrong_are_refused(settings, error, message):
+def test_settings_that_change_nothing_or_are_wrong_are_refused(
+    settings: dict[str, int], error: Any, message: str
+) -> None:
     with pytest.raises(error, match=message):
         configure("v", Variant(description="", settings=settings), load_config())
 
@@ -55,7 +61,7 @@ def test_settings_that_change_nothing_or_are_wrong_are_refused(settings, error, 
         (["a"], "valid dictionary"),
     ],
 )
-def test_a_wrong_file_is_named_with_its_key(tmp_path, values, message):
+def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, values: dict[str, Any] | list[str], message: str) -> None:
     path = write_yaml(tmp_path / "v.yaml", values)
     with pytest.raises(ExperimentError, match=message) as error:
         load_variants(path)
@@ -69,19 +75,19 @@ def test_a_wrong_file_is_named_with_its_key(tmp_path, values, message):
         ({"part": "sasrec"}, "variant v: part sasrec: system UR4RecMoEMemory has no SASRec"),
     ],
 )
-def test_a_stage_or_part_that_the_system_lacks_is_refused(fields, message):
+def test_a_stage_or_part_that_the_system_lacks_is_refused(fields: dict[str, str], message: str) -> None:
     variant = Variant(description="", settings={"system": "UR4RecMoEMemory"}, **fields)
     with pytest.raises(ExperimentError, match=message):
         configure("v", variant, load_config())
 
 
-def test_a_file_that_is_no_yaml_is_named(tmp_path):
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     (tmp_path / "v.yaml").write_text("a: [")
     with pytest.raises(ExperimentError, match=r"v\.yaml: cannot be read as YAML"):
         load_variants(tmp_path / "v.yaml")
 
 
-def test_a_variant_given_twice_is_named_with_its_lines(tmp_path):
+def test_a_variant_given_twice_is_named_with_its_lines(tmp_path: Path) -> None:
     (tmp_path / "v.yaml").write_text("a:\n  description: one\na:\n  description: two\n")
     with pytest.raises(ExperimentError, match=r"v\.yaml: .*: a: given in line 1 and again in line 3"):
         load_variants(tmp_path / "v.yaml")
@@ -97,13 +103,13 @@ def test_a_variant_given_twice_is_named_with_its_lines(tmp_path):
         ({"seeds": []}, "--seeds none: expected at least one"),
     ],
 )
-def test_a_wrong_choice_is_named(choice, message):
+def test_a_wrong_choice_is_named(choice: dict[str, Any], message: str) -> None:
     variants = {name: Variant(**values) for name, values in VARIANTS.items()}
     with pytest.raises(ExperimentError, match=message):
-        Ablation(**{"variants": variants, "seeds": [1]} | choice).check()
+        replace(Ablation(variants, seeds=[1]), **choice).check()
 
 
-def test_the_reference_is_always_trained():
+def test_the_reference_is_always_trained() -> None:
     ablation = Ablation({}, [1], only=["b"], reference="a")
     assert [ablation.is_selected(name) for name in "abc"] == [True, True, False]
     assert Ablation({}, [1]).is_selected("c")

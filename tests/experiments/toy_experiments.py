@@ -1,6 +1,7 @@
 """Sizes, settings, variants and search space of the toy experiments."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,7 +15,7 @@ TOY = {
     "patience": 1,
     "bootstrap_samples": 100,
 }
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "full": {"description": "All of it"},
     "no_memory": {"description": "Without memory", "settings": {"max_memory_size": 0}},
     "first_stage": {"description": "SASRec", "part": "sasrec", "stage": "pretrain_sasrec"},

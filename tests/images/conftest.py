@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from emulators import create_bucket, environment_of
@@ -17,7 +18,7 @@ from components.image import SLIM, TRAIN
 
 
 @pytest.fixture(scope="session")
-def client() -> Iterator[object]:
+def client() -> Iterator[Any]:
     """Of docker; skips the test where no containers can be run, or the images are not built."""
     docker = pytest.importorskip("docker")
     place = Path(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://"))
@@ -35,7 +36,7 @@ def client() -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
-def registry(client, gcs_emulator: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def registry(client: Any, gcs_emulator: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Address of an MLflow server with its tables in PostgreSQL, and the bucket that gets its artifacts."""
     pytest.importorskip("psycopg2")
     folder = tmp_path_factory.mktemp("mlflow")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ KEY = "sk-of-the-toy-service"
 STAGE = "pretrain_sasrec"
 
 
-def open_bucket(name: str):
+def open_bucket(name: str) -> Any:
     from google.cloud import storage
 
     return storage.Client(project="toy").bucket(name)
@@ -52,7 +53,9 @@ def run_pipeline(folder: Path, registry: str, data: str, *settings: str) -> subp
 
 @pytest.mark.server
 @pytest.mark.ml100k
-def test_movielens_from_cloud_storage_to_a_registered_model(client, registry, bucket: str, tmp_path: Path) -> None:
+def test_movielens_from_cloud_storage_to_a_registered_model(
+    client: Any, registry: tuple[str, str], bucket: str, tmp_path: Path
+) -> None:
     """Texts by a language model, tables in PostgreSQL, artifacts in cloud storage; then a cached run and a failure."""
     address, artifacts = registry
     folder = fetch("ml-100k")
@@ -76,8 +79,8 @@ def test_movielens_from_cloud_storage_to_a_registered_model(client, registry, bu
     assert load_results(outputs / "results.json").dataset.num_users == 943
     stored = [blob.name for blob in open_bucket(artifacts).list_blobs(prefix="mlflow/")]
     assert any(name.endswith("final_model.pt") or name.endswith("MLmodel") for name in stored)
-    for file in tmp_path.rglob("*"):
-        assert not file.is_file() or KEY.encode() not in file.read_bytes(), file
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
     wrong = ("text_base_url=http://127.0.0.1:9/api/v1", "snapshot_base=4", "text_max_attempts=2")
     failed = run_pipeline(tmp_path, address, data, cache, *wrong)
@@ -88,7 +91,7 @@ def test_movielens_from_cloud_storage_to_a_registered_model(client, registry, bu
 
 
 @dsl.pipeline(name="one-stage")
-def one_stage(interactions: str, state: str, config: dict) -> None:
+def one_stage(interactions: str, state: str, config: dict[str, Any]) -> None:
     """Two tasks of the training, retried as they are on a cluster, but sooner."""
     preprocessed = preprocess_sequences(
         interactions=interactions, items="", data_digest="", code_digest="", config={"min_seq_len": 3}
@@ -117,7 +120,7 @@ def write_plays(file: Path) -> None:
 
 
 def test_the_retry_of_a_killed_task_goes_on_from_its_state(
-    client, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+    client: Any, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The container is killed as soon as it has stored a state; another one goes on, to the same weights."""
     write_plays(tmp_path / "plays.csv")

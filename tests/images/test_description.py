@@ -10,6 +10,8 @@ import re
 import subprocess
 import tarfile
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -21,8 +23,10 @@ NAMES = ("rich", "markdown-it-py", "mdurl", "pygments")
 
 
 @pytest.fixture(scope="module")
-def description():
+def description() -> ModuleType:
     spec = importlib.util.spec_from_file_location("describe_image", ROOT / ".ci/describe_image.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -33,13 +37,16 @@ def pack(names: tuple[str, ...]) -> bytes:
     with io.BytesIO() as file:
         with tarfile.open(fileobj=file, mode="w") as archive:
             for name in names:
-                folder = importlib.metadata.distribution(name)._path
+                files = importlib.metadata.files(name) or ()
+                folder = Path(next(file for file in files if file.name == "METADATA").locate()).parent
                 archive.add(folder, f"{PLACE}/{folder.name}")
         return file.getvalue()
 
 
 @pytest.mark.slow
-def test_the_bill_lists_what_is_installed_with_licences_and_dependencies(description, tmp_path):
+def test_the_bill_lists_what_is_installed_with_licences_and_dependencies(
+    description: ModuleType, tmp_path: Path
+) -> None:
     description.write_bill(pack(NAMES), tmp_path / "slim.cdx.json")
     bill = json.loads((tmp_path / "slim.cdx.json").read_text())
     assert bill["bomFormat"] == "CycloneDX"
@@ -54,7 +61,7 @@ def test_the_bill_lists_what_is_installed_with_licences_and_dependencies(descrip
     assert {part.partition("==")[0].lower() for part in rich} == {"markdown-it-py", "pygments"}
 
 
-def test_the_provenance_names_image_commit_base_and_lock_files(description):
+def test_the_provenance_names_image_commit_base_and_lock_files(description: ModuleType) -> None:
     labels = {
         "org.opencontainers.image.base.name": "python:3.11-slim-bookworm",
         "org.opencontainers.image.revision": "c0ffee",
@@ -72,7 +79,7 @@ def test_the_provenance_names_image_commit_base_and_lock_files(description):
         assert digest == {"sha256": hashlib.sha256((ROOT / name).read_bytes()).hexdigest()}
 
 
-def test_every_image_that_make_builds_is_described(description):
+def test_every_image_that_make_builds_is_described(description: ModuleType) -> None:
     stages = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "images/Dockerfile").read_text(), re.M)
     targets = {stage for stage in stages if not re.search("^(base|tools|package)$|-libraries$", stage)}
     assert set(description.INPUTS) == targets
@@ -85,7 +92,7 @@ def test_every_image_that_make_builds_is_described(description):
 @pytest.mark.containers
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_built_image_is_described(client, description, tmp_path):
+def test_a_built_image_is_described(client: Any, description: ModuleType, tmp_path: Path) -> None:
     engine = "podman" if "podman" in os.environ.get("DOCKER_HOST", "") else "docker"
     description.main(engine, SLIM, "slim", str(tmp_path))
     names = {part["name"].lower() for part in json.loads((tmp_path / "slim.cdx.json").read_text())["components"]}

@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -16,7 +17,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.server, pytest.mark.slow, pyte
 
 
 @pytest.fixture(scope="module")
-def server(client) -> Iterator[str]:
+def server(client: Any) -> Iterator[str]:
     """Address of the container, whose volumes are in memory."""
     manifests = {manifest["kind"]: manifest for manifest in yaml.safe_load_all(MANIFEST.read_text())}
     pod = manifests["Deployment"]["spec"]["template"]["spec"]
@@ -48,7 +49,7 @@ def ask(address: str, host: str) -> int:
     headers = {"Host": host, "Content-Type": "application/json"}
     try:
         with urlopen(Request(f"{address}/api/2.0/mlflow/experiments/search", body, headers), timeout=60) as answer:
-            return answer.status
+            return int(answer.status)
     except HTTPError as error:
         return error.code
 

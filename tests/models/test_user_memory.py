@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from ur4rec.models import user_memory
 from ur4rec.models.config import MemoryConfig, UpdateTrigger
-from ur4rec.models.user_memory import Runs, UserMemory
+from ur4rec.models.user_memory import UserMemory
 
 ITEM_DIM = 4
 
@@ -107,21 +106,6 @@ def test_unknown_users_share_no_row(interactions):
     stored = memory.stored_state(torch.tensor([0, 2, 99, 1]))
     assert stored.absorbed.tolist() == [0, 12, 0, 0]
     assert torch.equal(stored.history[1], state.history[0])
-
-
-def test_users_replayed_in_several_parts_are_each_their_own(monkeypatch):
-    memory = make(interaction_threshold=2)
-    generator = torch.Generator().manual_seed(3)
-    table = torch.randn(9, ITEM_DIM, generator=generator)
-    lengths = torch.tensor([3, 0, 7, 5, 1])
-    starts = lengths.cumsum(0) - lengths
-    items = torch.randint(1, 9, (16,), generator=generator)
-    whole = memory.replay(table, Runs(items, torch.arange(16), starts, lengths))
-    monkeypatch.setattr(user_memory, "USERS_AT_ONCE", 2)
-    parts = memory.replay(table, Runs(items, torch.arange(16), starts, lengths))
-    assert parts.absorbed.tolist() == [3, 0, 7, 5, 1]
-    for one, other in zip(whole.tensors(), parts.tensors(), strict=True):
-        assert torch.allclose(one, other, atol=1e-6)
 
 
 def test_a_representation_without_force_or_trigger_changes_nothing():

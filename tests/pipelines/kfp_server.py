@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ TEXT_TYPES: dict[str, tuple[type, ...]] = {
     "object": (object,),
     "datetime": (str,),
 }
-KINDS = {
+KINDS: dict[str, type | tuple[type, ...]] = {
     "STRING": str,
     "STRUCT": dict,
     "LIST": list,
@@ -91,6 +92,7 @@ def check_model(model: str, value: Any, where: str) -> None:
         if not isinstance(value, TEXT_TYPES[model]) or (isinstance(value, bool) and model == "int"):
             raise RefusedError(400, f"{where}: expected {model}, got {type(value).__name__}")
         if model == "datetime":
+            assert isinstance(value, str)
             datetime.fromisoformat(value)
         return None
     return check_class(getattr(kfp_server_api, model), value, where)
@@ -452,8 +454,11 @@ class KfpHandler(BaseHTTPRequestHandler):
         if not kind.startswith("multipart/form-data"):
             return b""
         message = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + content)
-        (part,) = message.get_payload()  # type: ignore[misc]
-        payload = part.get_payload(decode=True)  # type: ignore[union-attr]
+        parts = message.get_payload()
+        assert isinstance(parts, list)
+        (part,) = parts
+        assert isinstance(part, Message)
+        payload = part.get_payload(decode=True)
         assert isinstance(payload, bytes)
         return payload
 

@@ -210,7 +210,7 @@ def test_the_help_names_every_shipped_configuration() -> None:
 
 def test_two_runs_do_not_share_a_pipeline_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "plays.csv").write_text("user_id,item_id,timestamp\na,x,1\n")
+    (tmp_path / "plays.csv").write_text("user_id,item_id,timestamp\na,x,1\na,y,2\na,z,3\n")
     with lock_folder(tmp_path / "root"):
         result = CliRunner().invoke(app, ["run", "--data", "plays.csv", "--pipeline-root", "root"])
     assert result.exit_code == 2

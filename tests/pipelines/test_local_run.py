@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,11 @@ from pipelines.options import Runner, RunOptions
 from pipelines.pipeline_root import CACHE_FOLDER, MARK, mark_run
 from pipelines.summary import show_failure
 from pipelines.tasks import Status
+from ur4rec.commands.console import split_settings
+from ur4rec.config import load_config
+from ur4rec.data.config import DataConfig
+from ur4rec.data.errors import DataError
+from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.terminal import PlainConsole
 from ur4rec.training.checkpoints import CheckpointError
@@ -308,7 +314,7 @@ def make_options(folder: Path, data: str | None, *settings: str) -> RunOptions:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "2024.csv").write_text("user_id,item_id,timestamp\na,x,1\n")
+    (tmp_path / "2024.csv").write_text("user_id,item_id,timestamp\na,x,1\na,y,2\na,z,3\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
@@ -317,9 +323,40 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("settings", "expected"), [((), "2024"), (("dataset_name=mine",), "mine"), (("seed=3",), "2024")]
 )
-def test_chosen_data_bring_their_name_along(folder: Path, settings: tuple[str, ...], expected: str) -> None:
-    run = prepare(make_options(folder, "2024.csv", *settings))
-    assert run.arguments["data_config"]["dataset_name"] == expected
+@pytest.mark.parametrize("config", ["toy", "ur4rec_moe_100k"])
+def test_chosen_data_bring_their_name_along(
+    folder: Path, config: str, settings: tuple[str, ...], expected: str
+) -> None:
+    run = prepare(replace(make_options(folder, "2024.csv", *settings), config=config))
+    section = DataConfig.parse(run.arguments["data_config"])
+    manifest = preprocess_sequences(run.arguments["interactions"], folder / "sequences", section)
+    assert manifest.details["dataset_name"] == manifest.config["dataset_name"] == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "items", "settings"),
+    [
+        ("a,x,1\na,y,soon\n", None, ()),
+        ("a,x,1\na,y,2\n", None, ()),
+        ("a,x,1\na,y,2\na,z,3\n", "item_id,name\nx,X\n", ()),
+        ("a,x,1\na,y,2\na,z,3\n", None, ("min_rating=3",)),
+    ],
+    ids=["a row", "nothing left", "item table", "no ratings"],
+)
+def test_bad_data_end_a_run_before_its_first_task_with_the_line_of_preprocess(
+    folder: Path, rows: str, items: str | None, settings: tuple[str, ...]
+) -> None:
+    plays, songs = folder / "plays.csv", folder / "songs.csv" if items else None
+    plays.write_text(f"user_id,item_id,timestamp\n{rows}")
+    if songs:
+        songs.write_text(items or "")
+    config = load_config("toy", split_settings(settings)).narrow(DataConfig)
+    with pytest.raises(DataError) as told:
+        preprocess_sequences(plays, folder / "sequences", config, songs)
+    options = replace(make_options(folder, "plays.csv", *settings), items="songs.csv" if items else None)
+    with pytest.raises(DataError, match=re.escape(str(told.value))):
+        prepare(options)
+    assert not options.pipeline_root.exists()
 
 
 def test_mlflow_is_a_file_in_the_working_directory_by_default(folder: Path) -> None:
@@ -380,10 +417,12 @@ def test_files_of_items_and_texts_are_here_or_in_cloud_storage(
     folder: Path, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ur4rec.storage.inputs.list_versions", lambda location: ["songs#1"])
-    (folder / "songs.json").write_text("{}")
-    for location, expected in (("songs.json", str(folder / "songs.json")), ("gs://b/songs", "gs://b/songs")):
-        run = prepare(replace(make_options(folder, "2024.csv"), **{option: location}))
+    (folder / "songs.csv").write_text("item_id,title\nx,X\ny,Y\nz,Z\n")
+    for location, expected in (("songs.csv", str(folder / "songs.csv")), ("gs://b/songs", "gs://b/songs")):
+        change: dict[str, Any] = {option: location}
+        run = prepare(replace(make_options(folder, "2024.csv"), **change))
         assert run.arguments[option] == expected
     name = "--" + option.replace("_", "-")
+    nowhere: dict[str, Any] = {option: "nowhere.json"}
     with pytest.raises(DataNotFoundError, match=rf"{name} nowhere\.json: no such file; expected a \w+ .*, or gs://…"):
-        prepare(replace(make_options(folder, "2024.csv"), **{option: "nowhere.json"}))
+        prepare(replace(make_options(folder, "2024.csv"), **nowhere))

@@ -54,7 +54,8 @@ def find_ancestors(task: str) -> set[str]:
 
 def find_parameter(task: str, name: str) -> str:
     """The parameter of the pipeline; a loop hands it on under a prefix."""
-    return TASKS[task]["inputs"]["parameters"][name]["componentInputParameter"].removeprefix("pipelinechannel--")
+    parameter: str = TASKS[task]["inputs"]["parameters"][name]["componentInputParameter"]
+    return parameter.removeprefix("pipelinechannel--")
 
 
 def test_sasrec_runs_beside_the_texts() -> None:

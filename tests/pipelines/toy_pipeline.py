@@ -7,7 +7,7 @@ from kfp import compiler, dsl
 
 
 @dsl.component(base_image="toy/python:1", install_kfp_package=False)
-def write(text: str, seconds: float, words: dsl.Output[dsl.Artifact]):
+def write(text: str, seconds: float, words: dsl.Output[dsl.Artifact]) -> None:
     import os
     import time
     from pathlib import Path
@@ -27,7 +27,7 @@ def write(text: str, seconds: float, words: dsl.Output[dsl.Artifact]):
 
 
 @dsl.component(base_image="toy/python:1", install_kfp_package=False)
-def count(words: dsl.Input[dsl.Artifact], expected: int, pause: float, counted: dsl.Output[dsl.Artifact]):
+def count(words: dsl.Input[dsl.Artifact], expected: int, pause: float, counted: dsl.Output[dsl.Artifact]) -> None:
     import os
     import time
     from pathlib import Path

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sequences, embeddings of random vectors and a configuration."""
     folder = tmp_path_factory.mktemp("scripts")
     rows = [(f"u{user}", f"i{(user + step) % NUM_ITEMS}", step) for user in range(NUM_USERS) for step in range(LENGTH)]
@@ -47,18 +48,20 @@ def folder(tmp_path_factory):
     return folder
 
 
-def list_options(folder, output, *more):
+def list_options(folder: Path, output: Path, *more: Path | str) -> list[str]:
     options = ["--config", folder / "toy.yaml", "--data_dir", folder / "data", "--output_dir", output]
     return [str(option) for option in [*options, "--epochs_per_stage", 1, "--patience", 1, "--device", "cpu", *more]]
 
 
-def list_files(stages):
+def list_files(stages: tuple[str, ...]) -> set[str]:
     files = {f"{stage}_{kind}.pt" for stage in stages for kind in ("best", "memories")}
     return files | {"final_model.pt", "final_memories.pt", "results.json"}
 
 
 @pytest.mark.parametrize(("system", "stages"), [("UR4RecV2MoE", FOUR), ("UR4RecV2", FOUR), ("UR4RecMoEMemory", TWO)])
-def test_a_script_trains_its_system_and_leaves_the_files_of_its_stages(folder, tmp_path, system, stages):
+def test_a_script_trains_its_system_and_leaves_the_files_of_its_stages(
+    folder: Path, tmp_path: Path, system: str, stages: tuple[str, ...]
+) -> None:
     texts = "llm_text" if system == "UR4RecV2" else "llm"  # the former are not encoded yet
     options = list_options(folder, tmp_path, "--llm_data_dir", folder / texts)
     result = runner.invoke(SCRIPTS[system].app, options)
@@ -75,7 +78,7 @@ def test_a_script_trains_its_system_and_leaves_the_files_of_its_stages(folder, t
 
 
 @pytest.mark.slow
-def test_as_a_process_and_without_texts_they_are_made_from_the_items(folder, tmp_path):
+def test_as_a_process_and_without_texts_they_are_made_from_the_items(folder: Path, tmp_path: Path) -> None:
     """With the packaged sentence encoder."""
     command = [sys.executable, "-m", "ur4rec.scripts.train_moe_memory", *list_options(folder, tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -87,7 +90,7 @@ def test_as_a_process_and_without_texts_they_are_made_from_the_items(folder, tmp
 
 
 @pytest.mark.parametrize("system", ["UR4RecV2MoE", "UR4RecV2"])
-def test_the_systems_that_read_user_texts_need_them(folder, tmp_path, system):
+def test_the_systems_that_read_user_texts_need_them(folder: Path, tmp_path: Path, system: str) -> None:
     result = runner.invoke(SCRIPTS[system].app, list_options(folder, tmp_path / "out"))
     assert result.exit_code == 2
     assert "--llm_data_dir: missing" in result.stderr
@@ -95,7 +98,7 @@ def test_the_systems_that_read_user_texts_need_them(folder, tmp_path, system):
 
 
 @pytest.mark.parametrize("system", list(SCRIPTS))
-def test_a_configuration_of_another_system_is_refused(folder, tmp_path, system):
+def test_a_configuration_of_another_system_is_refused(folder: Path, tmp_path: Path, system: str) -> None:
     other = "UR4RecV2MoE" if system == "UR4RecV2" else "UR4RecV2"
     (tmp_path / "other.yaml").write_text(f"{TOY}system: {other}\n")
     options = list_options(folder, tmp_path / "out", "--llm_data_dir", folder / "llm")
@@ -105,13 +108,13 @@ def test_a_configuration_of_another_system_is_refused(folder, tmp_path, system):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_configuration_may_name_the_system_of_the_script(tmp_path):
+def test_a_configuration_may_name_the_system_of_the_script(tmp_path: Path) -> None:
     (tmp_path / "named.yaml").write_text("system: UR4RecV2\n")
     assert fix_system(load_config(tmp_path / "named.yaml"), "UR4RecV2").system == "UR4RecV2"
     assert fix_system(load_config("toy"), "UR4RecV2").system == "UR4RecV2"
 
 
-def test_an_artifact_is_the_folder_itself_or_below_or_around_it(folder):
+def test_an_artifact_is_the_folder_itself_or_below_or_around_it(folder: Path) -> None:
     sequences = folder / "data/sequences"
     (sequences / "inner").mkdir(exist_ok=True)
     places = (sequences, folder / "data", sequences / "inner")
@@ -119,7 +122,7 @@ def test_an_artifact_is_the_folder_itself_or_below_or_around_it(folder):
     assert find_artifact(folder / "llm", "preprocess_sequences") is None
 
 
-def test_what_is_found_elsewhere_than_named_is_told(folder, capsys):
+def test_what_is_found_elsewhere_than_named_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sequences = folder / "data/sequences"
     find_artifact(sequences, "preprocess_sequences")
     assert capsys.readouterr().out == ""
@@ -135,7 +138,9 @@ def test_what_is_found_elsewhere_than_named_is_told(folder, capsys):
         ("--llm_data_dir", "llm_text", "generate_text"),
     ],
 )
-def test_several_folders_of_a_kind_are_refused_by_name(folder, tmp_path, option, source, producer):
+def test_several_folders_of_a_kind_are_refused_by_name(
+    folder: Path, tmp_path: Path, option: str, source: str, producer: str
+) -> None:
     for name in ("newer", "older"):
         shutil.copytree(folder / source, tmp_path / "several" / name)
     options = list_options(folder, tmp_path / "out", "--llm_data_dir", folder / "llm", option, tmp_path / "several")
@@ -147,7 +152,7 @@ def test_several_folders_of_a_kind_are_refused_by_name(folder, tmp_path, option,
         find_artifact(tmp_path / "several", producer)
 
 
-def test_a_second_script_in_the_same_folder_is_refused(folder, tmp_path):
+def test_a_second_script_in_the_same_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     options = list_options(folder, tmp_path, "--llm_data_dir", folder / "llm_text")
     with lock_folder(tmp_path):
         result = runner.invoke(train_v2.app, options)

@@ -204,7 +204,13 @@ def test_a_killed_publisher_changes_nothing_and_can_start_again(proxy: Proxy, lo
     assert fetch(location, tmp_path) == expect("one")
 
     uploads: list[str] = []
-    proxy.plan = lambda request: (request.is_upload and uploads.append(request.path)) or Fault.NONE
+
+    def note_uploads(request: Request) -> Fault:
+        if request.is_upload:
+            uploads.append(request.path)
+        return Fault.NONE
+
+    proxy.plan = note_uploads
     assert publish_folder(two, location).removed == []
     assert len(uploads) == 1  # the manifest: the files were there
     assert fetch(location, tmp_path) == expect("two")

@@ -1,6 +1,7 @@
 """Files of any kind in the place of arrays, tables and maps, and what is in them."""
 
 import json
+from collections.abc import Callable, Sized
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from ur4rec.storage.contents import (
     read_json,
 )
 
-READERS = {
+READERS: dict[str, Callable[[Path], Sized]] = {
     "x.npy": lambda path: read_array(path, "int64", (None,)),
     "x.npz": lambda path: read_arrays(path, {"a": "int64"}),
     "x.json": lambda path: read_json(path, dict[str, int]),

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from memory_store import MemoryStore
+from memory_store import Bucket, MemoryStore
 
 from ur4rec.storage.objects import ObjectExistsError, ObjectReplacedError, ObjectStore, StoreError
 from ur4rec.storage.stores import open_store, parse_location
@@ -29,7 +29,7 @@ def address(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def open_at(address: str) -> Iterator[OpenStore]:
     """Opens the store of an address below the bucket."""
-    buckets: dict[str, dict[str, object]] = {"memory": {}}
+    buckets: dict[str, Bucket] = {"memory": {}}
     stores: list[ObjectStore] = []
 
     def open_at(place: str) -> ObjectStore:

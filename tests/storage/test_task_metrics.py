@@ -39,7 +39,9 @@ def test_the_examples_hold() -> None:
         ("FAILED", "two\n lines", "run failed: runs/7: two lines"),
     ],
 )
-def test_one_line_whatever_happened(state: str, error: str | None, line: str, capsys) -> None:
+def test_one_line_whatever_happened(
+    state: str, error: str | None, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     report_outcome(state, "runs/7", error)
     assert capsys.readouterr().out == f"{line}\n"
     assert describe_outcome(state, "runs/7", error) == line

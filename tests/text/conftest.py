@@ -23,7 +23,7 @@ install_import_hook([f"ur4rec.text.{name}" for name in ARRAY_MODULES], "beartype
 
 WORDS = (
     *("the", "choices", "are", "latest", "most", "typical", "titles", "drama", "comedy", "western", "from"),
-    *("1950s", "1990s", "alpha", "beta", "gamma", "delta"),
+    *("1950s", "1990s", "alpha", "beta", "gamma", "delta", "item", *"pqrstu.,"),
 )
 
 

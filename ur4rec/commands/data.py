@@ -85,6 +85,16 @@ def preprocess(
     encoding: Annotated[
         str | None, typer.Option(help="Encoding of texts that are not UTF-8, such as gb18030; or --set encoding=….")
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Names or positions of columns: user_id=userId,item_id=movieId.", metavar="ROLE=NAME"),
+    ] = None,
+    events: Annotated[
+        str | None, typer.Option(help="Events to keep: purchase,cart; or purchase=3,view=1 as ratings for min_rating.")
+    ] = None,
+    time_unit: Annotated[
+        str | None, typer.Option(help="What timestamps are that have two readings, such as days or day_first.")
+    ] = None,
 ) -> None:
     """Filter, split and index interactions; tell what was left out.
 
@@ -94,18 +104,20 @@ def preprocess(
 
         ur4rec data preprocess plays.csv --items songs.csv --set split=time --set bad_rows=exclude
 
+        ur4rec data preprocess events.csv --columns user_id=member,item_id=sku --events purchase,addtocart
+
         ur4rec data preprocess gs://bucket/plays
     """
+    from ur4rec.config_section import quote_value
     from ur4rec.data.config import DataConfig
     from ur4rec.data.preprocess import preprocess_sequences
-    from ur4rec.data.summary import describe_times
 
-    given = [f"encoding={encoding}"] if encoding else []
+    options = {"encoding": encoding, "columns": columns, "events": events, "time_unit": time_unit}
+    given = [f"{name}={quote_value(value)}" for name, value in options.items() if value is not None]
     section = read_config(config, [*(settings or ()), *given]).narrow(DataConfig)
     manifest = preprocess_sequences(interactions, output, section, items=items)
-    show_exclusions(manifest)
     show(_count(manifest))
-    show(describe_times(manifest))
+    show_summary(manifest)
     show(f"sequences: {output}")
 
 
@@ -117,7 +129,9 @@ def import_legacy(
     ],
     output: OutputOption = Path("outputs/sequences"),
     items: ItemsOption = None,
-    name: Annotated[str, typer.Option(help="Name of the data set, shown in results.")] = "legacy",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the data set, shown in results.", show_default="the folder's")
+    ] = None,
 ) -> None:
     r"""Turn old pickled sequences ({user: \[items]}) into a sequences folder, without running what they bring along.
 
@@ -125,15 +139,17 @@ def import_legacy(
 
         ur4rec data import-legacy old/ml-100k -o outputs/sequences --items films.csv --name ml-100k
     """
+    from ur4rec.data.input_files import name_data
     from ur4rec.data.legacy import LegacyConfig
     from ur4rec.data.legacy import import_legacy as import_files
     from ur4rec.storage.inputs import local_copy
 
+    called = LegacyConfig.parse({"dataset_name": name or name_data(folder)}, str(folder))
     with local_copy(items or "") as table:
-        manifest = import_files(folder, output, LegacyConfig(dataset_name=name), table if items else None)
-    show_exclusions(manifest)
+        manifest = import_files(folder, output, called, table if items else None)
     show(_count(manifest))
-    show_times(manifest)
+    show_summary(manifest)
+    show_warnings(manifest)
     show(f"sequences: {output}")
 
 
@@ -161,37 +177,42 @@ def show_sequences(sequences: SequencesArgument) -> None:
     ]
     show_table(loaded.name, ("what", "count"), rows)
     manifest = read_artifact(sequences)
-    show_exclusions(manifest)
-    show_times(manifest)
+    show_summary(manifest)
+    show_warnings(manifest)
     head = loaded.items.head(SHOWN_ITEMS)
     show_table("first items", ("item_id", "title", "genres"), head[["item_id", "title", "genres"]].to_numpy())
 
 
-def show_exclusions(manifest: Manifest) -> None:
-    """Show what was left out or replaced, as a table, or a line where nothing was."""
-    from ur4rec.data.summary import exclusion_table
+def show_summary(manifest: Manifest) -> None:
+    """Show how the files were read, what a glance should tell of the data, and what was left out or replaced."""
+    from ur4rec.data.summary import describe_reading, describe_times, exclusion_table, summary_table
 
-    rows = exclusion_table(manifest)
-    if rows:
-        show_table("exclusions", ("what", "count"), rows)
+    for line in describe_reading(manifest):
+        show(line)
+    if values := summary_table(manifest):
+        show_table("at a glance", ("what", "value"), values)
+    if counts := exclusion_table(manifest):
+        show_table("exclusions", ("what", "count"), counts)
     else:
         show("exclusions: none")
+    show(describe_times(manifest))
 
 
-def show_times(manifest: Manifest) -> None:
-    """Show the range of the times, and what speaks against them."""
-    from ur4rec.data.summary import describe_times, doubt_times
+def show_warnings(manifest: Manifest) -> None:
+    """Show what is out of the ordinary, and what to do."""
+    from ur4rec.data.summary import list_warnings
 
-    for line in (describe_times(manifest), doubt_times(manifest)):
-        if line:
-            show(line)
+    for line in list_warnings(manifest):
+        show(line)
 
 
 def _count(manifest: Manifest) -> str:
     details = manifest.details
     kept = ", ".join(f"{details[f'num_{what}']:,} {what}" for what in ("users", "items", "interactions"))
     rows = details["rows"]
-    return f"{kept}: {rows['train']:,} train, {rows['val']:,} validation, {rows['test']:,} test"
+    return (
+        f"{details['dataset_name']}: {kept}: {rows['train']:,} train, {rows['val']:,} validation, {rows['test']:,} test"
+    )
 
 
 def publish(

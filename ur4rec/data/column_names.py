@@ -53,6 +53,7 @@ SYNONYMS = {
 """Role → names without case, blanks and signs. A later group counts where no name of the groups before it is there."""
 ROW_NUMBER = "id"
 """Numbers the rows of interactions, and the items of an item table."""
+NOT_NEAR = ("no name comes near", "no name comes near (without times, a column that numbers the rows in order does)")
 CUTOFF = 0.75
 MOST_LISTED = 30
 
@@ -132,7 +133,7 @@ def _explain(unclear: Mapping[str, list[str]], found: Sequence[str], candidates:
     likely = {
         role: names or _nearest([role, *" ".join(SYNONYMS[role]).split()], free) for role, names in unclear.items()
     }
-    hints = [f"{role}: " + (_ask(names) if names else "no name comes near") for role, names in likely.items()]
+    hints = [f"{role}: " + (_ask(names) if names else NOT_NEAR[role == TIMESTAMP]) for role, names in likely.items()]
     wish = ",".join(f"{role}={names[0] if names else 'NAME'}" for role, names in likely.items())
     return f"{told}{'; '.join(hints)}; say which: --columns {wish}"
 

@@ -33,8 +33,8 @@ TimeUnit = Literal[
 class DataConfig(ConfigSection):
     """Which interactions are kept and how they are split."""
 
-    dataset_name: str = "ml-100k"
-    """Shown in results."""
+    dataset_name: str = ""
+    """Shown in results; empty: the name of the file, or of the folder."""
     min_rating: float | None = None
     """Interactions rated lower are left out."""
     min_seq_len: int = Field(3, ge=3)

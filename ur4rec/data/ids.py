@@ -26,7 +26,7 @@ ROUNDED = r"^-?\d([.,]\d+)?[eE]\+\d{2,3}$"
 """As spreadsheets and pandas write a number that is too long for them."""
 LARGEST_FLOAT = 2**53
 """From here on, different whole numbers become one in floating point."""
-WRITE_AGAIN = "write them again from their source, as text or whole numbers"
+WRITE_AGAIN = "Write them again from their source, as text or whole numbers"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from ur4rec.storage.stores import is_cloud
 
 INTERACTIONS, ITEM_TABLE = "interactions", "items"
 """Names of the files in a folder, without their ending."""
+ENDINGS = re.compile(r"(\.[a-z]\w*)?(\.(gz|zst|bz2|xz))?$", re.IGNORECASE)
+"""Of a name: that of the format, and that of a compression."""
 ANY_ENDING = r"(\.\w+)+"
 PACKED = r"(\.\w+)?"
 PAIRS = (
@@ -68,6 +70,17 @@ def find_inputs(interactions: Path, items: Path | None = None) -> dict[str, Path
         if not file.exists():
             raise DataError(f"{file}: not found; expected a file of interactions or items")
     return found
+
+
+def name_data(interactions: Path | str) -> str:
+    """Return what data are called: as their folder is, or as their file is where that is not `interactions`.
+
+    >>> name_data("gs://bucket/plays.csv.gz"), name_data("songs/interactions.csv"), name_data("new/ml-1.5/")
+    ('plays', 'songs', 'ml-1.5')
+    """
+    place = Path(interactions) if is_cloud(interactions) else Path(interactions).absolute()
+    name = place.name if place.is_dir() else ENDINGS.sub("", place.name)
+    return place.parent.name if name in ("", INTERACTIONS) else name
 
 
 def list_files(inputs: Mapping[str, Path]) -> dict[str, Path]:

@@ -14,17 +14,18 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
-from ur4rec.columns import ITEM_ID, USER_ID
+from ur4rec.columns import ITEM_ID, TITLE, USER_ID
 from ur4rec.data import sequences as files
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
 from ur4rec.data.ids import is_integer_like, sort_naturally
-from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, list_files, open_inputs
+from ur4rec.data.input_files import INTERACTIONS, ITEM_TABLE, list_files, name_data, open_inputs
 from ur4rec.data.interactions import Interactions, read_interactions
 from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_items, write_catalogue
 from ur4rec.data.markup import tell_cleaned
+from ur4rec.data.profile import count_tied_targets, measure_scripts, profile_rows
 from ur4rec.data.selection import Part, Rows, Selection, select_rows
-from ur4rec.data.summary import doubt_times
+from ur4rec.data.summary import list_warnings
 from ur4rec.memory_limits import naming_settings
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact, write_text_atomic
 from ur4rec.storage.contents import save_array
@@ -69,27 +70,44 @@ def preprocess_sequences(
         ChangedInputError: The input has changed meanwhile.
         StoreError: Cloud storage has nothing there, or cannot be read.
     """
+    named = _name(config, interactions)
     with open_inputs(interactions, items, data_digest) as inputs:
-        manifest = _preprocess(inputs, output, config)
-    if doubt := doubt_times(manifest):
-        print(f"{files.PRODUCER}: {doubt}", flush=True)
-    if cleaned := tell_cleaned(manifest.details["items"]):
-        print(f"{files.PRODUCER}: {cleaned}", flush=True)
+        manifest = _preprocess(inputs, output, named)
+    for line in filter(None, [tell_cleaned(manifest.details["items"]), *list_warnings(manifest)]):
+        print(f"{files.PRODUCER}: {line}", flush=True)
     return manifest
+
+
+def check_data(interactions: Path | str, config: DataConfig, items: Path | str | None = None) -> None:
+    """Raise what `preprocess_sequences` would raise; nothing is written."""
+    named = _name(config, interactions)
+    with open_inputs(interactions, items) as inputs:
+        raw, selection, table = _read(inputs, named)
+        build_catalogue(_enumerate(selection.rows.items, raw.item_ids).ids, table)
+
+
+def _name(config: DataConfig, interactions: Path | str) -> DataConfig:
+    name = config.dataset_name or name_data(interactions)
+    return DataConfig.parse(config.to_dict() | {"dataset_name": name}, str(interactions))
 
 
 def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Manifest:
     with write_artifact(Path(output), files.PRODUCER, config, list_files(inputs)) as writer:
-        raw = read_interactions(inputs[INTERACTIONS], config)
-        metadata = read_items(inputs[ITEM_TABLE], config) if ITEM_TABLE in inputs else None
-        selection = select_rows(raw, config)
-        _refuse_nothing_left(inputs[INTERACTIONS], raw, selection)
+        raw, selection, metadata = _read(inputs, config)
         writer.details |= {"dataset_name": config.dataset_name, "split": config.split, "cut_s": selection.cut}
         write_sequences(writer, raw, selection, metadata)
         if raw.reading.get(files.ARE_POSITIONS):
             writer.details["timestamps"][files.ARE_POSITIONS] = True
         writer.details["source_files"] = {role: file.name for role, file in inputs.items()}
     return read_artifact(Path(output))
+
+
+def _read(inputs: dict[str, Path], config: DataConfig) -> tuple[Interactions, Selection, ItemTable | None]:
+    raw = read_interactions(inputs[INTERACTIONS], config)
+    metadata = read_items(inputs[ITEM_TABLE], config) if ITEM_TABLE in inputs else None
+    selection = select_rows(raw, config)
+    _refuse_nothing_left(inputs[INTERACTIONS], raw, selection)
+    return raw, selection, metadata
 
 
 def write_sequences(writer: ArtifactWriter, raw: Interactions, selection: Selection, items: ItemTable | None) -> None:
@@ -106,9 +124,13 @@ def write_sequences(writer: ArtifactWriter, raw: Interactions, selection: Select
     _write_arrays(writer.folder, selection.rows, users, catalogue)
     _write_map(writer.folder / files.USER_MAP, users)
     _write_map(writer.folder / files.ITEM_MAP, catalogue)
-    write_catalogue(writer.folder / files.ITEMS, build_catalogue(catalogue.ids, items))
-    writer.details |= _count(raw, selection, users, catalogue)
+    table = build_catalogue(catalogue.ids, items)
+    write_catalogue(writer.folder / files.ITEMS, table)
+    writer.details |= _count(raw, selection, users, catalogue) | profile_rows(selection.rows, raw.user_ids)
+    titles = table[TITLE][table[TITLE] != table[ITEM_ID]]
     writer.details["items"] = count_items(catalogue.ids, items)
+    writer.details["title_scripts"] = measure_scripts(titles.tolist())
+    writer.details["reading"] = {INTERACTIONS: raw.reading} | ({ITEM_TABLE: items.reading} if items else {})
 
 
 def _refuse_nothing_left(path: Path, raw: Interactions, selection: Selection) -> None:
@@ -163,6 +185,8 @@ def _count(raw: Interactions, selection: Selection, users: _Index, catalogue: _I
             "first_s": int(np.floor(used.min())),
             "last_s": int(np.floor(used.max())),
             "cut_to_whole_seconds": int((used != np.floor(used)).sum()),
+            "tied_targets": count_tied_targets(rows),
+            "newest_first": round(selection.newest_first, 4),
         },
     }
 

@@ -72,6 +72,28 @@ def sort_rows(users: Int64[np.ndarray, "R"], timestamps: Float64[np.ndarray, "R"
     return np.lexsort((timestamps, users))
 
 
+def share_newest_first(
+    users: Int64[np.ndarray, "R"], timestamps: Float64[np.ndarray, "R"], order: Int64[np.ndarray, "R"]
+) -> float:
+    """Return the share of users whose rows stand in the file from new to old, among those with more than one time.
+
+    Args:
+        users: Sorted, as the timestamps are.
+        timestamps: Rising within a user.
+        order: Where each row stands in the file.
+
+    User 0 below stands there from new to old, user 1 from old to new; user 2 has one time.
+
+    >>> users, times = np.array([0, 0, 0, 1, 1, 2, 2]), np.array([1.0, 2, 2, 1, 2, 5, 5])
+    >>> share_newest_first(users, times, np.array([6, 2, 3, 0, 1, 4, 5]))
+    0.5
+    """
+    is_later = (np.diff(users) == 0) & (np.diff(timestamps) > 0)
+    steps = np.bincount(users[1:][is_later])
+    steps_back = np.bincount(users[1:][is_later & (np.diff(order) < 0)], minlength=len(steps))
+    return float((steps_back == steps)[steps > 0].mean()) if is_later.any() else 0.0
+
+
 def drop_newest(users: Int64[np.ndarray, "R"], count: int) -> Bool[np.ndarray, "R"]:
     """Mark the rows of every user without the last `count`.
 
@@ -150,6 +172,8 @@ class Selection:
     """Time split: history lies strictly before it; seconds."""
     excluded_rows: dict[str, int] = field(default_factory=dict)
     excluded_users: dict[str, int] = field(default_factory=dict)
+    newest_first: float = 0.0
+    """Share of users whose rows stand in the file from new to old."""
 
     def keep(self, kept: Shaped[np.ndarray, "R"], reason: str) -> None:
         """Drop the other rows and count them and the users that are gone with them."""
@@ -169,7 +193,9 @@ def select_rows(raw: Interactions, config: DataConfig) -> Selection:
     if config.min_rating is not None and raw.ratings is not None:
         selection.keep(raw.ratings >= config.min_rating, "below_min_rating")
     rows = selection.rows
-    selection.rows = rows.take(sort_rows(rows.users, rows.timestamps))
+    order = sort_rows(rows.users, rows.timestamps)
+    selection.rows = rows.take(order)
+    selection.newest_first = share_newest_first(selection.rows.users, selection.rows.timestamps, order)
     if config.drop_last:
         selection.keep(drop_newest(selection.rows.users, config.drop_last), "newest_dropped")
     if config.k_core:

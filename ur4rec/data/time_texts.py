@@ -23,7 +23,7 @@ ORDERS = ("day_first", "month_first")
 CLOCK = r"(?:[T ,]+(?P<H>\d{1,2}):(?P<M>\d\d)(?::(?P<S>\d\d(?:[.,]\d+)?))?(?: ?(?P<p>[AaPp])\.?[Mm]\.?)?)?"
 ZONE = r"(?: ?(?P<z>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?))?"
 WEEKDAY = r"(?:[A-Za-z]{3,9},? )?"
-ISO, EITHER = "iso_8601", "day_or_month_first"
+ISO, EITHER, NOT_A_DATE = "iso_8601", "day_or_month_first", "seconds"
 SPELLINGS = {
     ISO: r"^\d{4}(-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?)?|\d{4}T\d{6})(Z| ?UTC| ?GMT|[+-]\d\d(:?\d\d)?)?$",
     "year_first": rf"^(?P<y>\d{{4}})[-/.年](?P<m>\d{{1,2}})[-/.月](?P<d>\d{{1,2}})日?{CLOCK}{ZONE}$",
@@ -48,7 +48,9 @@ def read_texts(column: pa.ChunkedArray, unit: TimeUnit, where: str) -> tuple[Num
     texts, codes = encoded.dictionary, encoded.indices.to_numpy()
     fits = {key: pc.match_substring_regex(texts[:MOST_SAMPLED], pattern) for key, pattern in SPELLINGS.items()}
     spelling = max(fits, key=lambda key: fits[key].true_count)
-    if spelling == ISO:
+    if not fits[spelling].true_count:
+        spelling, seconds = NOT_A_DATE, np.full(len(texts), np.nan)
+    elif spelling == ISO:
         seconds = _read_iso(texts)
     else:
         parts = _split(texts, SPELLINGS[spelling])

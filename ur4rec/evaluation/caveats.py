@@ -5,6 +5,8 @@ T targets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Int64
 
@@ -12,6 +14,8 @@ from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import ARE_POSITIONS, Histories, Sequences
 from ur4rec.evaluation.candidates import Candidates
 from ur4rec.storage.artifacts import Manifest
+from ur4rec.text.embeddings import PRODUCER
+from ur4rec.text.readability import describe_doubts
 
 FEW_USERS = 100
 FEW_ITEMS = 20
@@ -41,8 +45,8 @@ def _describe_repeats(share: float, excludes_seen: bool) -> str:
     if share < MANY_REPEATS:
         return told
     return (
-        f"{told} So whoever knows that an item was seen nearly knows that it is the target, but it is not recommended; "
-        "train with seen_items: include, which ranks and recommends all that was seen."
+        f"{told} To know what was seen is enough to rank them first, yet they are never recommended. Train with "
+        "seen_items: include if they are to be."
     )
 
 
@@ -78,6 +82,12 @@ def describe_times(sequences: Manifest) -> list[str]:
         "The data came without times: positions in each user's list stand in for them, so the share of later "
         "interactions means nothing."
     ]
+
+
+def describe_texts(manifests: Sequence[Manifest]) -> list[str]:
+    """Return sentences about the texts that the encoder could not read, for the notes of a result."""
+    details = [manifest.details for manifest in manifests if manifest.producer == PRODUCER]
+    return [f"{doubt}: the text says less than it could." for found in details for doubt in describe_doubts(found)]
 
 
 def repeated_targets_share(data: Sequences) -> float:

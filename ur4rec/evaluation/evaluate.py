@@ -13,7 +13,7 @@ import numpy as np
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.evaluation.baselines import Baselines
 from ur4rec.evaluation.candidates import CANDIDATES, Candidates, Horizon, write_candidates
-from ur4rec.evaluation.caveats import describe_caveats, describe_sample, describe_times
+from ur4rec.evaluation.caveats import describe_caveats, describe_sample, describe_texts, describe_times
 from ur4rec.evaluation.comparison import (
     Ranks,
     estimate_lists,
@@ -145,6 +145,7 @@ def measure(
             *describe_sample(data, drawn),
             *describe_caveats(data, systems.excludes_seen),
             *describe_times(manifests[0]),
+            *describe_texts(manifests),
         ],
     )
     return results, history

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from optuna import Trial
+from optuna.trial import BaseTrial
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, RootModel, model_validator
 
 from ur4rec.config import CONFIGS, Config
@@ -58,7 +58,7 @@ class Range(_Part):
         steps = (value - self.low) / self.step if self.step else 0.0
         return abs(steps - round(steps)) < TOLERANCE
 
-    def suggest(self, trial: Trial, name: str) -> Scalar:
+    def suggest(self, trial: BaseTrial, name: str) -> Scalar:
         """A value of the trial."""
         if Config.model_fields[name].annotation is int:
             return trial.suggest_int(name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
@@ -78,7 +78,7 @@ class Choices(_Part):
         """Whether a trial may come to `value`."""
         return value in self.choices
 
-    def suggest(self, trial: Trial, name: str) -> Scalar:
+    def suggest(self, trial: BaseTrial, name: str) -> Scalar:
         """A value of the trial."""
         value: Scalar = trial.suggest_categorical(name, self.choices)
         return value
@@ -88,7 +88,7 @@ class _Space(RootModel[Annotated[dict[str, Range | Choices], Field(min_length=1)
     pass
 
 
-SearchSpace = dict[str, Range | Choices]
+SearchSpace = Mapping[str, Range | Choices]
 """Key of the configuration → what it may be."""
 
 
@@ -122,7 +122,7 @@ def find_outside(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any
     return {name: values[name] for name, parameter in space.items() if not parameter.contains(values[name])}
 
 
-def suggest(space: SearchSpace, trial: Trial) -> dict[str, Scalar]:
+def suggest(space: SearchSpace, trial: BaseTrial) -> dict[str, Scalar]:
     """A value for each key."""
     return {name: parameter.suggest(trial, name) for name, parameter in space.items()}
 

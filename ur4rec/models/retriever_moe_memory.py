@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from ur4rec.models.config import MemoryConfig, RetrieverConfig, UpdateTrigger
+from ur4rec.models.memory_replay import replay
 from ur4rec.models.text_preference_retriever_moe import ItemSide, RetrieverOutput, TextPreferenceRetrieverMoE
 from ur4rec.models.user_memory import MemoryState, Runs, UserMemory
 
@@ -96,9 +97,11 @@ class RetrieverMoEMemory(nn.Module):
         """
         if self.memory is None:
             return None
-        occurring, rows = torch.unique(runs.items, return_inverse=True)
+        occurs = torch.zeros_like(self.encoder.get_buffer("is_trained"))
+        occurs[runs.items] = True
+        occurring, rows = occurs.nonzero().squeeze(1), (occurs.cumsum(0) - 1)[runs.items]
         directions = [
             self.encoder.item_side(part).directions() if known is None else known.directions(part)
-            for part in occurring.split(ITEMS_AT_ONCE)
+            for part in torch.split(occurring, ITEMS_AT_ONCE)
         ]
-        return self.memory.replay(torch.cat(directions), replace(runs, items=rows))
+        return replay(self.memory, torch.cat(directions), replace(runs, items=rows))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -184,30 +185,36 @@ class UserMemory(nn.Module):
         return state
 
     @torch.no_grad()
-    def replay(self, item_vectors: Float[Tensor, "N1 D"], runs: Runs) -> MemoryState:
-        """State after reading interactions from an empty memory, for many users at once."""
-        state = self.empty_state(len(runs.lengths))
-        for users in torch.split(runs.lengths.argsort(descending=True, stable=True), USERS_AT_ONCE):
-            part = self._replay_few(item_vectors, replace(runs, starts=runs.starts[users], lengths=runs.lengths[users]))
-            for whole, few in zip(state.tensors(), part.tensors(), strict=True):
-                whole[users] = few
-        return state
+    def read_to_update(
+        self,
+        state: MemoryState,
+        item_vectors: Float[Tensor, "B L D"],
+        timestamps: Int[Tensor, "B L"],
+        active: Bool[Tensor, "B L"],
+    ) -> MemoryState:
+        """State after the first update that each user's window causes, or after the window where it causes none.
 
-    def _replay_few(self, item_vectors: Float[Tensor, "N1 D"], runs: Runs) -> MemoryState:
-        """`replay` of users who come with the longest history first."""
-        lengths = runs.lengths
-        longest = int(lengths[0]) if len(lengths) else 0
-        still_active = torch.bincount(lengths, minlength=longest + 1).flip(0).cumsum(0).flip(0)
-        state = self.empty_state(len(lengths))
-        active = torch.ones(len(lengths), dtype=torch.bool, device=lengths.device)
-        for position, count in enumerate(still_active[1:].tolist()):
-            rows = runs.starts[:count] + position
-            head = MemoryState(*(tensor[:count] for tensor in state.tensors()))
-            head = self.step(head, item_vectors[runs.items[rows]], runs.timestamps[rows], active[:count])
-            for whole, part in zip(state.tensors(), head.tensors(), strict=True):
-                if part.data_ptr() != whole.data_ptr():
-                    whole[:count] = part
-        return state
+        The active positions of a user come first.
+        """
+        length = active.shape[1]
+        first = active[:, 0] & (state.memory_size == 0) & (state.interaction_count == 0)
+        begun = replace(state, last_update_s=torch.where(first, timestamps[:, 0], state.last_update_s))
+        vectors = (item_vectors * active[..., None]).unbind(dim=1)
+        sums = torch.stack(list(accumulate(vectors, initial=state.pending_sum))[1:], dim=1)
+        each = replace(begun, history=state.history[:, :1]).map(lambda tensor: tensor.repeat_interleave(length, dim=0))
+        counts = each.interaction_count + torch.arange(1, length + 1, device=active.device).repeat(len(active))
+        each = replace(each, interaction_count=counts, pending_sum=sums.flatten(0, 1))
+        fires = self._triggered(each, timestamps.flatten()).view_as(active) & active
+        triggered = fires.any(dim=1)
+        read = torch.where(triggered, fires.int().argmax(dim=1) + 1, active.sum(dim=1))
+        last = (read - 1).clamp_min(0)[:, None]
+        pending = replace(
+            begun,
+            interaction_count=state.interaction_count + read,
+            absorbed=state.absorbed + read,
+            pending_sum=sums.take_along_dim(last[..., None], dim=1)[:, 0],
+        )
+        return self._update(pending, timestamps.gather(1, last)[:, 0], triggered) if bool(triggered.any()) else pending
 
     @torch.no_grad()
     def force_update(self, state: MemoryState, representation: Float[Tensor, "B D"], force: bool) -> MemoryState:

@@ -126,6 +126,8 @@ class EncodeConfig(ConfigSection):
     text_batch_size: int = Field(128, ge=1)
     max_sentences: int = Field(6, ge=1)
     """Only this many sentences of a user text are kept, from its beginning."""
+    unreadable_texts: Literal["error", "accept"] = "error"
+    """Texts stop the run if over 20 % of their words are unknown to the model or it cannot tell them apart."""
 
 
 def _refuse_fields(fields: dict[str, Any]) -> None:

@@ -18,10 +18,12 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from jaxtyping import Float32
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import get_device_name
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from ur4rec.storage.artifacts import sha256_file
+from ur4rec.text.readability import Reading, Vocabulary, read_heads
 
 PACKAGED = frozenset({"all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"})
 """These names mean the model that is installed with the package."""
@@ -55,41 +57,59 @@ class Encoder:
         limit = self.model.max_seq_length
         return None if limit is None or math.isinf(limit) else int(limit)
 
+    def read(self, texts: Sequence[str]) -> Reading:
+        """Tokenize the texts, as far as the model reads them."""
+        return read_heads(texts, self._open_vocabulary())
+
     def encode(
-        self, texts: Sequence[str], batch_size: int, advance: Callable[[int], None]
+        self, texts: Sequence[str] | Reading, batch_size: int, advance: Callable[[int], None]
     ) -> Float32[np.ndarray, "Q T"]:
-        """Return vectors of unit length, in the order of `texts`.
+        """Return vectors of unit length, in the order of the texts.
 
         Texts of similar length are encoded together, the longest first. That needs little padding, and a lack of
         memory shows at once. The same texts give the same bytes on the same machine.
 
         Args:
-            texts: At least one, and each only once.
+            texts: At least one, and each only once; or what `read` gave for them.
             batch_size: This many texts are encoded together.
             advance: It is told the size of every finished batch.
 
         Raises:
             EncoderError: The model yields something that is no vector of finite, positive length.
         """
-        order = np.argsort([-length for length in self._count_tokens(texts)], kind="stable")
+        reading = texts if isinstance(texts, Reading) else self.read(texts)
+        order = np.argsort(-(reading.read + reading.beyond), kind="stable")
         vectors: Float32[np.ndarray, "Q T"] | None = None
-        for start in range(0, len(texts), batch_size):
+        for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            batch = self._encode_batch([texts[row] for row in rows])
+            batch = self._encode_batch([reading.heads[row] for row in rows])
             if vectors is None:
-                vectors = np.empty((len(texts), batch.shape[1]), dtype=np.float32)
+                vectors = np.empty((len(order), batch.shape[1]), dtype=np.float32)
             vectors[rows] = batch
             advance(len(rows))
         assert vectors is not None
         return vectors
 
-    def _count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of every text, or the characters if the tokenizer is of no common kind."""
-        tokenizer = self.model.tokenizer
-        if not isinstance(tokenizer, PreTrainedTokenizerBase):
-            return [len(text) for text in texts]
-        encoded = tokenizer(list(texts), return_attention_mask=False, verbose=False)
-        return [len(tokens) for tokens in encoded["input_ids"]]
+    def _open_vocabulary(self) -> Vocabulary:
+        """Return how the model's tokenizer splits texts; one of no common kind counts characters and knows all."""
+        tokenizer, window = self.model.tokenizer, self.max_tokens
+        if isinstance(tokenizer, PreTrainedTokenizerBase):
+
+            def tokenize(texts: list[str]) -> list[list[int]]:
+                options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+                ids: list[list[int]] = tokenizer(texts, **options)["input_ids"]
+                return ids
+
+            special = tokenizer.num_special_tokens_to_add()
+            return Vocabulary(tokenize, tokenizer.unk_token_id, None if window is None else window - special)
+        if isinstance(tokenizer, Tokenizer):
+            unknown = getattr(tokenizer.model, "unk_token", None)
+            return Vocabulary(
+                lambda texts: [encoded.ids for encoded in tokenizer.encode_batch(texts, add_special_tokens=False)],
+                None if unknown is None else tokenizer.token_to_id(unknown),
+                window,
+            )
+        return Vocabulary(lambda texts: [list(map(ord, text)) for text in texts], None, None)
 
     def _encode_batch(self, texts: list[str]) -> Float32[np.ndarray, "B T"]:
         encoded = self.model.encode(texts, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)

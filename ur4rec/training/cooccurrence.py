@@ -131,7 +131,7 @@ def fit_log_temperature(scorer: CooccurrenceScorer, tables: NeighborTables, epoc
     inverse = torch.ones((), dtype=torch.float64, device=epoch.users.device)
     for _ in range(CALIBRATION_STEPS):
         slope, curvature = torch.zeros(2, dtype=torch.float64, device=inverse.device)
-        for rows in torch.arange(min(len(epoch.users), MAX_WINDOWS), device=inverse.device).split(CALIBRATION_BATCH):  # type: ignore[no-untyped-call]
+        for rows in torch.arange(min(len(epoch.users), MAX_WINDOWS), device=inverse.device).split(CALIBRATION_BATCH):
             window, targets = epoch.window(rows)
             scan = scorer.scan(window.items, tables, user_folds(window.user_ids))
             for raw, target in zip(scan, targets.T, strict=True):

@@ -226,7 +226,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             loss = self.objective(window, targets, state)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self._active_parameters(), self.config.gradient_clip)
         self.optimizer.step()
         self.schedule.step()

@@ -4,7 +4,6 @@ import datetime
 import ipaddress
 import logging
 import socket
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -239,7 +238,7 @@ def test_an_installation_for_several_users_asks_for_the_namespace_of_a_pod(
 
 
 @pytest.fixture
-def authority(kfp_server: KfpServer, tmp_path: Path) -> Iterator[Path]:
+def authority(kfp_server: KfpServer, tmp_path: Path) -> Path:
     """The server speaks TLS; its certificate is signed by itself, and is the only authority to trust."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])

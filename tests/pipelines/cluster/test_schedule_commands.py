@@ -50,9 +50,8 @@ def parameters_of(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_schedule_leaves_the_state_of_the_data_to_its_runs(kfp_server: KfpServer) -> None:
-    texts = ("--item-text", "gs://bucket/items.json")
-    texts += ("--set", "text_provider=dashscope", "--set", "text_cache=gs://bucket/texts")
-    output = create("--state", "gs://bucket/state", *texts)
+    texts = ("--item-text", "gs://bucket/items.json", "--set", "text_provider=dashscope")
+    output = create("--state", "gs://bucket/state", *texts, "--set", "text_cache=gs://bucket/texts")
     schedule = only(kfp_server)
     assert parameters_of(schedule)["data_digest"] == parameters_of(schedule)["text_digest"] == ""
     assert parameters_of(schedule)["state"] == "gs://bucket/state"
@@ -180,11 +179,11 @@ def test_an_update_of_settings_keeps_the_others(kfp_server: KfpServer) -> None:
     assert after["user_text"] == "gs://bucket/users.parquet"
 
 
-def test_an_update_of_the_data_brings_their_name_along_unless_one_was_chosen(kfp_server: KfpServer) -> None:
+def test_an_update_of_the_data_leaves_their_name_to_the_task_unless_one_was_chosen(kfp_server: KfpServer) -> None:
     create()
     invoke("update", "nightly", "--data", "gs://bucket/songs")
     assert parameters_of(only(kfp_server))["interactions"] == "gs://bucket/songs"
-    assert parameters_of(only(kfp_server))["data_config"]["dataset_name"] == "songs"
+    assert parameters_of(only(kfp_server))["data_config"]["dataset_name"] == ""
     invoke("update", "nightly", "--set", "dataset_name=mine")
     invoke("update", "nightly", "--data", "gs://bucket/films")
     assert parameters_of(only(kfp_server))["data_config"]["dataset_name"] == "mine"
