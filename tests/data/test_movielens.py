@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ur4rec.data import movielens
 from ur4rec.data.archives import SourceFile
+from ur4rec.data.config import DataConfig
+from ur4rec.data.input_files import find_inputs
+from ur4rec.data.interactions import read_interactions
+from ur4rec.data.items import read_items
 from ur4rec.data.published import INTERACTIONS_CSV, ITEMS_CSV, Files
 
 
@@ -134,3 +139,25 @@ def test_ratings_are_converted_in_parts(tmp_path: Path) -> None:
     lines = convert(movielens.convert_csv, files, tmp_path)[INTERACTIONS_CSV].splitlines()
     assert len(lines) == 120_001
     assert lines[-1] == b"%d,%d,%d,3.5" % (119_999 % 997, 119_999 % 101, 10**9 + 119_999)
+
+
+@pytest.mark.parametrize(
+    ("layout", "converter"),
+    [(ORIGINAL, movielens.convert_100k), (RECBOLE, movielens.convert_100k_recbole)],
+    ids=["original", "recbole"],
+)
+def test_the_published_files_are_read_as_what_fetch_makes_of_them(
+    layout: dict[str, bytes], converter: Callable[[Files, Path], None], tmp_path: Path
+) -> None:
+    (tmp_path / "work").mkdir()
+    for folder, files in (("published", layout), ("fetched", convert(converter, layout, tmp_path / "work"))):
+        (tmp_path / folder).mkdir()
+        for name, content in files.items():
+            (tmp_path / folder / name).write_bytes(content)
+    published, fetched = (find_inputs(tmp_path / folder) for folder in ("published", "fetched"))
+    rows = [read_interactions(inputs["interactions"], DataConfig()) for inputs in (published, fetched)]
+    assert rows[0].user_ids.take(rows[0].users).equals(rows[1].user_ids.take(rows[1].users))
+    assert rows[0].item_ids.take(rows[0].items).equals(rows[1].item_ids.take(rows[1].items))
+    assert rows[0].timestamps.tolist() == rows[1].timestamps.tolist()
+    tables = [read_items(inputs["items"], DataConfig()).frame for inputs in (published, fetched)]
+    pd.testing.assert_frame_equal(*tables)

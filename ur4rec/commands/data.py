@@ -127,7 +127,7 @@ def preprocess(
 def import_legacy(
     folder: Annotated[
         Path,
-        typer.Argument(help="Old train_, val_ and test_sequences.npy, perhaps item_map.json.", parser=locations.folder),
+        typer.Argument(help="Old train_, val_ and test_sequences.npy, perhaps item_map.json.", parser=locations.path),
     ],
     output: OutputOption = Path("outputs/sequences"),
     items: ItemsOption = None,

@@ -217,7 +217,7 @@ def _verify_digest(source: Path, name: str, found: str, expected: str | None) ->
     if expected and found != expected:
         raise SourceError(
             f"{source}: {name} differs from the published data (digest {found}, expected {expected}); "
-            "get the original again, or use your copy as your own CSV"
+            f"get the original again, or use your copy as it is: ur4rec data preprocess {source}"
         )
 
 
