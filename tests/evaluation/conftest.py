@@ -100,6 +100,12 @@ def systems():
     return ToySystems()
 
 
+@pytest.fixture
+def including():
+    """The same systems of a model that was trained with repeats."""
+    return ToySystems(excludes_seen=False)
+
+
 @pytest.fixture(scope="session")
 def measured(sequences, checkpoint):
     """Results and history; session-wide, so not to be altered."""

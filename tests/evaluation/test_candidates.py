@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evaluation.conftest import ToySystems
 from evaluation.toy_sequences_by_hand import make_data
 
 from ur4rec.config_section import ConfigError
@@ -15,7 +14,7 @@ from ur4rec.evaluation.candidates import KEYS_AT_ONCE, Candidates, draw_candidat
 from ur4rec.evaluation.caveats import describe_sample
 from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
-from ur4rec.evaluation.evaluate import EvaluationError, measure
+from ur4rec.evaluation.evaluate import EvaluationError, ModelSystems, measure
 from ur4rec.evaluation.history import TrainingHistory
 from ur4rec.evaluation.report import render_report
 from ur4rec.evaluation.results import Results, format_results, load_results
@@ -201,10 +200,13 @@ def test_every_system_is_ranked_on_the_files(sampled, sequences, systems, tmp_pa
 
 
 def test_seen_items_change_no_candidate_and_a_repeat_is_ranked_among_untouched_items(
-    sampled: tuple[Results, TrainingHistory], sequences: Path, checkpoint: Path, tmp_path: Path
+    sampled: tuple[Results, TrainingHistory],
+    sequences: Path,
+    checkpoint: Path,
+    including: ModelSystems,
+    tmp_path: Path,
 ) -> None:
-    systems = ToySystems(excludes_seen=False)
-    included, _ = measure(sequences, checkpoint, systems, SAMPLED, candidates=tmp_path / "others")
+    included, _ = measure(sequences, checkpoint, including, SAMPLED, candidates=tmp_path / "others")
     excluded, _ = sampled
     assert included.protocol.candidates == excluded.protocol.candidates
     assert included.test["sasrec"] == excluded.test["sasrec"]
