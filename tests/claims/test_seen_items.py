@@ -126,7 +126,7 @@ def test_a_later_stage_has_the_rule_of_the_ones_before(repeating: Trained, tmp_p
     before = repeating.checkpoint.parents[1] / "joint_finetune" / "checkpoint"
     config = repeating.config.model_copy(update={"seen_items": "exclude"})
     with pytest.raises(
-        CheckpointError, match="seen_items: is exclude, but .*joint_finetune/checkpoint was trained with"
+        CheckpointError, match=r"seen_items: is exclude, but .*joint_finetune/checkpoint was trained with"
     ):
         run_stage(
             "end_to_end",
