@@ -83,6 +83,12 @@ def systems() -> ToySystems:
     return ToySystems()
 
 
+@pytest.fixture
+def including():
+    """The same systems of a model that was trained with repeats."""
+    return ToySystems(excludes_seen=False)
+
+
 @pytest.fixture(scope="session")
 def measured(sequences: Path, checkpoint: Path) -> tuple[Results, TrainingHistory]:
     """Results and history; session-wide, so not to be altered."""

@@ -19,7 +19,7 @@ from ur4rec.evaluation.candidates import KEYS_AT_ONCE, Candidates, draw_candidat
 from ur4rec.evaluation.caveats import describe_sample
 from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
-from ur4rec.evaluation.evaluate import EvaluationError, measure
+from ur4rec.evaluation.evaluate import EvaluationError, ModelSystems, measure
 from ur4rec.evaluation.history import TrainingHistory
 from ur4rec.evaluation.report import render_report
 from ur4rec.evaluation.results import Results, format_results, load_results
@@ -207,10 +207,13 @@ def test_every_system_is_ranked_on_the_files(
 
 
 def test_seen_items_change_no_candidate_and_a_repeat_is_ranked_among_untouched_items(
-    sampled: tuple[Results, TrainingHistory], sequences: Path, checkpoint: Path, tmp_path: Path
+    sampled: tuple[Results, TrainingHistory],
+    sequences: Path,
+    checkpoint: Path,
+    including: ModelSystems,
+    tmp_path: Path,
 ) -> None:
-    systems = ToySystems(excludes_seen=False)
-    included, _ = measure(sequences, checkpoint, systems, SAMPLED, candidates=tmp_path / "others")
+    included, _ = measure(sequences, checkpoint, including, SAMPLED, candidates=tmp_path / "others")
     excluded, _ = sampled
     assert included.protocol.candidates == excluded.protocol.candidates
     assert included.test["sasrec"] == excluded.test["sasrec"]

@@ -4,12 +4,12 @@ import shutil
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from chain_models import CONFIG, make_rules, rewrite_manifest, write_chain_model, write_model, write_ring
+from chain_models import CONFIG, SeenItems, make_rules, rewrite_manifest, write_chain_model, write_model, write_ring
 from present import present
 
 from ur4rec.data.sequences import Sequences, load_sequences
@@ -121,7 +121,7 @@ def repeating(ring_data: Sequences) -> Sequences:
     return replace(ring_data, test=test)
 
 
-def write_repeater(ring: Path, folder: Path, seen_items: Literal["exclude", "include"]) -> Contender:
+def write_repeater(ring: Path, folder: Path, seen_items: SeenItems) -> Contender:
     """A model that knows what is next on the ring, and what was there before."""
     data = load_sequences(ring)
     index = {name: number for number, name in enumerate(data.item_ids)}
@@ -130,12 +130,14 @@ def write_repeater(ring: Path, folder: Path, seen_items: Literal["exclude", "inc
     neighbors = torch.zeros(1, data.num_items + 1, 2, dtype=torch.int32)
     for place, item in enumerate(walk):
         neighbors[0, item] = torch.tensor([walk[place - 1], walk[(place + 1) % len(walk)]])
+    assert model.cooccurrence is not None
     model.cooccurrence.fill(NeighborTables(neighbors, torch.ones_like(neighbors, dtype=torch.float)))
     return write_model(ring, folder, model)
 
 
 def test_models_of_one_rule_are_measured_by_it(ring: Path, repeating: Sequences, tmp_path: Path) -> None:
-    for rule, ndcg in (("exclude", 1.0), ("include", None)):
+    rules: list[tuple[SeenItems, float | None]] = [("exclude", 1.0), ("include", None)]
+    for rule, ndcg in rules:
         champion = write_repeater(ring, tmp_path / f"1-{rule}", rule)
         outcomes, verdict, findings = judge(repeating, Contender("2", champion.bundle), champion)
         assert verdict == "passed"
