@@ -129,13 +129,15 @@ def locate_data(data: str) -> str:
         DataNotFoundError: It is neither.
         SourceError: The data set cannot be fetched.
     """
-    from ur4rec.data.sources import DATASETS, fetch  # imports pandas, which no other input needs
+    from ur4rec.data.sources import DATASETS, fetch, list_names  # imports pandas, which no other input needs
 
-    names = [dataset.name for dataset in DATASETS]
-    if data in names:
+    if data in list_names():
         return str(fetch(data))
     if not is_cloud(data) and not Path(data).exists():
-        raise DataNotFoundError(f"--data {data}: expected {', '.join(names)}, an existing file or folder, or gs://…")
+        names = ", ".join(dataset.name for dataset in DATASETS)
+        raise DataNotFoundError(
+            f"--data {data}: expected {names}, amazon-2023/CATEGORY, an existing file or folder, or gs://…"
+        )
     return _make_absolute(data)
 
 

@@ -21,10 +21,11 @@ from pipelines.inputs import check_rows, locate_inputs
 from pipelines.local_executor import INTERPRETER
 from pipelines.options import Runner, RunOptions
 from pipelines.pipeline_root import RUNS_AGAIN, mark_run, open_cache
-from pipelines.task_log import COLOR, TaskLog
+from pipelines.task_log import COLOR, TASK_INDENT, TaskLog
 from pipelines.tasks import Task, read_tasks
 from pipelines.views import View, open_view
 from ur4rec.commands.console import read_config, show
+from ur4rec.data.sequences import PRODUCER
 from ur4rec.registry.mlflow_client import TRACKING_URI, public_uri
 from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.locks import lock_folder
@@ -37,6 +38,8 @@ GRACE_S = 30
 STOPPED = "stopped: "
 LOG = Path("logs", "pipeline.log")
 OUTPUTS = "outputs.json"
+TOLD = (RUNS_AGAIN, f"{TASK_INDENT}{PRODUCER}: warning: ")
+"""Beginnings of lines of the log that are shown at once."""
 
 
 @dataclass(frozen=True)
@@ -152,9 +155,10 @@ def execute(run: LocalRun, console: PlainConsole) -> Outcome:
 def _follow(lines: Iterable[str], follower: TaskLog, log: Path, view: View, console: PlainConsole) -> None:
     with writing(log), log.open("w", encoding="utf-8") as file:
         for line in lines:
-            file.write(COLOR.sub("", line))
-            if line.startswith(RUNS_AGAIN):
-                console.tell(line.rstrip())
+            plain = COLOR.sub("", line)
+            file.write(plain)
+            if plain.startswith(TOLD):
+                console.tell(plain.strip())
             if changed := follower.read(line):
                 file.flush()
                 view.update(changed)

@@ -53,7 +53,7 @@ def export_run(outcome: Outcome, output_dir: Path) -> list[Path]:
 def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, seconds: float) -> None:
     """Print the tables of a run that ended well after so many seconds, and what to do next."""
     results = load_results(outcome.outputs["results"])
-    _show_data(console, outcome.outputs["sequences"])
+    show_data(console, outcome.outputs["sequences"])
     _show_tasks(console, outcome)
     _show_stages(console, outcome.outputs[STAGES[-1]] / HISTORY)
     show_test(console, results)
@@ -89,7 +89,8 @@ def show_leftovers(console: PlainConsole, output_dir: Path) -> None:
         console.tell(f"{output_dir} still holds the results of an earlier run ({_name_dataset(results)})")
 
 
-def _show_data(console: PlainConsole, sequences: Path) -> None:
+def show_data(console: PlainConsole, sequences: Path) -> None:
+    """Print what was left out of the data, and what is out of the ordinary."""
     manifest = read_artifact(sequences)
     rows = exclusion_table(manifest)
     if rows:

@@ -7,22 +7,22 @@ import csv
 import random
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from clean_registry import clean_environment, copy_database
 from emulators import find_free_port
+from toy_runs import Registered, Trained
 
-from ur4rec.config import Config, load_config
+from ur4rec.config import load_config
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.local import train_all
 from ur4rec.recommender.bundle import write_bundle
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.mlflow_client import open_mlflow, prepare_mlflow
-from ur4rec.registry.register import Registration, register_model
+from ur4rec.registry.register import register_model
 from ur4rec.storage.artifacts import write_artifact
 from ur4rec.text.config import EncodeConfig
 from ur4rec.text.embeddings import write_embeddings
@@ -47,26 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.filterwarnings(line))
 
 
-@dataclass(frozen=True)
-class Trained:
-    """Artifact folders of one run."""
-
-    config: Config
-    sequences: Path
-    checkpoint: Path
-    memories: Path
-    results: Path
-    report: Path
-
-    @property
-    def inputs(self) -> tuple[Path, Path, Path, Path, Path]:
-        """In the order of `register_model`."""
-        return self.sequences, self.checkpoint, self.memories, self.results, self.report
-
-
 def write_interactions(path: Path) -> Path:
     source = random.Random(5)
-    rows = [("user_id", "item_id", "timestamp")]
+    rows: list[tuple[str, str, object]] = [("user_id", "item_id", "timestamp")]
     for user in range(1, NUM_USERS + 1):
         for step, item in enumerate(source.sample(range(1, NUM_ITEMS + 1), source.randint(4, 12))):
             rows.append((f"u{user:02}", f"i{item:02}", 1_000_000 + 1000 * user + 60 * step))
@@ -78,7 +61,7 @@ def write_interactions(path: Path) -> Path:
 def write_repeats(path: Path) -> Path:
     """Every user plays six items of their own again and again; the first one has also played all others, long ago."""
     source = random.Random(9)
-    rows = [("user_id", "item_id", "timestamp")]
+    rows: list[tuple[object, ...]] = [("user_id", "item_id", "timestamp")]
     rows += [("u01", f"i{item:02}", 900_000 + item) for item in range(1, NUM_ITEMS + 1)]
     for user in range(1, NUM_USERS + 1):
         shelf = source.sample(range(1, NUM_ITEMS + 1), 6)
@@ -121,7 +104,7 @@ def train(folder: Path, write: Callable[[Path], Path] = write_interactions, **ov
 
 
 @pytest.fixture(scope="session")
-def older(tmp_path_factory) -> Path:
+def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sequences of the same interactions without every user's last one."""
     folder = tmp_path_factory.mktemp("older")
     config = DataConfig(dataset_name="toy", drop_last=1)
@@ -135,31 +118,31 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Trained:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return train(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture(scope="session")
-def retrained(tmp_path_factory) -> Trained:
+def retrained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """The same data, another seed."""
     return train(tmp_path_factory.mktemp("retrained"), seed=11)
 
 
 @pytest.fixture(scope="session")
-def repeating(tmp_path_factory) -> Trained:
+def repeating(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Data of repeats alone, which rankings and recommendations include."""
     return train(tmp_path_factory.mktemp("repeating"), write_repeats, seen_items="include", epochs_per_stage=2)
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory, trained) -> Path:
+def bundle(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
     path = tmp_path_factory.mktemp("bundle") / "bundle"
     write_bundle(trained.sequences, trained.checkpoint, path)
     return path
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory) -> Path:
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow takes seconds to create its tables, so this is done once."""
     path = tmp_path_factory.mktemp("empty") / "mlflow.db"
     with open_mlflow(f"sqlite:///{path}"):
@@ -167,23 +150,14 @@ def empty_database(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def tracking_uri(tmp_path, empty_database) -> Iterator[str]:
+def tracking_uri(tmp_path: Path, empty_database: Path) -> Iterator[str]:
     """A database in a folder of the test's own."""
     with clean_environment(tmp_path):
         yield copy_database(empty_database, tmp_path)
 
 
-@dataclass(frozen=True)
-class Registered:
-    """A registered model that tests only read."""
-
-    registration: Registration
-    tracking_uri: str
-    folder: Path
-
-
 @pytest.fixture(scope="session")
-def registered(tmp_path_factory, trained, empty_database) -> Registered:
+def registered(tmp_path_factory: pytest.TempPathFactory, trained: Trained, empty_database: Path) -> Registered:
     folder = tmp_path_factory.mktemp("registered")
     with clean_environment(folder):
         uri = copy_database(empty_database, folder)

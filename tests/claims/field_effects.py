@@ -160,10 +160,10 @@ class World:
         if not is_there:
             names = stages_of(section)
             place = names.index(stage)
-            previous = self.stage(names[place - 1], self.base) if place else (None, None)
+            first, second = self.stage(names[place - 1], self.base) if place else (None, None)
             embeddings = None if stage == SASREC else self.embeddings(self.base)
             sequences = self.sequences(self.base)
-            run_stage(stage, sequences, checkpoint, memories, section, embeddings, *previous, device="cpu")
+            run_stage(stage, sequences, checkpoint, memories, section, embeddings, first, second, device="cpu")
         return checkpoint, memories
 
 

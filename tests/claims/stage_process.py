@@ -6,6 +6,7 @@ Arguments: sequences, checkpoint, memories, state, seconds of a step.
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from ur4rec.config import load_config
 from ur4rec.training.config import StageConfig
@@ -18,11 +19,11 @@ SETTINGS = {"epochs_per_stage": 12, "patience": 12, "batch_size": 16, "sasrec_hi
 def main(sequences: str, checkpoint: str, memories: str, state: str, step_s: str) -> None:
     steps = Trainer._train_step
 
-    def dawdle(self, *arguments):
+    def dawdle(self: Trainer, *arguments: Any) -> float:
         time.sleep(float(step_s))
         return steps(self, *arguments)
 
-    Trainer._train_step = dawdle
+    Trainer._train_step = dawdle  # type: ignore[method-assign]
     config = load_config("toy", SETTINGS).narrow(StageConfig)
     arguments = "pretrain_sasrec", Path(sequences), Path(checkpoint), Path(memories), config
     run_stage(*arguments, device="cpu", state=state, resume=True)

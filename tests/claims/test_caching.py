@@ -59,7 +59,7 @@ class Cache:
     def _is_cached(self, task: str) -> bool:
         groups = [self.spec["root"], *self.spec["components"].values()]
         found = next(group["dag"]["tasks"][task] for group in groups if task in group.get("dag", {}).get("tasks", {}))
-        return found["cachingOptions"].get("enableCache", False)
+        return bool(found["cachingOptions"].get("enableCache", False))
 
     def _visit(self, dag: Values, given: Values, artifacts: Values, keys: Keys) -> None:
         """Tasks of a group, each after those it waits for; results of a task are named by its key."""

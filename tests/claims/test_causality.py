@@ -6,26 +6,32 @@ The data are random, with many equal timestamps; what a test changes is at or af
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ur4rec.columns import ITEM
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.selection import split_by_time
-from ur4rec.data.sequences import Histories, load_sequences
+from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.evaluation.baselines import Baselines
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig, Part, System, UpdateTrigger
-from ur4rec.models.cooccurrence import to_logits
+from ur4rec.models.cooccurrence import NeighborTables, to_logits
 from ur4rec.models.retriever_moe_memory import Window
 from ur4rec.models.text_table import TextTable
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
+from ur4rec.models.user_memory import MemoryState
 from ur4rec.text.artifact import load_texts
 from ur4rec.text.config import TextConfig
 from ur4rec.text.embeddings import TextEmbeddings
@@ -45,7 +51,10 @@ from ur4rec.training.windows import Epoch, sample_epoch
 
 NUM_USERS, NUM_ITEMS, LONGEST, TEXT_DIM, TRIALS = 20, 30, 14, 6, 3
 CPU = torch.device("cpu")
-SMALL = {
+Horizon = Literal["validation", "test"]
+Prepared = tuple[Horizon, tuple[Sequences, TextEmbeddings], tuple[Sequences, TextEmbeddings]]
+"""Horizon, the original data, and with others at and after its targets."""
+SMALL: dict[str, Any] = {
     "sasrec_hidden_dim": 8,
     "sasrec_num_blocks": 1,
     "sasrec_item_factors": 6,
@@ -60,7 +69,10 @@ SMALL = {
     "cooccurrence_window": 3,
     "cooccurrence_smoothing": 1.0,
 }
-MEMORIES = [{"max_memory_size": 0}, *({"update_trigger": trigger.value} for trigger in UpdateTrigger)]
+MEMORIES: list[dict[str, Any]] = [
+    {"max_memory_size": 0},
+    *({"update_trigger": trigger.value} for trigger in UpdateTrigger),
+]
 CASES = [
     {"system": System.V2.value},
     *({"system": system.value} | memory for system, memory in product((System.V2_MOE, System.MOE_MEMORY), MEMORIES)),
@@ -71,7 +83,7 @@ ITEM_REQUESTS = [
 ]
 
 
-def draw_histories(rng, shortest=1):
+def draw_histories(rng: np.random.Generator, shortest: int = 1) -> Histories:
     """Different items for each user, at times of which a third are those of the interaction before."""
     lengths = np.concatenate([[0], rng.integers(shortest, LONGEST + 1, NUM_USERS)])
     items = [rng.permutation(NUM_ITEMS - 2)[:length] + 1 for length in lengths]
@@ -79,12 +91,12 @@ def draw_histories(rng, shortest=1):
     return Histories(np.concatenate([[0], lengths.cumsum()]), np.concatenate(items), np.concatenate(times))
 
 
-def other_items(items, rng):
+def other_items(items: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """As many items that are not among these."""
     return rng.permutation(np.setdiff1d(np.arange(1, NUM_ITEMS + 1), items))[: len(items)]
 
 
-def change_later(histories, users, rng):
+def change_later(histories: Histories, users: Iterable[int], rng: np.random.Generator) -> Histories:
     """Another item in a random interaction of each user or, of every second one, in all that follow as well.
 
     The times of the latter change from the next later timestamp on, and stay later than those before.
@@ -103,11 +115,11 @@ def change_later(histories, users, rng):
     return replace(histories, items=items, timestamps=times)
 
 
-def embed(sentence):
+def embed(sentence: str) -> NDArray[np.float32]:
     return np.random.default_rng(zlib.crc32(sentence.encode())).normal(size=TEXT_DIM).astype(np.float32)
 
 
-def embed_texts(points, texts):
+def embed_texts(points: NDArray[np.int64], texts: Sequence[str]) -> TextEmbeddings:
     """Vectors that differ as soon as a sentence does."""
     split = [split_sentences(text) for text in texts]
     sentences = np.array([embed(sentence) for part in split for sentence in part])
@@ -115,28 +127,29 @@ def embed_texts(points, texts):
     return TextEmbeddings(descriptions.astype(np.float32), sentences, np.cumsum([0, *map(len, split)]), points)
 
 
-def write_texts(histories):
+def write_texts(histories: Histories) -> TextEmbeddings:
     """What the offline provider writes from these histories."""
     points = compute_grid(histories, 2)
     requests = build_user_requests(points, histories, ITEM_REQUESTS, [str(user) for user in range(NUM_USERS + 1)])
     return embed_texts(points, [write_user_text(request) for request in requests])
 
 
-def add_text(model, text):
+def add_text(model: UR4RecV2MoE, text: TextEmbeddings) -> None:
     arrays = text.item_descriptions, text.sentences, text.offsets, text.snapshots
-    model.retriever.encoder.text.fill(*(torch.from_numpy(np.asarray(array)) for array in arrays), model.num_users)
+    descriptions, sentences, offsets, snapshots = (torch.from_numpy(np.asarray(array)) for array in arrays)
+    model.retriever.encoder.text.fill(descriptions, sentences, offsets, snapshots, model.num_users)
 
 
-def unsettle(model):
+def unsettle(model: UR4RecV2MoE) -> UR4RecV2MoE:
     """Far from the start, so that everything that is read moves the scores."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for value in model.parameters():
-            value += 0.3 * torch.randn(value.shape, generator=generator)
+            value.add_(0.3 * torch.randn(value.shape, generator=generator))
     return model
 
 
-def assert_same(actual, expected):
+def assert_same(actual: Tensor, expected: Tensor) -> None:
     assert torch.allclose(actual, expected, rtol=1e-6, atol=1e-6)
 
 
@@ -152,10 +165,13 @@ class Recorded:
     """By user and index of the input in the user's history."""
 
 
+Record = Callable[[Histories, dict[str, Any], str, int], Recorded]
+
+
 class Recorder(Objective):
     """Keeps the scores that are trained on instead of training on them."""
 
-    def __call__(self, window, targets, state):
+    def __call__(self, window: Window, targets: Tensor, state: MemoryState | None) -> Tensor:
         self.scores = vars(self).get("scores", {})
         items = self.model.items(self.part, drop_ids=True)
         encoded = self.model.encode(window, state, self.part, items)
@@ -170,17 +186,17 @@ class Recorder(Objective):
 
 
 @pytest.fixture
-def record(monkeypatch):
+def record(monkeypatch: pytest.MonkeyPatch) -> Record:
     """Runs an epoch of the trainer, dropout included, and returns what it scored."""
     sampled: list[Epoch] = []
 
-    def sample(*arguments):
+    def sample(*arguments: Any) -> Epoch:
         sampled.append(sample_epoch(*arguments))
         return sampled[-1]
 
     monkeypatch.setattr("ur4rec.training.trainer.sample_epoch", sample)
 
-    def run(histories, case, stage, seed):
+    def run(histories: Histories, case: dict[str, Any], stage: str, seed: int) -> Recorded:
         torch.manual_seed(seed)
         model = UR4RecV2MoE(NUM_ITEMS, NUM_USERS, **(SMALL | case))
         add_text(model, write_texts(histories))
@@ -196,14 +212,14 @@ def record(monkeypatch):
     return run
 
 
-def first_difference(before, after, histories, user):
+def first_difference(before: Epoch, after: Epoch, histories: Histories, user: int) -> int:
     """Index in the user's history, in the order of the epoch, of the first interaction that is another one."""
     rows = slice(histories.offsets[user], histories.offsets[user + 1])
     differs = (before.items[rows] != after.items[rows]) | (before.timestamps[rows] != after.timestamps[rows])
     return int(differs.nonzero()[0])
 
 
-def compare(before, after, histories, users):
+def compare(before: Recorded, after: Recorded, histories: Histories, users: Iterable[int]) -> tuple[int, int]:
     """Number of positions that predict at most what differs, and of later ones whose scores have moved."""
     unmoved = moved = 0
     for user in users:
@@ -225,22 +241,23 @@ STAGE_CASES = [
 
 
 @pytest.mark.parametrize(("case", "stage"), STAGE_CASES, ids=str)
-def test_training_scores_do_not_depend_on_what_comes_later(record, case, stage):
+def test_training_scores_do_not_depend_on_what_comes_later(record: Record, case: dict[str, Any], stage: str) -> None:
     counts = np.zeros(2, int)
     for seed in range(TRIALS):
         rng = np.random.default_rng(seed)
         histories = draw_histories(rng)
         # Users of one fold: their statistics come from the others, so nothing that is theirs may be in them.
         fold = user_folds(np.arange(1, NUM_USERS + 1)) == seed
-        users = [user for user in np.flatnonzero(fold) + 1 if histories.lengths[user] >= 2]
+        users = [user for user in (np.flatnonzero(fold) + 1).tolist() if histories.lengths[user] >= 2]
         changed = change_later(histories, users, rng)
-        counts += compare(record(histories, case, stage, seed), record(changed, case, stage, seed), histories, users)
+        before, after = (record(each, case, stage, seed) for each in (histories, changed))
+        counts += np.array(compare(before, after, histories, users))
     unmoved, moved = counts
     assert unmoved > 20
     assert moved > 20
 
 
-def test_ties_are_shuffled_in_training_with_their_group_only(record):
+def test_ties_are_shuffled_in_training_with_their_group_only(record: Record) -> None:
     """Otherwise the test above would not meet the borders of groups and of windows that it is there for."""
     shuffled = inside = 0
     for seed in range(TRIALS):
@@ -260,7 +277,7 @@ def test_ties_are_shuffled_in_training_with_their_group_only(record):
 
 @pytest.mark.parametrize("num_negatives", [0, 6])
 @pytest.mark.parametrize("case", [{"update_trigger": "drift_threshold"}, {"max_memory_size": 0}], ids=str)
-def test_the_loss_of_a_position_does_not_depend_on_later_inputs(case, num_negatives):
+def test_the_loss_of_a_position_does_not_depend_on_later_inputs(case: dict[str, Any], num_negatives: int) -> None:
     rng = np.random.default_rng(0)
     histories = draw_histories(rng, shortest=8)
     torch.manual_seed(0)
@@ -272,7 +289,7 @@ def test_the_loss_of_a_position_does_not_depend_on_later_inputs(case, num_negati
     window, targets = sample_epoch(histories, 5, rng, 0.5, True, CPU).window(torch.arange(NUM_USERS))
     memory = model.retriever.memory
 
-    def loss(position, items, timestamps):
+    def loss(position: int, items: Tensor, timestamps: Tensor) -> Tensor:
         torch.manual_seed(1)
         state = None if memory is None else memory.empty_state(NUM_USERS)
         only = torch.zeros_like(targets)
@@ -288,7 +305,7 @@ def test_the_loss_of_a_position_does_not_depend_on_later_inputs(case, num_negati
         assert abs(loss(4, items, times) - loss(4, window.items, window.timestamps)) > 1e-4
 
 
-def strongest(tables, fold):
+def strongest(tables: NeighborTables, fold: int) -> list[list[tuple[int, float]]]:
     """Neighbours with their strengths, without the empty places."""
     return [
         [pair for pair in zip(items, strengths, strict=True) if pair[1] > 0]
@@ -296,7 +313,7 @@ def strongest(tables, fold):
     ]
 
 
-def test_no_row_of_a_user_is_in_the_table_of_their_fold():
+def test_no_row_of_a_user_is_in_the_table_of_their_fold() -> None:
     config = CooccurrenceConfig(cooccurrence_neighbors=8, cooccurrence_smoothing=1)
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -312,7 +329,7 @@ def test_no_row_of_a_user_is_in_the_table_of_their_fold():
             assert (strongest(tables[0], fold) == strongest(tables[1], fold)) == (fold == own)
 
 
-def test_only_the_newest_text_from_before_the_target_is_visible():
+def test_only_the_newest_text_from_before_the_target_is_visible() -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
         users, as_of = rng.integers(1, NUM_USERS + 1, 40), rng.integers(1, LONGEST, 40)
@@ -320,7 +337,8 @@ def test_only_the_newest_text_from_before_the_target_is_visible():
         offsets = np.cumsum([0, *rng.integers(1, 4, len(snapshots))])
         table = TextTable(1)
         arrays = np.eye(2, 1), np.zeros((offsets[-1], 1)), offsets, snapshots
-        table.fill(*map(torch.from_numpy, arrays), NUM_USERS)
+        first, second, third, fourth = map(torch.from_numpy, arrays)
+        table.fill(first, second, third, fourth, NUM_USERS)
         table.sentences = torch.arange(offsets[-1])[:, None].half()
         asked = torch.arange(NUM_USERS + 3) - 1  # with nobody and an unknown user
         starts = torch.from_numpy(rng.integers(0, 6, len(asked)))
@@ -336,7 +354,7 @@ def test_only_the_newest_text_from_before_the_target_is_visible():
 # --- Evaluation -------------------------------------------------------------------------------------------------------
 
 
-def draw_interactions(rng):
+def draw_interactions(rng: np.random.Generator) -> Histories:
     """Histories of which the last two users know every item, so that the catalogue is always the same.
 
     The last two items are nobody's but theirs, and at their end.
@@ -354,7 +372,9 @@ def draw_interactions(rng):
     return Histories(np.concatenate([drawn.offsets[:NUM_USERS], ends]), items, times)
 
 
-def change_rows(histories, rows, rng, times_too):
+def change_rows(
+    histories: Histories, rows: NDArray[np.bool_], rng: np.random.Generator, times_too: NDArray[np.bool_]
+) -> Histories:
     """Other items in these rows, other times in some of them; everybody's order of times stays."""
     items, times = histories.items.copy(), histories.timestamps.copy()
     users = np.repeat(np.arange(NUM_USERS + 1), histories.lengths)
@@ -365,11 +385,11 @@ def change_rows(histories, rows, rng, times_too):
     return replace(histories, items=items, timestamps=times)
 
 
-def places_from_end(histories):
+def places_from_end(histories: Histories) -> NDArray[np.int64]:
     return np.concatenate([np.arange(length)[::-1] for length in histories.lengths])
 
 
-def leave_one_out_changes(histories, rng):
+def leave_one_out_changes(histories: Histories, rng: np.random.Generator) -> dict[Horizon, Histories]:
     """Targets' horizon → the same interactions with others at and after each user's target."""
     place = places_from_end(histories)
     anywhere = np.ones(len(place), dtype=bool)
@@ -379,7 +399,7 @@ def leave_one_out_changes(histories, rng):
     }
 
 
-def time_changes(histories, rng):
+def time_changes(histories: Histories, rng: np.random.Generator) -> dict[Horizon, Histories]:
     """Likewise; the times change behind the cut only, so that it stays where it is."""
     users = np.repeat(np.arange(NUM_USERS + 1), histories.lengths)
     split = split_by_time(users, histories.timestamps.astype(float), TIME_SPLIT["time_split_quantile"])
@@ -391,11 +411,11 @@ def time_changes(histories, rng):
     }
 
 
-TIME_SPLIT = {"split": "time", "time_split_quantile": 0.7}
+TIME_SPLIT: dict[str, Any] = {"split": "time", "time_split_quantile": 0.7}
 SPLITS = [({}, leave_one_out_changes), (TIME_SPLIT, time_changes)]
 
 
-def prepare(folder, histories, config):
+def prepare(folder: Path, histories: Histories, config: dict[str, Any]) -> tuple[Sequences, TextEmbeddings]:
     """The real tasks: a file of interactions, sequences, the offline provider's texts."""
     folder.mkdir()
     users = np.repeat(np.arange(NUM_USERS + 1), histories.lengths)
@@ -409,7 +429,7 @@ def prepare(folder, histories, config):
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory):
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> list[Prepared]:
     """Original data, and with others at and after the targets of a horizon."""
     found = []
     for seed, (config, change) in enumerate(SPLITS):
@@ -422,7 +442,7 @@ def evaluated(tmp_path_factory):
     return found
 
 
-def start(data, text, case):
+def start(data: Sequences, text: TextEmbeddings, case: dict[str, Any]) -> UR4RecV2MoE:
     """The model of a first stage, its statistics counted from the data."""
     torch.manual_seed(0)
     config = ModelConfig.parse(SMALL | case)
@@ -431,18 +451,22 @@ def start(data, text, case):
     return unsettle(model)
 
 
-def score(model, data, horizon, part=None):
+def score(
+    model: UR4RecV2MoE, data: Sequences, horizon: Horizon, part: Literal["fused", "sasrec", "retriever"] | None = None
+) -> Tensor:
     """Scores of every user with a target."""
     targets = data.val if horizon == "validation" else data.test
     return ModelScorer(model, data.histories(horizon), part)(targets[:, 0])
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_evaluated_scores_do_not_depend_on_the_target_or_what_comes_later(evaluated, case):
+def test_evaluated_scores_do_not_depend_on_the_target_or_what_comes_later(
+    evaluated: list[Prepared], case: dict[str, Any]
+) -> None:
     for horizon, original, changed in evaluated:
         models = [start(*prepared, case) for prepared in (original, changed)]
         known = np.isin(np.arange(NUM_ITEMS + 1), original[0].train[:, ITEM])
-        assert np.array_equal(models[0].retriever.encoder.is_trained, known)
+        assert np.array_equal(models[0].retriever.encoder.get_buffer("is_trained"), known)
         for name, value in models[0].state_dict().items():
             if ".text." not in name:
                 assert torch.equal(value, models[1].state_dict()[name]), name
@@ -453,7 +477,9 @@ def test_evaluated_scores_do_not_depend_on_the_target_or_what_comes_later(evalua
 
 
 @pytest.mark.parametrize("part", ["sasrec", "retriever"])
-def test_evaluated_scores_of_the_parts_do_not_either(evaluated, part):
+def test_evaluated_scores_of_the_parts_do_not_either(
+    evaluated: list[Prepared], part: Literal["fused", "sasrec", "retriever"] | None
+) -> None:
     for horizon, original, changed in evaluated:
         models = [start(*prepared, {}) for prepared in (original, changed)]
         before, after = (
@@ -466,7 +492,7 @@ def test_evaluated_scores_of_the_parts_do_not_either(evaluated, part):
             )
 
 
-def test_the_baselines_do_not_either(evaluated):
+def test_the_baselines_do_not_either(evaluated: list[Prepared]) -> None:
     config = EvaluationConfig(baselines=("popularity", "ease", "recency_ease"))
     for horizon, original, changed in evaluated:
         users = (original[0].val if horizon == "validation" else original[0].test)[:, 0]

@@ -2,7 +2,7 @@ import asyncio
 import logging
 import traceback
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from server import Behaviour, ChatServer, Fault, answer_text, serve
@@ -29,11 +29,12 @@ BASE: dict[Provider, str] = {"dashscope": "/api/v1", "openai": "/compatible-mode
 
 @pytest.fixture(params=["dashscope", "openai"])
 def provider(request: pytest.FixtureRequest) -> Provider:
-    return request.param
+    name: Provider = request.param
+    return name
 
 
 def ask(
-    url: str, provider: Provider, times: int = 1, timeout_s: float = 60.0, key: str = KEY, **fields: object
+    url: str, provider: Provider, times: int = 1, timeout_s: float = 60.0, key: str = KEY, **fields: Any
 ) -> list[object]:
     """The outcomes of calls one after another over one client."""
 
@@ -52,7 +53,7 @@ def ask(
 
 
 def ask_server(
-    server: ChatServer, provider: Provider, times: int = 1, timeout_s: float = 60.0, **fields: object
+    server: ChatServer, provider: Provider, times: int = 1, timeout_s: float = 60.0, **fields: Any
 ) -> list[object]:
     return ask(server.url + BASE[provider], provider, times, timeout_s, **fields)
 

@@ -36,9 +36,9 @@ def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def filled(bucket: str, tmp_path: Path) -> str:
     """A bucket of everything that one can be wrong about."""
-    for name, content in {
+    contents: dict[str, str | bytes] = {
         "csvs/2024.csv": PLAYS,
-        "csvs/2025.csv": PLAYS,
+        "csvs/2025.csv": "item_id,title\ni1,One\n",
         "nest/a/interactions.csv": PLAYS,
         "nests/a/interactions.csv": PLAYS,
         "nests/b/interactions.csv": PLAYS,
@@ -50,8 +50,9 @@ def filled(bucket: str, tmp_path: Path) -> str:
         "both/interactions.parquet": b"PAR1",
         "text/items.json": "[]",
         "text/users.parquet": b"PAR1",
-        "files/plays.txt": PLAYS,
-    }.items():
+        "files/plays.txt": "no table\n",
+    }
+    for name, content in contents.items():
         put_object(bucket, name, content)
     artifact = tmp_path / "made"
     with write_artifact(artifact, "toy", DataConfig()) as writer:
@@ -79,15 +80,17 @@ NOT_THERE = "nothing is there; expected an object, or a prefix with objects belo
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((*P, "B/csvs"), "Error: B/csvs: no file interactions.csv or interactions.parquet in this folder, which holds "
-         "2024.csv, 2025.csv; name the file to read, or give it this name"),
-        ((*P, "B/csvs/"), "Error: B/csvs: no file interactions.csv"),
+        ((*P, "B/csvs"), "Error: B/csvs: holds files with different columns, 2024.csv (user_id, item_id, timestamp) "
+         "and 2025.csv (item_id, title); name the file to read"),
+        ((*P, "B/csvs/"), "Error: B/csvs: holds files with different columns"),
+        ((*P, "B/files"), "Error: B/files: no file interactions.csv or interactions.parquet in this folder, which "
+         "holds plays.txt; name the file to read, or give it this name"),
         ((*P, "B/nest"), "B/nest: no object is directly below it, they are deeper: B/nest/a; name one of these"),
         ((*P, "B/nests/"), "B/nests: no object is directly below it, they are deeper: B/nests/a, B/nests/b; name"),
         ((*P, "B/deep"), "they are deeper: B/deep/one/two/three; name one of these"),
         ((*P, "B/csvs/2023.csv"), f"B/csvs/2023.csv: {NOT_THERE}; B/csvs holds 2024.csv, 2025.csv"),
         ((*P, "B/nowhere"), f"B/nowhere: {NOT_THERE}; B holds artifact/, bad/, both/, copy/, csvs/ and"),
-        ((*P, "B/raw"), "B/raw: original files of ml-100k; convert them: ur4rec data fetch ml-100k --from B/raw"),
+        ((*P, "B/raw"), "B/raw/u.data: no train interaction is left of 1 rows"),
         ((*P, "B/bad"), "B/bad/interactions.csv"),
         ((*P, "B/bad/interactions.csv"), "B/bad/interactions.csv"),
         ((*P, "B/rows"), "B/rows/interactions.csv"),
@@ -158,7 +161,7 @@ def test_a_run_of_the_pipeline_tells_it_before_the_first_task(
 def test_a_task_of_the_pipeline_names_the_location(filled: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         preprocess_sequences(f"gs://{filled}/csvs", tmp_path / "out", DataConfig())
-    assert str(caught.value).startswith(f"gs://{filled}/csvs: no file interactions.csv")
+    assert str(caught.value).startswith(f"gs://{filled}/csvs: holds files with different columns")
 
 
 def test_what_is_shown_names_the_location(filled: str, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from ur4rec import __version__
 from ur4rec.config_section import ConfigError
 from ur4rec.data.input_files import digest_data
 from ur4rec.data.sequences import load_sequences
+from ur4rec.data.summary import describe_data, list_warnings
 from ur4rec.evaluation.results import load_results
 from ur4rec.registry.champion.retrain import RetrainOutcome
 from ur4rec.registry.gate.verdict import load_verdict
@@ -181,7 +182,8 @@ def _evaluate_and_register(call: Callable[..., None], made: Artifacts, tracking_
 
 
 def read_metrics(artifacts: Artifacts, task: str) -> dict[str, float]:
-    return json.loads(Path(artifacts[f"{task}.metrics"].path).read_text())
+    metrics: dict[str, float] = json.loads(Path(artifacts[f"{task}.metrics"].path).read_text())
+    return metrics
 
 
 def test_preprocess_sequences_writes_what_the_counts_say(artifacts: Artifacts) -> None:
@@ -290,6 +292,31 @@ def test_a_wrong_setting_names_the_parameter_and_the_key(interactions: Path, tmp
             metrics=dsl.Metrics(uri=str(tmp_path / "metrics")),
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_the_log_of_preprocess_tells_the_summary_and_the_warnings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{user},{item},{time}\n" for user in "abc" for time, item in enumerate("xyx", 1_000_000_000))
+    (tmp_path / "plays.csv").write_text(f"user_id,item_id,timestamp,shop\n{rows.replace(chr(10), ',s' + chr(10))}")
+    preprocess_sequences.python_func(
+        interactions=str(tmp_path / "plays.csv"),
+        items="",
+        data_digest="",
+        code_digest="",
+        config={},
+        sequences=dsl.Dataset(uri=str(tmp_path / "sequences")),
+        metrics=dsl.Metrics(uri=str(tmp_path / "metrics")),
+    )
+    manifest = read_artifact(tmp_path / "sequences")
+    (warning,) = list_warnings(manifest)
+    assert "seen_items: include" in warning
+    assert capsys.readouterr().out.splitlines() == [
+        f"preprocess_sequences: {warning}",
+        *describe_data(manifest).splitlines(),
+    ]
+    assert "plays.csv: read as CSV: 3 columns used; unused: shop" in describe_data(manifest)
+    assert manifest.details["dataset_name"] == "plays"
 
 
 def test_inputs_are_resolved_under_the_names_of_the_parameters(interactions: Path) -> None:

@@ -1,13 +1,17 @@
 """A model that cannot have been trained is refused by name wherever it is read: served, judged, registered."""
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pytest
 import torch
 from digests import digest_again
+from toy_runs import Registered, Trained
 from typer.testing import CliRunner
 
 from ur4rec.cli import app
@@ -31,22 +35,23 @@ from ur4rec.training.warm_start import WarmStartError
 
 pytest_plugins = ["trained_toys"]
 
+Change = Callable[[Any], Any]
 WEIGHTS, MEMORIES = "final_model.pt", "memories.pt"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, trained):
+def whole(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
     path = tmp_path_factory.mktemp("bundle") / "bundle"
     write_bundle(trained.sequences, trained.checkpoint, path)
     return path
 
 
 @pytest.fixture
-def bundle(whole, tmp_path):
+def bundle(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "bundle")
 
 
-def spoil(folder, name, tensor=None, value=float("nan")):
+def spoil(folder: Path, name: str, tensor: str | None = None, value: float = float("nan")) -> str:
     """One number of one tensor, vouched for by the manifest if there is one; returns the tensor's name."""
     state = torch.load(folder / name, weights_only=True)
     tensor = tensor or next(key for key, each in state.items() if each.is_floating_point() and each.numel())
@@ -57,19 +62,21 @@ def spoil(folder, name, tensor=None, value=float("nan")):
     return tensor
 
 
-def serve(folder):
+def serve(folder: Path) -> None:
     with open_served(str(folder)):
         pass
 
 
-SERVING = [Recommender.load, open_recommender, serve, LoadedModel, memory_statistics, lambda f: describe_user(f, "u03")]
-STARTING = [lambda folder: open_warm_start(str(folder))]
+Read = Callable[[Path], object]
+DESCRIBING: list[Read] = [memory_statistics, lambda folder: describe_user(folder, "u03")]
+SERVING: list[Read] = [Recommender.load, open_recommender, serve, LoadedModel, *DESCRIBING]
+STARTING: list[Read] = [lambda folder: open_warm_start(str(folder))]
 REFUSALS = (TensorFileError, UnscorableError, WarmStartError, CheckpointError)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", [WEIGHTS, MEMORIES])
-def test_numbers_that_are_none_are_refused_by_every_reader_of_a_bundle(bundle, name, value):
+def test_numbers_that_are_none_are_refused_by_every_reader_of_a_bundle(bundle: Path, name: str, value: float) -> None:
     tensor = spoil(bundle, name, value=value)
     for read in SERVING + (STARTING if name == WEIGHTS else []):
         with pytest.raises(REFUSALS, match=rf"{name}: {tensor}: holds NaN or an infinity"):
@@ -77,7 +84,7 @@ def test_numbers_that_are_none_are_refused_by_every_reader_of_a_bundle(bundle, n
 
 
 @pytest.mark.parametrize("arguments", [["recommend", "--user", "u03"], ["memory", "stats"], ["serve", "--port", "0"]])
-def test_commands_say_so_in_one_line(bundle, arguments):
+def test_commands_say_so_in_one_line(bundle: Path, arguments: list[str]) -> None:
     tensor = spoil(bundle, WEIGHTS)
     result = CliRunner().invoke(app, [*arguments, "--model", str(bundle)])
     assert result.exit_code == 2
@@ -96,7 +103,7 @@ def test_commands_say_so_in_one_line(bundle, arguments):
         ("last_update_s", lambda state: state.int(), r"last_update_s: expected int64 \(31,\), found int32"),
     ],
 )
-def test_memories_that_cannot_be_are_refused(bundle, tensor, change, message):
+def test_memories_that_cannot_be_are_refused(bundle: Path, tensor: str, change: Change, message: str) -> None:
     state = torch.load(bundle / MEMORIES, weights_only=True)
     torch.save(state | {tensor: change(state[tensor])}, bundle / MEMORIES)
     digest_again(bundle)
@@ -117,7 +124,7 @@ def test_memories_that_cannot_be_are_refused(bundle, tensor, change, message):
         ("retriever.encoder.text.sentences", lambda table: table[:, :-1], "sentences: expected rows of 128 numbers"),
     ],
 )
-def test_tables_that_do_not_fit_the_model_are_refused(bundle, tensor, change, message):
+def test_tables_that_do_not_fit_the_model_are_refused(bundle: Path, tensor: str, change: Change, message: str) -> None:
     state = torch.load(bundle / WEIGHTS, weights_only=True)
     torch.save(state | {tensor: change(state[tensor]).contiguous()}, bundle / WEIGHTS)
     digest_again(bundle)
@@ -139,7 +146,9 @@ def test_tables_that_do_not_fit_the_model_are_refused(bundle, tensor, change, me
         ("popularity", "recent", lambda each: -each - 1, "recent: expected no more than"),
     ],
 )
-def test_histories_and_counts_that_cannot_be_are_refused(bundle, name, array, change, message):
+def test_histories_and_counts_that_cannot_be_are_refused(
+    bundle: Path, name: str, array: str, change: Change, message: str
+) -> None:
     path = bundle / f"{name}.npz"
     arrays = dict(np.load(path))
     np.savez(path, **arrays | {array: change(arrays[array])})
@@ -148,7 +157,7 @@ def test_histories_and_counts_that_cannot_be_are_refused(bundle, name, array, ch
         load_bundle(bundle)
 
 
-def test_a_model_of_another_number_of_users_is_refused(bundle):
+def test_a_model_of_another_number_of_users_is_refused(bundle: Path) -> None:
     path = bundle / "model_config.json"
     path.write_text(path.read_text().replace('"num_users": 30', '"num_users": 31'))
     digest_again(bundle)
@@ -158,7 +167,7 @@ def test_a_model_of_another_number_of_users_is_refused(bundle):
         Recommender.load(bundle)
 
 
-def test_mlflow_does_not_serve_it(registered, tmp_path):
+def test_mlflow_does_not_serve_it(registered: Registered, tmp_path: Path) -> None:
     with open_mlflow(registered.tracking_uri, read_only=True):
         source = mlflow.artifacts.download_artifacts(registered.registration.model_uri, dst_path=str(tmp_path))
     tensor = spoil(Path(source) / BUNDLE_PATH, WEIGHTS)
@@ -167,10 +176,11 @@ def test_mlflow_does_not_serve_it(registered, tmp_path):
 
 
 @pytest.mark.parametrize("part", ["checkpoint", "memories"])
-def test_nothing_is_registered_or_measured(trained, tracking_uri, tmp_path, part):
+def test_nothing_is_registered_or_measured(trained: Trained, tracking_uri: str, tmp_path: Path, part: str) -> None:
     folder = shutil.copytree(getattr(trained, part), tmp_path / part)
     tensor = spoil(folder, WEIGHTS if part == "checkpoint" else "final_memories.pt")
-    inputs = [folder if each == getattr(trained, part) else each for each in trained.inputs]
+    change: dict[str, Any] = {part: folder}
+    inputs = replace(trained, **change).inputs
     with pytest.raises((TensorFileError, ArtifactError), match=rf"{tensor}: holds NaN|results are of another"):
         register_model(*inputs, RegistryConfig(), tmp_path / "registration.json", tracking_uri)
     assert not (tmp_path / "registration.json").exists()

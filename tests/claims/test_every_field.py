@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,11 +179,11 @@ OF_REGISTRY = {see_registration, see_opponents, see_promotion, see_start}
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("world"))
 
 
-def test_no_field_is_left_out():
+def test_no_field_is_left_out() -> None:
     assert CHANGES.keys() == Config.model_fields.keys()
 
 
@@ -191,7 +192,7 @@ def marks(name: str) -> list[pytest.MarkDecorator]:
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in CHANGES])
-def test_a_change_is_seen(world, name):
+def test_a_change_is_seen(world: World, name: str) -> None:
     change = CHANGES[name]
     base = Config.parse(TOY | change.given)
     changed = Config.parse(TOY | change.given | {name: change.value})
@@ -199,7 +200,7 @@ def test_a_change_is_seen(world, name):
     assert change.see(world, changed) != change.see(world, base)
 
 
-def test_nothing_is_seen_without_a_change(world, tmp_path):
+def test_nothing_is_seen_without_a_change(world: World, tmp_path: Path) -> None:
     """Otherwise the test above would show nothing."""
     again = World(tmp_path)
     for see in {change.see for change in CHANGES.values()} - OF_REGISTRY:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ur4rec.data.formats.streams import TextFile
 from ur4rec.data.sequences import Sequences
 from ur4rec.data.sources import fetch_dataset
 from ur4rec.evaluation.baselines import TrainingPrefixes
@@ -124,3 +125,11 @@ def test_public_data_set(tmp_path: Path) -> None:
     folder = fetch_dataset(add_to("ur4rec/data/movielens.py")["PLAYS"], tmp_path / "published", tmp_path / "cache")
     assert (folder / "interactions.csv").read_text() == "user_id,item_id,timestamp\nann,song,10\nbob,song,20"
     assert (folder / "items.csv").read_text() == "item_id,title\nsong,song"
+
+
+def test_published_file_without_column_names(tmp_path: Path) -> None:
+    layout = evaluate_in("ur4rec/data/formats/known_layouts.py")
+    path = tmp_path / "plays.log"
+    path.write_text("P1\tS7\t1500000000\n")
+    assert layout.fits(TextFile(path))
+    assert layout.open(TextFile(path)).read(["item_id"]).columns.to_pydict() == {"item_id": ["S7"]}

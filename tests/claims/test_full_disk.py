@@ -110,7 +110,9 @@ def outcomes(inputs: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_full_disk_is_named_in_one_line_and_leaves_no_litter(name, outcomes, inputs):
+def test_a_full_disk_is_named_in_one_line_and_leaves_no_litter(
+    name: str, outcomes: dict[str, list[dict[str, Any]]], inputs: Path
+) -> None:
     first, *others = outcomes[name]
     assert first["code"] == 0, first["output"]
     failed = [row for row in others if row["code"]]
@@ -130,7 +132,7 @@ def test_a_full_disk_is_named_in_one_line_and_leaves_no_litter(name, outcomes, i
             assert not path.endswith(".tmp")
 
 
-def test_the_old_artifacts_are_replaced_only_where_there_is_room(outcomes):
+def test_the_old_artifacts_are_replaced_only_where_there_is_room(outcomes: dict[str, list[dict[str, Any]]]) -> None:
     """The commands that write all at once say so whether little or much was left."""
     for name in ("data preprocess", "text generate", "text encode", "evaluate", "recommend --all-users", "compile"):
         assert [row["code"] for row in outcomes[name]] == [0, 2, 2, 2, 2], name

@@ -1,18 +1,21 @@
 """The gate as its task calls it, against MLflow with tables in PostgreSQL and files below gs://."""
 
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
 
 import pytest
 from chain_models import make_rules, write_ring
 from chain_versions import register_chain, set_alias, tags_of
 from clean_registry import clean_environment
-from registry_servers import running_cluster_server
+from registry_servers import ClusterServer, running_cluster_server
 from toy_registration import make_registration
 
-from ur4rec.data.sequences import load_sequences
+from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_registered
-from ur4rec.registry.gate.verdict import load_verdict
+from ur4rec.registry.gate.verdict import Verdict, load_verdict
 from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.versions import TAG_MODEL
@@ -23,18 +26,18 @@ CHAMPION, BETTER, WORSE = "1", "2", "3"
 
 
 @pytest.fixture(scope="module")
-def ring(tmp_path_factory):
+def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sequences of 400 users on a ring of 40 items."""
     return write_ring(tmp_path_factory.mktemp("ring"))
 
 
 @pytest.fixture(scope="module")
-def ring_data(ring):
+def ring_data(ring: Path) -> Sequences:
     return load_sequences(ring)
 
 
 @pytest.fixture(scope="module")
-def server(ring, tmp_path_factory):
+def server(ring: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterServer]:
     """Three versions, of which the first is the champion."""
     folder = tmp_path_factory.mktemp("cluster")
     with pytest.MonkeyPatch.context() as patch:
@@ -47,10 +50,10 @@ def server(ring, tmp_path_factory):
 
 
 @pytest.fixture
-def gate(server, ring, tmp_path):
+def gate(server: ClusterServer, ring: Path, tmp_path: Path) -> Callable[..., Verdict]:
     """Judges a version as the task does; its verdict is what the task's file holds."""
 
-    def gate(version, **rules):
+    def gate(version: str, **rules: Any) -> Verdict:
         registration = make_registration(version, server.address)
         file, decision = tmp_path / "registration.json", tmp_path / "decision.json"
         file.write_text(registration.model_dump_json())
@@ -63,14 +66,14 @@ def gate(server, ring, tmp_path):
 
 
 @pytest.fixture
-def remove(server):
+def remove(server: ClusterServer) -> Iterator[Callable[[str], None]]:
     """Removes the champion's objects whose names match a pattern; what was removed comes back afterwards."""
     from google.cloud import storage
 
     client = storage.Client(project="toy")
-    removed = []
+    removed: list[tuple[str, bytes]] = []
 
-    def remove(pattern):
+    def remove(pattern: str) -> None:
         blobs = [blob for blob in client.list_blobs(server.bucket) if fnmatch(blob.name, f"{place}/{pattern}")]
         assert blobs
         for blob in blobs:
@@ -87,7 +90,9 @@ def remove(server):
 
 
 @pytest.mark.parametrize(("version", "expected"), [(BETTER, "passed"), (WORSE, "failed")])
-def test_a_challenger_is_judged_against_the_champion(gate, server, ring_data, version, expected):
+def test_a_challenger_is_judged_against_the_champion(
+    gate: Callable[..., Verdict], server: ClusterServer, ring_data: Sequences, version: str, expected: str
+) -> None:
     verdict = gate(version)
     assert (verdict.verdict, verdict.challenger, verdict.champion) == (expected, version, CHAMPION)
     assert [each.rule for each in verdict.failures if each.rule == "champion"] == ["champion"] * (version == WORSE)
@@ -103,7 +108,9 @@ def test_a_challenger_is_judged_against_the_champion(gate, server, ring_data, ve
     [("*", "its artifacts are gone"), ("*.pt", "missing")],
     ids=["all of its files", "its weights alone"],
 )
-def test_a_champion_whose_files_are_gone_follows_the_rule_for_it(gate, server, remove, pattern, problem):
+def test_a_champion_whose_files_are_gone_follows_the_rule_for_it(
+    gate: Callable[..., Verdict], server: ClusterServer, remove: Callable[[str], None], pattern: str, problem: str
+) -> None:
     remove(pattern)
     refused = gate(BETTER)
     assert [each.rule for each in refused.failures] == ["champion_scored"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from present import present
+from torch import Tensor
 
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import Expert, FusionMethod, System, UpdateTrigger
@@ -36,7 +39,7 @@ SWITCHED_OFF = {
 
 
 @pytest.fixture(scope="module")
-def histories():
+def histories() -> Histories:
     """Every user walks through the items in order, with a step aside now and then, an hour an item."""
     rng = np.random.default_rng(0)
     steps = rng.choice([1, 1, 1, 2, 5], (NUM_USERS, LENGTH)).cumsum(1)
@@ -46,7 +49,7 @@ def histories():
     return Histories(offsets, items.ravel(), times)
 
 
-def make(**fields):
+def make(**fields: Any) -> UR4RecV2MoE:
     torch.manual_seed(0)
     sizes = {"sasrec_hidden_dim": 8, "retriever_output_dim": 8, "memory_dim": 6, "max_seq_len": 8, "text_components": 4}
     memory = {"max_memory_size": 2, "interaction_threshold": 2, "time_threshold_s": 7200, "drift_threshold": 0.5}
@@ -60,18 +63,18 @@ def make(**fields):
     return model
 
 
-def train(histories, model, stage, **fields):
+def train(histories: Histories, model: UR4RecV2MoE, stage: str, **fields: Any) -> tuple[list[set[str]], set[str]]:
     """Names of the parameters with a non-zero gradient in each step, and of those that have moved in the end."""
     # The weights decay wherever there is a gradient, a zero one too, so what moves without decay has learned.
     fields = {"adaptive_min_steps": 2, "adaptive_switch_threshold": 9.0, "weight_decay": 0.0} | fields
     config = TrainingConfig(batch_size=8, epochs_per_stage=5 if stage == "joint_finetune" else 2, **fields)
     trainer = Trainer(model, histories, np.empty((0, 3), np.int64), plans_of(model.config)[stage], config)
-    steps = defaultdict(set)
+    steps: defaultdict[int, set[str]] = defaultdict(set)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     for name, value in model.named_parameters():
 
-        def note(value, name=name):
-            if value.grad.any():
+        def note(value: Tensor, name: str = name) -> None:
+            if present(value.grad).any():
                 steps[trainer.step].add(name)
 
         is_active = value.requires_grad
@@ -83,11 +86,11 @@ def train(histories, model, stage, **fields):
     return [steps[step] for step in range(trainer.step)], moved
 
 
-def intended(model, prefixes):
+def intended(model: UR4RecV2MoE, prefixes: tuple[str, ...]) -> set[str]:
     return {name for name, _ in model.named_parameters() if name.startswith(prefixes)}
 
 
-def assert_trained(model, steps, moved, prefixes):
+def assert_trained(model: UR4RecV2MoE, steps: list[set[str]], moved: set[str], prefixes: tuple[str, ...]) -> None:
     expected = intended(model, prefixes)
     alive = set().union(*steps)
     assert sorted(expected - alive) == []  # the dead
@@ -95,21 +98,25 @@ def assert_trained(model, steps, moved, prefixes):
     assert sorted(moved ^ expected) == []
 
 
-def test_the_first_stage_trains_sasrec(histories):
+def test_the_first_stage_trains_sasrec(histories: Histories) -> None:
     model = make()
     assert_trained(model, *train(histories, model, "pretrain_sasrec"), ("sasrec.", "fusion.sasrec_log_temperature"))
 
 
 @pytest.mark.parametrize("num_negatives", [0, 5])
 @pytest.mark.parametrize("trigger", FIRING)
-def test_the_second_stage_trains_the_retriever_and_its_memory(histories, trigger, num_negatives):
+def test_the_second_stage_trains_the_retriever_and_its_memory(
+    histories: Histories, trigger: UpdateTrigger, num_negatives: int
+) -> None:
     model = make(update_trigger=trigger)
     steps, moved = train(histories, model, "pretrain_retriever", num_negatives=num_negatives)
     assert_trained(model, steps, moved, ("retriever.", "fusion.retriever_log_temperature"))
 
 
 @pytest.mark.parametrize(("method", "trigger"), FUSED)
-def test_the_third_stage_trains_both_encoders_in_turn(histories, method, trigger):
+def test_the_third_stage_trains_both_encoders_in_turn(
+    histories: Histories, method: FusionMethod, trigger: UpdateTrigger
+) -> None:
     model = make(fusion_method=method, update_trigger=trigger)
     steps, moved = train(histories, model, "joint_finetune")
     assert_trained(model, steps, moved, ENCODERS)
@@ -119,20 +126,22 @@ def test_the_third_stage_trains_both_encoders_in_turn(histories, method, trigger
 
 
 @pytest.mark.parametrize(("method", "trigger"), FUSED)
-def test_the_fourth_stage_trains_everything_that_is_fused(histories, method, trigger):
+def test_the_fourth_stage_trains_everything_that_is_fused(
+    histories: Histories, method: FusionMethod, trigger: UpdateTrigger
+) -> None:
     model = make(fusion_method=method, update_trigger=trigger)
     assert_trained(model, *train(histories, model, "end_to_end"), (*ENCODERS, *FUSION[method]))
 
 
 @pytest.mark.parametrize("stage", ["joint_finetune", "end_to_end"])
-def test_a_sample_of_the_catalogue_trains_the_same(histories, stage):
+def test_a_sample_of_the_catalogue_trains_the_same(histories: Histories, stage: str) -> None:
     model = make()
     extra = FUSION[FusionMethod.ADAPTIVE] if stage == "end_to_end" else ()
     assert_trained(model, *train(histories, model, stage, num_negatives=5), (*ENCODERS, *extra))
 
 
 @pytest.mark.parametrize("system", list(SWITCHED_OFF))
-def test_of_a_smaller_system_only_the_experts_it_leaves_out_are_dead(histories, system):
+def test_of_a_smaller_system_only_the_experts_it_leaves_out_are_dead(histories: Histories, system: System) -> None:
     model = make(system=system)
     steps, _ = train(histories, model, "end_to_end")
     fusion = FUSION[FusionMethod.ADAPTIVE] if model.sasrec is not None else ("fusion.retriever_log_temperature",)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from present import present
 from server import Behaviour, ChatServer, Fault, serve
+from toy_sequences import BuildSequences
 from toy_texts import KEY, build_toy, list_prompts, make_config, read_files
 
 from ur4rec.storage.stores import open_store
@@ -68,7 +70,7 @@ class Writer:
 
 
 @pytest.fixture
-def sequences(build_sequences, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sequences(build_sequences: BuildSequences, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("OPENAI_API_KEY", "DASHSCOPE_API_KEY"):
         monkeypatch.setenv(name, KEY)
     return build_toy(build_sequences, LENGTHS)
@@ -145,8 +147,9 @@ def test_an_interrupted_run_keeps_the_answers_to_the_calls_in_flight(sequences: 
         for moment in kill_moments(len(prompts))[::2]:
             writer.start()
             wait_for_calls(server, moment)
-            writer.process.send_signal(signal.SIGINT)
-            assert writer.process.wait(LIMIT_S) == 130
+            process = present(writer.process)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(LIMIT_S) == 130
             lines = [line for line in writer.log.read_text().splitlines() if not line.startswith("progress ")]
             assert lines[-2].endswith("what is answered is kept")  # answers that come meanwhile are progress
             assert lines[-1] == "interrupted"

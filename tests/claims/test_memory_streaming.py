@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from present import present
+from torch import Tensor
 
 from ur4rec.models.config import UpdateTrigger
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
@@ -31,13 +35,13 @@ SMALL = {
 USERS = torch.arange(1, NUM_USERS + 1)
 
 
-def make(trigger, **fields):
+def make(trigger: UpdateTrigger, **fields: Any) -> UR4RecV2MoE:
     """A model whose item vectors are far apart and whose memory moves far with each of them."""
     torch.manual_seed(0)
     model = UR4RecV2MoE(NUM_ITEMS, NUM_USERS, update_trigger=trigger, **(SMALL | fields))
     with torch.no_grad():
         for value in model.parameters():
-            value += 0.5 * torch.randn(value.shape)
+            value.add_(0.5 * torch.randn(value.shape))
     model.retriever.encoder.text.fill(
         torch.randn(NUM_ITEMS + 1, 5), torch.randn(4, 5), torch.tensor([0, 2, 4]), torch.tensor([[1, 2], [1, 5]]), 2
     )
@@ -45,7 +49,7 @@ def make(trigger, **fields):
 
 
 @pytest.fixture(scope="module")
-def histories():
+def histories() -> tuple[Tensor, Tensor, Tensor]:
     """Items and timestamps `[U, LONGEST]`, padded behind the sequence, and their lengths; a third of the gaps are 0."""
     generator = torch.Generator().manual_seed(1)
     lengths = torch.randint(0, LONGEST + 1, (NUM_USERS,), generator=generator)
@@ -56,16 +60,16 @@ def histories():
 
 
 @torch.no_grad()
-def replay(model, histories):
+def replay(model: UR4RecV2MoE, histories: tuple[Tensor, Tensor, Tensor]) -> MemoryState:
     items, times, lengths = histories
     inside = items > 0
-    return model.retriever.replay(Runs(items[inside], times[inside], lengths.cumsum(0) - lengths, lengths))
+    return present(model.retriever.replay(Runs(items[inside], times[inside], lengths.cumsum(0) - lengths, lengths)))
 
 
 @torch.no_grad()
-def step_by_step(model, histories):
+def step_by_step(model: UR4RecV2MoE, histories: tuple[Tensor, Tensor, Tensor]) -> MemoryState:
     items, times, lengths = histories
-    memory, vectors = model.retriever.memory, model.retriever.encoder.item_side().directions()
+    memory, vectors = present(model.retriever.memory), model.retriever.encoder.item_side().directions()
     state = memory.empty_state(NUM_USERS)
     for position in range(LONGEST):
         state = memory.step(state, vectors[items[:, position]], times[:, position], position < lengths)
@@ -73,7 +77,7 @@ def step_by_step(model, histories):
 
 
 @torch.no_grad()
-def feed(model, histories, sizes, overlap):
+def feed(model: UR4RecV2MoE, histories: tuple[Tensor, Tensor, Tensor], sizes: Tensor, overlap: int) -> MemoryState:
     """Calls of the model with the next `sizes` interactions of each user, behind up to `overlap` that it has read."""
     items, times, lengths = histories
     for column in range(sizes.shape[1]):
@@ -86,10 +90,10 @@ def feed(model, histories, sizes, overlap):
         inside, places = places < end[:, None], places.clamp_max(LONGEST - 1)
         window = items[rows].gather(1, places) * inside, times[rows].gather(1, places) * inside
         model(USERS[rows], window[0], timestamps=window[1], seq_end=end, update_memory=True)
-    return model.retriever.memory.stored_state(USERS)
+    return present(model.retriever.memory).stored_state(USERS)
 
 
-def assert_equal_states(actual: MemoryState, expected: MemoryState):
+def assert_equal_states(actual: MemoryState, expected: MemoryState) -> None:
     for name, one, other in zip(STATE_FIELDS, actual.tensors(), expected.tensors(), strict=True):
         if one.is_floating_point():
             assert torch.allclose(one, other, rtol=1e-5, atol=1e-5), name
@@ -99,7 +103,7 @@ def assert_equal_states(actual: MemoryState, expected: MemoryState):
 
 @pytest.mark.parametrize("trigger", list(UpdateTrigger))
 class TestStreamingEqualsBatch:
-    def test_one_step_at_a_time(self, histories, trigger):
+    def test_one_step_at_a_time(self, histories: tuple[Tensor, Tensor, Tensor], trigger: UpdateTrigger) -> None:
         model = make(trigger)
         state = replay(model, histories)
         assert_equal_states(step_by_step(model, histories), state)
@@ -108,12 +112,12 @@ class TestStreamingEqualsBatch:
         fires = trigger is not UpdateTrigger.EXPLICIT
         assert state.memory_size.unique().tolist() == ([0, 1, 2, 3] if fires else [0])
 
-    def test_one_call_an_interaction(self, histories, trigger):
+    def test_one_call_an_interaction(self, histories: tuple[Tensor, Tensor, Tensor], trigger: UpdateTrigger) -> None:
         model = make(trigger)
         sizes = torch.ones(NUM_USERS, LONGEST, dtype=torch.int64)
         assert_equal_states(feed(model, histories, sizes, overlap=1), replay(model, histories))
 
-    def test_one_call_a_chunk(self, histories, trigger):
+    def test_one_call_a_chunk(self, histories: tuple[Tensor, Tensor, Tensor], trigger: UpdateTrigger) -> None:
         model = make(trigger)
         # Chunks of 1 to 3 and up to 2 known interactions before them fit in a window; enough to reach the longest.
         sizes = torch.randint(1, 4, (NUM_USERS, LONGEST), generator=torch.Generator().manual_seed(2))
@@ -121,10 +125,12 @@ class TestStreamingEqualsBatch:
 
 
 @pytest.mark.parametrize("trigger", list(UpdateTrigger))
-def test_reading_leaves_the_bytes_of_the_file(tmp_path, histories, trigger):
+def test_reading_leaves_the_bytes_of_the_file(
+    tmp_path: Path, histories: tuple[Tensor, Tensor, Tensor], trigger: UpdateTrigger
+) -> None:
     model = make(trigger)
     items, times, lengths = histories
-    model.retriever.memory.store(USERS, replay(model, histories))
+    present(model.retriever.memory).store(USERS, replay(model, histories))
     model.save_memories(tmp_path / "before.pt")
     for end in (None, lengths, lengths + 7):
         model(USERS, items, timestamps=times, seq_end=end, update_memory=False)
@@ -150,7 +156,7 @@ for path in sorted(folder.glob("*.json")):
 """
 
 
-def test_a_new_process_gives_the_same_scores(tmp_path, histories):
+def test_a_new_process_gives_the_same_scores(tmp_path: Path, histories: tuple[Tensor, Tensor, Tensor]) -> None:
     items, times, lengths = histories
     # Users with a stored memory, and two without.
     some = torch.cat([USERS[:50], torch.tensor([0, NUM_USERS + 7])])
@@ -159,7 +165,7 @@ def test_a_new_process_gives_the_same_scores(tmp_path, histories):
     expected = {}
     for trigger in UpdateTrigger:
         model = make(trigger)
-        model.retriever.memory.store(USERS, replay(model, histories))
+        present(model.retriever.memory).store(USERS, replay(model, histories))
         fields = {"num_items": NUM_ITEMS, "num_users": NUM_USERS, "update_trigger": trigger.value, **SMALL}
         (tmp_path / f"{trigger}.json").write_text(json.dumps(fields))
         torch.save(model.state_dict(), tmp_path / f"{trigger}.model.pt")

@@ -8,6 +8,8 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from present import present
+from toy_runs import Registered, Trained
 from typer.testing import CliRunner
 
 from ur4rec.cli import app
@@ -25,7 +27,7 @@ from ur4rec.storage.artifacts import sha256_file
 
 pytest_plugins = ["trained_toys"]
 
-ARRAYS = {
+ARRAYS: dict[str, dict[str, tuple[int | None, ...]]] = {
     "histories.npz": {"offsets": (32,), "items": (None,), "timestamps": (None,), "training_lengths": (31,)},
     "popularity.npz": {"recent": (25,), "total": (25,)},
 }
@@ -169,7 +171,7 @@ REQUEST = pd.DataFrame({"user_id": ["u03", None, "stranger"], "history": [None, 
 
 
 @pytest.fixture
-def earlier(bundle, tmp_path) -> Path:
+def earlier(bundle: Path, tmp_path: Path) -> Path:
     """The bundle with the manifest that earlier code wrote."""
     folder = tmp_path / "bundle"
     shutil.copytree(bundle, folder)
@@ -188,7 +190,7 @@ def earlier(bundle, tmp_path) -> Path:
     return folder
 
 
-def test_a_bundle_holds_today_what_it_held_before(bundle):
+def test_a_bundle_holds_today_what_it_held_before(bundle: Path) -> None:
     assert sorted(path.name for path in bundle.iterdir()) == sorted([*FILES, "manifest.json"])
     for file, arrays in ARRAYS.items():
         with np.load(bundle / file, allow_pickle=False) as loaded:
@@ -200,10 +202,10 @@ def test_a_bundle_holds_today_what_it_held_before(bundle):
     assert details | {"dataset_digest": DETAILS["dataset_digest"]} == DETAILS
 
 
-def test_an_earlier_bundle_is_read_by_everyone(earlier, bundle, trained):
+def test_an_earlier_bundle_is_read_by_everyone(earlier: Path, bundle: Path, trained: Trained) -> None:
     assert load_bundle(earlier).extent.cutoff_s == 1030180
     assert memory_statistics(earlier) == memory_statistics(bundle)
-    assert open_warm_start(str(earlier)).digest == load_bundle(earlier).manifest.content_digest
+    assert present(open_warm_start(str(earlier))).digest == load_bundle(earlier).manifest.content_digest
     data = load_sequences(trained.sequences)
     model = LoadedModel(earlier)
     quality = measure_quality(data, np.arange(len(data.test)), model.scorer(data, data.histories("test")))
@@ -212,7 +214,7 @@ def test_an_earlier_bundle_is_read_by_everyone(earlier, bundle, trained):
     assert (done.exit_code, "user u03 (source: user)" in done.output) == (0, True)
 
 
-def test_earlier_records_are_read_and_written_again_as_they_were(tmp_path):
+def test_earlier_records_are_read_and_written_again_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     path.write_text(REGISTRATION)
     assert load_registration(path).model_dump_json(indent=2) + "\n" == REGISTRATION
@@ -224,7 +226,7 @@ def test_earlier_records_are_read_and_written_again_as_they_were(tmp_path):
 
 
 @pytest.mark.parametrize("source", [FIRST_MODEL, LAST_MODEL])
-def test_mlflow_loads_an_earlier_model_beside_this_package(registered, tmp_path, source):
+def test_mlflow_loads_an_earlier_model_beside_this_package(registered: Registered, tmp_path: Path, source: str) -> None:
     """MLflow does not load the model's own sources where a package of their name is loaded already."""
     with open_mlflow(registered.tracking_uri, read_only=True):
         folder = Path(mlflow.artifacts.download_artifacts(registered.registration.model_uri, dst_path=str(tmp_path)))

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +16,7 @@ import pytest
 from clean_registry import ask_mlflow, clean_environment, copy_database
 from emulators import find_free_port
 from registry_servers import running_server
+from toy_runs import Registered, Trained
 
 from ur4rec.registry.champion.promotion import promote
 from ur4rec.registry.config import RegistryConfig
@@ -71,7 +73,7 @@ def run_gate(sequences: Path, project: Path) -> None:
 
 
 @pytest.fixture
-def base(tmp_path, registered):
+def base(tmp_path: Path, registered: Registered) -> Iterator[Path]:
     """A project whose name needs quoting in a URL, with one registered model."""
     folder = tmp_path / "the base"
     shutil.copytree(registered.folder, folder)
@@ -80,7 +82,9 @@ def base(tmp_path, registered):
         yield folder
 
 
-def test_a_copy_registers_beside_its_own_database_and_the_base_may_go(base, tmp_path, retrained):
+def test_a_copy_registers_beside_its_own_database_and_the_base_may_go(
+    base: Path, tmp_path: Path, retrained: Trained
+) -> None:
     copy, before = tmp_path / "copy", list_all(base)
     shutil.copytree(base, copy)
     made = register_model(*retrained.inputs, CONFIG, copy / "registration.json", address_of(copy))
@@ -93,7 +97,9 @@ def test_a_copy_registers_beside_its_own_database_and_the_base_may_go(base, tmp_
             assert place.startswith((copy / "mlflow/mlartifacts/models").as_uri())
 
 
-def test_a_moved_project_answers_lists_and_promotes(base, tmp_path, trained, capfd):
+def test_a_moved_project_answers_lists_and_promotes(
+    base: Path, tmp_path: Path, trained: Trained, capfd: pytest.CaptureFixture[str]
+) -> None:
     answer, moved = ask(base), tmp_path / "moved to here"
     base.rename(moved)
     capfd.readouterr()
@@ -110,7 +116,7 @@ def test_a_moved_project_answers_lists_and_promotes(base, tmp_path, trained, cap
     assert not [place for place in read_locations(moved) if quote(str(base)) in place]
 
 
-def test_mlflows_own_server_shows_the_files_of_a_moved_project(base, tmp_path):
+def test_mlflows_own_server_shows_the_files_of_a_moved_project(base: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     base.rename(moved)
     ask(moved)
@@ -124,7 +130,7 @@ def test_mlflows_own_server_shows_the_files_of_a_moved_project(base, tmp_path):
     assert {"results.json", "report.html", "model_card.md"} <= files
 
 
-def test_locations_outside_of_the_old_folder_stay(base, tmp_path):
+def test_locations_outside_of_the_old_folder_stay(base: Path, tmp_path: Path) -> None:
     with open_mlflow(address_of(base)) as client:
         elsewhere = (tmp_path / "the base of others").as_uri()
         client.create_experiment("elsewhere", elsewhere)
@@ -134,7 +140,9 @@ def test_locations_outside_of_the_old_folder_stay(base, tmp_path):
     assert {elsewhere, "gs://bucket/the base"} <= read_locations(tmp_path / "moved")
 
 
-def test_a_copy_of_the_database_alone_finds_the_files_where_they_are(base, tmp_path, retrained):
+def test_a_copy_of_the_database_alone_finds_the_files_where_they_are(
+    base: Path, tmp_path: Path, retrained: Trained
+) -> None:
     alone, before = tmp_path / "alone", list_all(base)
     alone.mkdir()
     copy_database(base / "mlflow/mlflow.db", alone)
@@ -144,7 +152,9 @@ def test_a_copy_of_the_database_alone_finds_the_files_where_they_are(base, tmp_p
     assert len(ask(alone)) == 5
 
 
-def test_the_same_folder_under_another_name_is_not_moved(base, tmp_path, capfd):
+def test_the_same_folder_under_another_name_is_not_moved(
+    base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "link").symlink_to(base)
     before = read_locations(base)
     ask(tmp_path / "link")
@@ -152,7 +162,7 @@ def test_the_same_folder_under_another_name_is_not_moved(base, tmp_path, capfd):
     assert "was made in" not in capfd.readouterr().err
 
 
-def test_files_that_were_left_behind_are_named_with_the_folder(base, tmp_path):
+def test_files_that_were_left_behind_are_named_with_the_folder(base: Path, tmp_path: Path) -> None:
     base.rename(tmp_path / "moved")
     shutil.rmtree(tmp_path / "moved/mlflow/mlartifacts")
     with pytest.raises(RegistryError) as refused:
@@ -163,7 +173,9 @@ def test_files_that_were_left_behind_are_named_with_the_folder(base, tmp_path):
     assert "if the project was moved or copied, put its mlartifacts there" in message
 
 
-def test_projects_of_earlier_releases_are_followed_from_their_next_registration_on(base, tmp_path, retrained):
+def test_projects_of_earlier_releases_are_followed_from_their_next_registration_on(
+    base: Path, tmp_path: Path, retrained: Trained
+) -> None:
     with closing(sqlite3.connect(base / "mlflow/mlflow.db")) as database, database:
         database.execute("DELETE FROM experiment_tags")
     register_model(*retrained.inputs, CONFIG, base / "registration.json", address_of(base))

@@ -104,7 +104,7 @@ def test_every_float_is_finite(value: Any) -> None:
 
 
 @dsl.component(base_image="toy/python:1", install_kfp_package=False)
-def receive(whole: int, settings: dict, received: dsl.Output[dsl.Artifact]):
+def receive(whole: int, settings: dict[str, Any], received: dsl.Output[dsl.Artifact]) -> None:
     import json
     from pathlib import Path
 
@@ -112,7 +112,7 @@ def receive(whole: int, settings: dict, received: dsl.Output[dsl.Artifact]):
 
 
 @dsl.pipeline(name="numbers")
-def numbers(whole: int, settings: dict) -> dsl.Artifact:
+def numbers(whole: int, settings: dict[str, Any]) -> dsl.Artifact:
     return receive(whole=whole, settings=settings).outputs["received"]
 
 
@@ -122,7 +122,10 @@ def test_what_is_accepted_arrives_unchanged(tmp_path: Path) -> None:
     sections = [Config.parse(end) for end in ends]
     rules = GateRules.parse(BASES[GateRules] | {name: high for name, _, high in list_limits(GateRules)})
     rules = rules.model_copy(update={"margin_by_users": {0: 0.1, 2**60 + 1: 0.1}})
-    settings = {"sections": [section.to_dict() for section in sections], "rules": rules.model_dump(mode="json")}
+    settings: dict[str, Any] = {
+        "sections": [section.to_dict() for section in sections],
+        "rules": rules.model_dump(mode="json"),
+    }
     del settings["rules"]["test_digest"]  # kfp carries no None
     for section in settings["sections"]:
         for name in [name for name, value in section.items() if value is None]:

@@ -1,6 +1,8 @@
 """Three promotions and two rollbacks of trained models: aliases, tags, history, and the predictions byte for byte."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import mlflow
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 from clean_registry import clean_environment, copy_database
 from emulators import find_free_port
 from registry_servers import running_cluster_server, running_server
+from toy_runs import Trained
 
 from ur4rec.registry.champion.history import fetch_history
 from ur4rec.registry.champion.move import PromotionRefused
@@ -23,13 +26,13 @@ CONFIG = RegistryConfig()
 
 
 @pytest.fixture(autouse=True)
-def _patience(monkeypatch):
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that answers late, on a busy machine, is not what is tested."""
     monkeypatch.setattr("ur4rec.registry.champion.move.HOLD_LIMIT_S", 600.0)
 
 
 @pytest.fixture
-def sqlite_server(tmp_path, empty_database):
+def sqlite_server(tmp_path: Path, empty_database: Path) -> Iterator[str]:
     with clean_environment(tmp_path):
         store = copy_database(empty_database, tmp_path)
         with running_server(store, str(tmp_path / "store"), find_free_port(), tmp_path / "server.log") as server:
@@ -37,23 +40,27 @@ def sqlite_server(tmp_path, empty_database):
 
 
 @pytest.fixture
-def cluster_server(tmp_path, monkeypatch):
+def cluster_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     with clean_environment(tmp_path), running_cluster_server(tmp_path) as server:
         yield server.address
 
 
-def test_promotions_and_rollbacks_on_sqlite(sqlite_server, trained, retrained, tmp_path):
+def test_promotions_and_rollbacks_on_sqlite(
+    sqlite_server: str, trained: Trained, retrained: Trained, tmp_path: Path
+) -> None:
     check_promotions_and_rollbacks(sqlite_server, trained, retrained, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.emulator
-def test_promotions_and_rollbacks_on_postgresql_and_cloud_storage(cluster_server, trained, retrained, tmp_path):
+def test_promotions_and_rollbacks_on_postgresql_and_cloud_storage(
+    cluster_server: str, trained: Trained, retrained: Trained, tmp_path: Path
+) -> None:
     check_promotions_and_rollbacks(cluster_server, trained, retrained, tmp_path)
 
 
-def check_promotions_and_rollbacks(uri, trained, retrained, tmp_path):
+def check_promotions_and_rollbacks(uri: str, trained: Trained, retrained: Trained, tmp_path: Path) -> None:
     answers, champion = {}, "none"
     for number, inputs in enumerate([trained.inputs, retrained.inputs, evaluate_again(trained, tmp_path)], start=1):
         registration = register_model(*inputs, CONFIG, tmp_path / "registration.json", uri)
@@ -73,7 +80,7 @@ def check_promotions_and_rollbacks(uri, trained, retrained, tmp_path):
     check_records(uri)
 
 
-def evaluate_again(trained, folder):
+def evaluate_again(trained: Trained, folder: Path) -> tuple[Path, Path, Path, Path, Path]:
     """The same model, evaluated at another time: another version."""
     results = json.loads(trained.results.read_text())
     results["timings_s"]["evaluate"] += 1.0
@@ -81,19 +88,20 @@ def evaluate_again(trained, folder):
     return (*trained.inputs[:3], folder / "results.json", trained.report)
 
 
-def pass_gate(uri, version, champion):
+def pass_gate(uri: str, version: str, champion: str) -> None:
     with open_mlflow(uri) as client:
         client.set_model_version_tag("ur4rec", version, TAG_VERDICT, PASSED)
         client.set_model_version_tag("ur4rec", version, TAG_CHAMPION, champion)
 
 
-def predict(uri) -> bytes:
+def predict(uri: str) -> bytes:
     request = pd.DataFrame({"user_id": ["u03", None, "nobody"], "history": [None, ["i05", "i06"], None]})
     with open_mlflow(uri):
-        return mlflow.pyfunc.load_model("models:/ur4rec@champion").predict(request).to_csv(index=False).encode()
+        table: pd.DataFrame = mlflow.pyfunc.load_model("models:/ur4rec@champion").predict(request)
+        return table.to_csv(index=False).encode()
 
 
-def check_records(uri):
+def check_records(uri: str) -> None:
     with open_mlflow(uri) as client:
         model = client.get_registered_model("ur4rec")
         assert {alias: str(version) for alias, version in model.aliases.items()} == {"champion": "1", "challenger": "3"}

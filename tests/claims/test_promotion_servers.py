@@ -2,20 +2,23 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
 
 import pytest
 from clean_registry import clean_environment, copy_database
 from emulators import find_free_port
+from present import present
 from promoters import BUSY_MACHINE_S, CONTEXT, compete, promote_version, roll_back_once, start
 from registry_servers import CutOff, Proxy, running_proxy, running_server
 
 from ur4rec.registry.champion.history import History, MoveKind, fetch_history, record_tag
-from ur4rec.registry.champion.lock import find_claims
+from ur4rec.registry.champion.lock import Claim, find_claims
 from ur4rec.registry.champion.move import PromotionRefused, plan_move
-from ur4rec.registry.champion.promotion import promote, roll_back
+from ur4rec.registry.champion.promotion import Promotion, promote, roll_back
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import TAG_CHAMPION, TAG_VERDICT
 from ur4rec.registry.mlflow_client import open_mlflow
@@ -28,12 +31,12 @@ LIMIT_S = 600
 
 
 @pytest.fixture(autouse=True)
-def _patience(monkeypatch):
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ur4rec.registry.champion.move.HOLD_LIMIT_S", BUSY_MACHINE_S)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, empty_database):
+def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")
     with clean_environment(folder):
         store = copy_database(empty_database, folder)
@@ -42,7 +45,7 @@ def server(tmp_path_factory, empty_database):
 
 
 @pytest.fixture(scope="module")
-def logged_model(server, tmp_path_factory):
+def logged_model(server: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Id of a logged model with the files that a version needs."""
     folder = tmp_path_factory.mktemp("model")
     (folder / "artifacts/bundle").mkdir(parents=True)
@@ -51,7 +54,7 @@ def logged_model(server, tmp_path_factory):
     with open_mlflow(server) as client:
         logged = client.create_logged_model("0", name="toy")
         client.log_model_artifacts(logged.model_id, str(folder))
-        return client.finalize_logged_model(logged.model_id, "READY").model_id
+        return str(client.finalize_logged_model(logged.model_id, "READY").model_id)
 
 
 class Registry:
@@ -74,26 +77,28 @@ class Registry:
             source = f"models:/{self.model_id}"
             return str(client.create_model_version(self.name, source, model_id=self.model_id, tags=tags).version)
 
-    def promote(self, version: str, **options):
+    def promote(self, version: str, **options: Any) -> Promotion:
         return promote(self.config, version, tracking_uri=self.server, patience_s=0, **options)
 
-    def roll_back(self, **options):
+    def roll_back(self, **options: Any) -> Promotion:
         return roll_back(self.config, tracking_uri=self.server, patience_s=0, **options)
 
-    def history(self):
+    def history(self) -> History:
         with open_mlflow(self.server) as client:
             return fetch_history(client, self.name, "champion")
 
-    def claims(self):
+    def claims(self) -> list[Claim]:
         with open_mlflow(self.server) as client:
             return find_claims(client, self.name)
 
-    def tags(self, version: str):
+    def tags(self, version: str) -> dict[str, str]:
         with open_mlflow(self.server) as client:
-            return client.get_model_version(self.name, version).tags
+            return dict(client.get_model_version(self.name, version).tags)
 
 
-def run_until_killed(registry: Registry, target, version: str, is_time: Callable[[int, str], bool]) -> bool:
+def run_until_killed(
+    registry: Registry, target: Callable[..., None], version: str, is_time: Callable[[int, str], bool]
+) -> bool:
     """Runs a process that is killed with SIGKILL at a request, before the server sees it.
 
     Args:
@@ -106,12 +111,12 @@ def run_until_killed(registry: Registry, target, version: str, is_time: Callable
         Whether it was killed.
     """
     child: Future[ForkServerProcess] = Future()
-    dead = []
+    dead: list[int] = []
 
     def kill(number: int, path: str) -> None:
         if dead or is_time(number, path):
             dead.append(number)
-            os.kill(child.result(LIMIT_S).pid, signal.SIGKILL)
+            os.kill(present(child.result(LIMIT_S).pid), signal.SIGKILL)
             raise CutOff
 
     proxy = Proxy(registry.server.removeprefix("http://"), before=kill)
@@ -140,12 +145,19 @@ def make_registry(server: str, name: str, model_id: str, num_champions: int = 2)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("next_command", ["promote", "rollback"])
-def test_a_promoter_killed_before_any_request_leaves_what_the_next_command_settles(server, logged_model, next_command):
-    kill_at, was_killed, seen = 0, True, set()
+def test_a_promoter_killed_before_any_request_leaves_what_the_next_command_settles(
+    server: str, logged_model: str, next_command: str
+) -> None:
+    kill_at, was_killed = 0, True
+    seen: set[str] = set()
     while was_killed:
         kill_at += 1
         registry = make_registry(server, f"killed-{next_command}-{kill_at}", logged_model)
-        was_killed = run_until_killed(registry, promote_version, "3", lambda number, _, limit=kill_at: number >= limit)
+
+        def is_time(number: int, path: str, limit: int = kill_at) -> bool:
+            return number >= limit
+
+        was_killed = run_until_killed(registry, promote_version, "3", is_time)
         left, claims = registry.history(), registry.claims()
         assert left.champion in ("2", "3")
         if next_command == "promote":
@@ -187,7 +199,9 @@ def assert_settled(registry: Registry, champion: str, champions: list[str]) -> N
         ("DELETE /api/2.0/mlflow/registered-models/delete", True),
     ],
 )
-def test_a_killed_rollback_can_be_asked_for_again(server, logged_model, request_path, is_done):
+def test_a_killed_rollback_can_be_asked_for_again(
+    server: str, logged_model: str, request_path: str, is_done: bool
+) -> None:
     registry = make_registry(server, f"rolled-{request_path.rpartition('/')[2]}", logged_model, num_champions=3)
     assert run_until_killed(registry, roll_back_once, "", lambda number, path: path == request_path)
     assert registry.history().champion == ("2" if is_done else "3")
@@ -198,7 +212,7 @@ def test_a_killed_rollback_can_be_asked_for_again(server, logged_model, request_
     assert registry.history().rolled_back == ({"2", "3"} if is_done else {"3"})
 
 
-def test_of_eight_promoters_at_once_exactly_one_wins(server, logged_model, tmp_path):
+def test_of_eight_promoters_at_once_exactly_one_wins(server: str, logged_model: str, tmp_path: Path) -> None:
     registry = Registry(server, "race", logged_model)
     registry.promote(registry.add("none"))
     versions = [registry.add("1") for _ in range(PROMOTERS)]
@@ -216,7 +230,7 @@ def test_of_eight_promoters_at_once_exactly_one_wins(server, logged_model, tmp_p
     assert_settled(registry, winners[0], ["1", winners[0]])
 
 
-def test_a_lost_answer_to_any_request_changes_nothing(server, logged_model):
+def test_a_lost_answer_to_any_request_changes_nothing(server: str, logged_model: str) -> None:
     """MLflow's client sends such a request again, whatever it did."""
     number, total = 0, 1
     while number < total:
@@ -234,7 +248,7 @@ def test_a_lost_answer_to_any_request_changes_nothing(server, logged_model):
         assert_settled(registry, "3", ["1", "2", "3"])
 
 
-def test_a_move_by_hand_is_seen_and_can_be_undone(server, logged_model):
+def test_a_move_by_hand_is_seen_and_can_be_undone(server: str, logged_model: str) -> None:
     registry = make_registry(server, "by-hand", logged_model)
     with open_mlflow(server) as client:
         client.set_registered_model_alias("by-hand", "champion", "3")

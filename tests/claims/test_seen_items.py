@@ -28,7 +28,8 @@ from ur4rec.registry.gate.rules import load_rules
 from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.register import register_model
 from ur4rec.storage.artifacts import MANIFEST, Manifest, sha256_file
-from ur4rec.training.checkpoints import MODEL_CONFIG
+from ur4rec.training.checkpoints import MODEL_CONFIG, CheckpointError
+from ur4rec.training.stages import run_stage
 
 if TYPE_CHECKING:
     from trained_toys import Trained
@@ -121,6 +122,22 @@ def test_every_way_to_ask_recommends_again_unless_the_request_says_otherwise(
         assert ("everything else has been seen" in shown.output) == (option == ["--exclude-seen"])
 
 
+def test_a_later_stage_has_the_rule_of_the_ones_before(repeating: Trained, tmp_path: Path) -> None:
+    before = repeating.checkpoint.parents[1] / "joint_finetune" / "checkpoint"
+    config = repeating.config.model_copy(update={"seen_items": "exclude"})
+    with pytest.raises(
+        CheckpointError, match=r"seen_items: is exclude, but .*joint_finetune/checkpoint was trained with"
+    ):
+        run_stage(
+            "end_to_end",
+            repeating.sequences,
+            tmp_path / "checkpoint",
+            tmp_path / "memories",
+            config,
+            previous_checkpoint=before,
+        )
+
+
 def test_a_bundle_of_an_older_release_leaves_out_what_was_seen(recommender: Recommender, tmp_path: Path) -> None:
     old = shutil.copytree(recommender.bundle.path, tmp_path / "bundle")
     content = json.loads((old / MODEL_CONFIG).read_bytes())
@@ -142,7 +159,7 @@ def test_registry_and_gate_obey(repeating: Trained, data: Sequences, tracking_ur
     with open_mlflow(tracking_uri) as client:
         version = client.get_model_version_by_alias("ur4rec", "challenger")
         assert "seen items included" in version.tags["ur4rec.protocol"]
-        run = client.get_run(version.run_id)
+        run = client.get_run(str(version.run_id))
         assert run.data.params["seen_items"] == "include"
         assert run.data.metrics["test/again/ndcg_at_10"] > 0
         model = mlflow.pyfunc.load_model(MODEL)

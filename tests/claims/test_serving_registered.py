@@ -6,16 +6,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pandas as pd
 import pytest
 from clean_registry import ask_mlflow
+from present import present
+from toy_runs import Registered
 
 pytest_plugins = ["trained_toys"]
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]  # processes that import everything, on a busy machine
-FORMS = [
+FORMS: list[dict[str, Any]] = [
     {"inputs": {"user_id": ["u03"]}},
     {"inputs": [{"user_id": "u03"}]},
     {"instances": [{"user_id": "u03"}]},
@@ -27,15 +30,15 @@ COMMAND = [sys.executable, "-c", "from ur4rec.cli import app; app()"]
 
 
 @pytest.fixture
-def environment(registered):
+def environment(registered: Registered) -> dict[str, str]:
     return {**os.environ, "MLFLOW_TRACKING_URI": registered.tracking_uri}
 
 
-def test_our_server_pins_the_version_that_an_alias_names(registered, environment):
+def test_our_server_pins_the_version_that_an_alias_names(registered: Registered, environment: dict[str, str]) -> None:
     command = [*COMMAND, "serve", "--model", "models:/ur4rec@challenger", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
-            line = process.stdout.readline()
+            line = present(process.stdout).readline()
             assert line.startswith("serving models:/ur4rec@challenger (version 1) on http://127.0.0.1:")
             with httpx.Client(base_url=line.split()[-1], timeout=60) as client:
                 identity = client.get("/version").json()
@@ -52,7 +55,7 @@ def test_our_server_pins_the_version_that_an_alias_names(registered, environment
     assert [result["source"] for result in answer["results"]] == ["user", "history"]
 
 
-def test_an_alias_that_nobody_has_set_is_one_line(registered, environment):
+def test_an_alias_that_nobody_has_set_is_one_line(registered: Registered, environment: dict[str, str]) -> None:
     command = [*COMMAND, "serve", "--model", "models:/ur4rec@nobody", "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
     assert done.returncode == 2
@@ -61,7 +64,9 @@ def test_an_alias_that_nobody_has_set_is_one_line(registered, environment):
 
 
 @pytest.mark.slow
-def test_mlflows_own_server_answers_and_refuses(registered, environment, free_port, tmp_path):
+def test_mlflows_own_server_answers_and_refuses(
+    registered: Registered, environment: dict[str, str], free_port: int, tmp_path: Path
+) -> None:
     path = str(Path(sys.executable).parent)
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/ur4rec@challenger"]
     command += ["--env-manager", "local", "--port", str(free_port)]
@@ -86,7 +91,7 @@ def test_mlflows_own_server_answers_and_refuses(registered, environment, free_po
     assert alive == 200
 
 
-def _wait_until_up(url, process):
+def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> httpx.Response:
     """It imports everything twice, which takes minutes where others want the processor too."""
     for _ in range(4000):
         assert process.poll() is None, "the server ended"
@@ -97,12 +102,14 @@ def _wait_until_up(url, process):
     pytest.fail("the server does not answer")
 
 
-def _invoke(client, records):
+def _invoke(client: httpx.Client, records: list[dict[str, Any]]) -> httpx.Response:
     body = json.dumps({"dataframe_records": records, "params": {"k": 2}})
     return client.post("/invocations", content=body, headers=JSON)
 
 
-def test_the_command_for_all_users_reads_the_registry(registered, environment, tmp_path):
+def test_the_command_for_all_users_reads_the_registry(
+    registered: Registered, environment: dict[str, str], tmp_path: Path
+) -> None:
     output = tmp_path / "all.parquet"
     command = [*COMMAND, "recommend", "--all-users", "-o", str(output), "-k", "2"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)

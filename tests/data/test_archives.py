@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import stat
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from ur4rec.data import archives
-from ur4rec.data.archives import read_source
+from ur4rec.data.archives import find_source
 from ur4rec.data.errors import SourceError
 
 LAYOUTS = (("u.data", "u.item"), ("ml-100k.inter",))
+
+
+def read_source(source: Path, layouts: Sequence[Sequence[str]]) -> dict[str, bytes]:
+    return {name: file.read() for name, file in find_source(source, layouts).items()}
 
 
 def write_zip(path: Path, **members: bytes) -> Path:
@@ -125,3 +131,30 @@ def test_a_damaged_member(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"content", b"altered"))
     with pytest.raises(SourceError, match=r"member 'ml-100k\.inter' is not readable \(Bad CRC"):
         read_source(path, LAYOUTS)
+
+
+def test_a_gzipped_file_stands_for_the_file(tmp_path: Path) -> None:
+    (tmp_path / "ml-100k.inter.gz").write_bytes(gzip.compress(b"4" * 1_000))
+    assert read_source(tmp_path, LAYOUTS) == {"ml-100k.inter": b"4" * 1_000}
+
+
+def test_a_gzipped_bomb_and_a_broken_one(tmp_path: Path) -> None:
+    (tmp_path / "ml-100k.inter.gz").write_bytes(packed := gzip.compress(b"4" * 5_000))
+    found = find_source(tmp_path, LAYOUTS, max_file_bytes=4_999)
+    with pytest.raises(SourceError, match=r"'ml-100k\.inter\.gz' unpacks to more than 4,999 bytes; refused"):
+        found["ml-100k.inter"].read()
+    (tmp_path / "ml-100k.inter.gz").write_bytes(packed[:-9])
+    with pytest.raises(SourceError, match=r"'ml-100k\.inter\.gz' is not readable"):
+        read_source(tmp_path, LAYOUTS)
+    (tmp_path / "ml-100k.inter.gz").write_bytes(b"<html>not found</html>")
+    with pytest.raises(SourceError, match=r"'ml-100k\.inter\.gz' is not readable"):
+        read_source(tmp_path, LAYOUTS)
+
+
+def test_a_data_set_may_have_larger_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 3)
+    monkeypatch.setattr(archives, "MAX_TOTAL_BYTES", 5)
+    path = write_zip(tmp_path / "a.zip", **{"ml-100k.inter": b"1234", "README": b"123"})
+    with pytest.raises(SourceError, match="unpacks to 4 bytes"):
+        read_source(path, LAYOUTS)
+    assert find_source(path, LAYOUTS, max_file_bytes=4)["ml-100k.inter"].read() == b"1234"

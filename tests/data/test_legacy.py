@@ -194,6 +194,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         import_legacy(folder, tmp_path / "new", LegacyConfig())
 
 
+def test_a_file_is_sent_to_preprocess(tmp_path: Path) -> None:
+    (tmp_path / "Beauty.txt").write_text("1 5 6 7\n")
+    with pytest.raises(DataError, match=r"Beauty\.txt: a file; .* is read by ur4rec data preprocess .*Beauty\.txt"):
+        import_legacy(tmp_path / "Beauty.txt", tmp_path / "out", LegacyConfig())
+    result = CliRunner().invoke(app, ["data", "import-legacy", str(tmp_path / "Beauty.txt")])
+    assert result.exit_code == 2
+    assert "ur4rec data preprocess" in " ".join(result.output.split())
+
+
 def test_the_old_folder_is_never_written_over(tmp_path: Path) -> None:
     folder = write_old(tmp_path / "old", TRAIN, VAL, TEST)
     with pytest.raises(ArtifactError, match="not an artifact folder; refusing to replace it"):

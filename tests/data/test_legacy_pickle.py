@@ -24,9 +24,13 @@ def write_header(path: Path, payload: bytes) -> Path:
     return path
 
 
+def save(path: Path, content: Any) -> None:
+    np.save(path, content, allow_pickle=True)
+
+
 class Malicious:
     def __init__(self, function: Any, *arguments: object) -> None:
-        self._call = function, arguments
+        self._call: tuple[Any, ...] = function, arguments
 
     def __reduce__(self) -> Any:
         return self._call
@@ -83,14 +87,14 @@ def test_files_of_numpy_1(path: Path) -> None:
     [(eval, "builtins.eval"), (getattr, "builtins.getattr"), (np.load, "numpy.load"), (pickle.loads, "_pickle.loads")],
 )
 def test_whatever_else_a_pickle_calls_is_named(path: Path, function: Any, name: str) -> None:
-    np.save(path, {1: [2], 3: Malicious(function, "payload")}, allow_pickle=True)
+    save(path, {1: [2], 3: Malicious(function, "payload")})
     with pytest.raises(ForbiddenPickleError, match=rf"train_sequences\.npy: asks for {re.escape(name)}, which"):
         load_legacy_dictionary(path)
 
 
 def test_a_command_in_a_pickle_does_not_run(path: Path) -> None:
     evidence = path.with_name("evidence")
-    np.save(path, {1: Malicious(os.system, f"touch {evidence}")}, allow_pickle=True)
+    save(path, {1: Malicious(os.system, f"touch {evidence}")})
     with pytest.raises(ForbiddenPickleError, match=r"train_sequences\.npy: asks for posix\.system, which"):
         load_legacy_dictionary(path)
     assert not evidence.exists()
@@ -115,15 +119,15 @@ class Reduced(Malicious):
 def test_bytes_that_pose_as_objects_are_no_addresses(path: Path) -> None:
     """An object type whose flags deny it: numpy's own unpickler would take the bytes for pointers and crash."""
     lying = Reduced((3, "|", None, None, None, -1, -1, 0), np.dtype, "O8", False, True)
-    array = Reduced((1, (1,), lying, False, b"\x41" * 8), np._core.multiarray._reconstruct, np.ndarray, (0,), b"b")
-    np.save(path, {1: array}, allow_pickle=True)
+    array = Reduced((1, (1,), lying, False, b"\x41" * 8), np.zeros(1).__reduce__()[0], np.ndarray, (0,), b"b")
+    save(path, {1: array})
     with pytest.raises(DataError, match=r"not a readable pickle \(ValueError: an array of shape \(1,\)"):
         load_legacy_dictionary(path)
 
 
 def test_fields_outside_their_record_are_not_read(path: Path) -> None:
     record = np.zeros(1, dtype=[("a", "i8"), ("b", "i8")])
-    np.save(path, {1: record}, allow_pickle=True)
+    save(path, {1: record})
     with pytest.raises(DataError, match=r"arrays of type \|V16 are not read"):
         load_legacy_dictionary(path)
 
@@ -169,6 +173,6 @@ def test_anything_but_a_dictionary_is_refused(path: Path, saved: object, kind: s
 
 
 def test_arrays_of_three_dimensions_are_refused(path: Path) -> None:
-    np.save(path, {1: np.zeros((1, 1, 1))}, allow_pickle=True)
+    save(path, {1: np.zeros((1, 1, 1))})
     with pytest.raises(DataError, match="arrays with 3 dimensions are not read"):
         load_legacy_dictionary(path)

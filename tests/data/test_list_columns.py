@@ -72,6 +72,11 @@ def test_lists_that_csv_holds_as_text(style: str, tmp_path: Path) -> None:
             r"row 2, column 'item_id': '\[1, 2\]' is a",
         ),
         ({"user_id": [1], "item_id": [[1, 2]], "timestamp": [5]}, "is a list beside one timestamp"),
+        (
+            {"user_id": [1], "item_id": ["[1 2 ... 8 9]"], "timestamp": ["[1 2 3 4 5]"]},
+            r"'\[1 2 \.\.\. 8 9\]' is a list",
+        ),
+        ({"user_id": [1], "item_id": ["[1 {x}\n 8 9]"], "timestamp": [5]}, "is a list"),
         ({"user_id": [[1]], "item_id": [1], "timestamp": [5]}, "column 'user_id': .* is a list beside one item"),
         ({"user_id": [[1, 2]], "item_id": [[1]], "timestamp": [[5]]}, "'user_id': .* is a list of 2 beside 1 items"),
         (
@@ -83,7 +88,7 @@ def test_lists_that_csv_holds_as_text(style: str, tmp_path: Path) -> None:
             "row 2, column 'user_id': '1' has a second list without times",
         ),
     ],
-    ids=["text", "some", "one time", "users", "many users", "lengths", "windows"],
+    ids=["text", "some", "one time", "cut by numpy", "many lines", "users", "many users", "lengths", "windows"],
 )
 def test_lists_that_do_not_belong_together(columns: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):

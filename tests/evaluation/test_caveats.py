@@ -1,20 +1,22 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from ur4rec.data.sequences import Sequences
-from ur4rec.evaluation.caveats import describe_caveats, describe_texts, repeated_targets_share
+from ur4rec.evaluation.caveats import describe_caveats, describe_texts, describe_times, repeated_targets_share
 from ur4rec.storage.artifacts import Manifest
 
 
-def rows(*triples):
+def rows(*triples: tuple[int, int, int]) -> NDArray[Any]:
     return np.array(triples, dtype=np.int64).reshape(-1, 3)
 
 
 @pytest.fixture
-def data():
+def data() -> Sequences:
     """Users 1 and 2; the test target of user 1 is an item from the training prefix."""
     return Sequences(
         name="toy",
@@ -28,12 +30,12 @@ def data():
     )
 
 
-def test_repeats_are_counted_per_user(data):
+def test_repeats_are_counted_per_user(data: Sequences) -> None:
     assert repeated_targets_share(data) == 0.5
     assert repeated_targets_share(replace(data, test=rows((1, 4, 3), (2, 4, 3)))) == 0.0
 
 
-def test_small_data_and_repeats_are_noted(data):
+def test_small_data_and_repeats_are_noted(data: Sequences) -> None:
     few_users, few_items, repeats = describe_caveats(data)
     assert few_users.startswith("Only 2 users")
     assert few_items.startswith("The catalogue has only 4 items")
@@ -54,11 +56,27 @@ def test_many_repeats_bring_the_advice_and_included_ones_the_rule(data: Sequence
     assert describe_caveats(few)[-1].endswith("but a model is not asked for other items seen before.")
 
 
-def test_a_data_set_without_surprises_needs_no_note(data):
+def test_a_data_set_without_surprises_needs_no_note(data: Sequences) -> None:
     users = np.arange(1, 101)
     test = np.stack([users, np.full(100, 30), users], axis=1)
     big = replace(data, test=test, user_ids=("", *map(str, users)), item_ids=tuple(map(str, range(40))))
     assert describe_caveats(big) == []
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        ({}, ""),
+        ({"timestamps": {"first_s": 1}, "rows": {"test": 10}}, ""),
+        ({"timestamps": {"tied_targets": 2}, "rows": {"test": 10}}, ""),
+        ({"timestamps": {"tied_targets": 3}, "rows": {"test": 10}}, "3 of 10 test targets share their time with"),
+        ({"timestamps": {"are_positions": True, "tied_targets": 0}}, "The data came without times"),
+    ],
+    ids=["nothing known", "an earlier release", "few", "many", "no times"],
+)
+def test_times_that_do_not_tell_the_target_are_noted(details: dict[str, Any], expected: str) -> None:
+    notes = describe_times(write_manifest("preprocess_sequences", **details))
+    assert [note.startswith(expected) for note in notes] == [True] * bool(expected)
 
 
 def write_manifest(producer: str, **details: object) -> Manifest:

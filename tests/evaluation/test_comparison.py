@@ -1,11 +1,16 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from toy_sequences_by_hand import make_data
 
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
-from ur4rec.data.sequences import load_sequences
+from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.evaluation.baselines import Baselines
 from ur4rec.evaluation.candidates import write_candidates
 from ur4rec.evaluation.comparison import (
@@ -17,21 +22,21 @@ from ur4rec.evaluation.comparison import (
 )
 from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
 from ur4rec.ranking.bootstrap import bootstrap_means
-from ur4rec.ranking.lists import Coverage, Lists, Novelty, PopularityBias
+from ur4rec.ranking.lists import Coverage, ListMetric, Lists, Novelty, PopularityBias
 from ur4rec.ranking.metrics import METRICS
 
 
-def by_item_index(users):
+def by_item_index(users: NDArray[Any]) -> torch.Tensor:
     return torch.arange(6.0).expand(len(users), -1)
 
 
-def test_each_horizon_has_its_targets_and_its_seen_items(data):
+def test_each_horizon_has_its_targets_and_its_seen_items(data: Sequences) -> None:
     ranks = {h: rank_systems(data, lambda _: {"index": by_item_index}, h, 8)["index"] for h in ("validation", "test")}
     assert ranks["validation"].tolist() == [[3, 3], [2, 2]]  # 4 and 5 are higher than 3; 5 is higher than 4
     assert ranks["test"].tolist() == [[2, 2], [1, 1]]
 
 
-def test_estimates_and_differences_by_hand():
+def test_estimates_and_differences_by_hand() -> None:
     ranks = {"a": np.array([[1, 1], [2, 2]]), "b": np.array([[2, 2], [2, 2]])}
     test, differences = estimate_systems(ranks, samples=200)
     assert tuple(test["a"]) == METRICS
@@ -43,7 +48,7 @@ def test_estimates_and_differences_by_hand():
     assert differences["b"]["mrr"].ci95 == (0.0, 0.5)
 
 
-def test_popularity_that_ties_everywhere_hits_by_chance(tmp_path):
+def test_popularity_that_ties_everywhere_hits_by_chance(tmp_path: Path) -> None:
     """126 users, 21 items, each equally often: three items are seen, so the target is one of 18 that tie."""
     rows = [f"{u},{(u + 5 * j + u // 21) % 21},{1_000_000 + 10 * u + j}" for u in range(126) for j in range(4)]
     (tmp_path / "plays.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
@@ -61,18 +66,18 @@ def test_popularity_that_ties_everywhere_hits_by_chance(tmp_path):
     assert test["popularity"]["hit@10"].value == pytest.approx(10 / 15)
 
 
-def test_slices_of_ties_have_the_mean_over_the_places(data):
+def test_slices_of_ties_have_the_mean_over_the_places(data: Sequences) -> None:
     (part, *_) = estimate_slices(data, {"a": np.array([[1, 20], [1, 4]])}, 100, lambda _: {})
     assert (part.test["a"]["hit@10"].value, part.test["a"]["hit@1"].value) == (10 / 20, 1 / 20)
 
 
-def test_a_single_system_has_no_differences():
+def test_a_single_system_has_no_differences() -> None:
     test, differences = estimate_systems({"a": np.array([[3, 3]])}, samples=100)
     assert test["a"]["hit@5"].value == 1.0
     assert differences == {}
 
 
-def test_slices_split_the_test_users_twice(data):
+def test_slices_split_the_test_users_twice(data: Sequences) -> None:
     ranks = {"a": np.array([[1, 1], [4, 4]])}
     slices = estimate_slices(data, ranks, 100, lambda users: {"only": float(users.mean())})
     by_length = [part for part in slices if part.by == "history_length"]
@@ -84,16 +89,19 @@ def test_slices_split_the_test_users_twice(data):
     assert by_popularity[0].expert_weights == {"only": 1.5}
 
 
-def test_later_interactions_of_others_by_hand(data):
+def test_later_interactions_of_others_by_hand(data: Sequences) -> None:
     # User 1 (target at 35): 2 of the 3 interactions of user 2 are later. User 2 (target at 70): none of 2.
     assert later_interactions_share(data) == pytest.approx((2 / 3 + 0) / 2)
 
 
-def test_later_interactions_of_a_lone_user_are_none():
+def test_later_interactions_of_a_lone_user_are_none() -> None:
     assert later_interactions_share(make_data([(1, 1, 1), (1, 2, 2)], [(1, 3, 3)], [(1, 4, 4)])) == 0.0
 
 
-def show(metric, *lists):
+Metric = TypeVar("Metric", bound=ListMetric)
+
+
+def show(metric: Metric, *lists: Sequence[int]) -> Metric:
     """Shows a metric the lists of some users, whose items are there for sure."""
     users = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
     items = np.array([item for each in lists for item in each], dtype=np.int64)
@@ -101,7 +109,7 @@ def show(metric, *lists):
     return metric
 
 
-def test_a_mean_over_lists_has_the_interval_of_a_quotient_over_users(data):
+def test_a_mean_over_lists_has_the_interval_of_a_quotient_over_users(data: Sequences) -> None:
     lists = ([1, 2], [5], [2], [1, 4])
     metric = show(PopularityBias(data), *lists)
     values = metric.item_values()
@@ -115,14 +123,14 @@ def test_a_mean_over_lists_has_the_interval_of_a_quotient_over_users(data):
     assert figures["b"][Coverage.name].ci95 is None
 
 
-def test_users_without_a_list_do_not_count(data):
+def test_users_without_a_list_do_not_count(data: Sequences) -> None:
     metric = show(PopularityBias(data), [], [2])
     figure = estimate_lists({"a": [metric]}, samples=100)["a"][PopularityBias.name]
     assert figure.value == metric.item_values()[2]
     assert figure.ci95 == (figure.value, figure.value)
 
 
-def test_where_no_list_holds_an_item_a_mean_is_left_out(data):
+def test_where_no_list_holds_an_item_a_mean_is_left_out(data: Sequences) -> None:
     found = estimate_lists(
         {"a": [show(metric(data), []) for metric in (Coverage, Novelty, PopularityBias)]}, samples=100
     )

@@ -1,26 +1,30 @@
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
-from evaluation.conftest import ToySystems
+from numpy.typing import NDArray
+from present import present
+from toy_systems import ToySystems
 
 from ur4rec.columns import USER
 from ur4rec.data.legacy import LegacyConfig, import_legacy
-from ur4rec.data.sequences import TEST, VAL, load_sequences
+from ur4rec.data.sequences import TEST, VAL, Histories, Sequences, load_sequences
 from ur4rec.evaluation.baselines import Again, TrainingPrefixes
 from ur4rec.evaluation.candidates import load_candidates
 from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.evaluation.evaluate import EvaluationError, evaluate, measure
+from ur4rec.evaluation.evaluate import EvaluationError, ModelSystems, evaluate, measure
 from ur4rec.evaluation.report import render_report
-from ur4rec.evaluation.results import load_results
+from ur4rec.evaluation.results import Results, load_results
 from ur4rec.models.config import ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.ranking.lists import LIST_METRICS, PopularityBias
 from ur4rec.ranking.metrics import METRICS, metrics_from_ranks
-from ur4rec.ranking.ranks import ScoreError, rank_users
+from ur4rec.ranking.ranks import ScoreError, Scorer, rank_users
 from ur4rec.storage.artifacts import ArtifactError, sha256_file, write_artifact
 from ur4rec.training.checkpoints import CheckpointError, best_file, load_model, write_model_config
 from ur4rec.training.scoring import ModelScorer
@@ -28,7 +32,7 @@ from ur4rec.training.scoring import ModelScorer
 CONFIG = EvaluationConfig(bootstrap_samples=100)
 
 
-def empty_targets(sequences, target, file):
+def empty_targets(sequences: Path, target: Path, file: str) -> Path:
     """A copy of the folder, whose targets in `file` are gone."""
     shutil.copytree(sequences, target)
     before = sha256_file(target / file)
@@ -39,7 +43,7 @@ def empty_targets(sequences, target, file):
     return target
 
 
-def test_systems_are_ranked_beside_the_baselines(sequences, checkpoint, systems):
+def test_systems_are_ranked_beside_the_baselines(sequences: Path, checkpoint: Path, systems: ToySystems) -> None:
     results, history = measure(sequences, checkpoint, systems, CONFIG)
     assert list(results.test) == ["UR4RecV2MoE", "sasrec", "recency_ease", "popularity"]
     assert list(results.validation_systems) == list(results.test)
@@ -49,7 +53,7 @@ def test_systems_are_ranked_beside_the_baselines(sequences, checkpoint, systems)
     assert results.validation == history.validation
 
 
-def test_every_system_has_the_metrics_of_its_lists(sequences, checkpoint, systems):
+def test_every_system_has_the_metrics_of_its_lists(sequences: Path, checkpoint: Path, systems: ToySystems) -> None:
     results, _ = measure(sequences, checkpoint, systems, CONFIG)
     data = load_sequences(sequences)
     seen = data.histories("test")
@@ -61,7 +65,7 @@ def test_every_system_has_the_metrics_of_its_lists(sequences, checkpoint, system
     }
 
 
-def test_test_values_equal_a_ranking_by_hand(sequences, checkpoint, systems):
+def test_test_values_equal_a_ranking_by_hand(sequences: Path, checkpoint: Path, systems: ToySystems) -> None:
     results, _ = measure(sequences, checkpoint, systems, CONFIG)
     data = load_sequences(sequences)
     seen = data.histories("test")
@@ -69,7 +73,9 @@ def test_test_values_equal_a_ranking_by_hand(sequences, checkpoint, systems):
     assert {name: item.value for name, item in results.test["UR4RecV2MoE"].items()} == pytest.approx(expected)
 
 
-def test_each_horizon_is_scored_from_what_came_before_it_and_the_test_comes_last(sequences, checkpoint, systems):
+def test_each_horizon_is_scored_from_what_came_before_it_and_the_test_comes_last(
+    sequences: Path, checkpoint: Path, systems: ToySystems
+) -> None:
     results, _ = measure(sequences, checkpoint, systems, CONFIG)
     data = load_sequences(sequences)
     validation, test = systems.histories
@@ -79,11 +85,11 @@ def test_each_horizon_is_scored_from_what_came_before_it_and_the_test_comes_last
 
 
 def test_with_seen_items_included_they_compete_are_listed_and_again_stands_in_the_table(
-    sequences: Path, checkpoint: Path
+    sequences: Path, checkpoint: Path, systems: ModelSystems, including: ModelSystems
 ) -> None:
-    systems, data = ToySystems(excludes_seen=False), load_sequences(sequences)
-    results, history = measure(sequences, checkpoint, systems, CONFIG)
-    excluded, _ = measure(sequences, checkpoint, ToySystems(), CONFIG)
+    data = load_sequences(sequences)
+    results, history = measure(sequences, checkpoint, including, CONFIG)
+    excluded, _ = measure(sequences, checkpoint, systems, CONFIG)
     assert results.protocol.seen_items == "included"
     assert list(results.test) == ["UR4RecV2MoE", "sasrec", "again", "recency_ease", "popularity"]
     seen = data.histories("test")
@@ -100,10 +106,10 @@ def test_with_seen_items_included_they_compete_are_listed_and_again_stands_in_th
     page = render_report(results, history)
     assert "with those the user has already seen" in page
     assert "best items of the whole catalogue" in page
-    assert Again.description.replace("−", "&minus;") in page or Again.description in page
+    assert Again.description in page
 
 
-def test_what_it_was_made_from(sequences, checkpoint, systems):
+def test_what_it_was_made_from(sequences: Path, checkpoint: Path, systems: ToySystems) -> None:
     results, _ = measure(sequences, checkpoint, systems, CONFIG, upstream=[sequences])
     data = load_sequences(sequences)
     assert (results.dataset.name, results.dataset.digest) == ("toy", data.digest)
@@ -117,7 +123,9 @@ def test_what_it_was_made_from(sequences, checkpoint, systems):
     assert set(results.peak_memory_mb) == {"preprocess_sequences", "end_to_end", "evaluate"}
 
 
-def test_only_time_and_memory_change_between_runs_and_batch_sizes(sequences, checkpoint, systems):
+def test_only_time_and_memory_change_between_runs_and_batch_sizes(
+    sequences: Path, checkpoint: Path, systems: ToySystems
+) -> None:
     kept = []
     for batch_size in (256, 256, 7):
         config = CONFIG.model_copy(update={"eval_batch_size": batch_size})
@@ -126,7 +134,7 @@ def test_only_time_and_memory_change_between_runs_and_batch_sizes(sequences, che
     assert kept[0] == kept[1] == kept[2]
 
 
-def test_slices_cover_the_users_twice(sequences, checkpoint, systems):
+def test_slices_cover_the_users_twice(sequences: Path, checkpoint: Path, systems: ToySystems) -> None:
     results, _ = measure(sequences, checkpoint, systems, CONFIG)
     for by in ("history_length", "target_popularity"):
         parts = [part for part in results.slices if part.by == by]
@@ -134,19 +142,23 @@ def test_slices_cover_the_users_twice(sequences, checkpoint, systems):
         assert all(list(part.test) == list(results.test) for part in parts)
 
 
-def test_the_time_split_has_no_later_interactions(make_sequences, checkpoint, systems):
+def test_the_time_split_has_no_later_interactions(
+    make_sequences: Callable[..., Path], checkpoint: Path, systems: ToySystems
+) -> None:
     results, _ = measure(make_sequences(split="time", time_split_quantile=0.6), checkpoint, systems, CONFIG)
     assert results.protocol.split == "time"
     assert results.dataset.later_interactions_share == 0.0
 
 
-def test_the_rolled_back_split_is_told(make_sequences, checkpoint, systems):
+def test_the_rolled_back_split_is_told(
+    make_sequences: Callable[..., Path], checkpoint: Path, systems: ToySystems
+) -> None:
     results, history = measure(make_sequences(drop_last=1), checkpoint, systems, CONFIG)
     assert results.protocol.drop_last == 1
     assert "each user's newest 1 interactions were dropped first" in render_report(results, history)
 
 
-def test_imported_data_without_times_are_told(checkpoint, systems, tmp_path):
+def test_imported_data_without_times_are_told(checkpoint: Path, systems: ToySystems, tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     users = range(1, 5)
     for name, content in (
@@ -154,7 +166,8 @@ def test_imported_data_without_times_are_told(checkpoint, systems, tmp_path):
         ("val", {user: user + 3 for user in users}),
         ("test", {user: 30 - user for user in users}),
     ):
-        np.save(tmp_path / "old" / f"{name}_sequences.npy", content, allow_pickle=True)
+        saved: Any = content
+        np.save(tmp_path / "old" / f"{name}_sequences.npy", saved, allow_pickle=True)
     (tmp_path / "old" / "item_map.json").write_text(json.dumps({f"i{item:02}": item for item in range(1, 31)}))
     import_legacy(tmp_path / "old", tmp_path / "new", LegacyConfig())
     config = CONFIG.model_copy(update={"baselines": ()})
@@ -169,42 +182,51 @@ class OfSize:
 
     excludes_seen = True
 
-    def __init__(self, num_items):
+    def __init__(self, num_items: int) -> None:
         self._scores = torch.arange(num_items + 1.0)
 
-    def __call__(self, histories):
+    def __call__(self, histories: Histories) -> dict[str, Scorer]:
         return {"UR4RecV2MoE": lambda users: self._scores.expand(len(users), -1)}
 
-    def expert_weights(self, users=None):
+    def expert_weights(self, users: NDArray[Any] | None = None) -> dict[str, float]:
         return {}
 
-    def memory_stats(self):
+    def memory_stats(self) -> dict[str, float]:
         return {}
 
 
-def test_a_split_without_validation_targets_is_measured_on_the_test(sequences, checkpoint, systems, tmp_path):
+def test_a_split_without_validation_targets_is_measured_on_the_test(
+    sequences: Path, checkpoint: Path, systems: ToySystems, tmp_path: Path
+) -> None:
     folder = empty_targets(sequences, tmp_path / "without", VAL)
     results, _ = measure(folder, checkpoint, systems, CONFIG)
     assert results.validation_systems == {}
     assert results.test
 
 
-def test_a_split_without_test_targets_is_refused(sequences, checkpoint, systems, tmp_path):
+def test_a_split_without_test_targets_is_refused(
+    sequences: Path, checkpoint: Path, systems: ToySystems, tmp_path: Path
+) -> None:
     folder = empty_targets(sequences, tmp_path / "without", TEST)
     with pytest.raises(EvaluationError, match="without: holds no test target"):
         measure(folder, checkpoint, systems, CONFIG)
 
 
-def test_a_system_that_gives_nan_is_refused(sequences, checkpoint, systems):
-    class Broken(type(systems)):
-        def __call__(self, histories):
-            return {name: lambda users, s=s: s(users) * float("nan") for name, s in super().__call__(histories).items()}
+def test_a_system_that_gives_nan_is_refused(sequences: Path, checkpoint: Path, systems: ToySystems) -> None:
+    def spoil(score: Scorer) -> Scorer:
+        return lambda users: score(users) * float("nan")
+
+    class Broken(ToySystems):
+        def __call__(self, histories: Histories) -> dict[str, Scorer]:
+            return {name: spoil(score) for name, score in super().__call__(histories).items()}
 
     with pytest.raises(ScoreError, match="user index 1: the score of item index 1 is NaN"):
         measure(sequences, checkpoint, Broken(), CONFIG)
 
 
-def test_an_altered_checkpoint_is_refused(sequences, checkpoint, systems, tmp_path):
+def test_an_altered_checkpoint_is_refused(
+    sequences: Path, checkpoint: Path, systems: ToySystems, tmp_path: Path
+) -> None:
     altered = shutil.copytree(checkpoint, tmp_path / "altered")
     (altered / "history.json").write_text('{"stages": []}', encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"history\.json: sha256 differs"):
@@ -222,7 +244,7 @@ MODEL = ModelConfig(
 )
 
 
-def make_model(data, seed):
+def make_model(data: Sequences, seed: int) -> UR4RecV2MoE:
     torch.manual_seed(seed)
     model = UR4RecV2MoE(data.num_items, data.num_users, MODEL)
     model.retriever.encoder.text.fill(
@@ -236,7 +258,7 @@ def make_model(data, seed):
 
 
 @pytest.fixture(scope="module")
-def trained(sequences, checkpoint, tmp_path_factory):
+def trained(sequences: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder with the weights of two stages that differ in everything."""
     data = load_sequences(sequences)
     folder = tmp_path_factory.mktemp("evaluation") / "trained"
@@ -249,13 +271,13 @@ def trained(sequences, checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def outcome(sequences, trained, tmp_path_factory):
+def outcome(sequences: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Path, Path]:
     folder = tmp_path_factory.mktemp("evaluation")
     files = folder / "results.json", folder / "report.html"
     return evaluate(sequences, trained, *files, EvaluationConfig(bootstrap_samples=100)), *files
 
 
-def test_writes_what_it_returns(outcome):
+def test_writes_what_it_returns(outcome: tuple[Results, Path, Path]) -> None:
     results, results_file, report_file = outcome
     assert load_results(results_file) == results
     assert f"{results.test['UR4RecV2MoE']['ndcg@10'].value:.4f}" in report_file.read_text(encoding="utf-8")
@@ -264,7 +286,14 @@ def test_writes_what_it_returns(outcome):
 @pytest.mark.parametrize(
     ("system", "stage", "part"), [("UR4RecV2MoE", "end_to_end", "fused"), ("sasrec", "pretrain_sasrec", "sasrec")]
 )
-def test_every_system_has_the_weights_of_its_stage(outcome, sequences, trained, system, stage, part):
+def test_every_system_has_the_weights_of_its_stage(
+    outcome: tuple[Results, Path, Path],
+    sequences: Path,
+    trained: Path,
+    system: str,
+    stage: str,
+    part: Literal["fused", "sasrec"],
+) -> None:
     data = load_sequences(sequences)
     seen = data.histories("test")
     scorer = ModelScorer(load_model(trained, stage=stage), seen, part=part)
@@ -272,7 +301,9 @@ def test_every_system_has_the_weights_of_its_stage(outcome, sequences, trained, 
     assert {name: item.value for name, item in outcome[0].test[system].items()} == pytest.approx(expected)
 
 
-def test_memory_and_experts_are_those_of_the_test(outcome, sequences, trained):
+def test_memory_and_experts_are_those_of_the_test(
+    outcome: tuple[Results, Path, Path], sequences: Path, trained: Path
+) -> None:
     data = load_sequences(sequences)
     scorer = ModelScorer(load_model(trained), data.histories("test"))
     assert outcome[0].memory == scorer.memory_stats()
@@ -281,7 +312,9 @@ def test_memory_and_experts_are_those_of_the_test(outcome, sequences, trained):
     assert sum(outcome[0].expert_weights.values()) == pytest.approx(1.0)
 
 
-def test_experts_of_a_slice_are_those_of_its_users(outcome, sequences, trained):
+def test_experts_of_a_slice_are_those_of_its_users(
+    outcome: tuple[Results, Path, Path], sequences: Path, trained: Path
+) -> None:
     data = load_sequences(sequences)
     scorer = ModelScorer(load_model(trained), data.histories("test"))
     users = data.test[:, USER]
@@ -296,15 +329,17 @@ def test_experts_of_a_slice_are_those_of_its_users(outcome, sequences, trained):
     assert scorer.expert_weights(users) == pytest.approx(scorer.expert_weights())
 
 
-def test_the_sampled_protocol_keeps_its_candidates_beside_the_results(sequences, trained, tmp_path):
+def test_the_sampled_protocol_keeps_its_candidates_beside_the_results(
+    sequences: Path, trained: Path, tmp_path: Path
+) -> None:
     config = EvaluationConfig(bootstrap_samples=100, eval_protocol="sampled", num_candidates=6)
     data = load_sequences(sequences)
     results = evaluate(sequences, trained, tmp_path / "results.json", tmp_path / "report.html", config)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["candidates", "report.html", "results.json"]
-    assert results.protocol.candidates.sha256 == load_candidates(tmp_path / "candidates", data).sha256
+    assert present(results.protocol.candidates).sha256 == load_candidates(tmp_path / "candidates", data).sha256
 
 
-def test_a_model_of_other_sequences_is_not_evaluated(sequences, trained, tmp_path):
+def test_a_model_of_other_sequences_is_not_evaluated(sequences: Path, trained: Path, tmp_path: Path) -> None:
     other = shutil.copytree(sequences, tmp_path / "other")
     config = json.loads((trained / "model_config.json").read_bytes())
     model = shutil.copytree(trained, tmp_path / "model")
@@ -317,7 +352,9 @@ def test_a_model_of_other_sequences_is_not_evaluated(sequences, trained, tmp_pat
 @pytest.mark.parametrize(
     ("stage", "systems"), [("pretrain_sasrec", ["sasrec"]), ("pretrain_retriever", ["retriever", "sasrec"])]
 )
-def test_of_a_pretraining_stage_only_what_is_trained_is_evaluated(sequences, checkpoint, tmp_path, stage, systems):
+def test_of_a_pretraining_stage_only_what_is_trained_is_evaluated(
+    sequences: Path, checkpoint: Path, tmp_path: Path, stage: str, systems: list[str]
+) -> None:
     data = load_sequences(sequences)
     model = make_model(data, 0)
     with write_artifact(tmp_path / "model", stage, MODEL) as writer:

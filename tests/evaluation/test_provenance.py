@@ -1,4 +1,5 @@
 import platform
+from typing import Any
 
 import pytest
 
@@ -7,7 +8,7 @@ from ur4rec.evaluation.provenance import describe_versions, trace
 from ur4rec.storage.artifacts import Manifest
 
 
-def make_manifest(producer, config, seconds, megabytes):
+def make_manifest(producer: str, config: dict[str, Any], seconds: float, megabytes: float) -> Manifest:
     return Manifest(
         producer=producer,
         config=config,
@@ -21,7 +22,7 @@ def make_manifest(producer, config, seconds, megabytes):
 
 
 @pytest.fixture
-def history():
+def history() -> TrainingHistory:
     stages = [
         StageHistory(stage=name, seconds=seconds, epochs=1, best_epoch=1, validation={}, series=[])
         for name, seconds in (("pretrain_sasrec", 10.0), ("end_to_end", 20.0))
@@ -29,7 +30,7 @@ def history():
     return TrainingHistory(stages=stages)
 
 
-def test_merges_time_memory_and_configuration(history):
+def test_merges_time_memory_and_configuration(history: TrainingHistory) -> None:
     origin = trace(
         [
             make_manifest("preprocess_sequences", {"split": "time", "min_seq_len": 3}, 1.0, 100.0),
@@ -48,11 +49,11 @@ def test_merges_time_memory_and_configuration(history):
     assert origin.peak_memory_mb == {"preprocess_sequences": 100.0, "end_to_end": 350.0}
 
 
-def test_a_training_without_seed_has_none(history):
+def test_a_training_without_seed_has_none(history: TrainingHistory) -> None:
     assert trace([], history).seeds == []
 
 
-def test_versions_name_python_and_torch():
+def test_versions_name_python_and_torch() -> None:
     versions = describe_versions()
     assert versions["python"] == platform.python_version()
     assert {"ur4rec", "torch", "numpy"} <= set(versions)

@@ -8,6 +8,7 @@ from markdown_views import ODD_NAMES, as_shown, list_tags, read_page
 from ur4rec.evaluation.baselines import BASELINES
 from ur4rec.evaluation.history import Epoch, TrainingHistory
 from ur4rec.evaluation.report import render_report
+from ur4rec.evaluation.results import Results
 from ur4rec.ranking.lists import LIST_METRICS
 
 VOID = {"meta", "img", "br"}
@@ -16,30 +17,31 @@ VOID = {"meta", "img", "br"}
 class Page(HTMLParser):
     """Collects elements; refuses tags that do not nest."""
 
-    def __init__(self, text):
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self.open, self.elements = [], []
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
         self.feed(text)
         assert self.open == []
 
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
         if tag not in VOID:
             self.open.append(tag)
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-    def find(self, tag):
+    def find(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.elements if name == tag]
 
 
 @pytest.fixture(scope="module")
-def text(measured):
+def text(measured: tuple[Results, TrainingHistory]) -> str:
     return render_report(*measured)
 
 
-def test_the_page_is_well_formed_and_self_contained(text):
+def test_the_page_is_well_formed_and_self_contained(text: str) -> None:
     page = Page(text)
     links = [value for _, attributes in page.elements for key, value in attributes.items() if key in {"src", "href"}]
     assert links
@@ -50,14 +52,16 @@ def test_the_page_is_well_formed_and_self_contained(text):
     assert "@import" not in text
 
 
-def test_links_within_the_page_lead_somewhere(text):
+def test_links_within_the_page_lead_somewhere(text: str) -> None:
     page = Page(text)
     names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(names) == len(set(names))
     assert {attributes["href"][1:] for attributes in page.find("a")} <= set(names)
 
 
-def test_images_and_tables_can_be_read_without_seeing_them(text, measured):
+def test_images_and_tables_can_be_read_without_seeing_them(
+    text: str, measured: tuple[Results, TrainingHistory]
+) -> None:
     results, _ = measured
     page = Page(text)
     images = page.find("img")
@@ -69,14 +73,14 @@ def test_images_and_tables_can_be_read_without_seeing_them(text, measured):
     assert page.find("html")[0]["lang"] == "en"
 
 
-def test_figures_load_nothing_either(text):
+def test_figures_load_nothing_either(text: str) -> None:
     for image in Page(text).find("img"):
         svg = base64.b64decode(image["src"].partition("base64,")[2]).decode()
         assert "<svg" in svg
         assert not re.search(r'href="(?!#)', svg)
 
 
-def test_numbers_are_those_of_the_results(text, measured):
+def test_numbers_are_those_of_the_results(text: str, measured: tuple[Results, TrainingHistory]) -> None:
     results, _ = measured
     for metrics in results.test.values():
         for item in metrics.values():
@@ -88,7 +92,9 @@ def test_numbers_are_those_of_the_results(text, measured):
     assert "bootstrap_samples: 100" in text
 
 
-def test_what_the_lists_come_to_is_a_table_and_every_metric_is_explained(text, measured):
+def test_what_the_lists_come_to_is_a_table_and_every_metric_is_explained(
+    text: str, measured: tuple[Results, TrainingHistory]
+) -> None:
     results, history = measured
     table = text.partition('aria-label="Metrics of the lists')[2].partition("</table>")[0]
     for system, figures in results.lists.items():
@@ -102,7 +108,7 @@ def test_what_the_lists_come_to_is_a_table_and_every_metric_is_explained(text, m
     assert "Metrics of the lists" not in render_report(results.model_copy(update={"lists": {}}), history)
 
 
-def test_every_system_is_described_as_what_it_is(text, measured):
+def test_every_system_is_described_as_what_it_is(text: str, measured: tuple[Results, TrainingHistory]) -> None:
     results, history = measured
     for name in ("recency_ease", "popularity"):
         assert f"<dt>{name}</dt>\n<dd>{BASELINES[name].description}.</dd>" in text
@@ -116,13 +122,13 @@ def test_every_system_is_described_as_what_it_is(text, measured):
     assert "<dt>sasrec</dt>\n<dd>SASRec alone" in render_report(alone, history)
 
 
-def test_the_best_system_of_a_column_is_bold(text, measured):
+def test_the_best_system_of_a_column_is_bold(text: str, measured: tuple[Results, TrainingHistory]) -> None:
     results, _ = measured
     best = max(item["mrr"].value for item in results.test.values())
     assert f"<strong>{best:.4f}</strong>" in text
 
 
-def test_everything_from_data_is_escaped(measured):
+def test_everything_from_data_is_escaped(measured: tuple[Results, TrainingHistory]) -> None:
     results, history = measured
     evil = "<script>alert('x')</script>$^&\""
     results = results.model_copy(
@@ -155,7 +161,7 @@ def test_everything_from_data_is_escaped(measured):
     Page(text)
 
 
-def test_leave_one_out_carries_its_caveat(text, measured):
+def test_leave_one_out_carries_its_caveat(text: str, measured: tuple[Results, TrainingHistory]) -> None:
     results, history = measured
     assert "Caveat of leave-one-out" in text
     assert f"here {100 * results.dataset.later_interactions_share:.0f} % of the other users" in text
@@ -163,7 +169,7 @@ def test_leave_one_out_carries_its_caveat(text, measured):
     assert "Caveat of leave-one-out" not in render_report(by_time, history)
 
 
-def test_the_verdict_follows_the_paired_interval(measured):
+def test_the_verdict_follows_the_paired_interval(measured: tuple[Results, TrainingHistory]) -> None:
     results, history = measured
     rival = max(results.differences, key=lambda name: results.test[name]["ndcg@10"].value)
     lead = results.differences[rival]["ndcg@10"]
@@ -175,7 +181,7 @@ def test_the_verdict_follows_the_paired_interval(measured):
         assert phrase in text
 
 
-def test_few_seeds_are_said_to_be_few(text, measured):
+def test_few_seeds_are_said_to_be_few(text: str, measured: tuple[Results, TrainingHistory]) -> None:
     results, history = measured
     assert "one seed (5)" in text
     assert "noted no seed" in render_report(results.model_copy(update={"seeds": []}), history)
@@ -183,7 +189,7 @@ def test_few_seeds_are_said_to_be_few(text, measured):
     assert "at least five seeds" not in render_report(many, history)
 
 
-def test_parts_that_are_missing_are_left_out(measured):
+def test_parts_that_are_missing_are_left_out(measured: tuple[Results, TrainingHistory]) -> None:
     results, _ = measured
     name = results.model_name
     bare = results.model_copy(
@@ -202,7 +208,7 @@ def test_parts_that_are_missing_are_left_out(measured):
     assert "no router" in text
 
 
-def test_curves_with_gaps_are_drawn(measured):
+def test_curves_with_gaps_are_drawn(measured: tuple[Results, TrainingHistory]) -> None:
     results, history = measured
     series = [Epoch(epoch=1, loss=float("nan")), Epoch(epoch=2), Epoch.model_validate({"epoch": 3, "ndcg@10": 0.1})]
     stages = [stage.model_copy(update={"series": series, "validation": {}}) for stage in history.stages]
@@ -211,12 +217,14 @@ def test_curves_with_gaps_are_drawn(measured):
     assert all(stage.stage in text for stage in stages)
 
 
-def test_equal_results_give_equal_bytes(text, measured):
+def test_equal_results_give_equal_bytes(text: str, measured: tuple[Results, TrainingHistory]) -> None:
     assert render_report(*measured) == text
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_name_full_of_markup_is_shown_as_it_is(measured, text, name):
+def test_a_name_full_of_markup_is_shown_as_it_is(
+    measured: tuple[Results, TrainingHistory], text: str, name: str
+) -> None:
     results, history = measured
     dataset = results.dataset.model_copy(update={"name": name})
     page = render_report(results.model_copy(update={"dataset": dataset, "notes": [name]}), history)

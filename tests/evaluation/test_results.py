@@ -1,6 +1,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ STABLE_KEYS = {
 
 
 @pytest.fixture
-def results():
+def results() -> Results:
     test, differences = estimate_systems(
         {"UR4RecV2MoE": np.array([[1, 1], [3, 3]]), "sasrec": np.array([[2, 2], [30, 30]])}, 100
     )
@@ -58,17 +59,17 @@ def results():
     )
 
 
-def write(folder, results):
+def write(folder: Path, results: Results) -> Path:
     file = folder / "results.json"
     file.write_text(format_results(results, file), encoding="utf-8")
     return file
 
 
-def test_round_trip(results, tmp_path):
+def test_round_trip(results: Results, tmp_path: Path) -> None:
     assert load_results(write(tmp_path, results)) == results
 
 
-def test_stable_keys_and_shapes(results, tmp_path):
+def test_stable_keys_and_shapes(results: Results, tmp_path: Path) -> None:
     content = json.loads(write(tmp_path, results).read_text(encoding="utf-8"))
     assert set(content) >= STABLE_KEYS
     assert set(content["dataset"]) >= {"name", "digest", "num_users", "num_items", "num_interactions"}
@@ -76,7 +77,7 @@ def test_stable_keys_and_shapes(results, tmp_path):
     assert content["test"]["sasrec"]["mrr"]["ci95"] == pytest.approx([1 / 30, 1 / 2])
 
 
-def test_more_metrics_than_this_release_knows_are_read(results, tmp_path):
+def test_more_metrics_than_this_release_knows_are_read(results: Results, tmp_path: Path) -> None:
     content = results.model_dump(mode="json")
     for metrics in content["test"].values():
         metrics["mean_rank"] = {"value": 7.5, "ci95": [6.5, 8.5]}
@@ -91,7 +92,7 @@ def test_more_metrics_than_this_release_knows_are_read(results, tmp_path):
     assert ("sasrec", "diversity@10", found.lists["sasrec"]["diversity@10"]) in list(found.test_figures())
 
 
-def test_a_file_of_a_release_that_measured_less_is_read(results, tmp_path):
+def test_a_file_of_a_release_that_measured_less_is_read(results: Results, tmp_path: Path) -> None:
     content = results.model_dump(mode="json")
     del content["lists"]
     for metrics in content["test"].values():
@@ -103,14 +104,14 @@ def test_a_file_of_a_release_that_measured_less_is_read(results, tmp_path):
     assert {name for _, name, _ in found.test_figures()} == set(METRICS) - {"hit@20"}
 
 
-def test_headline_names_the_model_and_its_rivals(results):
+def test_headline_names_the_model_and_its_rivals(results: Results) -> None:
     assert results.model_name == "UR4RecV2MoE"
     assert results.headline() == pytest.approx(
         {"ndcg@10": 0.75, "hit@10": 1.0, "mrr": 2 / 3, "sasrec/ndcg@10": 1 / math.log2(3) / 2}
     )
 
 
-def test_protocol_reads_as_a_phrase(results):
+def test_protocol_reads_as_a_phrase(results: Results) -> None:
     assert str(results.protocol) == "leave_one_out, full ranking, seen items excluded, ties mean_over_places"
 
 
@@ -132,7 +133,7 @@ def test_a_protocol_with_seen_items_says_so_and_one_of_an_older_release_is_witho
         load_results(file)
 
 
-def test_a_rolled_back_and_sampled_protocol_says_so():
+def test_a_rolled_back_and_sampled_protocol_says_so() -> None:
     candidates = SampledCandidates(num_candidates=99, seed=42, sha256={"test": "d"})
     protocol = Protocol(split="leave_one_out", eval_protocol="sampled", drop_last=1, candidates=candidates)
     assert str(protocol) == (
@@ -141,7 +142,9 @@ def test_a_rolled_back_and_sampled_protocol_says_so():
     )
 
 
-def edit(content, path, value):
+def edit(
+    content: dict[str, Any], path: tuple[str, ...], value: dict[str, Any] | float | list[Any] | str | None
+) -> None:
     *parents, last = path
     for key in parents:
         content = content[key]
@@ -179,7 +182,13 @@ def edit(content, path, value):
         (("seeds",), ["x"], "seeds.0: Input should be a valid integer"),
     ],
 )
-def test_a_broken_file_is_named_with_its_key(results, tmp_path, path, value, message):
+def test_a_broken_file_is_named_with_its_key(
+    results: Results,
+    tmp_path: Path,
+    path: tuple[str, ...],
+    value: dict[str, Any] | float | list[Any] | str | None,
+    message: str,
+) -> None:
     content = results.model_dump(mode="json")
     edit(content, path, value)
     file = tmp_path / "results.json"
@@ -190,7 +199,7 @@ def test_a_broken_file_is_named_with_its_key(results, tmp_path, path, value, mes
     assert message in str(caught.value)
 
 
-def test_a_missing_file_or_no_json_is_named(tmp_path):
+def test_a_missing_file_or_no_json_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"results\.json: not found"):
         load_results(tmp_path / "results.json")
     (tmp_path / "results.json").write_text("{", encoding="utf-8")
@@ -198,7 +207,7 @@ def test_a_missing_file_or_no_json_is_named(tmp_path):
         load_results(tmp_path / "results.json")
 
 
-def test_a_configuration_without_finite_numbers_is_not_written(results, tmp_path):
+def test_a_configuration_without_finite_numbers_is_not_written(results: Results, tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     file.write_text("old", encoding="utf-8")
     with pytest.raises(ResultsError, match="finite"):

@@ -1,9 +1,11 @@
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ur4rec.evaluation.slices import SLICES, popularity_groups, quantile_groups, slice_title
 
@@ -11,7 +13,7 @@ counts = st.lists(st.integers(0, 20), max_size=40).map(lambda values: np.array(v
 
 
 @given(counts)
-def test_groups_are_a_partition_in_order(values):
+def test_groups_are_a_partition_in_order(values: NDArray[Any]) -> None:
     for groups in (quantile_groups(values), popularity_groups(values)):
         positions = np.concatenate([group.positions for group in groups]) if groups else np.array([], dtype=np.int64)
         assert sorted(positions.tolist()) == list(range(len(values)))
@@ -20,23 +22,23 @@ def test_groups_are_a_partition_in_order(values):
 
 
 @given(counts)
-def test_bounds_are_those_of_the_values(values):
+def test_bounds_are_those_of_the_values(values: NDArray[Any]) -> None:
     for group in popularity_groups(values):
         inside = values[group.positions]
         assert (group.low, group.high) == (inside.min(), inside.max())
         assert (group.name == "cold") == (group.high == 0)
 
 
-def test_distinct_values_give_equal_quarters():
+def test_distinct_values_give_equal_quarters() -> None:
     groups = quantile_groups(np.arange(100)[::-1])
     assert [(group.name, len(group.positions)) for group in groups] == [("q1", 25), ("q2", 25), ("q3", 25), ("q4", 25)]
 
 
-def test_equal_values_stay_together():
+def test_equal_values_stay_together() -> None:
     assert [len(group.positions) for group in quantile_groups(np.full(10, 3))] == [10]
 
 
-def test_every_way_to_part_users_has_a_title_and_is_in_the_docs():
+def test_every_way_to_part_users_has_a_title_and_is_in_the_docs() -> None:
     docs = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
     for name, slicing in SLICES.items():
         assert f"`{name}`" in docs

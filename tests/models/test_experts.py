@@ -1,8 +1,10 @@
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ur4rec.models.config import Expert, RetrieverConfig
 from ur4rec.models.experts import EXPERTS, Context, make_experts
@@ -41,11 +43,13 @@ BEFORE = {
 """Every tensor of the experts in a file from before they had a table → its present name."""
 ENCODER = "retriever.encoder."
 SMALL = {"sasrec_hidden_dim": 8, "retriever_output_dim": 8, "memory_dim": 4, "max_seq_len": 6, "text_components": 5}
+Weights = Mapping[str, Tensor]
+Load = Callable[[UR4RecV2MoE, Weights], object]
 THREE = (Expert.USER_PREFERENCE, Expert.ITEM_DESCRIPTION, Expert.ITEM_EMBEDDING)
 CONFIG = RetrieverConfig(retriever_output_dim=8)
 
 
-def make(seed=0, **fields):
+def make(seed: int = 0, **fields: Any) -> UR4RecV2MoE:
     torch.manual_seed(seed)
     model = UR4RecV2MoE(num_items=9, num_users=2, **(SMALL | fields)).eval()
     offsets, snapshots = torch.tensor([0, 2]), torch.tensor([[1, 1]])
@@ -53,7 +57,7 @@ def make(seed=0, **fields):
     return model
 
 
-def make_context(**fields):
+def make_context(**fields: Any) -> Context:
     """One user, four positions; the second sentence exists from position 2 on, the first never."""
     generator = torch.Generator().manual_seed(1)
     is_readable = torch.tensor([[False, step >= 2] for step in range(4)])[None]
@@ -63,7 +67,7 @@ def make_context(**fields):
     return Context(**(given | {"is_readable": is_readable, "last": None} | fields))
 
 
-def test_every_expert_has_a_class():
+def test_every_expert_has_a_class() -> None:
     assert list(EXPERTS) == list(Expert)
     assert list(make_experts(CONFIG, 6)) == list(Expert)
 
@@ -76,7 +80,7 @@ def test_every_expert_has_a_class():
         (Expert.ITEM_EMBEDDING, "identity", [1, 2, 3]),
     ],
 )
-def test_an_expert_reads_one_thing_and_never_the_future(expert, field, positions):
+def test_an_expert_reads_one_thing_and_never_the_future(expert: Expert, field: str, positions: list[int]) -> None:
     module = make_experts(CONFIG, 6)[expert].eval()
     query, context = torch.randn(1, 4, 8), make_context()
     before, available = module(query, context)
@@ -89,10 +93,10 @@ def test_an_expert_reads_one_thing_and_never_the_future(expert, field, positions
         assert moved == (positions if other == field else [])
 
 
-def test_an_expert_says_where_there_is_something_to_read():
+def test_an_expert_says_where_there_is_something_to_read() -> None:
     experts, query = make_experts(CONFIG, 6), torch.randn(1, 4, 8)
 
-    def available(**fields):
+    def available(**fields: Any) -> dict[str, list[bool]]:
         return {name: experts[name](query, make_context(**fields))[1][0].tolist() for name in THREE}
 
     everywhere, nowhere = [True] * 4, [False] * 4
@@ -104,13 +108,13 @@ def test_an_expert_says_where_there_is_something_to_read():
     assert available(is_readable=unread) == expected | {"user_preference": nowhere}
 
 
-def test_an_expert_without_anything_to_read_says_nothing():
+def test_an_expert_without_anything_to_read_says_nothing() -> None:
     output, _ = make_experts(CONFIG, 6)["user_preference"].eval()(torch.randn(1, 4, 8), make_context())
     assert not output[:, :2].any()
     assert output[:, 2:].all()
 
 
-def as_before(state):
+def as_before(state: Weights) -> dict[str, Tensor]:
     """The same weights under the names of a file from before, which knows three experts."""
     names = {f"{ENCODER}experts.{after}": f"{ENCODER}{before}" for before, after in BEFORE.items()}
     renamed = {names.get(name, name): tensor for name, tensor in state.items()}
@@ -119,16 +123,17 @@ def as_before(state):
     return renamed
 
 
-def score(model):
-    return model(torch.tensor([1, 2]), torch.tensor([[3, 1, 4, 1], [5, 9, 2, 6]]))[0]
+def score(model: UR4RecV2MoE) -> Tensor:
+    scores: Tensor = model(torch.tensor([1, 2]), torch.tensor([[3, 1, 4, 1], [5, 9, 2, 6]]))[0]
+    return scores
 
 
-def load_checked(model, state):
+def load_checked(model: UR4RecV2MoE, state: Weights) -> None:
     model.load_weights(Path("weights.pt"), state)
 
 
 @pytest.mark.parametrize("load", [load_checked, nn.Module.load_state_dict])
-def test_weights_from_before_the_table_of_experts_are_read(load):
+def test_weights_from_before_the_table_of_experts_are_read(load: Load) -> None:
     trained, model = make(moe_experts=THREE), make(seed=1, moe_experts=THREE)
     state = as_before(trained.state_dict())
     names = list(state)
@@ -139,7 +144,7 @@ def test_weights_from_before_the_table_of_experts_are_read(load):
 
 @pytest.mark.parametrize("load", [load_checked, nn.Module.load_state_dict])
 @pytest.mark.parametrize("missing", list(Expert))
-def test_a_model_from_before_an_expert_was_added_scores_as_it_did(load, missing):
+def test_a_model_from_before_an_expert_was_added_scores_as_it_did(load: Load, missing: Expert) -> None:
     used = tuple(expert for expert in Expert if expert != missing)
     trained = make(moe_experts=used)
     torch.nn.init.normal_(trained.retriever.encoder.mixture.router.bias)
@@ -152,7 +157,7 @@ def test_a_model_from_before_an_expert_was_added_scores_as_it_did(load, missing)
     assert torch.equal(score(model), score(trained))
 
 
-def test_an_expert_that_takes_part_must_be_in_the_file():
+def test_an_expert_that_takes_part_must_be_in_the_file() -> None:
     state = {name: tensor for name, tensor in make().state_dict().items() if ".experts.item_embedding." not in name}
     with pytest.raises(TensorFileError, match=r"experts\.item_embedding\.attention\.distance_bias: missing"):
         make().load_weights(Path("weights.pt"), state)

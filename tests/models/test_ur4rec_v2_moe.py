@@ -1,7 +1,10 @@
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from present import present
 
 from ur4rec.config_section import ConfigError
 from ur4rec.models import ur4rec_v2_moe
@@ -9,7 +12,7 @@ from ur4rec.models.config import Expert, FusionMethod, Part, System
 from ur4rec.models.cooccurrence import NeighborTables
 from ur4rec.models.retriever_moe_memory import MemoryConfig, UpdateTrigger, Window
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.models.user_memory import Runs
+from ur4rec.models.user_memory import Runs, UserMemory
 
 SMALL = {
     "sasrec_hidden_dim": 8,
@@ -23,7 +26,7 @@ LENGTH = 12
 THREE = (Expert.USER_PREFERENCE, Expert.ITEM_DESCRIPTION, Expert.ITEM_EMBEDDING)
 
 
-def make(**fields):
+def make(**fields: Any) -> UR4RecV2MoE:
     torch.manual_seed(0)
     model = UR4RecV2MoE(num_items=30, num_users=4, **(SMALL | fields))
     generator = torch.Generator().manual_seed(1)
@@ -43,8 +46,14 @@ def make(**fields):
     return model.eval()
 
 
+def memory_of(model: UR4RecV2MoE) -> UserMemory:
+    memory = model.retriever.memory
+    assert memory is not None
+    return memory
+
+
 @pytest.fixture
-def window():
+def window() -> Window:
     generator = torch.Generator().manual_seed(2)
     items = torch.randint(1, 31, (3, LENGTH), generator=generator)
     items[2, 7:] = 0
@@ -52,7 +61,7 @@ def window():
     return Window(torch.tensor([1, 2, 3]), items, times, torch.zeros(3, dtype=torch.int64))
 
 
-def vectors(model, window, part=Part.FUSED):
+def vectors(model: UR4RecV2MoE, window: Window, part: Part = Part.FUSED) -> torch.Tensor:
     memory = model.retriever.memory
     state = None if memory is None else memory.empty_state(len(window.items))
     return model.user_vectors(model.encode(window, state, part), part)
@@ -61,7 +70,7 @@ def vectors(model, window, part=Part.FUSED):
 @pytest.mark.parametrize("part", list(Part))
 @pytest.mark.parametrize("trigger", list(UpdateTrigger))
 @pytest.mark.parametrize("slots", [0, 3])
-def test_the_future_moves_no_earlier_position(window, part, trigger, slots):
+def test_the_future_moves_no_earlier_position(window: Window, part: Part, trigger: UpdateTrigger, slots: int) -> None:
     model = make(update_trigger=trigger, max_memory_size=slots, time_threshold_s=7200)
     before = vectors(model, window, part)
     for position in (1, 4, 8):
@@ -73,7 +82,7 @@ def test_the_future_moves_no_earlier_position(window, part, trigger, slots):
         assert not torch.allclose(before[:2, position:], after[:2, position:])
 
 
-def test_texts_are_read_only_by_targets_they_precede(window):
+def test_texts_are_read_only_by_targets_they_precede(window: Window) -> None:
     model = make()
     before = vectors(model, window, Part.RETRIEVER)
     model.retriever.encoder.text.sentences[2:4] += 3  # user 1's text as of 5 interactions
@@ -83,58 +92,63 @@ def test_texts_are_read_only_by_targets_they_precede(window):
     assert not moved[1:].any()
 
 
-def test_expert_weights_leave_out_what_cannot_be_read(window):
-    weights = make().encode(window, make().retriever.memory.empty_state(3)).expert_weights
+def test_expert_weights_leave_out_what_cannot_be_read(window: Window) -> None:
+    weights = make().encode(window, memory_of(make()).empty_state(3)).expert_weights
+    assert weights is not None
     assert torch.allclose(weights.sum(-1), torch.ones(3, LENGTH))
     assert (weights[0, :, 0] > 0).tolist() == [position + 1 >= 2 for position in range(LENGTH)]
     assert not weights[1, :, 0].any()
 
 
-def test_no_proxies_is_a_plain_average(window):
+def test_no_proxies_is_a_plain_average(window: Window) -> None:
     model = make(moe_num_proxies=0, moe_experts=THREE)
-    weights = model.encode(window, model.retriever.memory.empty_state(3)).expert_weights
+    weights = model.encode(window, memory_of(model).empty_state(3)).expert_weights
+    assert weights is not None
     assert torch.allclose(weights[0, 6, :3], torch.full((3,), 1 / 3))
     assert torch.allclose(weights[1, 6, :3], torch.tensor([0, 0.5, 0.5]))
     assert not any("router" in name or "proxies" in name for name in model.state_dict())
 
 
 @pytest.mark.parametrize("method", list(FusionMethod))
-def test_fused_score_is_the_weighted_sum_of_the_parts(window, method):
+def test_fused_score_is_the_weighted_sum_of_the_parts(window: Window, method: FusionMethod) -> None:
     model = make(fusion_method=method, sasrec_weight=0.7, retriever_weight=0.2)
     with torch.no_grad():
-        model.fusion.sasrec_log_temperature += 0.3
+        model.fusion.sasrec_log_temperature.add_(0.3)
     parts = [vectors(model, window, part) @ model.items(part).vectors().T for part in (Part.SASREC, Part.RETRIEVER)]
     fused = vectors(model, window) @ model.items().vectors().T
     assert torch.allclose(fused, 0.7 * parts[0] + 0.2 * parts[1], atol=1e-5)
 
 
-def test_adaptive_gate_depends_on_the_user(window):
+def test_adaptive_gate_depends_on_the_user(window: Window) -> None:
     model = make(fusion_method="adaptive")
     torch.nn.init.normal_(model.fusion.gate.weight)
-    encoded = model.encode(window, model.retriever.memory.empty_state(3))
+    encoded = model.encode(window, memory_of(model).empty_state(3))
+    assert encoded.sasrec is not None
+    assert encoded.retriever is not None
     assert model.fusion.weigh(encoded.sasrec, encoded.retriever)[:, 5, 0].unique().numel() == 3
 
 
-def test_gradients_reach_every_parameter(window):
+def test_gradients_reach_every_parameter(window: Window) -> None:
     model = make(fusion_method="adaptive")
     torch.nn.init.normal_(model.fusion.gate.weight)
-    encoded = model.encode(window, model.retriever.memory.empty_state(3))
+    encoded = model.encode(window, memory_of(model).empty_state(3))
     logits = model.user_vectors(encoded)[window.items > 0] @ model.items().vectors().T
     torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)) % 30 + 1).backward()
     dead = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
     assert dead == []
 
 
-def replayed(model, items, times):
+def replayed(model: UR4RecV2MoE, items: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
     lengths = (items > 0).sum(1)
     starts = lengths.cumsum(0) - lengths
     flat = items > 0
     state = model.retriever.replay(Runs(items[flat], times[flat], starts, lengths))
-    model.retriever.memory.store(torch.tensor([1, 2, 3]), state)
+    assert state is not None
+    memory_of(model).store(torch.tensor([1, 2, 3]), state)
     return lengths
 
 
-def test_stored_memory_scores_like_a_fresh_scan(window):
+def test_stored_memory_scores_like_a_fresh_scan(window: Window) -> None:
     model = make(cooccurrence_neighbors=0)
     fresh = vectors(model, window)
     lengths = replayed(model, window.items, window.timestamps)
@@ -143,7 +157,7 @@ def test_stored_memory_scores_like_a_fresh_scan(window):
     assert torch.allclose(scores, expected, atol=1e-5)
 
 
-def test_nothing_is_absorbed_twice_and_reading_changes_nothing(window):
+def test_nothing_is_absorbed_twice_and_reading_changes_nothing(window: Window) -> None:
     model = make()
     replayed(model, window.items, window.timestamps)
     before = {name: tensor.clone() for name, tensor in model.memory_tensors().items()}
@@ -154,10 +168,10 @@ def test_nothing_is_absorbed_twice_and_reading_changes_nothing(window):
     model(window.user_ids, window.items, timestamps=window.timestamps, seq_end=later, update_memory=False)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.memory_tensors().items())
     model(window.user_ids, window.items, timestamps=window.timestamps, seq_end=later, update_memory=True)
-    assert model.retriever.memory.absorbed[1:].tolist() == [20, 20, 20, 0]
+    assert memory_of(model).absorbed[1:].tolist() == [20, 20, 20, 0]
 
 
-def test_unknown_users_get_their_own_ephemeral_memory(window):
+def test_unknown_users_get_their_own_ephemeral_memory(window: Window) -> None:
     model = make(cooccurrence_neighbors=0)
     scores, _ = model(torch.tensor([0, 99, -1]), window.items, timestamps=window.timestamps, update_memory=True)
     assert model.get_memory_stats()["users_with_memory"] == 0
@@ -166,7 +180,7 @@ def test_unknown_users_get_their_own_ephemeral_memory(window):
     assert torch.allclose(scores, expected @ model.items().vectors().T, atol=1e-5)
 
 
-def test_padding_side_and_overlong_histories(window):
+def test_padding_side_and_overlong_histories(window: Window) -> None:
     model = make()
     padded = torch.cat([torch.zeros(3, 5, dtype=torch.int64), window.items], dim=1)
     assert torch.equal(model(window.user_ids, padded)[0], model(window.user_ids, window.items)[0])
@@ -175,14 +189,14 @@ def test_padding_side_and_overlong_histories(window):
     assert model(torch.tensor([2, 2, 2]), longer)[0].shape == (3, 31)
 
 
-def test_candidates_are_columns_of_the_catalogue(window):
+def test_candidates_are_columns_of_the_catalogue(window: Window) -> None:
     model = make()
     everything, _ = model(window.user_ids, window.items)
     some, _ = model(window.user_ids, window.items, torch.tensor([[4, 9], [1, 2], [30, 5]]))
     assert torch.allclose(some[2], everything[2, [30, 5]], atol=1e-6)
 
 
-def test_public_interface(tmp_path, window):
+def test_public_interface(tmp_path: Path, window: Window) -> None:
     trained = UR4RecV2MoE(num_items=1682, num_users=943, fusion_method="adaptive")
     trained.retriever.encoder.text.fill(
         torch.randn(1683, 384), torch.randn(6, 384), torch.tensor([0, 4, 6]), torch.tensor([[1, 2], [9, 5]]), 943
@@ -210,17 +224,18 @@ def test_public_interface(tmp_path, window):
     assert config.max_memory_size == 15
 
 
-def test_many_users_are_updated_at_once(monkeypatch):
+def test_many_users_are_updated_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     models = [make(), make()]
     users, given = torch.tensor([4, 1, 3]), torch.randn(3, 8)
     models[0].update_memory(users, given, force=True)
     monkeypatch.setattr(ur4rec_v2_moe, "USERS_AT_ONCE", 2)
     models[1].update_memory(users, given, force=True)
-    assert models[0].retriever.memory.memory_size.tolist() == [0, 1, 0, 1, 1]
-    assert torch.allclose(*(model.retriever.memory.history for model in models), atol=1e-6)
+    assert memory_of(models[0]).memory_size.tolist() == [0, 1, 0, 1, 1]
+    first, second = (memory_of(model).history for model in models)
+    assert torch.allclose(first, second, atol=1e-6)
 
 
-def test_memories_of_another_shape_are_refused(tmp_path):
+def test_memories_of_another_shape_are_refused(tmp_path: Path) -> None:
     make().save_memories(tmp_path / "memories.pt")
     with pytest.raises(
         ValueError, match=r"memories\.pt: history: expected float32 \(5, 2, 6\), found float32 \(5, 10, 6\)"
@@ -228,7 +243,7 @@ def test_memories_of_another_shape_are_refused(tmp_path):
         make(max_memory_size=2).load_memories(tmp_path / "memories.pt")
 
 
-def test_unknown_keyword_names_the_nearest():
+def test_unknown_keyword_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'fusion_method'"):
         UR4RecV2MoE(num_items=3, num_users=2, fusion_methods="adaptive")
 
@@ -236,9 +251,11 @@ def test_unknown_keyword_names_the_nearest():
 @pytest.mark.parametrize("trigger", list(UpdateTrigger))
 @pytest.mark.parametrize("slots", [0, 3])
 @pytest.mark.parametrize("part", list(Part))
-def test_the_last_position_alone_is_what_all_positions_say_there(window, part, slots, trigger):
+def test_the_last_position_alone_is_what_all_positions_say_there(
+    window: Window, part: Part, slots: int, trigger: UpdateTrigger
+) -> None:
     model = make(max_memory_size=slots, update_trigger=trigger, time_threshold_s=7200)
-    state = None if slots == 0 else model.retriever.memory.empty_state(3)
+    state = None if slots == 0 else memory_of(model).empty_state(3)
     last = torch.tensor([11, 4, 6])
     items = window.items.clone()
     items[1, 5:] = 0
@@ -247,34 +264,39 @@ def test_the_last_position_alone_is_what_all_positions_say_there(window, part, s
     expected, found = model.user_vectors(every, part), model.user_vectors(one, part)
     assert torch.allclose(expected[torch.arange(3), last], found[:, 0], atol=1e-6)
     if part is not Part.SASREC:
+        assert every.expert_weights is not None
+        assert one.expert_weights is not None
         assert torch.allclose(every.expert_weights[torch.arange(3), last], one.expert_weights[:, 0], atol=1e-6)
     if slots and part is not Part.SASREC:
+        assert every.state is not None
+        assert one.state is not None
         for whole, alone in zip(every.state.tensors(), one.state.tensors(), strict=True):
             assert torch.allclose(whole.double(), alone.double(), atol=1e-6)
 
 
 @pytest.mark.parametrize("method", list(FusionMethod))
-def test_the_co_occurrence_scorer_adds_its_weighted_logits(window, method):
+def test_the_co_occurrence_scorer_adds_its_weighted_logits(window: Window, method: FusionMethod) -> None:
     model = make(fusion_method=method, cooccurrence_weight=0.4)
     items = model.items().vectors()
-    encoded = model.encode(window, model.retriever.memory.empty_state(3), last=torch.tensor([11, 11, 6]))
+    encoded = model.encode(window, memory_of(model).empty_state(3), last=torch.tensor([11, 11, 6]))
     alone = model.user_vectors(encoded)[:, 0] @ items.T
     fused = model.score_last(encoded, window, items)
+    assert model.cooccurrence is not None
     assert torch.allclose(fused, alone + 0.4 * model.cooccurrence.last(window.items), atol=1e-5)
 
 
-def test_a_co_occurrence_weight_of_zero_is_the_system_without_it(window):
+def test_a_co_occurrence_weight_of_zero_is_the_system_without_it(window: Window) -> None:
     with_scorer = make(fusion_method="weighted", cooccurrence_weight=0.0)
     without = make(fusion_method="weighted", cooccurrence_neighbors=0)
     without.load_state_dict({name: with_scorer.state_dict()[name] for name in without.state_dict()} | {
-        "fusion.weights": with_scorer.fusion.weights[:2]
+        "fusion.weights": with_scorer.fusion.get_buffer("weights")[:2]
     })  # fmt: skip
     scores = [model(window.user_ids, window.items)[0] for model in (with_scorer, without)]
     assert torch.equal(*scores)
 
 
 @pytest.mark.parametrize("system", list(System))
-def test_every_system_scores_and_has_its_parts_only(window, system):
+def test_every_system_scores_and_has_its_parts_only(window: Window, system: System) -> None:
     model = make(system=system)
     scores, info = model(window.user_ids, window.items, update_memory=True)
     assert scores.shape == (3, 31)
@@ -287,24 +309,29 @@ def test_every_system_scores_and_has_its_parts_only(window, system):
     assert {name for name, weight in weights.items() if weight > 0} == used
 
 
-def test_an_item_without_training_has_no_id_vector(window):
+def test_an_item_without_training_has_no_id_vector(window: Window) -> None:
     model = make()
-    model.retriever.encoder.is_trained[7] = False
+    model.retriever.encoder.get_buffer("is_trained")[7] = False
     side = model.items(Part.RETRIEVER).retriever
+    assert side is not None
+    assert side.description is not None
     assert not side.identity[7].any()
     assert torch.equal(side.vectors()[7], side.description[7])
 
 
-def test_dropped_ids_leave_the_text(window):
+def test_dropped_ids_leave_the_text(window: Window) -> None:
     model = make(id_dropout=0.5)
     side = model.items(Part.RETRIEVER, drop_ids=True).retriever
+    whole = model.items(Part.RETRIEVER).retriever
+    assert side is not None
+    assert whole is not None
     dropped = ~side.identity[1:].any(dim=1)
     assert 5 < dropped.sum() < 25
-    assert torch.equal(model.items(Part.RETRIEVER).retriever.identity, model.retriever.encoder.item_embedding.weight)
+    assert torch.equal(whole.identity, model.retriever.encoder.item_embedding.weight)
 
 
-def test_text_is_whitened():
+def test_text_is_whitened() -> None:
     model = make()
-    text = model.retriever.encoder.text.items()[1:].double()
+    text = present(model.retriever.encoder.text.items())[1:].double()
     assert torch.allclose(text.mean(0), torch.zeros(5, dtype=torch.float64), atol=1e-2)
     assert torch.allclose(text.T @ text / 30, torch.eye(5, dtype=torch.float64), atol=1e-2)

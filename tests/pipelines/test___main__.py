@@ -178,7 +178,8 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
         (["--set", "epochs=3"], "unknown key 'epochs'"),
         (
             ["--data", "nowhere.csv"],
-            "--data nowhere.csv: expected ml-100k, ml-1m, an existing file or folder, or gs://",
+            "--data nowhere.csv: expected ml-100k, ml-1m, ml-10m, ml-25m, ml-32m, ml-latest-small, "
+            "amazon-2023/CATEGORY, an existing file or folder, or gs://",
         ),
     ],
 )

@@ -16,7 +16,7 @@ def test_data_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "plays.csv").write_text(ROWS)
     monkeypatch.chdir(tmp_path)
     assert locate_data("plays.csv") == str(tmp_path / "plays.csv")
-    with pytest.raises(DataNotFoundError, match=r"--data plays\.tsv: expected ml-100k, ml-1m, an existing"):
+    with pytest.raises(DataNotFoundError, match=r"--data plays\.tsv: expected ml-100k, .*, amazon-2023/CATEGORY, an"):
         locate_data("plays.tsv")
 
 

@@ -111,6 +111,14 @@ def test_damaged_entries_end_no_run(pipeline: Path, content: bytes) -> None:
     assert "cache: " not in shown
 
 
+def test_a_warning_about_the_data_is_shown_when_it_is_told(pipeline: Path) -> None:
+    warning = "preprocess_sequences: warning: an odd word"
+    for text, expected in (("a b c", 0), ("an odd one", 1)):
+        outcome, shown = run(make_run(pipeline, text=text))
+        assert outcome.succeeded
+        assert shown.splitlines().count(warning) == expected
+
+
 def test_a_damaged_note_of_a_killed_run_removes_nothing(tmp_path: Path) -> None:
     (tmp_path / "a run").mkdir()
     (tmp_path / MARK).write_text('["cut o')
@@ -338,10 +346,11 @@ def test_chosen_data_bring_their_name_along(
     [
         ("a,x,1\na,y,soon\n", None, ()),
         ("a,x,1\na,y,2\n", None, ()),
-        ("a,x,1\na,y,2\na,z,3\n", "item_id,name\nx,X\n", ()),
+        ("a,x,1\na,y,2\na,z,3\n", "item_id,price\nx,7\n", ()),
+        ("a,x,1\na,y,2\na,z,3\n", "item_id,title\nq,Q\n", ()),
         ("a,x,1\na,y,2\na,z,3\n", None, ("min_rating=3",)),
     ],
-    ids=["a row", "nothing left", "item table", "no ratings"],
+    ids=["a row", "nothing left", "item table", "an item table that fits nothing", "no ratings"],
 )
 def test_bad_data_end_a_run_before_its_first_task_with_the_line_of_preprocess(
     folder: Path, rows: str, items: str | None, settings: tuple[str, ...]

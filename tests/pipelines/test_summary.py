@@ -14,10 +14,14 @@ from pipelines.summary import (
     describe_version,
     name_program,
     recommend_command,
+    show_data,
     show_failure,
     show_test,
 )
 from pipelines.tasks import Status, Task
+from ur4rec.data.config import DataConfig
+from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.data.summary import list_warnings
 from ur4rec.evaluation.results import Results, format_results
 from ur4rec.ranking.bootstrap import Figure
 from ur4rec.registry.register import Registration
@@ -39,6 +43,20 @@ def show(results: Results, width: int) -> list[str]:
     show_test(console, results)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
+
+
+def test_what_is_out_of_the_ordinary_in_the_data_is_told_at_the_end(tmp_path: Path) -> None:
+    """Two users come back to one item; the last two rows of each have one time."""
+    rows = "".join(f"{user},x,1\n{user},y,2\n{user},x,2\n" for user in "ab")
+    (tmp_path / "plays.csv").write_text(f"user_id,item_id,timestamp\n{rows}c,x,1\n")
+    manifest = preprocess_sequences(tmp_path / "plays.csv", tmp_path / "sequences", DataConfig())
+    console = PlainConsole(file=io.StringIO(), width=200, force_terminal=False)
+    show_data(console, tmp_path / "sequences")
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue().splitlines()
+    assert shown[-3:] == list_warnings(manifest)
+    assert [line.split()[1] for line in shown[-3:]] == ["all", "50.0%", "2"]
+    assert "users left out: user below min seq len" in " ".join(shown)
 
 
 @pytest.mark.parametrize(

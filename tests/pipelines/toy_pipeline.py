@@ -15,6 +15,8 @@ def write(text: str, seconds: float, words: dsl.Output[dsl.Artifact]) -> None:
     from ur4rec.stop_signals import interrupted_by_signals
 
     print('progress write {"line": 1, "lines": 1}')
+    if "odd" in text:
+        print("preprocess_sequences: warning: an odd word")
     Path(words.path).with_name("wait_policy").write_text(os.environ.get("OMP_WAIT_POLICY", ""))
     with interrupted_by_signals():
         try:

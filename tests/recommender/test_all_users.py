@@ -1,7 +1,11 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from toy_server import CONFIG, LENGTH, NUM_ITEMS, NUM_USERS
 from typer.testing import CliRunner
 
@@ -14,16 +18,18 @@ from ur4rec.recommender.recommender import Recommender
 
 
 @pytest.fixture(scope="module")
-def recommender(tmp_path_factory) -> Recommender:
+def recommender(tmp_path_factory: pytest.TempPathFactory) -> Recommender:
     bundle = tmp_path_factory.mktemp("all_users") / "bundle"
     write_generated_bundle(bundle, NUM_USERS, NUM_ITEMS, LENGTH, CONFIG)
     return Recommender.load(bundle)
 
 
-def test_every_user_gets_what_a_request_gets(recommender, tmp_path, monkeypatch):
+def test_every_user_gets_what_a_request_gets(
+    recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scoring, "MAX_BATCH", 7)
     monkeypatch.setattr(module, "ROWS_AT_ONCE", 40)
-    done = []
+    done: list[int] = []
     written = recommend_all(recommender, tmp_path / "made" / "all.parquet", k=3, advance=done.append)
     table = pd.read_parquet(tmp_path / "made/all.parquet")
     expected = recommender.recommend(list(recommender.bundle.user_index), k=3)
@@ -34,7 +40,7 @@ def test_every_user_gets_what_a_request_gets(recommender, tmp_path, monkeypatch)
     assert pq.ParquetFile(tmp_path / "made/all.parquet").num_row_groups == 3
 
 
-def test_users_with_little_left_get_fewer_rows(recommender, tmp_path):
+def test_users_with_little_left_get_fewer_rows(recommender: Recommender, tmp_path: Path) -> None:
     written = recommend_all(recommender, tmp_path / "all.parquet", k=1000)
     counts = pd.read_parquet(tmp_path / "all.parquet").groupby("user_id", sort=False).size()
     items = recommender.bundle.histories.items.reshape(NUM_USERS, LENGTH)
@@ -45,20 +51,22 @@ def test_users_with_little_left_get_fewer_rows(recommender, tmp_path):
 
 
 @pytest.fixture
-def nearly_done(tmp_path):
+def nearly_done(tmp_path: Path) -> tuple[Path, NDArray[Any]]:
     """A bundle of a catalogue of four items, of which nobody has done fewer than two, and some have done all."""
     write_generated_bundle(tmp_path / "small", NUM_USERS, 4, 6, CONFIG)
     items = Recommender.load(tmp_path / "small").bundle.histories.items.reshape(NUM_USERS, 6)
     return tmp_path / "small", np.array([4 - len(set(row)) for row in items.tolist()])
 
 
-def run(*arguments):
+def run(*arguments: Any) -> str:
     outcome = CliRunner().invoke(app, ["recommend", *map(str, arguments)], env={"COLUMNS": "300"})
     assert outcome.exit_code == 0, outcome.output
     return outcome.output
 
 
-def test_of_all_users_is_said_how_many_got_none_and_how_many_fewer(nearly_done, tmp_path):
+def test_of_all_users_is_said_how_many_got_none_and_how_many_fewer(
+    nearly_done: tuple[Path, NDArray[Any]], tmp_path: Path
+) -> None:
     bundle, left = nearly_done
     assert {0, 1, 2} <= set(left.tolist())
     output = run("--all-users", "--model", bundle, "-o", tmp_path / "all.parquet", "-k", "2")
@@ -72,7 +80,9 @@ def test_of_all_users_is_said_how_many_got_none_and_how_many_fewer(nearly_done, 
     assert f"0 users got none and {NUM_USERS} fewer than 5: the catalogue has no more" in many
 
 
-def test_a_user_for_whom_nothing_is_left_is_told_so_beside_one_for_whom_something_is(nearly_done):
+def test_a_user_for_whom_nothing_is_left_is_told_so_beside_one_for_whom_something_is(
+    nearly_done: tuple[Path, NDArray[Any]],
+) -> None:
     bundle, left = nearly_done
     done, short = (f"u{1 + int(np.flatnonzero(left == count)[0])}" for count in (0, 1))
     output = run("--model", bundle, "-u", done, "-u", short, "-k", "2")
@@ -81,7 +91,7 @@ def test_a_user_for_whom_nothing_is_left_is_told_so_beside_one_for_whom_somethin
     assert "1 of 2 items: everything else has been seen (--include-seen recommends it again)" in output
 
 
-def test_a_history_of_the_whole_catalogue_leaves_nothing(nearly_done):
+def test_a_history_of_the_whole_catalogue_leaves_nothing(nearly_done: tuple[Path, NDArray[Any]]) -> None:
     bundle, _ = nearly_done
     output = run("--model", bundle, "--history", "i1,i2,i3,i4,nope")
     assert "history: nothing is left to recommend: everything in the catalogue has been seen (--include-seen" in output
@@ -90,10 +100,10 @@ def test_a_history_of_the_whole_catalogue_leaves_nothing(nearly_done):
     assert "4 of 5 items: the catalogue has no more" in again
 
 
-def test_a_run_that_breaks_leaves_the_old_file_and_nothing_else(recommender, tmp_path):
+def test_a_run_that_breaks_leaves_the_old_file_and_nothing_else(recommender: Recommender, tmp_path: Path) -> None:
     (tmp_path / "all.parquet").write_text("old")
 
-    def stop(count):
+    def stop(count: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -101,7 +111,7 @@ def test_a_run_that_breaks_leaves_the_old_file_and_nothing_else(recommender, tmp
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
-def test_the_command_says_how_far_it_is(bundle, tmp_path):
+def test_the_command_says_how_far_it_is(bundle: Path, tmp_path: Path) -> None:
     output = str(tmp_path / "all.parquet")
     arguments = ["recommend", "--all-users", "--model", str(bundle), "-o", output, "-k", "2"]
     outcome = CliRunner().invoke(app, arguments, env={"COLUMNS": "300"})
@@ -119,7 +129,7 @@ def test_the_command_says_how_far_it_is(bundle, tmp_path):
         (["--all-users", "--user", "1", "-o", "all.parquet"], "expected one of --user"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(arguments, message):
+def test_options_that_make_no_sense_are_refused(arguments: list[str], message: str) -> None:
     outcome = CliRunner().invoke(app, ["recommend", *arguments])
     assert outcome.exit_code == 2
     assert message in " ".join(outcome.output.split())

@@ -1,10 +1,14 @@
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from digests import digest_again
 from memoryless import take_memory_away
+from toy_runs import Trained
 from typer.testing import CliRunner
 
 from ur4rec.cli import app
@@ -20,11 +24,11 @@ USER = 4
 
 
 @pytest.fixture
-def edited(bundle, tmp_path):
+def edited(bundle: Path, tmp_path: Path) -> tuple[Path, Callable[..., Any]]:
     """A copy of the bundle, and a function that changes its memories file."""
     shutil.copytree(bundle, tmp_path / "bundle")
 
-    def edit(**rows):
+    def edit(**rows: int | torch.Tensor) -> None:
         path = tmp_path / "bundle/memories.pt"
         state = torch.load(path, weights_only=True)
         for name, value in rows.items():
@@ -35,7 +39,7 @@ def edited(bundle, tmp_path):
     return tmp_path / "bundle", edit
 
 
-def test_a_memory_does_not_differ_from_itself(bundle):
+def test_a_memory_does_not_differ_from_itself(bundle: Path) -> None:
     report = compare_memories(bundle, bundle)
     assert report.comparable
     assert report.by_id
@@ -47,7 +51,7 @@ def test_a_memory_does_not_differ_from_itself(bundle):
     assert report.most_moved == ()
 
 
-def test_from_training_to_serving_two_more_interactions_each(bundle, trained):
+def test_from_training_to_serving_two_more_interactions_each(bundle: Path, trained: Trained) -> None:
     outputs, sequences = trained.results.parent, load_sequences(trained.sequences)
     report = compare_memories(outputs, bundle, (trained.sequences, None))
     assert report.read_up_to == ("the training interactions", "every interaction")
@@ -63,7 +67,7 @@ def test_from_training_to_serving_two_more_interactions_each(bundle, trained):
     assert back.numbers["updates more in B"] == -report.numbers["updates more in B"]
 
 
-def test_the_user_that_moved_most_is_named(bundle, edited):
+def test_the_user_that_moved_most_is_named(bundle: Path, edited: tuple[Path, Callable[..., Any]]) -> None:
     path, edit = edited
     state = torch.load(bundle / "memories.pt", weights_only=True)
     edit(history=-state["history"][USER], absorbed=state["absorbed"][USER] + 7)
@@ -77,14 +81,14 @@ def test_the_user_that_moved_most_is_named(bundle, edited):
     assert moved.updates == state["history"].shape[1]  # the old state is in no slot
 
 
-def test_a_forgotten_user_has_a_memory_in_one_only(bundle, edited):
+def test_a_forgotten_user_has_a_memory_in_one_only(bundle: Path, edited: tuple[Path, Callable[..., Any]]) -> None:
     path, edit = edited
     edit(history=0, memory_size=0)
     numbers = compare_memories(bundle, path).numbers
     assert (numbers["with a memory only in A"], numbers["with a memory only in B"]) == (1, 0)
 
 
-def test_users_are_matched_by_their_ids(bundle, edited):
+def test_users_are_matched_by_their_ids(bundle: Path, edited: tuple[Path, Callable[..., Any]]) -> None:
     path, _ = edited
     users = json.loads((path / "user_map.json").read_text())
     renamed = {("newcomer" if index == USER else user): index for user, index in users.items()}
@@ -95,9 +99,9 @@ def test_users_are_matched_by_their_ids(bundle, edited):
     assert numbers["changed"] == 0
 
 
-def test_two_trainings_are_compared_by_counts_only(trained, retrained):
-    folders = [run.results.parent for run in (trained, retrained)]
-    report = compare_memories(*folders, (trained.sequences, retrained.sequences))
+def test_two_trainings_are_compared_by_counts_only(trained: Trained, retrained: Trained) -> None:
+    one, other = (run.results.parent for run in (trained, retrained))
+    report = compare_memories(one, other, (trained.sequences, retrained.sequences))
     assert not report.comparable
     assert report.most_moved == ()
     assert report.numbers["users in both"] == 30
@@ -105,7 +109,7 @@ def test_two_trainings_are_compared_by_counts_only(trained, retrained):
     assert not any("cosine" in name or "changed" in name for name in report.numbers)
 
 
-def test_without_ids_users_are_matched_by_index(trained, bundle):
+def test_without_ids_users_are_matched_by_index(trained: Trained, bundle: Path) -> None:
     outputs = trained.results.parent
     report = compare_memories(outputs, outputs)
     assert not report.by_id
@@ -114,27 +118,27 @@ def test_without_ids_users_are_matched_by_index(trained, bundle):
         compare_memories(outputs, bundle)
 
 
-def test_sequences_of_other_data_are_refused(trained, older):
+def test_sequences_of_other_data_are_refused(trained: Trained, older: Path) -> None:
     outputs = trained.results.parent
     with pytest.raises(CheckpointError, match=f"{outputs}: was not trained on {older}"):
         compare_memories(outputs, outputs, (older, older))
 
 
-def test_a_model_without_memory_says_so(bundle, edited):
+def test_a_model_without_memory_says_so(bundle: Path, edited: tuple[Path, Callable[..., Any]]) -> None:
     path, _ = edited
     take_memory_away(path)
     with pytest.raises(MemoryLookupError, match="max_memory_size: 0"):
         compare_memories(bundle, path)
 
 
-def run_diff(*arguments):
+def run_diff(*arguments: int | Path | str) -> tuple[int, str]:
     result = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(
         app, ["memory", "diff", *(str(one) for one in arguments)]
     )
     return result.exit_code, result.output
 
 
-def test_the_command_shows_both_tables(bundle, trained):
+def test_the_command_shows_both_tables(bundle: Path, trained: Trained) -> None:
     outputs = trained.results.parent
     code, text = run_diff(outputs, bundle, "--sequences", trained.sequences, "--top", 2)
     assert code == 0
@@ -144,7 +148,7 @@ def test_the_command_shows_both_tables(bundle, trained):
     assert sum(line.count("│ u") for line in most_moved.splitlines()) == 2
 
 
-def test_the_command_says_that_nothing_moved(bundle, trained):
+def test_the_command_says_that_nothing_moved(bundle: Path, trained: Trained) -> None:
     code, text = run_diff(bundle, bundle)
     assert code == 0
     assert text.endswith("no memory differs\n")
@@ -154,7 +158,7 @@ def test_the_command_says_that_nothing_moved(bundle, trained):
     assert "no memory differs" not in text
 
 
-def test_the_command_says_what_it_does_not_compare(trained, retrained):
+def test_the_command_says_what_it_does_not_compare(trained: Trained, retrained: Trained) -> None:
     code, text = run_diff(trained.results.parent, retrained.results.parent)
     assert code == 0
     assert "the weights differ: two trainings have unrelated latent spaces" in text
@@ -167,7 +171,7 @@ def test_the_command_says_what_it_does_not_compare(trained, retrained):
 
 
 @pytest.mark.parametrize("count", range(6))
-def test_updates_are_counted_by_where_the_old_state_stands(count):
+def test_updates_are_counted_by_where_the_old_state_stands(count: int) -> None:
     torch.manual_seed(0)
     memory = UserMemory(1, 4, MemoryConfig(memory_dim=5, max_memory_size=3))
     states: list[MemoryState] = [memory.empty_state(2)]

@@ -1,6 +1,9 @@
 """Recommendations over a toy scorer whose scores are known."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +13,8 @@ from torch import Tensor
 from ur4rec.data.sequences import Histories
 from ur4rec.recommender import recommender as module
 from ur4rec.recommender.bundle import Bundle, count_popularity, rank_popularity
-from ur4rec.recommender.recommender import COLUMNS, Recommender, RecommendError
+from ur4rec.recommender.recommender import COLUMNS, Recommender
+from ur4rec.recommender.requests import RecommendError
 from ur4rec.storage.artifacts import Manifest
 
 NUM_ITEMS = 6
@@ -35,7 +39,7 @@ class ToyScorer:
     def score_prefixes(self, users: np.ndarray, lengths: np.ndarray) -> Tensor:
         return self(users) - torch.from_numpy(lengths)[:, None]
 
-    def score_histories(self, items: list[np.ndarray], timestamps: list[np.ndarray] | None = None) -> Tensor:
+    def score_histories(self, items: Sequence[np.ndarray], timestamps: Sequence[np.ndarray] | None = None) -> Tensor:
         scores = torch.arange(NUM_ITEMS + 1).float().repeat(len(items), 1)
         for row, history in enumerate(items):
             scores[row, history[-1]] *= 2
@@ -48,7 +52,7 @@ def scorer() -> ToyScorer:
 
 
 @pytest.fixture
-def recommender(tmp_path, scorer) -> Recommender:
+def recommender(tmp_path: Path, scorer: ToyScorer) -> Recommender:
     recent, total = count_popularity(HISTORIES, NUM_ITEMS, 0.5)
     manifest = Manifest(
         producer="bundle", config={}, config_digest="", files={}, inputs={}, details={}, seconds=0, peak_memory_mb=0
@@ -68,7 +72,7 @@ def recommender(tmp_path, scorer) -> Recommender:
     return Recommender(bundle, scorer)
 
 
-def test_known_users_get_their_best_unseen_items(recommender):
+def test_known_users_get_their_best_unseen_items(recommender: Recommender) -> None:
     table = recommender.recommend(["bob", "ann"], k=2)
     assert list(table.columns) == list(COLUMNS)
     assert table["request"].tolist() == [0, 0, 1, 1]
@@ -80,7 +84,7 @@ def test_known_users_get_their_best_unseen_items(recommender):
     assert set(table["source"]) == {"user"}
 
 
-def test_seen_items_come_back_when_asked_for(recommender):
+def test_seen_items_come_back_when_asked_for(recommender: Recommender) -> None:
     assert recommender.recommend(["bob"], k=2, exclude_seen=False)["item_id"].tolist() == ["f", "e"]
 
 
@@ -94,13 +98,13 @@ def test_what_a_request_does_not_say_is_as_the_model_was_made(recommender: Recom
     assert recommender.top_users(range(2, 3), 1)[1].tolist() == [[5]]
 
 
-def test_padding_is_never_recommended_and_k_is_cut_at_what_is_left(recommender):
+def test_padding_is_never_recommended_and_k_is_cut_at_what_is_left(recommender: Recommender) -> None:
     table = recommender.recommend(["ann"], k=100)
     assert table["item_id"].tolist() == ["f", "e", "d", "c"]
     assert len(recommender.recommend(["ann"], k=100, exclude_seen=False)) == NUM_ITEMS
 
 
-def test_inline_history_is_scored_and_excluded(recommender):
+def test_inline_history_is_scored_and_excluded(recommender: Recommender) -> None:
     table = recommender.recommend(histories=[["a", "d"]], k=3)
     assert table["item_id"].tolist() == ["f", "e", "c"]
     assert set(table["source"]) == {"history"}
@@ -108,19 +112,19 @@ def test_inline_history_is_scored_and_excluded(recommender):
     assert recommender.recommend(histories=[["a", "d"]], k=1, exclude_seen=False)["item_id"].tolist() == ["d"]
 
 
-def test_a_history_wins_over_what_the_user_did(recommender):
+def test_a_history_wins_over_what_the_user_did(recommender: Recommender) -> None:
     table = recommender.recommend(["bob", "bob"], [["a"], None], k=1, exclude_seen=False)
     assert table["source"].tolist() == ["history", "user"]
     assert table["score"].tolist() == [6.0, 12.0]
 
 
-def test_items_outside_the_catalogue_are_ignored_and_counted(recommender):
+def test_items_outside_the_catalogue_are_ignored_and_counted(recommender: Recommender) -> None:
     table = recommender.recommend(histories=[["a"], ["nope", "d", "neither"]], k=1, exclude_seen=False)
     assert table["item_id"].tolist() == ["f", "d"]
     assert table.attrs["unknown_items"] == {1: 2}
 
 
-def test_unknown_users_and_unknown_histories_get_recent_popularity(recommender):
+def test_unknown_users_and_unknown_histories_get_recent_popularity(recommender: Recommender) -> None:
     # The newer half of the timestamps (from 20 on) holds items 2, 3 and 6 once each; item 2 has more in all.
     table = recommender.recommend(["eve", None], [None, ["nope"]], k=3)
     assert table["item_id"].tolist() == ["b", "c", "f"] * 2
@@ -128,31 +132,33 @@ def test_unknown_users_and_unknown_histories_get_recent_popularity(recommender):
     assert set(table["source"]) == {"fallback"}
 
 
-def test_a_known_user_with_unknown_items_only_gets_the_list_of_the_user(recommender):
+def test_a_known_user_with_unknown_items_only_gets_the_list_of_the_user(recommender: Recommender) -> None:
     table = recommender.recommend(["bob", "eve", "bob"], [["new", "newer"], ["new"], None], k=2)
     assert table["source"].tolist() == ["user"] * 2 + ["fallback"] * 2 + ["user"] * 2
     assert table["item_id"].tolist()[:2] == table["item_id"].tolist()[4:] == ["e", "d"]
     assert table.attrs["unknown_items"] == {0: 2, 1: 1}
 
 
-def test_whole_numbers_are_the_ids_they_look_like(recommender):
+def test_whole_numbers_are_the_ids_they_look_like(recommender: Recommender) -> None:
     recommender.bundle.user_index["7"] = 2
     table = recommender.recommend([7, np.int64(7), 7.0, "7"], k=1)
     assert (table["user_id"].tolist(), set(table["source"])) == (["7"] * 4, {"user"})
 
 
 @pytest.mark.parametrize("user", [1.5, True, b"bob", ["bob"], 2.0**53])
-def test_an_id_of_another_type_is_refused(recommender, user):
+def test_an_id_of_another_type_is_refused(recommender: Recommender, user: bool | bytes | float | list[str]) -> None:
     with pytest.raises(RecommendError, match="user_id: row 1: expected text or a whole number, got"):
         recommender.recommend(["ann", user])
 
 
-def test_empty_history_counts_as_none(recommender):
+def test_empty_history_counts_as_none(recommender: Recommender) -> None:
     assert recommender.recommend(["ann"], [[]], k=1)["source"].tolist() == ["user"]
     assert recommender.recommend(histories=[[]], k=1)["source"].tolist() == ["fallback"]
 
 
-def test_batches_are_bounded_and_do_not_change_the_answer(recommender, scorer, monkeypatch):
+def test_batches_are_bounded_and_do_not_change_the_answer(
+    recommender: Recommender, scorer: ToyScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = recommender.recommend(["ann", "bob"] * 5, k=3)
     monkeypatch.setattr(module, "MAX_BATCH", 3)
     scorer.batches.clear()
@@ -165,7 +171,7 @@ def test_batches_are_bounded_and_do_not_change_the_answer(recommender, scorer, m
     assert scorer.batches == [2, 2]
 
 
-def test_no_request_gives_an_empty_table(recommender):
+def test_no_request_gives_an_empty_table(recommender: Recommender) -> None:
     table = recommender.recommend([])
     assert list(table.columns) == list(COLUMNS)
     assert table.empty
@@ -179,19 +185,21 @@ def test_no_request_gives_an_empty_table(recommender):
         ({"user_ids": ["ann"], "k": 0}, "k: expected at least 1, got 0"),
     ],
 )
-def test_requests_that_make_no_sense_are_refused(recommender, arguments, message):
+def test_requests_that_make_no_sense_are_refused(
+    recommender: Recommender, arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(RecommendError, match=message):
         recommender.recommend(**arguments)
 
 
-def test_popularity_ties_follow_total_then_index():
+def test_popularity_ties_follow_total_then_index() -> None:
     recent, total = np.array([0, 2, 2, 5, 2]), np.array([0, 3, 9, 5, 3])
     assert rank_popularity(recent, total).tolist() == [3, 2, 1, 4]
 
 
 @pytest.mark.parametrize("columns", [50, 64, 65, 400])
 @pytest.mark.parametrize("k", [1, 3, 7])
-def test_the_top_of_a_long_row_is_found_by_its_blocks(monkeypatch, columns, k):
+def test_the_top_of_a_long_row_is_found_by_its_blocks(monkeypatch: pytest.MonkeyPatch, columns: int, k: int) -> None:
     monkeypatch.setattr(module, "BLOCK", 8)
     scores = torch.randn(5, columns, generator=torch.Generator().manual_seed(columns))
     scores[1] = scores[1].sort().values

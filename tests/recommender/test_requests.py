@@ -1,7 +1,11 @@
 """What is served as of an earlier time is what the evaluation ranked."""
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
+from toy_runs import Trained
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.systems import TrainedSystems
@@ -11,12 +15,14 @@ from ur4rec.training.checkpoints import load_model
 
 
 @pytest.fixture(scope="module")
-def recommender(bundle):
+def recommender(bundle: Path) -> Recommender:
     return Recommender.load(bundle)
 
 
 @pytest.mark.parametrize("horizon", ["validation", "test"])
-def test_scores_at_a_horizon_are_the_evaluations(recommender, trained, horizon):
+def test_scores_at_a_horizon_are_the_evaluations(
+    recommender: Recommender, trained: Trained, horizon: Literal["validation", "test"]
+) -> None:
     sequences = load_sequences(trained.sequences)
     seen = sequences.histories(horizon)
     model = load_model(trained.checkpoint)
@@ -33,7 +39,7 @@ def test_scores_at_a_horizon_are_the_evaluations(recommender, trained, horizon):
         assert answer.scores == pytest.approx(row[answer.items], abs=1e-5)
 
 
-def test_the_horizon_moves_scores_and_asking_leaves_memories_as_they_were(recommender):
+def test_the_horizon_moves_scores_and_asking_leaves_memories_as_they_were(recommender: Recommender) -> None:
     user = next(iter(recommender.bundle.user_index))
     ask = [Request(user), Request(user, seq_end=1), Request(user)]
     now, early, again = (recommender.answer([resolve(request, recommender.bundle)])[0] for request in ask)
@@ -41,7 +47,7 @@ def test_the_horizon_moves_scores_and_asking_leaves_memories_as_they_were(recomm
     assert now.scores.tolist() != early.scores.tolist()
 
 
-def test_an_item_just_seen_is_never_recommended(recommender):
+def test_an_item_just_seen_is_never_recommended(recommender: Recommender) -> None:
     bundle = recommender.bundle
     requests, left_out = [], []
     for user, index in bundle.user_index.items():

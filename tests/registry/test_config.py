@@ -2,10 +2,12 @@
 
 import doctest
 import shlex
+from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
 from postgres import running_postgres
+from toy_runs import Registered, Trained
 
 from ur4rec.config import Config, load_config
 from ur4rec.config_section import ConfigError, ConfigSection
@@ -25,7 +27,7 @@ BAD_EXPERIMENTS = ["", "films\n", "a\tb", "x" * 257]
 
 
 @pytest.mark.parametrize("alias", [*RESERVED, "", "a b", "a@b", "é", "alias\n", "x" * 256])
-def test_an_alias_that_mlflow_refuses_is_refused_when_it_is_read(alias):
+def test_an_alias_that_mlflow_refuses_is_refused_when_it_is_read(alias: str) -> None:
     for setting in ALIASES:
         with pytest.raises(
             ConfigError, match=rf"^settings: {setting}: expected 1 to 255 letters, digits, _ or -; MLflow"
@@ -37,13 +39,13 @@ def test_an_alias_that_mlflow_refuses_is_refused_when_it_is_read(alias):
 
 
 @pytest.mark.parametrize("alias", RESERVED)
-def test_the_refused_aliases_are_those_that_mlflow_keeps(registered, alias):
+def test_the_refused_aliases_are_those_that_mlflow_keeps(registered: Registered, alias: str) -> None:
     with open_mlflow(registered.tracking_uri) as client, pytest.raises(MlflowException, match="reserved"):
         client.set_registered_model_alias("ur4rec", alias, registered.registration.version)
 
 
 @pytest.mark.parametrize("alias", GOOD_ALIASES)
-def test_an_alias_that_is_accepted_is_set(registered, alias):
+def test_an_alias_that_is_accepted_is_set(registered: Registered, alias: str) -> None:
     assert all(getattr(RegistryConfig.parse({name: alias}), name) == alias for name in (*ALIASES, "warm_start"))
     with open_mlflow(registered.tracking_uri) as client:
         client.set_registered_model_alias("ur4rec", alias, registered.registration.version)
@@ -53,18 +55,18 @@ def test_an_alias_that_is_accepted_is_set(registered, alias):
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_a_model_name_that_mlflow_refuses_is_refused_when_it_is_read(name):
+def test_a_model_name_that_mlflow_refuses_is_refused_when_it_is_read(name: str) -> None:
     with pytest.raises(ConfigError, match="registered_model_name: expected 1 to 256"):
         RegistryConfig.parse({"registered_model_name": name})
 
 
 @pytest.mark.parametrize("name", BAD_EXPERIMENTS)
-def test_an_experiment_name_that_a_database_refuses_is_refused_when_it_is_read(name):
+def test_an_experiment_name_that_a_database_refuses_is_refused_when_it_is_read(name: str) -> None:
     with pytest.raises(ConfigError, match="experiment_name: expected 1 to 256 characters in one line"):
         RegistryConfig.parse({"experiment_name": name})
 
 
-def test_a_model_whose_name_has_dots_is_registered(trained, tracking_uri, tmp_path):
+def test_a_model_whose_name_has_dots_is_registered(trained: Trained, tracking_uri: str, tmp_path: Path) -> None:
     """MLflow lets registered models have dots in their names, and refuses them in those of logged models."""
     config = RegistryConfig(registered_model_name="catalogue.schema.films", experiment_name="/Shared/Ann's films")
     registration = register_model(*trained.inputs, config, tmp_path / "registration.json", tracking_uri)
@@ -73,7 +75,7 @@ def test_a_model_whose_name_has_dots_is_registered(trained, tracking_uri, tmp_pa
     assert again == registration
 
 
-def test_a_database_with_lengths_takes_what_is_accepted():
+def test_a_database_with_lengths_takes_what_is_accepted() -> None:
     """Unlike sqlite, PostgreSQL keeps to the lengths of its columns."""
     with running_postgres() as uri, open_mlflow(uri) as client:
         for name in GOOD_EXPERIMENTS:
@@ -89,7 +91,7 @@ def test_a_database_with_lengths_takes_what_is_accepted():
             client.create_experiment("x" * 257)
 
 
-def test_advice_on_a_refused_value_speaks_of_the_value(registered):
+def test_advice_on_a_refused_value_speaks_of_the_value(registered: Registered) -> None:
     with (
         pytest.raises(RegistryError, match=r"reserved; correct the setting or option that has this value$"),
         open_mlflow(registered.tracking_uri) as client,

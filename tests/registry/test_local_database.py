@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clean_registry import clean_environment
@@ -26,7 +28,7 @@ def add_model(uri: str, name: str, line: Barrier | None = None) -> None:
         client.create_registered_model(name, tags={"run": run.info.run_id})
 
 
-def start(*arguments: object):
+def start(*arguments: object) -> Any:
     process = CONTEXT.Process(target=add_model, args=arguments, daemon=True)
     process.start()
     return process
@@ -42,14 +44,14 @@ def list_files(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def folder(tmp_path, empty_database):
+def folder(tmp_path: Path, empty_database: Path) -> Iterator[Path]:
     """After MLflow has been opened once, for what its libraries warn about then."""
     with clean_environment(tmp_path):
         yield tmp_path
 
 
 @pytest.mark.parametrize("left", ["nothing", "an empty file", "litter of a kill"])
-def test_first_registrations_at_once_all_succeed(folder, left):
+def test_first_registrations_at_once_all_succeed(folder: Path, left: str) -> None:
     if left == "an empty file":
         (folder / "mlflow.db").touch()
     if left == "litter of a kill":
@@ -65,7 +67,7 @@ def test_first_registrations_at_once_all_succeed(folder, left):
 
 
 @pytest.mark.parametrize("grown_to", [0, 100_000, 400_000, 800_000])
-def test_a_kill_while_it_is_made_leaves_nothing_in_the_way(folder, grown_to):
+def test_a_kill_while_it_is_made_leaves_nothing_in_the_way(folder: Path, grown_to: int) -> None:
     uri = f"sqlite:///{folder}/mlflow.db"
     process = start(uri, "killed")
     while process.is_alive() and not any(
@@ -90,26 +92,27 @@ def make_half(uri: str) -> None:
 
     engine = create_engine(uri)
     Base.metadata.create_all(engine)
-    config = _get_alembic_config(uri)
+    config = _get_alembic_config(uri)  # type: ignore[no-untyped-call]
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head-2")
     engine.dispose()
 
 
-def list_steps(uri: str):
+def list_steps(uri: str) -> Any:
     from alembic.script import ScriptDirectory
     from mlflow.store.db.utils import _get_alembic_config
 
-    return ScriptDirectory.from_config(_get_alembic_config(uri)).walk_revisions()
+    config = _get_alembic_config(uri)  # type: ignore[no-untyped-call]
+    return ScriptDirectory.from_config(config).walk_revisions()
 
 
 def read_revision(database: Path) -> str:
     with sqlite3.connect(database) as connection:
-        return connection.execute("select version_num from alembic_version").fetchone()[0]
+        return str(connection.execute("select version_num from alembic_version").fetchone()[0])
 
 
-def test_processes_at_once_finish_what_another_program_left_half_made(folder):
+def test_processes_at_once_finish_what_another_program_left_half_made(folder: Path) -> None:
     uri, line = f"sqlite:///{folder}/mlflow.db", CONTEXT.Barrier(PROCESSES)
     make_half(uri)
     processes = [start(uri, f"model-{number}", line) for number in range(PROCESSES)]
@@ -120,7 +123,7 @@ def test_processes_at_once_finish_what_another_program_left_half_made(folder):
 
 
 @pytest.mark.parametrize("damage", ["drop table experiments", "update alembic_version set version_num = '{before}'"])
-def test_what_cannot_be_finished_is_named_with_what_to_do(folder, damage):
+def test_what_cannot_be_finished_is_named_with_what_to_do(folder: Path, damage: str) -> None:
     """The second is what a kill between a table and the record of it leaves."""
     uri = f"sqlite:///{folder}/mlflow.db"
     make_half(uri)

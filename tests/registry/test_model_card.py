@@ -1,16 +1,17 @@
 import pytest
 from markdown_views import ODD_NAMES, as_shown, list_tags, read_page, show_markdown
+from toy_runs import Trained
 
-from ur4rec.evaluation.results import load_results
+from ur4rec.evaluation.results import Results, load_results
 from ur4rec.registry.model_card import CUT, LONGEST_DESCRIPTION, fit_description, render_card
 
 
 @pytest.fixture
-def results(trained):
+def results(trained: Trained) -> Results:
     return load_results(trained.results)
 
 
-def test_the_card_says_what_how_good_for_whom_and_where_not(results):
+def test_the_card_says_what_how_good_for_whom_and_where_not(results: Results) -> None:
     card = render_card(results, "0.1.0+abc")
     headings = [line for line in card.splitlines() if line.startswith("#")]
     assert headings == [
@@ -27,7 +28,7 @@ def test_the_card_says_what_how_good_for_whom_and_where_not(results):
     assert all(f"* {note}" in card for note in results.notes)
 
 
-def test_every_system_and_slice_has_a_row_with_its_interval(results):
+def test_every_system_and_slice_has_a_row_with_its_interval(results: Results) -> None:
     card = render_card(results, "")
     for system, metrics in results.test.items():
         estimate = metrics["ndcg@10"]
@@ -37,7 +38,7 @@ def test_every_system_and_slice_has_a_row_with_its_interval(results):
     assert card.count("| targets by popularity |") == sum(part.by == "target_popularity" for part in results.slices)
 
 
-def test_a_description_is_no_longer_than_mlflow_keeps(results):
+def test_a_description_is_no_longer_than_mlflow_keeps(results: Results) -> None:
     card = render_card(results, "")
     assert fit_description(card) == card
     long = render_card(results.model_copy(update={"notes": [f"note {number}" for number in range(500)]}), "")
@@ -48,7 +49,7 @@ def test_a_description_is_no_longer_than_mlflow_keeps(results):
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_name_full_of_markup_is_shown_as_it_is(results, name):
+def test_a_name_full_of_markup_is_shown_as_it_is(results: Results, name: str) -> None:
     data = results.dataset.model_copy(update={"name": name})
     plain = show_markdown(render_card(results, "0.1.0"))
     page = show_markdown(render_card(results.model_copy(update={"dataset": data}), "0.1.0"))

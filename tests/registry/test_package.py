@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import mlflow
+import pytest
+from toy_runs import Registered
 
 from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.package import list_requirements
@@ -13,7 +15,7 @@ from ur4rec.registry.package import list_requirements
 CHALLENGER = "models:/ur4rec@challenger"
 
 
-def test_the_input_example_fits_the_signature(registered):
+def test_the_input_example_fits_the_signature(registered: Registered) -> None:
     with open_mlflow(registered.tracking_uri):
         model = mlflow.pyfunc.load_model(CHALLENGER)
         assert model.metadata.signature.inputs.input_names() == ["user_id", "history"]
@@ -25,14 +27,14 @@ def test_the_input_example_fits_the_signature(registered):
     assert set(list_requirements()) <= set(requirements.split())
 
 
-def test_requirements_are_lines_of_the_lock_file():
+def test_requirements_are_lines_of_the_lock_file() -> None:
     files = [Path(__file__).parents[2] / name for name in ("requirements.lock", "requirements-torch.lock")]
     lock = {line.partition(" ")[0] for file in files for line in file.read_text().splitlines()}
     assert {"mlflow", "pandas", "torch"} <= {line.partition("==")[0] for line in list_requirements()}
     assert set(list_requirements()) <= lock
 
 
-def test_requirements_do_not_depend_on_what_is_installed(monkeypatch):
+def test_requirements_do_not_depend_on_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
     assert not any(line.endswith("==0.0.1") for line in list_requirements())
 
@@ -50,7 +52,7 @@ print(sorted(foreign & {name.partition(".")[0] for name in sys.modules}))
 """
 
 
-def test_a_loaded_model_brings_its_own_sources(registered):
+def test_a_loaded_model_brings_its_own_sources(registered: Registered) -> None:
     # -I: neither the working directory nor PYTHONPATH; the model's folder comes first on the path.
     code = f"import os; os.environ['MLFLOW_TRACKING_URI'] = {registered.tracking_uri!r}\n{SCRIPT}"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=registered.folder)

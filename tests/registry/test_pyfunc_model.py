@@ -1,15 +1,24 @@
 """Every form in which MLflow takes a request: the answer is the same, or one line refuses it."""
 
+from __future__ import annotations
+
 import io
 import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from clean_registry import clean_environment
 from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
+from toy_runs import Registered
 
 from ur4rec.registry.mlflow_client import open_mlflow
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
 
 USERS = ["u03", "u07"]
 HISTORIES = [["i01", "i05"], ["i02", "i09"]]
@@ -17,7 +26,7 @@ PARAMS = {"k": 2}
 
 
 @pytest.fixture(scope="module")
-def model(registered, tmp_path_factory):
+def model(registered: Registered, tmp_path_factory: pytest.TempPathFactory) -> Any:
     import mlflow.pyfunc
 
     with clean_environment(tmp_path_factory.mktemp("forms")), open_mlflow(registered.tracking_uri, read_only=True):
@@ -25,7 +34,7 @@ def model(registered, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(model):
+def server(model: Any) -> Iterator[TestClient]:
     """MLflow's scoring server, in this process."""
     from fastapi.testclient import TestClient
     from mlflow.pyfunc.scoring_server import init
@@ -35,7 +44,7 @@ def server(model):
 
 
 @pytest.fixture(scope="module")
-def expected(model):
+def expected(model: Any) -> dict[str, list[dict[str, Any]]]:
     """Of users, of histories."""
     return {
         "users": ask(model, pd.DataFrame({"user_id": USERS})),
@@ -43,8 +52,9 @@ def expected(model):
     }
 
 
-def ask(model, request, params=PARAMS):
-    return model.predict(request, params=params).to_dict(orient="records")
+def ask(model: Any, request: Any, params: dict[str, int] = PARAMS) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = model.predict(request, params=params).to_dict(orient="records")
+    return rows
 
 
 USER_FORMS = [
@@ -67,7 +77,11 @@ USER_FORMS = [
 
 
 @pytest.mark.parametrize("request_", USER_FORMS)
-def test_users_get_their_list_in_every_form(model, expected, request_):
+def test_users_get_their_list_in_every_form(
+    model: Any,
+    expected: dict[str, list[dict[str, Any]]],
+    request_: dict[str, Any] | list[dict[str, str]] | pd.DataFrame | pd.Series[Any],
+) -> None:
     answer = ask(model, request_)
     assert answer == expected["users"]
     assert {row["source"] for row in answer} == {"user"}
@@ -84,7 +98,11 @@ def test_users_get_their_list_in_every_form(model, expected, request_):
         pd.DataFrame({"history": [tuple(history) for history in HISTORIES]}),
     ],
 )
-def test_histories_are_scored_in_every_form(model, expected, request_):
+def test_histories_are_scored_in_every_form(
+    model: Any,
+    expected: dict[str, list[dict[str, Any]]],
+    request_: dict[str, Any] | list[dict[str, list[Any]]] | pd.DataFrame,
+) -> None:
     compared = ["rank", "item_id", "score", "source"]
     answers = [pd.DataFrame(answer)[compared] for answer in (ask(model, request_), expected["histories"])]
     assert answers[0].equals(answers[1])
@@ -92,11 +110,13 @@ def test_histories_are_scored_in_every_form(model, expected, request_):
 
 
 @pytest.mark.parametrize("request_", [{"user_id": "u03"}, {"user_id": ["u03"]}, {"user_id": np.array("u03")}])
-def test_a_single_user_is_known_in_every_form(model, expected, request_):
+def test_a_single_user_is_known_in_every_form(
+    model: Any, expected: dict[str, list[dict[str, Any]]], request_: dict[str, Any]
+) -> None:
     assert ask(model, request_) == expected["users"][:2]
 
 
-def test_a_single_history_may_stand_alone(model, expected):
+def test_a_single_history_may_stand_alone(model: Any, expected: dict[str, list[dict[str, Any]]]) -> None:
     assert ask(model, {"history": HISTORIES[0]}) == expected["histories"][:2]
 
 
@@ -118,7 +138,9 @@ def test_a_single_history_may_stand_alone(model, expected):
         (pd.DataFrame({"users": USERS}), "got neither"),
     ],
 )
-def test_what_is_no_request_is_refused_in_one_line(model, request_, complaint):
+def test_what_is_no_request_is_refused_in_one_line(
+    model: Any, request_: dict[str, Any] | list[str] | NDArray[Any] | pd.DataFrame, complaint: str
+) -> None:
     with pytest.raises(MlflowException) as refusal:
         ask(model, request_)
     assert complaint in str(refusal.value)
@@ -138,14 +160,16 @@ USER_BODIES = [
 
 
 @pytest.mark.parametrize("body", USER_BODIES)
-def test_every_payload_gets_the_same_over_http(server, expected, body):
+def test_every_payload_gets_the_same_over_http(
+    server: TestClient, expected: dict[str, list[dict[str, Any]]], body: dict[str, Any]
+) -> None:
     response = server.post("/invocations", json={**body, "params": PARAMS})
     assert response.status_code == 200, response.text
     assert response.json()["predictions"] == expected["users"]
 
 
 @pytest.mark.parametrize("dtype", ["string[pyarrow]", "category"])
-def test_a_parquet_file_gets_the_same_over_http(server, model, dtype):
+def test_a_parquet_file_gets_the_same_over_http(server: TestClient, model: Any, dtype: str) -> None:
     file = io.BytesIO()
     pd.DataFrame({"user_id": USERS}, dtype=dtype).to_parquet(file)
     headers = {"Content-Type": "application/vnd.apache.parquet"}
@@ -153,12 +177,12 @@ def test_a_parquet_file_gets_the_same_over_http(server, model, dtype):
     assert response.json()["predictions"] == ask(model, pd.DataFrame({"user_id": USERS}), {})
 
 
-def test_lines_of_text_are_refused(server):
+def test_lines_of_text_are_refused(server: TestClient) -> None:
     response = server.post("/invocations", content="user_id\nu03\n", headers={"Content-Type": "text/csv"})
     assert response.status_code == 400
 
 
-def test_a_record_may_leave_out_what_another_has(server, expected):
+def test_a_record_may_leave_out_what_another_has(server: TestClient, expected: dict[str, list[dict[str, Any]]]) -> None:
     for name in ("dataframe_records", "inputs"):
         body = {name: [{"user_id": "u03"}, {"history": HISTORIES[0]}], "params": PARAMS}
         rows = server.post("/invocations", json=body).json()["predictions"]
@@ -177,7 +201,7 @@ def test_a_record_may_leave_out_what_another_has(server, expected):
         {"dataframe_records": [{"user_id": "u03"}], "params": {"k": 0}},
     ],
 )
-def test_a_refusal_over_http_has_no_traceback(server, body):
+def test_a_refusal_over_http_has_no_traceback(server: TestClient, body: dict[str, Any]) -> None:
     response = server.post("/invocations", content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert response.status_code == 400
     assert "stack_trace" not in response.json()
@@ -185,7 +209,7 @@ def test_a_refusal_over_http_has_no_traceback(server, body):
 
 
 @pytest.fixture(scope="module")
-def numbered(model):
+def numbered(model: Any) -> Iterator[Any]:
     """A model whose users are 1 and 2 and whose items are numbers."""
     from copy import deepcopy
     from dataclasses import replace
@@ -217,18 +241,18 @@ def numbered(model):
         pd.Series(["1", "2"], dtype="string[pyarrow]"),
     ],
 )
-def test_a_column_of_any_type_names_the_same_users(numbered, ids):
+def test_a_column_of_any_type_names_the_same_users(numbered: Any, ids: pd.Series[Any]) -> None:
     assert ask(numbered, pd.DataFrame({"user_id": ids})) == ask(numbered, pd.DataFrame({"user_id": ["1", "2"]}))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "Int64", "category", "object", "int64[pyarrow]"])
-def test_a_missing_user_makes_no_stranger_of_the_others(numbered, dtype):
+def test_a_missing_user_makes_no_stranger_of_the_others(numbered: Any, dtype: str) -> None:
     rows = ask(numbered, pd.DataFrame({"user_id": pd.Series([1, None, 2], dtype=dtype)}))
     assert [row["source"] for row in rows] == ["user"] * 2 + ["fallback"] * 2 + ["user"] * 2
     assert [row["user_id"] for row in rows] == ["1"] * 2 + [None] * 2 + ["2"] * 2
 
 
-def test_items_may_be_numbers(numbered):
+def test_items_may_be_numbers(numbered: Any) -> None:
     texts = ask(numbered, pd.DataFrame({"history": [["1", "5"]]}))
     assert texts[0]["source"] == "history"
     for history in ([1, 5], np.array([1, 5]), [1.0, 5]):

@@ -1,11 +1,15 @@
 """From an alias in the registry to a model that training starts from, and the first tasks of the pipeline with it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kfp import compiler, dsl
+from present import present
 from registry_servers import running_server
+from toy_runs import Registered, Trained
 from typer.testing import CliRunner
 
 from components.preprocess_sequences import preprocess_sequences
@@ -31,7 +35,7 @@ CHAMPION = RegistryConfig(warm_start="champion")
 
 
 @pytest.fixture
-def champion(registered):
+def champion(registered: Registered) -> Iterator[Registered]:
     """Version 1 in the place of the champion."""
     with open_mlflow(registered.tracking_uri) as client:
         client.set_registered_model_alias("ur4rec", "champion", "1")
@@ -39,7 +43,9 @@ def champion(registered):
         client.delete_registered_model_alias("ur4rec", "champion")
 
 
-def test_an_alias_becomes_a_version_and_the_digest_of_its_bundle(champion, tmp_path, capsys):
+def test_an_alias_becomes_a_version_and_the_digest_of_its_bundle(
+    champion: Registered, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     resolved = resolve_warm_start(CHAMPION, champion.tracking_uri)
     address, _, digest = resolved.warm_start.partition("#")
     assert (address, resolved.tracking_uri) == ("models:/ur4rec/1", champion.tracking_uri)
@@ -50,36 +56,38 @@ def test_an_alias_becomes_a_version_and_the_digest_of_its_bundle(champion, tmp_p
         bundle = mlflow.artifacts.download_artifacts(f"{address}/{BUNDLE_PATH}", dst_path=str(tmp_path))
     assert digest == read_artifact(Path(bundle)).content_digest
     assert resolve_warm_start(RegistryConfig(warm_start="1"), champion.tracking_uri) == resolved
-    start = open_warm_start(resolved.warm_start, champion.tracking_uri)
+    start = present(open_warm_start(resolved.warm_start, champion.tracking_uri))
     assert (start.name, start.digest) == (address, digest)
-    assert open_warm_start("models:/ur4rec@champion", champion.tracking_uri).name == address
+    assert present(open_warm_start("models:/ur4rec@champion", champion.tracking_uri)).name == address
 
 
-def test_what_changed_since_it_was_resolved_is_refused(champion):
+def test_what_changed_since_it_was_resolved_is_refused(champion: Registered) -> None:
     with pytest.raises(WarmStartError, match="models:/ur4rec/1: its files are not those that were resolved"):
         open_warm_start("models:/ur4rec/1#0123", champion.tracking_uri)
 
 
-def test_switched_off_nothing_is_asked():
+def test_switched_off_nothing_is_asked() -> None:
     assert resolve_warm_start(RegistryConfig(), "http://127.0.0.1:1") == ("", "")
     assert open_warm_start("", "http://127.0.0.1:1") is None
 
 
 def test_before_the_first_registration_and_the_first_promotion_training_begins_from_scratch(
-    tracking_uri, registered, capsys
-):
+    tracking_uri: str, registered: Registered, capsys: pytest.CaptureFixture[str]
+) -> None:
     for uri in (tracking_uri, registered.tracking_uri):
         assert resolve_warm_start(CHAMPION, uri) == ("", "")
         line = "warm start: no version of ur4rec is champion yet, training begins from scratch\n"
         assert capsys.readouterr().out == line
 
 
-def test_a_number_that_does_not_exist_is_an_error(registered):
+def test_a_number_that_does_not_exist_is_an_error(registered: Registered) -> None:
     with pytest.raises(RegistryError, match="`ur4rec registry list` shows the versions"):
         resolve_warm_start(RegistryConfig(warm_start="7"), registered.tracking_uri)
 
 
-def test_the_command_starts_from_an_option_or_from_the_setting(champion, trained, tmp_path):
+def test_the_command_starts_from_an_option_or_from_the_setting(
+    champion: Registered, trained: Trained, tmp_path: Path
+) -> None:
     config = {name: value for name, value in trained.config.to_dict().items() if name in StageConfig.model_fields}
     (tmp_path / "toy.yaml").write_text(json.dumps(config))
     command = ["train", str(trained.sequences), "--stage", "pretrain_sasrec", "--config", str(tmp_path / "toy.yaml")]
@@ -104,7 +112,11 @@ def test_the_command_starts_from_an_option_or_from_the_setting(champion, trained
 
 @dsl.pipeline(name="start")
 def start_of_training(
-    interactions: str, data_config: dict, sasrec_config: dict, registry_config: dict, tracking_uri: str = ""
+    interactions: str,
+    data_config: dict[str, Any],
+    sasrec_config: dict[str, Any],
+    registry_config: dict[str, Any],
+    tracking_uri: str = "",
 ) -> None:
     """The tasks up to the first stage, wired as in the training."""
     preprocessed = preprocess_sequences(
@@ -125,7 +137,9 @@ def start_of_training(
 @pytest.mark.server
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_scheduled_run_starts_from_the_champion_of_the_day(tracking_uri, trained, tmp_path, free_port):
+def test_a_scheduled_run_starts_from_the_champion_of_the_day(
+    tracking_uri: str, trained: Trained, tmp_path: Path, free_port: int
+) -> None:
     """For real: the same arguments every time, a server of MLflow, and a model that was registered in between."""
     compiler.Compiler().compile(start_of_training, str(tmp_path / "start.yaml"))
     with running_server(tracking_uri, str(tmp_path / "store"), free_port, tmp_path / "server.log") as server:
@@ -164,7 +178,9 @@ def test_a_scheduled_run_starts_from_the_champion_of_the_day(tracking_uri, train
     assert {origin and origin.name for origin in origins} == {None, "models:/ur4rec/1"}
 
 
-def test_all_stages_from_a_champion_and_the_version_says_so(champion, trained, tmp_path):
+def test_all_stages_from_a_champion_and_the_version_says_so(
+    champion: Registered, trained: Trained, tmp_path: Path
+) -> None:
     start = open_warm_start("models:/ur4rec@champion", champion.tracking_uri)
     embeddings, output = trained.sequences.with_name("embeddings"), tmp_path / "outputs"
     run = train_all(trained.sequences, embeddings, output, trained.config, "cpu", warm_start=start)
@@ -175,4 +191,4 @@ def test_all_stages_from_a_champion_and_the_version_says_so(champion, trained, t
         assert TAG_WARM_START not in client.get_model_version("ur4rec", "1").tags
         client.set_registered_model_alias("ur4rec", "challenger", "1")  # others read this registry too
         client.delete_model_version("ur4rec", version.version)
-    assert read_origin(output).digest == start.digest
+    assert present(read_origin(output)).digest == present(start).digest

@@ -12,19 +12,19 @@ from ur4rec.recommender.recommender import Recommender
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory) -> Path:
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("serving") / "bundle"
     write_generated_bundle(path, NUM_USERS, NUM_ITEMS, LENGTH, CONFIG)
     return path
 
 
 @pytest.fixture(scope="session")
-def recommender(bundle) -> Recommender:
+def recommender(bundle: Path) -> Recommender:
     return Recommender.load(bundle)
 
 
 @pytest.fixture(scope="session")
-def client(bundle) -> Iterator[httpx.Client]:
+def client(bundle: Path) -> Iterator[httpx.Client]:
     """Talks to a server that has to end well, with nothing worse to tell than that somebody spoke no HTTP."""
     process, address = start_server(bundle)
     try:

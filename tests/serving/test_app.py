@@ -17,7 +17,7 @@ from ur4rec.serving.app import RULES
 pytestmark = pytest.mark.server
 
 
-def test_every_kind_of_request_is_answered_with_ids_and_titles(client, recommender):
+def test_every_kind_of_request_is_answered_with_ids_and_titles(client: httpx.Client, recommender: Recommender) -> None:
     requests = [{"user_id": "u3"}, {"history": ["i5", "nope", "i9"]}, {"user_id": "stranger"}, {}]
     known, inline, stranger, nobody = ask(client, requests=requests, k=4)
     assert [answer["source"] for answer in (known, inline, stranger, nobody)] == [
@@ -34,7 +34,7 @@ def test_every_kind_of_request_is_answered_with_ids_and_titles(client, recommend
     assert stranger["items"] == nobody["items"]
 
 
-def test_a_known_user_with_unknown_items_only_gets_the_list_of_the_user(client):
+def test_a_known_user_with_unknown_items_only_gets_the_list_of_the_user(client: httpx.Client) -> None:
     requests = [{"user_id": "u3", "history": ["new", "newer"]}, {"user_id": "u3"}, {"user_id": "x", "history": ["new"]}]
     given, alone, stranger = ask(client, requests=requests, k=4)
     assert given == {**alone, "unknown_items": 2}
@@ -42,7 +42,7 @@ def test_a_known_user_with_unknown_items_only_gets_the_list_of_the_user(client):
     assert (stranger["source"], stranger["unknown_items"]) == ("fallback", 1)
 
 
-def test_that_nothing_is_left_is_said(client):
+def test_that_nothing_is_left_is_said(client: httpx.Client) -> None:
     everything = [f"i{item}" for item in range(1, NUM_ITEMS + 1)]
     done, again = (
         ask(client, requests=[{"history": everything}], k=3, exclude_seen=exclude)[0] for exclude in (True, False)
@@ -52,7 +52,7 @@ def test_that_nothing_is_left_is_said(client):
     assert (len(again["items"]), again["note"]) == (3, None)
 
 
-def test_what_a_user_has_seen_is_left_out_unless_asked_for(client, recommender):
+def test_what_a_user_has_seen_is_left_out_unless_asked_for(client: httpx.Client, recommender: Recommender) -> None:
     seen = {f"i{item}" for item in recommender.bundle.histories.items[2 * LENGTH : 3 * LENGTH]}
     (answer,) = ask(client, requests=[{"user_id": "u3"}], k=1000)
     assert {item["item_id"] for item in answer["items"]} == {f"i{item}" for item in range(1, NUM_ITEMS + 1)} - seen
@@ -92,7 +92,7 @@ def test_the_document_tells_the_models_own_rule(client: httpx.Client) -> None:
     assert client.get("/version").json()["seen_items"] == "exclude"
 
 
-def test_a_horizon_scores_and_excludes_as_of_then(client, recommender):
+def test_a_horizon_scores_and_excludes_as_of_then(client: httpx.Client, recommender: Recommender) -> None:
     first = [f"i{item}" for item in recommender.bundle.histories.items[2 * LENGTH : 2 * LENGTH + 2]]
     (early,) = ask(client, requests=[{"user_id": "u3", "seq_end": 2}], k=1000)
     assert {item["item_id"] for item in early["items"]} == {f"i{item}" for item in range(1, NUM_ITEMS + 1)} - {*first}
@@ -101,20 +101,20 @@ def test_a_horizon_scores_and_excludes_as_of_then(client, recommender):
     assert {item["item_id"]: item["score"] for item in whole["items"]} == pytest.approx(scores, abs=1e-5)
 
 
-def test_asking_changes_no_memory(client):
+def test_asking_changes_no_memory(client: httpx.Client) -> None:
     before = ask(client, requests=[{"user_id": "u4"}])
     ask(client, requests=[{"user_id": "u4", "history": ["i1", "i2", "i3", "i4"]}, {"user_id": "u4", "seq_end": 3}])
     assert ask(client, requests=[{"user_id": "u4"}]) == before
 
 
-def test_mlflows_protocol_is_answered_as_mlflow_does(client, recommender):
+def test_mlflows_protocol_is_answered_as_mlflow_does(client: httpx.Client, recommender: Recommender) -> None:
     call = {"dataframe_records": [{"user_id": "u3", "history": None}, {"user_id": None}], "params": {"k": 2}}
     rows = client.post("/invocations", json=call).json()["predictions"]
     expected = recommender.recommend(["u3", None], k=2).to_dict(orient="records")
     assert [{**row, "score": None} for row in rows] == [{**row, "score": None} for row in expected]
 
 
-def test_probes_and_identity(client, recommender):
+def test_probes_and_identity(client: httpx.Client, recommender: Recommender) -> None:
     assert client.get("/health").json() == {"status": "alive"}
     assert client.get("/ready").json() == {"status": "ready"}
     identity = client.get("/version").json()
@@ -123,26 +123,26 @@ def test_probes_and_identity(client, recommender):
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_of_ten_megabytes_is_too_large(client, chunked):
+def test_a_body_of_ten_megabytes_is_too_large(client: httpx.Client, chunked: bool) -> None:
     body = json.dumps({"requests": [{"history": ["i1"] * 2_000_000}]}).encode()
     response = client.post("/recommend", content=iter([body]) if chunked else body)
     assert response.status_code == 413
     assert "4,194,304 bytes" in response.json()["error"]
 
 
-def test_other_paths_and_methods_are_refused_in_json(client):
+def test_other_paths_and_methods_are_refused_in_json(client: httpx.Client) -> None:
     assert client.get("/").json() == {"error": "Not Found"}
     assert client.get("/recommend").status_code == 405
 
 
 @pytest.mark.parametrize("path", ["/health", "/ping", "/ready", "/version"])
-def test_a_probe_may_ask_for_the_head_alone(client, path):
+def test_a_probe_may_ask_for_the_head_alone(client: httpx.Client, path: str) -> None:
     response = client.head(path)
     assert (response.status_code, response.content) == (200, b"")
     assert set(client.post(path).headers["Allow"].split(", ")) == {"GET", "HEAD"}
 
 
-def test_the_schema_describes_every_address_its_answers_and_its_refusals(client):
+def test_the_schema_describes_every_address_its_answers_and_its_refusals(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     asked = {"/recommend": "post", "/invocations": "post"}
     told = {"/health": "get", "/ping": "get", "/ready": "get", "/version": "get"}
@@ -162,7 +162,7 @@ def test_the_schema_describes_every_address_its_answers_and_its_refusals(client)
     assert all(model["description"] for model in document["components"]["schemas"].values())
 
 
-def test_the_page_of_the_schema_needs_nothing_from_outside(client):
+def test_the_page_of_the_schema_needs_nothing_from_outside(client: httpx.Client) -> None:
     page = client.get("/docs").text
     assert "//" not in page
     assert "url: '/openapi.json'" in page
@@ -172,7 +172,7 @@ def test_the_page_of_the_schema_needs_nothing_from_outside(client):
     assert all(client.get(path).status_code == 200 for path in linked)
 
 
-def test_what_is_not_http_and_senders_that_leave_are_survived(client):
+def test_what_is_not_http_and_senders_that_leave_are_survived(client: httpx.Client) -> None:
     address = urlsplit(str(client.base_url))
     for sent in (b"\x00\x01nonsense\r\n\r\n", b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"):
         with socket.create_connection((address.hostname, address.port), timeout=30) as connection:

@@ -1,18 +1,23 @@
 """What a call may hold, in every form, and what each refusal says, over HTTP and in the schema."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from toy_server import LENGTH, ask
 
+from ur4rec.recommender.recommender import Recommender
+
 pytestmark = pytest.mark.server
 
 
 @pytest.fixture(scope="module")
-def schema(client):
+def schema(client: httpx.Client) -> Callable[[str], Draft202012Validator]:
     """The validator of a model of the server's schema."""
     document = client.get("/openapi.json").json()
 
@@ -22,14 +27,14 @@ def schema(client):
     return make
 
 
-def refuse(client, **call):
+def refuse(client: httpx.Client, **call: Any) -> list[str]:
     """Fields at fault."""
     response = client.post("/recommend", json=call)
     assert response.status_code == 400, response.text
     return [problem["field"] for problem in response.json()["problems"]]
 
 
-def test_integer_ids_are_the_same_as_text(client):
+def test_integer_ids_are_the_same_as_text(client: httpx.Client) -> None:
     as_number, as_text = ask(client, requests=[{"history": [5]}, {"history": ["5"]}])
     assert as_number == as_text
 
@@ -51,7 +56,9 @@ def test_integer_ids_are_the_same_as_text(client):
         {"instances": {"user_id": ["u3", "x"], "history": [None, ["i5"]]}},
     ],
 )
-def test_every_form_of_mlflows_protocol_gets_the_same(client, recommender, schema, form):
+def test_every_form_of_mlflows_protocol_gets_the_same(
+    client: httpx.Client, recommender: Recommender, schema: Callable[[str], Draft202012Validator], form: dict[str, Any]
+) -> None:
     schema("InvocationsCall").validate(form)
     rows = client.post("/invocations", json={**form, "params": {"k": 2}}).json()["predictions"]
     expected = recommender.recommend(["u3", "x"], [None, ["i5"]], k=2).to_dict(orient="records")
@@ -70,7 +77,9 @@ def test_every_form_of_mlflows_protocol_gets_the_same(client, recommender, schem
         ({"history": [["i5"], None, ["i6"]]}, ["history", "fallback", "history"]),
     ],
 )
-def test_columns_are_lists_of_requests(client, schema, columns, sources):
+def test_columns_are_lists_of_requests(
+    client: httpx.Client, schema: Callable[[str], Draft202012Validator], columns: dict[str, Any], sources: list[str]
+) -> None:
     call = {"inputs": columns, "params": {"k": 1}}
     schema("InvocationsCall").validate(call)
     rows = client.post("/invocations", json=call).json()["predictions"]
@@ -92,7 +101,7 @@ def test_columns_are_lists_of_requests(client, schema, columns, sources):
         ({"dataframe_split": {"columns": ["user_id"], "data": [[1.5]]}}, "dataframe_records.0.user_id"),
     ],
 )
-def test_a_form_that_holds_no_requests_is_refused(client, call, field):
+def test_a_form_that_holds_no_requests_is_refused(client: httpx.Client, call: dict[str, Any], field: str) -> None:
     response = client.post("/invocations", json=call)
     assert response.status_code == 400
     assert response.json()["problems"][0]["field"] == field
@@ -120,7 +129,7 @@ def test_a_form_that_holds_no_requests_is_refused(client, call, field):
         ({}, ["requests"]),
     ],
 )
-def test_a_refusal_names_the_field(client, call, fields):
+def test_a_refusal_names_the_field(client: httpx.Client, call: dict[str, Any], fields: list[str]) -> None:
     assert refuse(client, **call) == fields
 
 
@@ -139,12 +148,16 @@ def test_a_refusal_names_the_field(client, call, fields):
         {"requests": [{}], "exclude_seen": 1},
     ],
 )
-def test_the_schema_refuses_what_the_server_refuses(client, schema, call):
+def test_the_schema_refuses_what_the_server_refuses(
+    client: httpx.Client, schema: Callable[[str], Draft202012Validator], call: dict[str, Any]
+) -> None:
     refuse(client, **call)
     assert not schema("RecommendCall").is_valid(call)
 
 
-def test_calls_answers_and_refusals_are_as_the_schema_says(client, schema):
+def test_calls_answers_and_refusals_are_as_the_schema_says(
+    client: httpx.Client, schema: Callable[[str], Draft202012Validator]
+) -> None:
     call = {"requests": [{"user_id": "u3", "seq_end": 2}, {"history": [5, "i9"]}, {}], "k": 4, "exclude_seen": False}
     schema("RecommendCall").validate(call)
     schema("Recommendations").validate(client.post("/recommend", json=call).json())
@@ -157,7 +170,7 @@ def test_calls_answers_and_refusals_are_as_the_schema_says(client, schema):
     schema("Identity").validate(client.get("/version").json())
 
 
-def test_a_stranger_has_no_interactions_to_score_as_of(client):
+def test_a_stranger_has_no_interactions_to_score_as_of(client: httpx.Client) -> None:
     answer = client.post("/recommend", json={"requests": [{"user_id": "stranger", "seq_end": 1}]}).json()
     assert answer["error"] == "requests.0.seq_end: user 'stranger' has no interactions here, so expected none, got 1"
 
@@ -213,14 +226,16 @@ def test_a_stranger_has_no_interactions_to_score_as_of(client):
     ],
 )
 @pytest.mark.parametrize("type_", ["application/json", "application/x-www-form-urlencoded", "text/csv", None])
-def test_what_a_refusal_says_whatever_type_the_body_is_said_to_be_of(client, path, body, field, message, type_):
+def test_what_a_refusal_says_whatever_type_the_body_is_said_to_be_of(
+    client: httpx.Client, path: str, body: str, field: str, message: str, type_: str | None
+) -> None:
     response = client.post(f"/{path}", content=body, headers={"Content-Type": type_} if type_ else {})
     assert response.status_code == 400
     problems = [{"field": field, "message": message}]
     assert response.json() == {"error": f"{field}: {message}", "problems": problems}
 
 
-def test_of_many_problems_ten_are_told(client):
+def test_of_many_problems_ten_are_told(client: httpx.Client) -> None:
     answer = client.post("/recommend", json={"requests": [{"history": [None] * 30}]}).json()
     assert [problem["field"] for problem in answer["problems"]] == [f"requests.0.history.{n}" for n in range(10)]
 
@@ -230,7 +245,7 @@ def test_of_many_problems_ten_are_told(client):
     [b"", b"nonsense", b"[]", b"\xff\xfe", b'{"requests": [{"user_id": "\xff"}]}', b"[" * 100_000, b"null"],
 )
 @pytest.mark.parametrize("path", ["/recommend", "/invocations"])
-def test_a_body_that_is_no_call_is_refused(client, path, body):
+def test_a_body_that_is_no_call_is_refused(client: httpx.Client, path: str, body: bytes) -> None:
     response = client.post(path, content=body)
     assert response.status_code == 400
     assert response.json()["problems"][0]["field"] == "body"
@@ -266,7 +281,9 @@ forms = st.dictionaries(st.sampled_from(["inputs", "instances", "dataframe_split
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(call=near_misses | forms | json_values)
-def test_whatever_is_sent_is_answered_or_refused(client, call):
+def test_whatever_is_sent_is_answered_or_refused(
+    client: httpx.Client, call: dict[str, Any] | int | list[float] | None
+) -> None:
     for path in ("/recommend", "/invocations"):
         response = client.post(path, content=json.dumps(call).encode("utf-8", "surrogatepass"))
         assert response.status_code in {200, 400}, response.text

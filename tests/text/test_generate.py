@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from emulators import put_object
 from kfp import dsl
 from server import Behaviour, serve
+from toy_sequences import BuildSequences
 from toy_texts import KEY, build_toy, make_config
 from toy_texts import NUM_ITEMS as NUM_TOY_ITEMS
 
@@ -57,7 +59,9 @@ def read_snapshots(folder: Path) -> dict[tuple[str, int], str]:
     return {(user, as_of): text for user, as_of, text in zip(table.user_id, table.as_of, table.text, strict=True)}
 
 
-def test_writes_every_text_with_its_provenance(build_sequences, items, tmp_path: Path, capsys) -> None:
+def test_writes_every_text_with_its_provenance(
+    build_sequences: BuildSequences, items: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sequences = build_sequences(draw_rows({"a": 30, "b": 12, "c": 3}), items)
     manifest = generate_text(sequences, tmp_path / "texts", CONFIG)
     data, snapshots = load_sequences(sequences), read_snapshots(tmp_path / "texts")
@@ -81,13 +85,17 @@ def test_writes_every_text_with_its_provenance(build_sequences, items, tmp_path:
     assert f'progress generate_text {{"text": {total}, "texts": {total}}}\n' in printed
 
 
-def test_the_same_sequences_give_the_same_bytes(build_sequences, items, tmp_path: Path) -> None:
+def test_the_same_sequences_give_the_same_bytes(
+    build_sequences: BuildSequences, items: pd.DataFrame, tmp_path: Path
+) -> None:
     sequences = build_sequences(draw_rows({"a": 30, "b": 12}), items)
     digests = {generate_text(sequences, tmp_path / name, CONFIG).content_digest for name in ("once", "again")}
     assert len(digests) == 1
 
 
-def test_nothing_at_or_after_as_of_reaches_a_snapshot(build_sequences, items, tmp_path: Path) -> None:
+def test_nothing_at_or_after_as_of_reaches_a_snapshot(
+    build_sequences: BuildSequences, items: pd.DataFrame, tmp_path: Path
+) -> None:
     rows = draw_rows({"a": 30, "b": 25})
     generate_text(build_sequences(rows, items), tmp_path / "before", CONFIG)
     before = read_snapshots(tmp_path / "before")
@@ -110,7 +118,9 @@ def test_nothing_at_or_after_as_of_reaches_a_snapshot(build_sequences, items, tm
     assert changed_earlier == len(before)
 
 
-def test_a_snapshot_never_changes_once_written(build_sequences, items, tmp_path: Path) -> None:
+def test_a_snapshot_never_changes_once_written(
+    build_sequences: BuildSequences, items: pd.DataFrame, tmp_path: Path
+) -> None:
     rows = draw_rows({"a": 20, "b": 9})
     grown = rows + [(user, f"i{item}", 100 + item) for user in "ab" for item in range(20)] + draw_rows({"c": 30}, 2)
     sequences = build_sequences(rows, items)
@@ -124,7 +134,7 @@ def test_a_snapshot_never_changes_once_written(build_sequences, items, tmp_path:
     assert len(after) > len(before)
 
 
-def test_the_validation_and_test_items_are_never_named(build_sequences, tmp_path: Path) -> None:
+def test_the_validation_and_test_items_are_never_named(build_sequences: BuildSequences, tmp_path: Path) -> None:
     rows = [("a", f"i{item}", item) for item in range(12)]
     generate_text(build_sequences(rows), tmp_path / "texts", TextConfig(snapshot_base=10))
     (text,) = read_snapshots(tmp_path / "texts").values()
@@ -134,7 +144,11 @@ def test_the_validation_and_test_items_are_never_named(build_sequences, tmp_path
 
 
 def test_imported_items_go_first_and_the_rest_is_written(
-    build_sequences, items, write_json, tmp_path: Path, capsys
+    build_sequences: BuildSequences,
+    items: pd.DataFrame,
+    write_json: Callable[[Mapping[str, object]], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     sequences = build_sequences([("a", f"i{item}", item) for item in range(6)], items)
     path = write_json({"i0": "Zero.", "i5": "Five.", "i39": "Not in the data."})
@@ -151,7 +165,12 @@ def test_imported_items_go_first_and_the_rest_is_written(
     assert "6 item descriptions: 2 imported, 4 template" in capsys.readouterr().out
 
 
-def test_imported_user_texts_are_marked_unverified(build_sequences, write_json, tmp_path: Path, capsys) -> None:
+def test_imported_user_texts_are_marked_unverified(
+    build_sequences: BuildSequences,
+    write_json: Callable[[Mapping[str, object]], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     sequences = build_sequences(draw_rows({"a": 20, "b": 20, "c": 20}))
     path = write_json({"b": "B likes it.", "x": "X is unknown."})
     manifest = generate_text(sequences, tmp_path / "texts", CONFIG, user_text=path)
@@ -167,7 +186,9 @@ def test_imported_user_texts_are_marked_unverified(build_sequences, write_json, 
     assert "1 imported users are not in the data, left out" in printed
 
 
-def test_written_snapshots_can_be_imported_again(build_sequences, items, tmp_path: Path) -> None:
+def test_written_snapshots_can_be_imported_again(
+    build_sequences: BuildSequences, items: pd.DataFrame, tmp_path: Path
+) -> None:
     sequences = build_sequences(draw_rows({"a": 20, "b": 20}), items)
     generate_text(sequences, tmp_path / "first", CONFIG)
     written = tmp_path / "first" / "user_snapshots.parquet"
@@ -176,7 +197,7 @@ def test_written_snapshots_can_be_imported_again(build_sequences, items, tmp_pat
     assert "as the file declares it" in manifest.details["provenance"]["imported"]
 
 
-def test_texts_are_refused_for_other_sequences(build_sequences, tmp_path: Path) -> None:
+def test_texts_are_refused_for_other_sequences(build_sequences: BuildSequences, tmp_path: Path) -> None:
     sequences = build_sequences(draw_rows({"a": 20}))
     others = build_sequences(draw_rows({"a": 21}))
     generate_text(sequences, tmp_path / "texts", CONFIG)
@@ -185,7 +206,7 @@ def test_texts_are_refused_for_other_sequences(build_sequences, tmp_path: Path) 
         load_texts(tmp_path / "texts", load_sequences(others))
 
 
-def test_users_too_short_for_any_text_are_no_error(build_sequences, tmp_path: Path) -> None:
+def test_users_too_short_for_any_text_are_no_error(build_sequences: BuildSequences, tmp_path: Path) -> None:
     sequences = build_sequences(draw_rows({"a": 5, "b": 4}))
     manifest = generate_text(sequences, tmp_path / "texts", TextConfig())
     assert manifest.details["users"]["without_text"] == 2
@@ -200,12 +221,12 @@ ITEM_TEXTS = {f"i{item}": f"Tale {item}." for item in range(20)}
 
 
 @pytest.fixture
-def toy(build_sequences) -> Path:
+def toy(build_sequences: BuildSequences) -> Path:
     return build_toy(build_sequences)
 
 
 @pytest.fixture
-def files(write_json, tmp_path: Path) -> tuple[Path, Path]:
+def files(write_json: Callable[[Mapping[str, object]], Path], tmp_path: Path) -> tuple[Path, Path]:
     """Texts of 20 items, and of the users b and d."""
     users = tmp_path / "users.parquet"
     texts = {"user_id": ["b", "d"], "as_of": [10, 5], "text": ["B likes tales.", "D does not."]}
@@ -225,11 +246,13 @@ def upload(file: Path, bucket: str) -> str:
 
 
 @pytest.mark.emulator
-def test_objects_give_the_same_texts_as_files(toy: Path, files, objects, tmp_path: Path) -> None:
+def test_objects_give_the_same_texts_as_files(
+    toy: Path, files: tuple[Path, Path], objects: tuple[str, str], tmp_path: Path
+) -> None:
     digest = digest_texts(map(str, files), BASE_3)
-    from_files = generate_text(toy, tmp_path / "files", BASE_3, *files, text_digest=digest)
+    from_files = generate_text(toy, tmp_path / "files", BASE_3, files[0], files[1], text_digest=digest)
     digest = digest_texts(objects, BASE_3)
-    from_objects = generate_text(toy, tmp_path / "objects", BASE_3, *objects, text_digest=digest)
+    from_objects = generate_text(toy, tmp_path / "objects", BASE_3, objects[0], objects[1], text_digest=digest)
     assert from_objects.files == from_files.files
     assert from_objects.inputs == from_files.inputs
     assert from_objects.details["items"]["by_source"] == {"imported": 20, "template": NUM_TOY_ITEMS - 20}
@@ -238,20 +261,20 @@ def test_objects_give_the_same_texts_as_files(toy: Path, files, objects, tmp_pat
 
 @pytest.mark.emulator
 def test_an_object_that_was_replaced_is_not_taken_for_the_one_that_was_given(
-    toy: Path, files, objects, bucket: str, tmp_path: Path
+    toy: Path, files: tuple[Path, Path], objects: tuple[str, str], bucket: str, tmp_path: Path
 ) -> None:
     digest = digest_texts(objects, BASE_3)
     upload(files[1], bucket)  # the same bytes, another generation
     with pytest.raises(ChangedInputError, match=rf"{objects[1]}: has changed since the run began; start another run"):
-        generate_text(toy, tmp_path / "texts", BASE_3, *objects, text_digest=digest)
+        generate_text(toy, tmp_path / "texts", BASE_3, objects[0], objects[1], text_digest=digest)
     assert not (tmp_path / "texts").exists()
-    generate_text(toy, tmp_path / "texts", BASE_3, *objects, text_digest=digest_texts(objects, BASE_3))
+    generate_text(toy, tmp_path / "texts", BASE_3, objects[0], objects[1], text_digest=digest_texts(objects, BASE_3))
 
 
 @pytest.mark.emulator
 @pytest.mark.server
 def test_the_tasks_of_the_pipeline_read_objects(
-    toy: Path, objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy: Path, objects: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     given: dict[str, Any] = {"item_text": objects[0], "user_text": objects[1]}

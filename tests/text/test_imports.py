@@ -1,5 +1,7 @@
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,13 +25,13 @@ LENGTHS = [0, 20, 12, 5]
 PREFIXES = Histories(np.cumsum([0, *LENGTHS]), np.ones(37, dtype=np.int64), np.arange(37))
 
 
-def test_items_are_matched_by_their_original_ids(write_json) -> None:
+def test_items_are_matched_by_their_original_ids(write_json: Callable[[Mapping[str, object]], Path]) -> None:
     imported = import_items(write_json({"03": " three ", "1": "one", "3": "another"}), ITEM_IDS)
     assert imported.texts == {1: "one", 3: "three"}
     assert imported.num_unknown == 1
 
 
-def test_user_json_counts_as_written_from_the_whole_prefix(write_json) -> None:
+def test_user_json_counts_as_written_from_the_whole_prefix(write_json: Callable[[Mapping[str, object]], Path]) -> None:
     imported = import_users(write_json({"ünal": "u", "anna": "a", "nobody": "n"}), USER_IDS, PREFIXES)
     assert imported.points.tolist() == [[1, 20], [3, 5]]
     assert imported.texts == ["a", "u"]
@@ -120,7 +122,9 @@ GOOD = {"user_id": ["anna", "7"], "as_of": [10, 12], "text": ["a", "b"]}
         ({"user_id": ["x", "y"]}, "none of its ids is in the data; .*users such as anna, 7, ünal"),
     ],
 )
-def test_malformed_parquet_is_refused_by_file_and_row(tmp_path: Path, change: dict, message: str) -> None:
+def test_malformed_parquet_is_refused_by_file_and_row(
+    tmp_path: Path, change: dict[str, list[Any]], message: str
+) -> None:
     path = tmp_path / "users.parquet"
     pd.DataFrame(GOOD | change).to_parquet(path)
     with pytest.raises(TextImportError, match=f"^{re.escape(str(path))}: .*{message}"):
@@ -140,24 +144,27 @@ def test_parquet_without_a_column_and_other_files_are_refused(tmp_path: Path) ->
 
 
 @pytest.fixture
-def files(write_json, tmp_path: Path) -> tuple[Path, Path]:
+def files(write_json: Callable[[Mapping[str, object]], Path], tmp_path: Path) -> tuple[Path, Path]:
     """Texts of an item, and of two users."""
     users = tmp_path / "users.parquet"
     pd.DataFrame(GOOD).to_parquet(users)
     return write_json({"1": "One."}), users
 
 
-def test_a_file_that_has_changed_is_not_taken_for_the_one_that_was_given(files) -> None:
+def test_a_file_that_has_changed_is_not_taken_for_the_one_that_was_given(files: tuple[Path, Path]) -> None:
     digest = digest_texts(map(str, files), TextConfig(text_provider="dashscope"))
     assert len(digest.split()) > len(files)  # the prompts come after
-    with open_given_texts(*files, digest) as given:
+    with open_given_texts(files[0], files[1], digest) as given:
         assert given == {"item_text": files[0], "user_text": files[1]}
     files[0].write_text('{"i0": "Other."}')
-    with pytest.raises(ChangedInputError, match=rf"{files[0]}: has changed"), open_given_texts(*files, digest):
+    with (
+        pytest.raises(ChangedInputError, match=rf"{files[0]}: has changed"),
+        open_given_texts(files[0], files[1], digest),
+    ):
         pass
 
 
-def test_users_alone(files) -> None:
+def test_users_alone(files: tuple[Path, Path]) -> None:
     digest = digest_texts([str(files[1])], TextConfig())
     with open_given_texts("", str(files[1]), digest) as given:
         assert given == {"user_text": files[1]}

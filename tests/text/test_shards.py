@@ -1,10 +1,12 @@
 """Several tasks ask for a part each, and meet in one cache."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from server import Behaviour, Fault, serve
+from toy_sequences import BuildSequences
 from toy_texts import KEY, build_toy, generate, make_config, read_files
 
 from ur4rec.text.config import TextConfig
@@ -17,7 +19,7 @@ NUM_TEXTS = 41
 
 
 @pytest.fixture
-def sequences(build_sequences, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sequences(build_sequences: BuildSequences, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     return build_toy(build_sequences)
 
@@ -82,7 +84,9 @@ def test_the_progress_of_a_shard_ends_at_its_total(
 
 
 @pytest.mark.server
-def test_a_shard_leaves_out_what_is_imported(sequences: Path, tmp_path: Path, write_json) -> None:
+def test_a_shard_leaves_out_what_is_imported(
+    sequences: Path, tmp_path: Path, write_json: Callable[[Mapping[str, object]], Path]
+) -> None:
     items, users = write_json({"i0": "Zero."}), write_json({"a": "A reads it."})
     with serve(Behaviour()) as server:
         config = make_config(server, tmp_path / "cache")

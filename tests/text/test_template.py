@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -106,7 +107,7 @@ def test_the_provider_answers_lazily_and_in_order() -> None:
     provider = TemplateProvider()
     asked = []
 
-    def ask() -> object:
+    def ask() -> Iterator[ItemRequest]:
         for item in make_items("dw"):
             asked.append(item.title)
             yield item

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ur4rec.models.config import ModelConfig
 from ur4rec.models.tensor_files import TensorFileError
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.training.checkpoints import (
@@ -17,8 +18,8 @@ from ur4rec.training.checkpoints import (
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    sizes = {"sasrec_hidden_dim": 8, "retriever_output_dim": 8, "memory_dim": 4, "max_seq_len": 4}
-    model = UR4RecV2MoE(num_items=5, num_users=3, **sizes)
+    sizes = ModelConfig(sasrec_hidden_dim=8, retriever_output_dim=8, memory_dim=4, max_seq_len=4)
+    model = UR4RecV2MoE(num_items=5, num_users=3, config=sizes)
     write_model_config(tmp_path, model, "digest")
     torch.save(model.state_dict(), tmp_path / "final_model.pt")
     return tmp_path

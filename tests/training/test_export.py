@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from ur4rec.storage.artifacts import ArtifactError
@@ -11,14 +13,14 @@ ELEVEN = {f"{stage}_{kind}.pt" for stage in STAGES for kind in ("best", "memorie
 }
 
 
-def write(path, text):
+def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
 
 
 @pytest.fixture
-def folders(tmp_path):
+def folders(tmp_path: Path) -> tuple[Path, list[Path]]:
     checkpoint = tmp_path / "checkpoint"
     for name in [*(f"{stage}_best.pt" for stage in STAGES), "final_model.pt", "model_config.json", "history.json"]:
         write(checkpoint / name, f"new {name}")
@@ -32,7 +34,7 @@ def folders(tmp_path):
     return checkpoint, memories
 
 
-def test_the_eleven_files_and_the_rest_have_their_names(tmp_path, folders):
+def test_the_eleven_files_and_the_rest_have_their_names(tmp_path: Path, folders: tuple[Path, list[Path]]) -> None:
     results = write(tmp_path / "kfp/output-7", "{}")
     report = write(tmp_path / "kfp/output-8", "<html>")
     written = export_outputs(*folders, results, report, tmp_path / "outputs")
@@ -44,7 +46,7 @@ def test_the_eleven_files_and_the_rest_have_their_names(tmp_path, folders):
     assert not list((tmp_path / "outputs").rglob("*.tmp"))
 
 
-def test_old_curves_go_and_other_files_stay(tmp_path, folders):
+def test_old_curves_go_and_other_files_stay(tmp_path: Path, folders: tuple[Path, list[Path]]) -> None:
     old_curve = write(tmp_path / "outputs/logs/end_to_end/events.out.tfevents.1", "old")
     note = write(tmp_path / "outputs/note.txt", "mine")
     model = write(tmp_path / "outputs/final_model.pt", "old")
@@ -54,7 +56,9 @@ def test_old_curves_go_and_other_files_stay(tmp_path, folders):
     assert model.read_text() == "new final_model.pt"
 
 
-def test_stages_that_this_run_does_not_have_leave_nothing_of_an_older_one(tmp_path, folders):
+def test_stages_that_this_run_does_not_have_leave_nothing_of_an_older_one(
+    tmp_path: Path, folders: tuple[Path, list[Path]]
+) -> None:
     checkpoint, memories = folders
     export_outputs(checkpoint, memories, None, None, tmp_path / "outputs")
     for stage in ("pretrain_sasrec", "joint_finetune"):
@@ -67,7 +71,7 @@ def test_stages_that_this_run_does_not_have_leave_nothing_of_an_older_one(tmp_pa
     }
 
 
-def test_a_single_stage_exports_what_it_has(tmp_path, folders):
+def test_a_single_stage_exports_what_it_has(tmp_path: Path, folders: tuple[Path, list[Path]]) -> None:
     checkpoint, memories = folders
     for name in ("final_model.pt", *(f"{stage}_best.pt" for stage in STAGES[1:])):
         (checkpoint / name).unlink()
@@ -77,7 +81,9 @@ def test_a_single_stage_exports_what_it_has(tmp_path, folders):
 
 
 @pytest.mark.parametrize("missing", ["checkpoint", "memories", "results"])
-def test_a_missing_source_is_named_and_nothing_is_written(tmp_path, folders, missing):
+def test_a_missing_source_is_named_and_nothing_is_written(
+    tmp_path: Path, folders: tuple[Path, list[Path]], missing: str
+) -> None:
     checkpoint, memories = folders
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -91,7 +97,7 @@ def test_a_missing_source_is_named_and_nothing_is_written(tmp_path, folders, mis
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_copy_that_fails_leaves_every_old_file(tmp_path, folders):
+def test_a_copy_that_fails_leaves_every_old_file(tmp_path: Path, folders: tuple[Path, list[Path]]) -> None:
     target = write(tmp_path / "outputs/final_model.pt", "old")
     with pytest.raises(FileNotFoundError):
         export_outputs(*folders, None, None, tmp_path / "outputs", {"verdict.json": tmp_path / "missing"})

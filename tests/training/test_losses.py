@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from ur4rec.training import losses
@@ -8,7 +9,7 @@ PADDING = torch.tensor([0])
 
 
 @pytest.fixture
-def problem():
+def problem() -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     users = torch.randn(7, 4, generator=generator, requires_grad=True)
     items = torch.randn(11, 4, generator=generator, requires_grad=True)
@@ -17,7 +18,9 @@ def problem():
 
 @pytest.mark.parametrize("elements", [1, 25, 1 << 20])
 @pytest.mark.parametrize("left_out", [[0], [0, 4, 7]], ids=str)
-def test_chunks_give_the_loss_and_gradients_of_one_softmax(problem, elements, left_out, monkeypatch):
+def test_chunks_give_the_loss_and_gradients_of_one_softmax(
+    problem: tuple[Tensor, Tensor, Tensor], elements: int, left_out: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     users, items, targets = problem
     kept = torch.tensor([row for row in range(11) if row not in left_out])
     expected = functional.cross_entropy(users @ items[kept].T, torch.searchsorted(kept, targets))
@@ -30,7 +33,7 @@ def test_chunks_give_the_loss_and_gradients_of_one_softmax(problem, elements, le
 
 
 @pytest.mark.parametrize("left_out", [[0], [0, 4, 7]], ids=str)
-def test_given_scores_are_added_before_the_softmax(problem, left_out):
+def test_given_scores_are_added_before_the_softmax(problem: tuple[Tensor, Tensor, Tensor], left_out: list[int]) -> None:
     _, items, _ = problem
     generator = torch.Generator().manual_seed(1)
     users = torch.randn(2, 3, 4, generator=generator, requires_grad=True)
@@ -48,13 +51,13 @@ def test_given_scores_are_added_before_the_softmax(problem, left_out):
         assert torch.allclose(one, other, atol=1e-5)
 
 
-def test_every_item_once_as_negative_is_the_whole_catalogue(problem):
+def test_every_item_once_as_negative_is_the_whole_catalogue(problem: tuple[Tensor, Tensor, Tensor]) -> None:
     users, items, targets = problem
     loss = losses.sampled_cross_entropy(users, items, targets, torch.arange(1, 11), 10)
     assert torch.allclose(loss, losses.catalogue_cross_entropy(users, items, targets, PADDING), atol=1e-6)
 
 
-def test_experts_used_alike_are_balanced():
+def test_experts_used_alike_are_balanced() -> None:
     valid = torch.tensor([[True, True, False]])
     even = torch.tensor([[[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]])
     assert losses.load_balance(even, valid) == 0  # the third expert never has anything to read

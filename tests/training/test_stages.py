@@ -1,4 +1,7 @@
 import json
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +14,7 @@ from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.results import load_results
-from ur4rec.local import train_all
+from ur4rec.local import TrainingRun, train_all
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.sasrec import EMBEDDING_STD
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
@@ -23,7 +26,7 @@ from ur4rec.training.cooccurrence import count_pairs, item_factors
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import run_stage, stages_of
 from ur4rec.training.start import begin
-from ur4rec.training.trainer import Trainer
+from ur4rec.training.trainer import StageRecord, Trainer
 
 NUM_USERS, NUM_ITEMS, LENGTH, TEXT_DIM = 24, 20, 12, 5
 FOUR = ("pretrain_sasrec", "pretrain_retriever", "joint_finetune", "end_to_end")
@@ -44,12 +47,12 @@ TOY = {
 
 
 @pytest.fixture(scope="module")
-def sequences(tmp_path_factory):
+def sequences(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every user walks through the items in order, from a place of their own."""
     return write_sequences(tmp_path_factory.mktemp("stages"))
 
 
-def write_sequences(folder, first_time=1_000):
+def write_sequences(folder: Path, first_time: int = 1_000) -> Path:
     rows = [
         (f"u{user}", f"i{(user + step) % NUM_ITEMS}", first_time + 60 * step)
         for user in range(NUM_USERS)
@@ -61,7 +64,7 @@ def write_sequences(folder, first_time=1_000):
 
 
 @pytest.fixture(scope="module")
-def embeddings(sequences, tmp_path_factory):
+def embeddings(sequences: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A vector of each item, one sentence of the first user."""
     folder = tmp_path_factory.mktemp("stages") / "embeddings"
     vectors = np.random.default_rng(0).normal(size=(NUM_ITEMS + 1, TEXT_DIM)).astype(np.float32)
@@ -72,24 +75,25 @@ def embeddings(sequences, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(sequences, embeddings, tmp_path_factory):
+def trained(sequences: Path, embeddings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRun, Path]:
     """A run of the system without SASRec, and its folder; not to be altered."""
     folder = tmp_path_factory.mktemp("stages") / "outputs"
     return train_all(sequences, embeddings, folder, load_config("toy", TOY), "cpu"), folder
 
 
-def make_config(**fields):
+def make_config(**fields: Any) -> StageConfig:
     return load_config("toy", TOY | fields).narrow(StageConfig)
 
 
-def run(stage, sequences, folder, config, *inputs):
-    return run_stage(stage, sequences, folder / "checkpoint", folder / "memories", config, *inputs, device="cpu")
+def run(stage: str, sequences: Path, folder: Path, config: StageConfig, *inputs: Any) -> StageRecord:
+    run_on_cpu = partial(run_stage, device="cpu")
+    return run_on_cpu(stage, sequences, folder / "checkpoint", folder / "memories", config, *inputs)
 
 
 @pytest.mark.parametrize(
     ("system", "stages"), [("UR4RecV2MoE", FOUR), ("UR4RecV2", FOUR), ("UR4RecMoEMemory", TWO)], ids=str
 )
-def test_a_system_has_the_stages_that_train_something_of_it(system, stages):
+def test_a_system_has_the_stages_that_train_something_of_it(system: str, stages: tuple[str, ...]) -> None:
     assert stages_of(make_config(system=system)) == stages
 
 
@@ -105,14 +109,18 @@ def test_a_system_has_the_stages_that_train_something_of_it(system, stages):
         ("pretrain_retriever", "UR4RecMoEMemory", "expected text embeddings"),
     ],
 )
-def test_a_stage_that_cannot_begin_is_refused(sequences, tmp_path, stage, system, message):
+def test_a_stage_that_cannot_begin_is_refused(
+    sequences: Path, tmp_path: Path, stage: str, system: str, message: str
+) -> None:
     with pytest.raises(CheckpointError, match=message):
         run(stage, sequences, tmp_path, make_config(system=system))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("stage", "system"), [(FOUR[0], "UR4RecV2MoE"), (TWO[0], "UR4RecMoEMemory")])
-def test_the_first_stage_of_a_system_takes_no_checkpoint(sequences, trained, tmp_path, stage, system):
+def test_the_first_stage_of_a_system_takes_no_checkpoint(
+    sequences: Path, trained: tuple[TrainingRun, Path], tmp_path: Path, stage: str, system: str
+) -> None:
     with pytest.raises(CheckpointError, match=f"stage {stage}: expected no checkpoint to begin with"):
         run(stage, sequences, tmp_path, make_config(system=system), None, trained[0].checkpoint)
 
@@ -130,7 +138,9 @@ def test_the_first_stage_of_a_system_takes_no_checkpoint(sequences, trained, tmp
     ],
     ids=str,
 )
-def test_a_checkpoint_of_another_shape_is_named_with_a_tensor(sequences, trained, tmp_path, stage, fields, tensor):
+def test_a_checkpoint_of_another_shape_is_named_with_a_tensor(
+    sequences: Path, trained: tuple[TrainingRun, Path], tmp_path: Path, stage: str, fields: dict[str, Any], tensor: str
+) -> None:
     checkpoint = trained[1] / "stages/pretrain_retriever/checkpoint"
     message = f"^{checkpoint}/pretrain_retriever_best.pt: {tensor}; use the configuration of the stages before"
     with pytest.raises(CheckpointError, match=message):
@@ -139,25 +149,27 @@ def test_a_checkpoint_of_another_shape_is_named_with_a_tensor(sequences, trained
 
 
 @pytest.fixture(scope="module")
-def others(tmp_path_factory):
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sequences of as many users and items as the first ones."""
     return write_sequences(tmp_path_factory.mktemp("others"), first_time=2_000)
 
 
-def test_a_checkpoint_of_other_sequences_is_refused(others, trained, tmp_path):
+def test_a_checkpoint_of_other_sequences_is_refused(
+    others: Path, trained: tuple[TrainingRun, Path], tmp_path: Path
+) -> None:
     checkpoint = trained[1] / "stages/pretrain_retriever/checkpoint"
     with pytest.raises(CheckpointError, match=f"{checkpoint}: was not trained on {others}: dataset_digest is "):
         run("end_to_end", others, tmp_path, make_config(), None, checkpoint)
     assert not list(tmp_path.iterdir())
 
 
-def test_embeddings_are_checked_before_the_first_stage(sequences, tmp_path):
+def test_embeddings_are_checked_before_the_first_stage(sequences: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=f"{sequences}: written by .*expected a folder of 'encode_text'"):
         train_all(sequences, sequences, tmp_path / "outputs", load_config("toy", TOY), "cpu")
     assert not list(tmp_path.iterdir())
 
 
-def test_without_sasrec_the_item_embeddings_begin_with_the_item_factors(sequences, embeddings):
+def test_without_sasrec_the_item_embeddings_begin_with_the_item_factors(sequences: Path, embeddings: Path) -> None:
     data, config = load_sequences(sequences), make_config().narrow(ModelConfig)
     model = begin("pretrain_retriever", data, config, 3, None, load_embeddings(embeddings, data))
     counts = count_pairs(data.histories("validation"), NUM_ITEMS, config.narrow(CooccurrenceConfig))
@@ -168,7 +180,7 @@ def test_without_sasrec_the_item_embeddings_begin_with_the_item_factors(sequence
     assert len(model.retriever.encoder.text.item_text) == NUM_ITEMS + 1
 
 
-def test_without_sasrec_two_stages_learn_and_the_second_never_loses(trained):
+def test_without_sasrec_two_stages_learn_and_the_second_never_loses(trained: tuple[TrainingRun, Path]) -> None:
     outcome, folder = trained
     assert tuple(outcome.summaries) == TWO
     first, second = json.loads((folder / "history.json").read_text())["stages"]
@@ -177,7 +189,9 @@ def test_without_sasrec_two_stages_learn_and_the_second_never_loses(trained):
     assert second["validation"]["ndcg@10"] >= first["validation"]["ndcg@10"]
 
 
-def test_the_second_stage_trains_the_whole_retriever_and_its_temperature(sequences, trained, tmp_path):
+def test_the_second_stage_trains_the_whole_retriever_and_its_temperature(
+    sequences: Path, trained: tuple[TrainingRun, Path], tmp_path: Path
+) -> None:
     checkpoint = trained[1] / "stages/pretrain_retriever/checkpoint"
     before = torch.load(checkpoint / "pretrain_retriever_best.pt", weights_only=True)
     config = make_config(ema_decay=0, epochs_per_stage=6, finetune_lr_scale=1.0, seed=11)
@@ -191,7 +205,7 @@ def test_the_second_stage_trains_the_whole_retriever_and_its_temperature(sequenc
     assert not any(name.startswith(("sasrec.", "fusion.gate", "fusion.log_weights")) for name in moved)
 
 
-def test_without_sasrec_there_are_the_files_of_two_stages(trained):
+def test_without_sasrec_there_are_the_files_of_two_stages(trained: tuple[TrainingRun, Path]) -> None:
     outcome, folder = trained
     files = {path.name for path in folder.glob("*.pt")}
     assert files == {f"{stage}_{kind}.pt" for stage in TWO for kind in ("best", "memories")} | {
@@ -206,7 +220,7 @@ def test_without_sasrec_there_are_the_files_of_two_stages(trained):
     }
 
 
-def test_without_sasrec_the_results_and_the_report_have_no_row_of_it(trained):
+def test_without_sasrec_the_results_and_the_report_have_no_row_of_it(trained: tuple[TrainingRun, Path]) -> None:
     outcome, folder = trained
     results = load_results(folder / "results.json")
     assert results == outcome.results
@@ -218,7 +232,9 @@ def test_without_sasrec_the_results_and_the_report_have_no_row_of_it(trained):
     assert "SASRec alone" not in report
 
 
-def test_the_exported_weights_and_memories_give_the_scores_of_the_checkpoint(sequences, trained):
+def test_the_exported_weights_and_memories_give_the_scores_of_the_checkpoint(
+    sequences: Path, trained: tuple[TrainingRun, Path]
+) -> None:
     outcome, folder = trained
     content = json.loads((folder / "model_config.json").read_text())
     model = UR4RecV2MoE(NUM_ITEMS, NUM_USERS, **content["config"]).eval()
@@ -235,15 +251,20 @@ def test_the_exported_weights_and_memories_give_the_scores_of_the_checkpoint(seq
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_result(
-    sequences, embeddings, trained, tmp_path, monkeypatch, capsys
-):
+    sequences: Path,
+    embeddings: Path,
+    trained: tuple[TrainingRun, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Killed in the last stage: the first is not trained again, and nothing of the state stays."""
     expected, _ = trained
     config = load_config("toy", TOY)
     steps = Trainer._train_step
     last = expected.summaries["end_to_end"].epochs
 
-    def die_late(self, *arguments):
+    def die_late(self: Trainer, *arguments: Any) -> float:
         if self.plan.name == "end_to_end" and len(self.record.series) == last:
             raise KeyboardInterrupt
         return steps(self, *arguments)
@@ -269,7 +290,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(
     assert finished == run.summaries
 
 
-def test_other_settings_are_trained_again(sequences, embeddings, tmp_path, capsys):
+def test_other_settings_are_trained_again(
+    sequences: Path, embeddings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = TWO[0], sequences, tmp_path / "checkpoint", tmp_path / "memories"
     for seed in (1, 2):
         run_stage(*arguments, make_config(seed=seed), embeddings, device="cpu", state=tmp_path / "state", resume=True)
@@ -279,9 +302,15 @@ def test_other_settings_are_trained_again(sequences, embeddings, tmp_path, capsy
     assert told == [f"resume: {TWO[0]} starts from scratch: what an earlier run left has other settings (seed)"]
 
 
-def test_a_state_of_other_settings_is_ignored_aloud(sequences, embeddings, tmp_path, capsys, monkeypatch):
+def test_a_state_of_other_settings_is_ignored_aloud(
+    sequences: Path,
+    embeddings: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     arguments = TWO[0], sequences, tmp_path / "checkpoint", tmp_path / "memories"
-    options = {"embeddings": embeddings, "device": "cpu", "state": tmp_path / "state", "resume": True}
+    options: dict[str, Any] = {"embeddings": embeddings, "device": "cpu", "state": tmp_path / "state", "resume": True}
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_train_step", _interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -292,5 +321,5 @@ def test_a_state_of_other_settings_is_ignored_aloud(sequences, embeddings, tmp_p
     assert told in capsys.readouterr().out
 
 
-def _interrupt(*_):
+def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt

@@ -1,32 +1,36 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from toy_trainer import make
+from present import present
+from toy_trainer import Data, make
 
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import Expert
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.ranking.ranks import rank_users
 from ur4rec.training.config import TrainingConfig
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import PLANS
-from ur4rec.training.trainer import Trainer, deterministic
+from ur4rec.training.trainer import StageRecord, Trainer, deterministic
 
 
-def train(model, data, stage, **fields):
+def train(model: UR4RecV2MoE, data: Data, stage: str, **fields: Any) -> StageRecord:
     config = TrainingConfig(epochs_per_stage=fields.pop("epochs", 3), batch_size=8, adaptive_min_steps=2, **fields)
     with deterministic(config.seed):
         return Trainer(model, *data, PLANS[stage], config).run(lambda entry, usage: None)
 
 
 @pytest.mark.parametrize("stage", ["pretrain_sasrec", "pretrain_retriever"])
-def test_a_stage_learns_a_rule_that_can_be_learned(data, stage):
+def test_a_stage_learns_a_rule_that_can_be_learned(data: Data, stage: str) -> None:
     record = train(make(), data, stage, epochs=30, patience=30)
     assert record.series[0]["ndcg@10"] < 0.6
     assert record.validation["ndcg@10"] > 0.9
 
 
-def test_joint_finetuning_trains_one_module_from_the_first_step(data):
+def test_joint_finetuning_trains_one_module_from_the_first_step(data: Data) -> None:
     model = make()
     before = {name: value.clone() for name, value in model.named_parameters()}
     trainer = Trainer(model, *data, PLANS["joint_finetune"], TrainingConfig(batch_size=8, adaptive_min_steps=4))
@@ -36,7 +40,7 @@ def test_joint_finetuning_trains_one_module_from_the_first_step(data):
 
 
 @pytest.mark.parametrize("stage", list(PLANS))
-def test_a_stage_never_ends_worse_than_it_began(data, stage):
+def test_a_stage_never_ends_worse_than_it_began(data: Data, stage: str) -> None:
     model = make()
     record = train(model, data, stage, sasrec_lr=5.0, retriever_lr=5.0)
     assert record.validation["ndcg@10"] >= record.series[0]["ndcg@10"]
@@ -68,7 +72,7 @@ def test_a_repeated_target_is_learned_like_any_other() -> None:
     assert record.validation["ndcg@10"] > 0.75
 
 
-def test_an_epoch_reports_losses_metrics_experts_and_memories(data):
+def test_an_epoch_reports_losses_metrics_experts_and_memories(data: Data) -> None:
     first, *_, last = train(make(), data, "joint_finetune", adaptive_switch_threshold=9.0).series
     assert "loss" not in first
     assert last.keys() >= {"loss", "lr", "hit@10", "ndcg@10", "mrr", "alternation", "memory/users_with_memory"}
@@ -80,7 +84,7 @@ def test_an_epoch_reports_losses_metrics_experts_and_memories(data):
 @pytest.mark.parametrize("fields", [{"alignment_weight": 0.5}, {"load_balance_weight": 0.5}], ids=str)
 @pytest.mark.parametrize("negatives", [0, 5])
 @pytest.mark.parametrize("stage", ["pretrain_retriever", "end_to_end"])
-def test_what_is_added_to_the_loss_changes_it(data, stage, negatives, fields):
+def test_what_is_added_to_the_loss_changes_it(data: Data, stage: str, negatives: int, fields: dict[str, Any]) -> None:
     standing_still = {"sasrec_lr": 1e-9, "retriever_lr": 1e-9, "num_negatives": negatives, "epochs": 1}
     plain, more = (train(make(), data, stage, **standing_still, **each).series[1] for each in ({}, fields))
     assert more["loss"] > plain["loss"]
@@ -88,7 +92,7 @@ def test_what_is_added_to_the_loss_changes_it(data, stage, negatives, fields):
 
 @pytest.mark.parametrize("negatives", [0, 5])
 @pytest.mark.parametrize("stage", list(PLANS))
-def test_half_precision_changes_the_losses_a_little(data, stage, negatives):
+def test_half_precision_changes_the_losses_a_little(data: Data, stage: str, negatives: int) -> None:
     extra = {"alignment_weight": 0.5, "load_balance_weight": 0.5, "num_negatives": negatives, "epochs": 1}
     full, half = (train(make(), data, stage, precision=name, **extra).series[1] for name in ("fp32", "bf16"))
     assert full["loss"] != half["loss"] == pytest.approx(full["loss"], rel=0.02)
@@ -96,15 +100,15 @@ def test_half_precision_changes_the_losses_a_little(data, stage, negatives):
 
 @pytest.mark.parametrize("negatives", [0, 5])
 @pytest.mark.parametrize("stage", list(PLANS))
-def test_an_item_that_training_does_not_know_is_no_negative(data, stage, negatives):
+def test_an_item_that_training_does_not_know_is_no_negative(data: Data, stage: str, negatives: int) -> None:
     """Whatever it looks like."""
     losses = []
     for size in (0.0, 100.0):
         model = make()
-        model.retriever.encoder.is_trained[9] = False
+        model.retriever.encoder.get_buffer("is_trained")[9] = False
         with torch.no_grad():
-            model.sasrec.item_embedding.weight[9] += size
-            model.retriever.encoder.text.item_text[9] += size
+            present(model.sasrec).item_embedding.weight[9] += size
+            model.retriever.encoder.text.get_buffer("item_text")[9] += size
         histories, targets = data
         items = np.where(histories.items == 9, 8, histories.items)
         without = Histories(histories.offsets, items, histories.timestamps)
@@ -112,12 +116,12 @@ def test_an_item_that_training_does_not_know_is_no_negative(data, stage, negativ
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
-def test_the_same_seed_gives_the_same_losses(data):
+def test_the_same_seed_gives_the_same_losses(data: Data) -> None:
     first, second, other = (train(make(), data, "pretrain_retriever", seed=seed).series for seed in (1, 1, 2))
     assert first == second != other
 
 
-def test_every_parameter_has_the_rate_of_its_module(data):
+def test_every_parameter_has_the_rate_of_its_module(data: Data) -> None:
     config = TrainingConfig(sasrec_lr=0.1, retriever_lr=0.2)
     trainer = Trainer(make(), *data, PLANS["end_to_end"], config)
     names = {id(value): name for name, value in trainer.trainable.items()}
@@ -133,7 +137,7 @@ def test_every_parameter_has_the_rate_of_its_module(data):
     assert {group["initial_lr"] for group in second} == {0.2}
 
 
-def test_negatives_change_the_loss(data):
+def test_negatives_change_the_loss(data: Data) -> None:
     full, sampled = (
         train(make(), data, "pretrain_sasrec", epochs=1, num_negatives=count).series[1] for count in (0, 5)
     )

@@ -4,20 +4,24 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
+from present import present
 
 from ur4rec.config import load_config
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
-from ur4rec.data.sequences import load_sequences
+from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.data.training_extent import find_unseen
 from ur4rec.models.config import ModelConfig
 from ur4rec.models.tensor_files import read_tensors
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.recommender.bundle import load_bundle, write_bundle
 from ur4rec.registry.warm_start import open_warm_start
 from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact
@@ -27,7 +31,7 @@ from ur4rec.training.config import StageConfig
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import run_stage
 from ur4rec.training.start import Previous, begin
-from ur4rec.training.trainer import Trainer
+from ur4rec.training.trainer import StageRecord, Trainer
 from ur4rec.training.warm_start import WarmStart, WarmStartError, check_warm_start
 
 SASREC, RETRIEVER = "pretrain_sasrec", "pretrain_retriever"
@@ -52,7 +56,7 @@ class World:
         return start
 
 
-def draw_plays(length):
+def draw_plays(length: int) -> pd.DataFrame:
     """Users who walk through the items from a place of their own, and later come to a new item."""
     rows = []
     for user in range(NUM_USERS):
@@ -62,14 +66,14 @@ def draw_plays(length):
     return pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
 
 
-def make_sequences(folder, length, order=1, **fields):
+def make_sequences(folder: Path, length: int, order: int = 1, **fields: Any) -> Path:
     folder.mkdir()
     draw_plays(length)[::order].to_csv(folder / "plays.csv", index=False)
     preprocess_sequences(folder / "plays.csv", folder / "sequences", DataConfig(dataset_name="plays", **fields))
     return folder / "sequences"
 
 
-def make_embeddings(folder, sequences):
+def make_embeddings(folder: Path, sequences: Path) -> Path:
     num_items = load_sequences(sequences).num_items
     vectors = np.random.default_rng(0).normal(size=(num_items + 1, 6)).astype(np.float32)
     with write_artifact(folder, "encode_text", ConfigSection(), {"sequences": sequences}) as writer:
@@ -78,16 +82,16 @@ def make_embeddings(folder, sequences):
     return folder
 
 
-def make_config(**fields):
+def make_config(**fields: Any) -> StageConfig:
     return load_config("toy", SETTINGS | fields).narrow(StageConfig)
 
 
-def train_first(sequences, folder, config, **options):
+def train_first(sequences: Path, folder: Path, config: StageConfig, **options: Any) -> StageRecord:
     return run_stage(SASREC, sequences, folder / "checkpoint", folder / "memories", config, device="cpu", **options)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("warm")
     older = make_sequences(folder / "older", LENGTH)
     newer = make_sequences(folder / "newer", LENGTH + LATER, order=-1)
@@ -96,13 +100,13 @@ def world(tmp_path_factory):
     return World(older, newer, folder / "bundle", make_embeddings(folder / "embeddings", newer))
 
 
-def start_first(world, **fields):
+def start_first(world: World, **fields: Any) -> UR4RecV2MoE:
     """The model that the first stage begins with, before any step."""
     config = make_config(**fields).narrow(ModelConfig)
     return begin(SASREC, load_sequences(world.newer), config, 7, None, warm_start=world.start).eval()
 
 
-def carried(world):
+def carried(world: World) -> tuple[Sequences, WarmStart, NDArray[np.int64], NDArray[np.int64]]:
     data, start = load_sequences(world.newer), world.start
     here, there = start.match(data)
     assert len(here) == NUM_OLD
@@ -111,15 +115,15 @@ def carried(world):
 
 
 @pytest.mark.parametrize("factors", [12, 5, 0])
-def test_known_items_have_the_champions_vectors_whatever_the_factors_are(world, factors):
+def test_known_items_have_the_champions_vectors_whatever_the_factors_are(world: World, factors: int) -> None:
     _, start, here, there = carried(world)
     model = start_first(world, sasrec_item_factors=factors)
     torch.testing.assert_close(
-        model.sasrec.item_vectors()[here], start.model.sasrec.item_vectors()[there], atol=1e-6, rtol=0
+        present(model.sasrec).item_vectors()[here], present(start.model.sasrec).item_vectors()[there], atol=1e-6, rtol=0
     )
 
 
-def test_before_any_step_sasrec_scores_known_items_as_the_champion_does(world):
+def test_before_any_step_sasrec_scores_known_items_as_the_champion_does(world: World) -> None:
     data, start, here, there = carried(world)
     theirs = np.zeros(data.num_items + 1, dtype=np.int64)
     theirs[here] = there
@@ -131,57 +135,58 @@ def test_before_any_step_sasrec_scores_known_items_as_the_champion_does(world):
     assert expected.std() > 0.1
 
 
-def test_the_map_of_the_factors_says_what_it_can(world):
+def test_the_map_of_the_factors_says_what_it_can(world: World) -> None:
     """Fitted anew: what is left for the embeddings is less than what they held before."""
     _, _, here, _ = carried(world)
-    sasrec = start_first(world).sasrec
+    sasrec = present(start_first(world).sasrec)
     vectors = sasrec.item_vectors()[here]
     assert sasrec.item_embedding.weight[here].norm() < 0.8 * vectors.norm()
 
 
-def test_a_new_item_begins_like_its_neighbours_and_one_without_interactions_with_nothing(world):
+def test_a_new_item_begins_like_its_neighbours_and_one_without_interactions_with_nothing(world: World) -> None:
     data, _, here, _ = carried(world)
-    vectors = start_first(world).sasrec.item_vectors()
+    vectors = present(start_first(world).sasrec).item_vectors()
     known = vectors[here].norm(dim=1)
     new = vectors[data.item_ids.index(NEW)].norm()
     assert 0.1 * known.mean() < new < 2 * known.max()
     assert not vectors[data.item_ids.index(COLD)].any()
 
 
-def test_the_first_stage_that_reads_texts_describes_items_without_interactions(world, tmp_path):
+def test_the_first_stage_that_reads_texts_describes_items_without_interactions(world: World, tmp_path: Path) -> None:
     data, config = load_sequences(world.newer), make_config()
     text = load_embeddings(world.embeddings, data)
     cold, shape = data.item_ids.index(COLD), config.narrow(ModelConfig)
     for name, start in (("cold", None), ("warm", world.start)):
         train_first(world.newer, tmp_path / name, config, warm_start=start)
     warm, scratch = (
-        begin(RETRIEVER, data, shape, 7, Previous(tmp_path / name / "checkpoint", SASREC), text).sasrec.item_vectors()
-        for name in ("warm", "cold")
+        present(begin(RETRIEVER, data, shape, 7, Previous(checkpoint, SASREC), text).sasrec).item_vectors()
+        for checkpoint in (tmp_path / "warm/checkpoint", tmp_path / "cold/checkpoint")
     )
     assert not scratch[cold].any()
     assert 0 < warm[cold].norm() < 2 * warm.norm(dim=1).max()
     trained = read_tensors(find_weights(tmp_path / "warm/checkpoint", SASREC))["sasrec.item_embedding.weight"]
     kept = begin(RETRIEVER, data, shape, 7, Previous(tmp_path / "warm/checkpoint", SASREC), None)
-    assert torch.equal(kept.sasrec.item_embedding.weight, trained)
+    assert torch.equal(present(kept.sasrec).item_embedding.weight, trained)
     others = [row for row in range(len(trained)) if row != cold]
-    assert torch.equal(kept.sasrec.item_vectors()[others], warm[others])
+    assert torch.equal(present(kept.sasrec).item_vectors()[others], warm[others])
 
 
-def test_the_stage_says_where_it_started_and_later_ones_remember(world, tmp_path, capsys):
+def test_the_stage_says_where_it_started_and_later_ones_remember(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     start, config = world.start, make_config(epochs_per_stage=1)
     train_first(world.newer, tmp_path / "1", config, warm_start=start)
     assert f"warm start: {world.bundle}, 20 of 22 items carried over" in capsys.readouterr().out
-    paths = [tmp_path / "2" / name for name in ("checkpoint", "memories")]
-    before = [tmp_path / "1" / name for name in ("checkpoint", "memories")]
-    run_stage(RETRIEVER, world.newer, *paths, config, world.embeddings, *before, device="cpu")
-    for path in (before[0], paths[0]):
-        origin = read_origin(path)
+    first, second = ((tmp_path / run / "checkpoint", tmp_path / run / "memories") for run in ("1", "2"))
+    run_stage(RETRIEVER, world.newer, *second, config, world.embeddings, *first, device="cpu")
+    for path in (first[0], second[0]):
+        origin = present(read_origin(path))
         assert (origin.name, origin.digest, origin.num_items) == (str(world.bundle), start.digest, NUM_OLD)
         assert read_artifact(path).details["warm_start"]["name"] == str(world.bundle)
     assert read_origin(world.bundle) is None
 
 
-def test_a_model_has_seen_what_the_one_before_it_has_seen(world, tmp_path):
+def test_a_model_has_seen_what_the_one_before_it_has_seen(world: World, tmp_path: Path) -> None:
     """Whatever was trained on later data than its own counts for its own cutoff."""
     start = world.start
     late = replace(start, extent=replace(start.extent, cutoff_s=10**9))
@@ -196,7 +201,9 @@ def test_a_model_has_seen_what_the_one_before_it_has_seen(world, tmp_path):
     ("name", "value"),
     [("sasrec_hidden_dim", 16), ("sasrec_num_blocks", 2), ("sasrec_num_heads", 4), ("max_seq_len", 9)],
 )
-def test_another_shape_is_refused_by_the_name_of_the_setting(world, tmp_path, name, value):
+def test_another_shape_is_refused_by_the_name_of_the_setting(
+    world: World, tmp_path: Path, name: str, value: int
+) -> None:
     there = getattr(world.start.model.config, name)
     message = rf"bundle: {name}: it has {there}, this configuration has {value}; set {name} to {there}, or train"
     with pytest.raises(WarmStartError, match=message):
@@ -204,7 +211,7 @@ def test_another_shape_is_refused_by_the_name_of_the_setting(world, tmp_path, na
     assert not list(tmp_path.iterdir())
 
 
-def test_a_system_without_sasrec_and_a_later_stage_are_refused(world, tmp_path):
+def test_a_system_without_sasrec_and_a_later_stage_are_refused(world: World, tmp_path: Path) -> None:
     config, start = make_config(system="UR4RecMoEMemory"), world.start
     with pytest.raises(WarmStartError, match=r"stage pretrain_retriever: cannot start from .*/bundle, only pretrain"):
         run_stage(RETRIEVER, world.newer, tmp_path / "c", tmp_path / "m", config, world.embeddings, warm_start=start)
@@ -213,25 +220,25 @@ def test_a_system_without_sasrec_and_a_later_stage_are_refused(world, tmp_path):
         train_first(world.newer, tmp_path, make_config(), warm_start=start)
 
 
-def test_a_catalogue_without_a_known_item_is_refused(world, tmp_path):
+def test_a_catalogue_without_a_known_item_is_refused(world: World, tmp_path: Path) -> None:
     start = world.start
     stranger = replace(start, extent=replace(start.extent, item_index={"other": 1}))
     with pytest.raises(WarmStartError, match="it knows none of the 22 items; train from scratch"):
         train_first(world.newer, tmp_path, make_config(), warm_start=stranger)
 
 
-def check(start, sequences, by_time=False):
+def check(start: WarmStart, sequences: Path, by_time: bool = False) -> None:
     check_warm_start(start, load_sequences(sequences), make_config().narrow(ModelConfig), by_time)
 
 
-def test_the_same_data_and_an_older_part_of_them_are_fair(world):
+def test_the_same_data_and_an_older_part_of_them_are_fair(world: World) -> None:
     for sequences in (world.older, world.newer):
         check(world.start, sequences)
         data = load_sequences(sequences)
         assert find_unseen(data, np.concatenate([data.val, data.test]), world.start.extent).all()
 
 
-def test_a_champion_that_was_trained_on_a_target_is_refused(world):
+def test_a_champion_that_was_trained_on_a_target_is_refused(world: World) -> None:
     """As one that was fitted to all interactions would be."""
     start = world.start
     everything = replace(start, extent=replace(start.extent, lengths=start.extent.histories.lengths))
@@ -241,13 +248,13 @@ def test_a_champion_that_was_trained_on_a_target_is_refused(world):
     check(everything, world.newer)  # their targets are later still
 
 
-def test_a_champion_of_newer_data_is_refused(world, tmp_path):
+def test_a_champion_of_newer_data_is_refused(world: World, tmp_path: Path) -> None:
     rolled_back = make_sequences(tmp_path / "back", LENGTH, drop_last=2)
     with pytest.raises(WarmStartError, match="its training has seen 48 of the 48 validation and test targets"):
         check(world.start, rolled_back)
 
 
-def test_with_one_cut_for_everybody_no_interaction_may_be_later_than_it(world, tmp_path):
+def test_with_one_cut_for_everybody_no_interaction_may_be_later_than_it(world: World, tmp_path: Path) -> None:
     """Not even of users who take no part in the newer data."""
     data = load_sequences(make_sequences(tmp_path / "cut", LENGTH + LATER, split="time", time_split_quantile=0.9))
     first_s, start = int(data.test[:, 2].min()), world.start
@@ -260,12 +267,14 @@ def test_with_one_cut_for_everybody_no_interaction_may_be_later_than_it(world, t
         train_first(tmp_path / "cut/sequences", tmp_path, make_config(), warm_start=replace(start, extent=strangers))
 
 
-def test_a_killed_stage_goes_on_to_the_same_result_and_another_champion_is_another_state(world, tmp_path, monkeypatch):
+def test_a_killed_stage_goes_on_to_the_same_result_and_another_champion_is_another_state(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start, config = world.start, make_config(epochs_per_stage=3, batch_size=8)
     train_first(world.newer, tmp_path / "whole", config, warm_start=start)
     state, step = tmp_path / "state", Trainer._train_step
 
-    def die(self, *arguments):
+    def die(self: Trainer, *arguments: Any) -> float:
         if self.step == 5:
             raise InterruptedError
         return step(self, *arguments)
@@ -293,7 +302,7 @@ def test_a_killed_stage_goes_on_to_the_same_result_and_another_champion_is_anoth
     assert read_origin(tmp_path / "cut/checkpoint") is None
 
 
-def test_an_altered_bundle_and_one_of_another_release_are_refused(world, tmp_path):
+def test_an_altered_bundle_and_one_of_another_release_are_refused(world: World, tmp_path: Path) -> None:
     shutil.copytree(world.bundle, tmp_path / "bundle")
     with (tmp_path / "bundle/final_model.pt").open("ab") as file:
         file.write(b"!")

@@ -1,17 +1,22 @@
 """A rule that can be learned, and a small model to learn it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from ur4rec.data.sequences import Histories
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 
 NUM_USERS, NUM_ITEMS, LENGTH = 24, 20, 12
+Data = tuple[Histories, NDArray[np.int64]]
+"""Histories, and a target of each user."""
 
 
 @pytest.fixture(scope="module")
-def data():
+def data() -> Data:
     """Every user walks through the items in order, from a place of their own."""
     users = np.repeat(np.arange(1, NUM_USERS + 1), LENGTH)
     items = (users + np.tile(np.arange(LENGTH), NUM_USERS)) % NUM_ITEMS + 1
@@ -22,7 +27,7 @@ def data():
     return Histories(offsets, items, times), targets
 
 
-def make(**settings):
+def make(**settings: Any) -> UR4RecV2MoE:
     torch.manual_seed(0)
     model = UR4RecV2MoE(
         NUM_ITEMS, NUM_USERS, sasrec_hidden_dim=16, retriever_output_dim=16, max_seq_len=8, 

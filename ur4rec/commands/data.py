@@ -35,7 +35,7 @@ data_app = typer.Typer(help="Fetch and prepare interactions.", no_args_is_help=T
 
 @data_app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Data set, for example ml-100k, or gs://bucket/prefix.")],
+    name: Annotated[str, typer.Argument(help="Data set, such as ml-25m or amazon-2023/All_Beauty; or gs://….")],
     source: Annotated[
         Path | None,
         typer.Option("--from", help="Folder or zip you already have; a path or gs://….", parser=locations.path),
@@ -52,6 +52,8 @@ def fetch(
         ur4rec data fetch ml-100k
 
         ur4rec data fetch ml-100k --from ~/Downloads/ml-100k.zip
+
+        ur4rec data fetch amazon-2023/All_Beauty
 
         ur4rec data fetch gs://bucket/sequences -o outputs/sequences
     """
@@ -125,7 +127,7 @@ def preprocess(
 def import_legacy(
     folder: Annotated[
         Path,
-        typer.Argument(help="Old train_, val_ and test_sequences.npy, perhaps item_map.json.", parser=locations.folder),
+        typer.Argument(help="Old train_, val_ and test_sequences.npy, perhaps item_map.json.", parser=locations.path),
     ],
     output: OutputOption = Path("outputs/sequences"),
     items: ItemsOption = None,

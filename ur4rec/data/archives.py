@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import stat
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, Any, BinaryIO, cast
 
 from ur4rec.data.errors import SourceError
 
@@ -16,24 +20,102 @@ MAX_TOTAL_BYTES = 1 << 30
 MAX_MEMBERS = 10_000
 MAC_FOLDER = "__MACOSX/"
 """What macOS adds to the archives that it makes."""
+FILES_AT_THEIR_LARGEST = 2
+GZIP = ".gz"
+BUFFER_BYTES = 1 << 20
 
 
-def read_source(source: Path, layouts: Sequence[Sequence[str]]) -> dict[str, bytes]:
-    """Read the files of the first of the `layouts`, sets of names, that a folder or a zip archive holds in full.
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a folder or of a zip archive.
+
+    Args:
+        source: The folder or the archive.
+        name: Its path there.
+        max_bytes: No more of it is read.
+    """
+
+    source: Path
+    name: str
+    max_bytes: int
+
+    def read(self) -> bytes:
+        """Read the whole file.
+
+        Raises:
+            SourceError: It is too large or damaged.
+        """
+        with self.open() as file:
+            return file.read()
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Open the file for reading in parts; a `.gz` is unpacked on the way.
+
+        Raises:
+            SourceError: It is too large or damaged, seen now or while it is read in the block.
+        """
+        try:
+            with ExitStack() as stack:
+                raw = stack.enter_context(self._open_raw(stack))
+                if self.name.endswith(GZIP):
+                    raw = cast(IO[bytes], stack.enter_context(gzip.open(raw)))
+                yield cast(BinaryIO, stack.enter_context(io.BufferedReader(_Bounded(raw, self), BUFFER_BYTES)))
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, gzip.BadGzipFile) as error:
+            raise SourceError(f"{self.source}: member {self.name!r} is not readable ({error})") from None
+
+    def _open_raw(self, stack: ExitStack) -> IO[bytes]:
+        if self.source.is_dir():
+            path = self.source / self.name
+            if path.stat().st_size > self.max_bytes:
+                raise SourceError(f"{path}: {path.stat().st_size:,} bytes; more than {self.max_bytes:,} are refused")
+            return path.open("rb")
+        return stack.enter_context(zipfile.ZipFile(self.source)).open(self.name)
+
+
+class _Bounded(io.RawIOBase):
+    """Refuses to hand on more bytes than a file may have."""
+
+    def __init__(self, raw: IO[bytes], file: SourceFile) -> None:
+        self.raw, self.file, self.left = raw, file, file.max_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self.raw.read(len(buffer))
+        self.left -= len(content)
+        if self.left < 0:
+            file = self.file
+            raise SourceError(
+                f"{file.source}: member {file.name!r} unpacks to more than {file.max_bytes:,} bytes; refused"
+            )
+        buffer[: len(content)] = content
+        return len(content)
+
+
+def find_source(
+    source: Path, layouts: Sequence[Sequence[str]], max_file_bytes: int | None = None
+) -> dict[str, SourceFile]:
+    """Find the files of the first of the `layouts`, sets of names, that a folder or a zip archive holds in full.
+
+    A file may also stand there compressed, with `.gz` behind its name.
 
     Raises:
         SourceError: The source is missing or unsafe, or holds none of the layouts.
     """
+    max_bytes = max_file_bytes or MAX_FILE_BYTES
     if source.is_dir():
         files = _list_folder(source)
     elif source.is_file():
-        files = _list_archive(source)
+        files = _list_archive(source, max_bytes)
     else:
         raise SourceError(f"{source}: not found; expected a folder or a zip archive")
     for names in layouts:
-        if all(name in files for name in names):
-            read = _read_file if source.is_dir() else _read_member
-            return {name: read(source, _choose(source, files[name])) for name in names}
+        found = {name: files.get(name) or files.get(name + GZIP) for name in names}
+        if all(found.values()):
+            chosen = {name: _choose(source, paths) for name, paths in found.items() if paths}
+            return {name: SourceFile(source, path, max_bytes) for name, path in chosen.items()}
     expected = " or ".join(", ".join(names) for names in layouts)
     raise SourceError(f"{source}: does not hold {expected}")
 
@@ -55,13 +137,13 @@ def open_only_member(path: Path) -> IO[bytes]:
         raise SourceError(f"{path}: not a readable zip archive ({error}); unpack it first") from None
 
 
-def check_members(archive: zipfile.ZipFile, path: Path) -> None:
+def check_members(archive: zipfile.ZipFile, path: Path, max_file_bytes: int | None = None) -> None:
     """Refuse an archive that is made to do harm, before anything of it is read.
 
     Raises:
         SourceError: A member points outside the archive or is a link, or the archive is absurdly large.
     """
-    members = archive.infolist()
+    members, max_file_bytes = archive.infolist(), max_file_bytes or MAX_FILE_BYTES
     if len(members) > MAX_MEMBERS:
         raise SourceError(f"{path}: {len(members):,} members; more than {MAX_MEMBERS:,} are refused")
     for member in members:
@@ -69,11 +151,12 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> None:
             raise SourceError(f"{path}: member {member.filename!r} points outside the archive; refused")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise SourceError(f"{path}: member {member.filename!r} is a link; refused")
-        if member.file_size > MAX_FILE_BYTES:
+        if member.file_size > max_file_bytes:
             raise SourceError(f"{path}: member {member.filename!r} unpacks to {member.file_size:,} bytes; refused")
     total = sum(member.file_size for member in members)
-    if total > MAX_TOTAL_BYTES:
-        raise SourceError(f"{path}: unpacks to {total:,} bytes; more than {MAX_TOTAL_BYTES:,} are refused")
+    most = MAX_TOTAL_BYTES if max_file_bytes <= MAX_FILE_BYTES else FILES_AT_THEIR_LARGEST * max_file_bytes
+    if total > most:
+        raise SourceError(f"{path}: unpacks to {total:,} bytes; more than {most:,} are refused")
 
 
 def _is_outside(name: str) -> bool:
@@ -87,10 +170,10 @@ def _list_folder(folder: Path) -> dict[str, list[str]]:
     return _group_by_name([path.relative_to(folder).as_posix() for path in files])
 
 
-def _list_archive(path: Path) -> dict[str, list[str]]:
+def _list_archive(path: Path, max_file_bytes: int) -> dict[str, list[str]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            check_members(archive, path)
+            check_members(archive, path, max_file_bytes)
             return _group_by_name(archive.namelist())
     except (zipfile.BadZipFile, OSError) as error:
         raise SourceError(f"{path}: not a readable zip archive ({error})") from None
@@ -109,21 +192,3 @@ def _choose(source: Path, candidates: Sequence[str]) -> str:
     if len(by_depth) > 1 and by_depth[0].count("/") == by_depth[1].count("/"):
         raise SourceError(f"{source}: holds both {by_depth[0]} and {by_depth[1]}; give the folder of one of them")
     return by_depth[0]
-
-
-def _read_file(folder: Path, name: str) -> bytes:
-    path = folder / name
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise SourceError(f"{path}: {path.stat().st_size:,} bytes; more than {MAX_FILE_BYTES:,} are refused")
-    return path.read_bytes()
-
-
-def _read_member(path: Path, name: str) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(name) as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
-        raise SourceError(f"{path}: member {name!r} is not readable ({error})") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise SourceError(f"{path}: member {name!r} unpacks to more than {MAX_FILE_BYTES:,} bytes; refused")
-    return content

@@ -221,6 +221,11 @@ def _find_files(folder: Path, items: Path | None) -> dict[str, Path]:
         found[files.ITEM_MAP] = folder / files.ITEM_MAP
     if items:
         found[ITEM_TABLE] = Path(items)
+    if folder.is_file():
+        raise DataError(
+            f"{folder}: a file; expected a folder with {', '.join(FILE_OF_PART.values())}; a text of users and their "
+            f"items, or any other file of interactions, is read by ur4rec data preprocess {folder}"
+        )
     for path in found.values():
         if not path.is_file():
             raise DataError(f"{path}: not found; expected {', '.join(FILE_OF_PART.values())} in {folder}")

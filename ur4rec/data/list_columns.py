@@ -15,11 +15,11 @@ from ur4rec.columns import ITEM_ID, TIMESTAMP, TITLE, USER_ID
 from ur4rec.data.errors import DataError
 from ur4rec.data.formats.reader import Reader, Rows
 
-ENTRY = r"""(?:[\w.:+-]+|'[^',\s]*'|"[^",\s]*")"""
+ENTRY = r"""(?:[.:+-]*\w[\w.:+-]*|'[^',\s]*'|"[^",\s]*")"""
 WRITTEN_LIST = rf"^\s*\[\s*(?:{ENTRY}(?:(?:\s*,\s*|\s+){ENTRY})*)?\s*\]\s*$"
 """A list as pandas, numpy or JSON write it into one field."""
 MOST_SHOWN = 40
-SEVERAL = r"^\[.*[,\s].*\]$"
+SEVERAL = r"(?s)^\[.*[,\s].*\]$"
 
 Columns = Mapping[str, pa.ChunkedArray]
 
@@ -57,14 +57,14 @@ class Lists:
 
     def refuse_any(self) -> None:
         """Refuse a list where one value is expected."""
-        for role in (USER_ID, TIMESTAMP):
-            if role in self.columns and is_list(self.columns[role].type):
-                raise self._refuse(0, role, "is a list beside one item")
         items = self.columns[ITEM_ID]
         if is_text(items.type) and pc.any(pc.starts_with(items, "[")).as_py():
             several = pc.match_substring_regex(items, SEVERAL).fill_null(False).to_numpy()
             if several.any():
                 raise self._refuse(int(several.argmax()), ITEM_ID, "is a list")
+        for role in (USER_ID, TIMESTAMP):
+            if role in self.columns and is_list(self.columns[role].type):
+                raise self._refuse(0, role, "is a list beside one item")
 
     def _check_lengths(self, role: str, found: pa.Array, expected: pa.Array) -> None:
         differ = pc.not_equal(found, expected).to_numpy(zero_copy_only=False)

@@ -49,6 +49,7 @@ MAX_LIST_CHARS = 20_000
 _TEXT = r"""(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\")"""
 _QUOTED = re.compile(_TEXT)
 _NAMED = re.compile(rf"['\"]name['\"]\s*:\s*{_TEXT}")
+_BRACKET = re.compile(r"[][{}]")
 _ENUMERATION = re.compile(r",[^,;]*( & | and )")
 
 
@@ -159,7 +160,9 @@ def _parse_list(text: str) -> Any:
         pass
     if quoted := _NAMED.findall(text) or _QUOTED.findall(text):
         return [re.sub(r"\\(.)", r"\1", single or double) for single, double in quoted]
-    return [entry.strip() for entry in text.strip("[]{} ").split(",")]
+    if _BRACKET.search(text[1:-1]):
+        return text  # `[b]Drama[/b]` is no list
+    return [entry.strip() for entry in text[1:-1].split(",")]
 
 
 def _flatten(value: Any) -> Iterator[str]:

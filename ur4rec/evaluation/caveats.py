@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int64
 
 from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import ARE_POSITIONS, Histories, Sequences
+from ur4rec.data.summary import MANY_TIES
 from ur4rec.evaluation.candidates import Candidates
 from ur4rec.storage.artifacts import Manifest
 from ur4rec.text.embeddings import PRODUCER
@@ -75,12 +76,19 @@ def describe_sample(data: Sequences, candidates: Candidates | None) -> list[str]
 
 
 def describe_times(sequences: Manifest) -> list[str]:
-    """A sentence for the notes of a result on imported data without times."""
-    if not sequences.details.get("timestamps", {}).get(ARE_POSITIONS):
+    """Sentences for the notes of a result on imported data without times, or whose times do not tell the target."""
+    times, num_targets = sequences.details.get("timestamps", {}), sequences.details.get("rows", {}).get("test", 0)
+    if times.get(ARE_POSITIONS):
+        return [
+            "The data came without times: positions in each user's list stand in for them, so the share of later "
+            "interactions means nothing."
+        ]
+    num_tied = times.get("tied_targets", 0)
+    if num_tied <= num_targets * MANY_TIES:
         return []
     return [
-        "The data came without times: positions in each user's list stand in for them, so the share of later "
-        "interactions means nothing."
+        f"{num_tied:,} of {num_targets:,} test targets share their time with another interaction of their user: the "
+        "order of the source file made them the targets."
     ]
 
 

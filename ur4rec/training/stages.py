@@ -34,6 +34,7 @@ from ur4rec.training.checkpoints import (
     list_held,
     memories_file,
     read_raw_history,
+    read_shape,
     resolve_device,
     write_model_config,
 )
@@ -232,7 +233,14 @@ def _check(stage: str, config: ModelConfig, embeddings: Path | None, checkpoint:
         raise CheckpointError(f"stage {stage}: expected {expected} to begin with")
     if stage == Stage.PRETRAIN_RETRIEVER and embeddings is None:
         raise CheckpointError(f"stage {stage}: expected text embeddings; make them with `ur4rec text encode`")
-    return None if checkpoint is None else Previous(checkpoint, stages[place - 1])
+    if checkpoint is None:
+        return None
+    if (rule := read_shape(checkpoint).seen_items) != config.seen_items:
+        raise CheckpointError(
+            f"stage {stage}: seen_items: is {config.seen_items}, but {checkpoint} was trained with {rule}; "
+            "use the configuration of the stages before, or train them again"
+        )
+    return Previous(checkpoint, stages[place - 1])
 
 
 def _check_origin(

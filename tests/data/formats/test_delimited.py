@@ -41,7 +41,7 @@ def test_a_ragged_row_is_counted_and_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("title", ['"He said \\"hi\\""', '"A \\"quoted\\" B"', '"x\\" y"'])
 def test_a_backslash_before_a_quote_is_named(title: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"items\.csv, line 3: a quote inside of quotes that a backslash"):
+    with pytest.raises(DataError, match=r"items\.csv, line 3: a quote inside of quotes, which no backslash"):
         read_items(tmp_path / "items.csv", f"item_id,title\n1,A\n2,{title}\n3,B\n")
 
 
@@ -56,6 +56,30 @@ def test_a_backslash_before_a_quote_is_named(title: str, tmp_path: Path) -> None
 def test_backslashes_that_end_no_field_stay(field: str, title: str, tmp_path: Path) -> None:
     table = read_items(tmp_path / "items.csv", f"item_id,title\n1,{field}\n2,B\n")
     assert table.columns["title"].to_pylist() == [title, "B"]
+
+
+def test_decimal_commas_beside_semicolons(tmp_path: Path) -> None:
+    table = read(tmp_path / "plays.csv", "user_id;item_id;timestamp;rating\n1,5;9;100,25;4,5\n2;9;200;3\n")
+    assert table.columns.to_pydict() == {
+        "user_id": ["1,5", "2"],
+        "item_id": ["9", "9"],
+        "timestamp": ["100.25", "200"],
+        "rating": ["4.5", "3"],
+    }
+
+
+@pytest.mark.parametrize("row", ['3;9;"2017', '"3;9;300', '3;9;300"\n4;9;"400'])
+def test_a_quote_that_nothing_closes_is_named(row: str, tmp_path: Path) -> None:
+    content = "user_id;item_id;timestamp\n1;9;100\n" + row + "\n5;9;500\n6;9;600\n"
+    with pytest.raises(
+        DataError, match=r"plays\.csv, line [34].*: a quote is opened and never closed; double or drop it"
+    ):
+        read(tmp_path / "plays.csv", content)
+
+
+def test_an_odd_quote_inside_of_a_field_is_text(tmp_path: Path) -> None:
+    table = read_items(tmp_path / "items.csv", 'item_id,title\n1,5" disc\n2,"A\nB"\n')
+    assert table.columns["title"].to_pylist() == ['5" disc', "A\nB"]
 
 
 @pytest.mark.parametrize("content", [CSV.splitlines()[0], CSV.splitlines()[0] + "\n\n\n"])

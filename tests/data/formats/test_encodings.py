@@ -42,6 +42,27 @@ def test_a_file_is_refused_with_its_first_title_as_it_would_read(encoding: str, 
     assert table.columns["title"].to_pylist() == ["ASCII", *TITLES[encoding]]
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "item_id:token\ttitle:token\n1\t",
+        "1::",
+        '{"item_id": "1", "title": "',
+        "N1\tnews\tworld\t",
+        "item_id\ttitle\n1\t",
+    ],
+    ids=["atomic", "MovieLens", "JSON", "MIND", "tabs"],
+)
+def test_every_format_names_the_byte(header: str, tmp_path: Path) -> None:
+    end = {"{": '"}\n', "N": "\ta\thttp\t[]\t[]\n", "1": "::Drama\n"}.get(header[0], "\n")
+    content = (header + "Amélie" + end).encode("latin-1")
+    if header in ("1::", "N1\tnews\tworld\t"):  # published in Latin-1
+        assert read_items(tmp_path / "films.txt", content).columns["title"].to_pylist() == ["Amélie"]
+        return
+    with pytest.raises(DataError, match=r"films\.txt, line [12]: byte 0xe9 is not UTF-8; .* --encoding cp1252"):
+        read_items(tmp_path / "films.txt", content)
+
+
 def test_several_are_named_and_never_more_than_three() -> None:
     assert 2 <= propose_encodings(["1,Müller\n".encode("latin-1")]).count("--encoding") <= 3
 

@@ -108,6 +108,11 @@ def test_no_rows_at_all(files: dict[str, str], tmp_path: Path) -> None:
         read(write(tmp_path / "plays", **files) if files else tmp_path)
 
 
+def test_a_delta_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a Delta table, whose log says which files count; write it as plain Parquet"):
+        read(write(tmp_path, **{"_delta_log/0.json": "{}", "part-0": CSV}))
+
+
 def test_damage_is_told_by_the_part(tmp_path: Path) -> None:
     files = {"part-0": PACK["gzip"](CSV.encode()), "part-1": PACK["gzip"](CSV.encode())[:-9]}
     with pytest.raises(DataError, match="part-1: gzip-compressed, and damaged or cut off"):

@@ -78,3 +78,20 @@ def test_positions_of_columns_go_before(tmp_path: Path) -> None:
     table = read(tmp_path / "plays.txt", "1 5 30\n2 6 40\n", columns={"user_id": "1", "item_id": "2", "timestamp": "3"})
     assert table.columns["timestamp"].to_pylist() == ["30", "40"]
     assert not table.are_positions
+
+
+@pytest.mark.parametrize("broken", ["2  5", " 2 5", "2 5 x", "(4 rows)", "2,5"])
+@pytest.mark.parametrize("content", [SEQUENCES, "1 5\n1 6\n3 7\n"], ids=["lists", "pairs"])
+def test_a_line_of_anything_else_is_counted_and_found(content: str, broken: str, tmp_path: Path) -> None:
+    lines = content.splitlines() * 1
+    lines += [f"{user} {user + 1}" + " 7" * ("5 6" in content) for user in range(10, 30)]
+    table = read(tmp_path / "Beauty.txt", "\n".join([*lines[:2], broken, "   ", *lines[2:]]))
+    whole = read(tmp_path / "whole.txt", "\n".join(lines))
+    assert table.columns == whole.columns
+    assert table.num_ragged == 1
+    assert table.locate_ragged().startswith("line 3 (not a user and items")
+    assert table.locate(table.columns.num_rows - 1) == f"line {len(lines) + 2}"
+
+
+def test_a_user_without_items_has_no_row(tmp_path: Path) -> None:
+    assert read(tmp_path / "test.txt", "1 5 6\n2\n3 7\n").columns["user_id"].to_pylist() == ["1", "1", "3"]

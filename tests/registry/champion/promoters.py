@@ -4,6 +4,7 @@ import multiprocessing
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 from ur4rec.registry.champion import move as promotion_mover
 from ur4rec.registry.champion.move import PromotionRefused
@@ -18,7 +19,7 @@ BUSY_MACHINE_S = 600.0
 """On which the server answers late, and that is not what is tested."""
 
 
-def start(target, *arguments) -> ForkServerProcess:
+def start(target: Any, *arguments: Any) -> ForkServerProcess:
     process = CONTEXT.Process(target=target, args=arguments, daemon=True)
     process.start()
     return process

@@ -1,12 +1,17 @@
 """Who may be promoted, and what is refused; on MLflow's own sqlite."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
+from mlflow import MlflowClient
 from toy_versions import add, client, history, model_id
 
 from ur4rec.registry.champion.history import History, MoveKind
 from ur4rec.registry.champion.lock import find_claims, place_claim
 from ur4rec.registry.champion.move import PromotionRefused, plan_move
-from ur4rec.registry.champion.promotion import promote, roll_back
+from ur4rec.registry.champion.promotion import Promotion, promote, roll_back
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.mlflow_client import RegistryError
 
@@ -15,7 +20,7 @@ CONFIG = RegistryConfig()
 FORCED = {"force": True, "reason": "a test"}
 
 
-def try_promotion(tracking_uri, version, **options):
+def try_promotion(tracking_uri: str, version: str, **options: Any) -> Promotion:
     return promote(CONFIG, version, tracking_uri=tracking_uri, patience_s=0, **options)
 
 
@@ -39,8 +44,14 @@ def try_promotion(tracking_uri, version, **options):
     ],
 )
 def test_without_a_passed_gate_against_todays_champion_nothing_moves(
-    tracking_uri, add, history, verdict, champion, message, recorded
-):
+    tracking_uri: str,
+    add: Callable[..., str],
+    history: Callable[[], History],
+    verdict: str | None,
+    champion: str,
+    message: str,
+    recorded: str,
+) -> None:
     version = add(verdict, champion)
     with pytest.raises(PromotionRefused, match=message):
         try_promotion(tracking_uri, version)
@@ -53,7 +64,9 @@ def test_without_a_passed_gate_against_todays_champion_nothing_moves(
     assert (history().moves[1].reason, history().moves[1].verdict) == ("a test", recorded)
 
 
-def test_a_dry_run_says_the_same_and_writes_nothing(tracking_uri, client, add, history):
+def test_a_dry_run_says_the_same_and_writes_nothing(
+    tracking_uri: str, client: MlflowClient, add: Callable[..., str], history: Callable[[], History]
+) -> None:
     version = add()
     place_claim(client, "ur4rec", 1, plan_move(MoveKind.PROMOTION, "9", history(), ""))
     before = client.get_registered_model("ur4rec")
@@ -70,14 +83,18 @@ def test_a_dry_run_says_the_same_and_writes_nothing(tracking_uri, client, add, h
     assert history().champion == version
 
 
-def test_the_champion_is_promoted_only_once(tracking_uri, add, history):
+def test_the_champion_is_promoted_only_once(
+    tracking_uri: str, add: Callable[..., str], history: Callable[[], History]
+) -> None:
     version = add()
     assert try_promotion(tracking_uri, version).moved
     assert not try_promotion(tracking_uri, version).moved
     assert history().number == 1
 
 
-def test_a_version_that_was_rolled_back_is_promoted_by_force_only(tracking_uri, add, history):
+def test_a_version_that_was_rolled_back_is_promoted_by_force_only(
+    tracking_uri: str, add: Callable[..., str], history: Callable[[], History]
+) -> None:
     first, second = add(), add("passed", "1")
     try_promotion(tracking_uri, first)
     try_promotion(tracking_uri, second)
@@ -88,7 +105,9 @@ def test_a_version_that_was_rolled_back_is_promoted_by_force_only(tracking_uri, 
     assert history().champions == ["1", "2"]
 
 
-def test_a_rollback_needs_the_files_and_can_go_past_a_deleted_version(tracking_uri, client, add, history, tmp_path):
+def test_a_rollback_needs_the_files_and_can_go_past_a_deleted_version(
+    tracking_uri: str, client: MlflowClient, add: Callable[..., str], history: Callable[[], History], tmp_path: Path
+) -> None:
     for champion in ("none", "1", "2"):
         try_promotion(tracking_uri, add("passed", champion))
     client.delete_model_version("ur4rec", "2")
@@ -107,7 +126,7 @@ def test_a_rollback_needs_the_files_and_can_go_past_a_deleted_version(tracking_u
         roll_back(CONFIG, tracking_uri=tracking_uri, patience_s=0)
 
 
-def test_an_unknown_version_or_alias_is_an_error(tracking_uri, add):
+def test_an_unknown_version_or_alias_is_an_error(tracking_uri: str, add: Callable[..., str]) -> None:
     add()
     with pytest.raises(RegistryError, match=r"9.*not found"):
         try_promotion(tracking_uri, "9")

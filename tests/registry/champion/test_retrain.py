@@ -1,13 +1,17 @@
 """What the end of a retrain does with a registered model, by verdict and configuration."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from toy_registration import make_registration
 from toy_versions import add, client, history, model_id
 
+from ur4rec.registry.champion.history import History
 from ur4rec.registry.champion.promotion import roll_back
-from ur4rec.registry.champion.retrain import Ending, conclude_retrain
+from ur4rec.registry.champion.retrain import Ending, RetrainOutcome, conclude_retrain
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.verdict import RuleOutcome, Verdict, write_verdict
 from ur4rec.registry.mlflow_client import RegistryError
@@ -17,10 +21,16 @@ AUTOMATIC = RegistryConfig(promote_automatically=True)
 
 
 @pytest.fixture
-def conclude(tracking_uri, tmp_path):
+def conclude(tracking_uri: str, tmp_path: Path) -> Callable[..., RetrainOutcome]:
     """Ends a retrain that registered a version; `verdict` is what the gate said of it."""
 
-    def conclude(version, verdict="passed", champion="none", config=AUTOMATIC, judged=None):
+    def conclude(
+        version: str,
+        verdict: str = "passed",
+        champion: str = "none",
+        config: RegistryConfig = AUTOMATIC,
+        judged: str | None = None,
+    ) -> RetrainOutcome:
         registration = make_registration(version, tracking_uri)
         (tmp_path / "registration.json").write_text(registration.model_dump_json())
         write_verdict(make_verdict(judged or version, verdict, champion), tmp_path / "verdict.json")
@@ -36,7 +46,7 @@ def conclude(tracking_uri, tmp_path):
     return conclude
 
 
-def make_verdict(version, verdict, champion):
+def make_verdict(version: str, verdict: str, champion: str) -> Verdict:
     outcomes = [RuleOutcome(rule="floor", outcome=verdict), RuleOutcome(rule="slices", outcome="passed")]
     return Verdict(
         verdict=verdict,
@@ -56,8 +66,12 @@ def make_verdict(version, verdict, champion):
 
 
 def test_the_first_model_and_a_better_one_are_promoted_where_the_configuration_says_so(
-    conclude, add, history, tmp_path, capsys
-):
+    conclude: Callable[..., RetrainOutcome],
+    add: Callable[..., str],
+    history: Callable[[], History],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     first = conclude(add())
     assert (first.ending, first.champion) == (Ending.PROMOTED, "1")
     assert first.notice == "ur4rec version 1 passed the gate and is now the champion, after none"
@@ -69,14 +83,18 @@ def test_the_first_model_and_a_better_one_are_promoted_where_the_configuration_s
     assert "promote_automatically" in history().moves[2].reason
 
 
-def test_without_leave_it_waits_and_the_notice_names_the_command(conclude, add, history):
+def test_without_leave_it_waits_and_the_notice_names_the_command(
+    conclude: Callable[..., RetrainOutcome], add: Callable[..., str], history: Callable[[], History]
+) -> None:
     waiting = conclude(add(), config=RegistryConfig())
     assert (waiting.ending, waiting.champion) == (Ending.WAITS, "none")
     assert "waits as challenger; `ur4rec registry promote 1` makes it the champion" in waiting.notice
     assert history().number == 0
 
 
-def test_what_failed_stays_the_challenger(conclude, add, history):
+def test_what_failed_stays_the_challenger(
+    conclude: Callable[..., RetrainOutcome], add: Callable[..., str], history: Callable[[], History]
+) -> None:
     failed = conclude(add("failed"), "failed")
     assert failed.ending is Ending.FAILED
     assert failed.notice == "ur4rec version 1 failed the gate (floor): it stays challenger"
@@ -84,7 +102,9 @@ def test_what_failed_stays_the_challenger(conclude, add, history):
     assert history().number == 0
 
 
-def test_a_retried_task_finds_its_work_done_and_does_not_undo_a_rollback(conclude, add, history, tracking_uri):
+def test_a_retried_task_finds_its_work_done_and_does_not_undo_a_rollback(
+    conclude: Callable[..., RetrainOutcome], add: Callable[..., str], history: Callable[[], History], tracking_uri: str
+) -> None:
     conclude(add())
     version = add("passed", "1")
     conclude(version, champion="1")
@@ -96,7 +116,9 @@ def test_a_retried_task_finds_its_work_done_and_does_not_undo_a_rollback(conclud
     assert history().champion == "1"
 
 
-def test_an_older_model_does_not_replace_a_newer_one(conclude, add, history):
+def test_an_older_model_does_not_replace_a_newer_one(
+    conclude: Callable[..., RetrainOutcome], add: Callable[..., str], history: Callable[[], History]
+) -> None:
     old, new = add("passed", "2"), add()
     conclude(new)
     kept = conclude(old, champion="2")
@@ -105,7 +127,12 @@ def test_an_older_model_does_not_replace_a_newer_one(conclude, add, history):
     assert history().champion == "2"
 
 
-def test_a_champion_that_changed_since_the_gate_is_not_replaced(conclude, add, history, client):
+def test_a_champion_that_changed_since_the_gate_is_not_replaced(
+    conclude: Callable[..., RetrainOutcome],
+    add: Callable[..., str],
+    history: Callable[[], History],
+    client: MlflowClient,
+) -> None:
     conclude(add())
     version = add("passed", "1")
     add()
@@ -116,7 +143,9 @@ def test_a_champion_that_changed_since_the_gate_is_not_replaced(conclude, add, h
     assert "passed the gate against champion 1, which is now none" in overtaken.notice
 
 
-def test_a_verdict_on_another_version_is_an_error(conclude, add):
+def test_a_verdict_on_another_version_is_an_error(
+    conclude: Callable[..., RetrainOutcome], add: Callable[..., str]
+) -> None:
     add()
     with pytest.raises(RegistryError, match="is on ur4rec version 7, expected ur4rec version 1; run the gate again"):
         conclude("1", judged="7")

@@ -27,6 +27,7 @@ from ur4rec.registry.gate.rules import GateRules, load_rules
 from ur4rec.storage.artifacts import MANIFEST, Manifest, sha256_file
 from ur4rec.training.checkpoints import FINAL_MODEL, write_model_config
 
+SeenItems = Literal["exclude", "include"]
 NUM_ITEMS = 40
 USERS_PER_ITEM = 10
 NUM_DECOYS = 10
@@ -75,7 +76,7 @@ def write_ring(folder: Path, num_items: int = NUM_ITEMS, prefix: str = "i") -> P
 
 
 def write_chain_model(
-    sequences: Path, folder: Path, known: Collection[int], seen_items: Literal["exclude", "include"] = "exclude"
+    sequences: Path, folder: Path, known: Collection[int], seen_items: SeenItems = "exclude"
 ) -> Contender:
     """A bundle whose model predicts the targets numbered `known` and no others; its version is the folder's name."""
     data = load_sequences(sequences)

@@ -1,6 +1,10 @@
 """Chain models as versions in a registry."""
 
+from collections.abc import Collection
+from pathlib import Path
+
 from chain_models import write_chain_model
+from present import present
 
 from ur4rec.registry.mlflow_client import open_mlflow
 from ur4rec.registry.package import save_model_package
@@ -8,11 +12,11 @@ from ur4rec.registry.run_log import open_run
 from ur4rec.registry.versions import create_version
 
 
-def register_chain(uri, ring, folder, known):
+def register_chain(uri: str, ring: Path, folder: Path, known: Collection[int]) -> str:
     """Logs and registers a chain model as `register_model` does, without a training to report on."""
     from mlflow.models import Model
 
-    bundle = write_chain_model(ring, folder, known).bundle
+    bundle = present(write_chain_model(ring, folder, known).bundle)
     with open_mlflow(uri) as client, open_run(client, "ur4rec", None) as run:
         logged = client.create_logged_model(run.info.experiment_id, name="ur4rec", source_run_id=run.info.run_id)
         model = Model(artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id)
@@ -24,11 +28,11 @@ def register_chain(uri, ring, folder, known):
         return str(version.version)
 
 
-def set_alias(uri, alias, version):
+def set_alias(uri: str, alias: str, version: str) -> None:
     with open_mlflow(uri) as client:
         client.set_registered_model_alias("ur4rec", alias, version)
 
 
-def tags_of(uri, version):
+def tags_of(uri: str, version: str) -> dict[str, str]:
     with open_mlflow(uri) as client:
-        return client.get_model_version("ur4rec", version).tags
+        return dict(client.get_model_version("ur4rec", version).tags)

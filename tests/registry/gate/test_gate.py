@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -13,15 +15,16 @@ from toy_registration import make_registration
 from typer.testing import CliRunner
 
 from ur4rec.cli import app
+from ur4rec.data.sequences import Sequences
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_registered, gate_version
-from ur4rec.registry.gate.verdict import load_verdict
+from ur4rec.registry.gate.verdict import Verdict, load_verdict
 from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
 from ur4rec.storage.artifacts import ArtifactError, sha256_file
 
 
 @pytest.fixture(scope="module")
-def prepared(ring, empty_database, tmp_path_factory):
+def prepared(ring: Path, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry with versions 1 (half of the targets), 2 (more) and 3 (fewer); 1 is the champion, 3 the challenger."""
     folder = tmp_path_factory.mktemp("registry")
     (folder / "mlflow").mkdir()
@@ -33,17 +36,19 @@ def prepared(ring, empty_database, tmp_path_factory):
 
 
 @pytest.fixture
-def uri(prepared, tracking_uri, tmp_path):
+def uri(prepared: Path, tracking_uri: str, tmp_path: Path) -> str:
     """The prepared registry's database; its artifacts lie where it says."""
     shutil.copyfile(prepared / "mlflow/mlflow.db", tmp_path / "mlflow/mlflow.db")
     return tracking_uri
 
 
-def gate(ring, uri, version=None, config=None, **overrides):
+def gate(
+    ring: Path, uri: str, version: str | None = None, config: RegistryConfig | None = None, **overrides: Any
+) -> Verdict:
     return gate_version(ring, version, config or RegistryConfig(), make_rules(**overrides), uri)
 
 
-def test_a_better_version_passes_and_carries_the_verdict(ring, ring_data, uri):
+def test_a_better_version_passes_and_carries_the_verdict(ring: Path, ring_data: Sequences, uri: str) -> None:
     verdict = gate(ring, uri, "2")
     assert (verdict.verdict, verdict.challenger, verdict.champion, verdict.anchor) == ("passed", "2", "1", "none")
     assert verdict.test_digest == ring_data.digest
@@ -59,14 +64,14 @@ def test_a_better_version_passes_and_carries_the_verdict(ring, ring_data, uri):
     assert text.startswith("# Gate: ur4rec version 2 passed")
 
 
-def test_the_challenger_is_judged_by_default_and_a_worse_one_fails(ring, uri):
+def test_the_challenger_is_judged_by_default_and_a_worse_one_fails(ring: Path, uri: str) -> None:
     verdict = gate(ring, uri)
     assert (verdict.challenger, verdict.verdict) == ("3", "failed")
     assert "champion" in {each.rule for each in verdict.failures}
     assert tags_of(uri, "3")["ur4rec.gate_verdict"] == "failed"
 
 
-def test_the_same_question_gets_the_same_answer(ring, uri):
+def test_the_same_question_gets_the_same_answer(ring: Path, uri: str) -> None:
     first, second = gate(ring, uri), gate(ring, uri)
     timed = ("latency", "latency_over_champion")
     assert [each for each in first.outcomes if each.rule not in timed] == [
@@ -76,13 +81,13 @@ def test_the_same_question_gets_the_same_answer(ring, uri):
     assert tags_of(uri, "3")["ur4rec.gate_digest"] == second.digest
 
 
-def test_without_a_champion_the_floor_decides(ring, uri):
+def test_without_a_champion_the_floor_decides(ring: Path, uri: str) -> None:
     verdict = gate(ring, uri, config=RegistryConfig(champion_alias="nobody"))
     assert (verdict.verdict, verdict.champion) == ("passed", "none")
     assert tags_of(uri, "3")["ur4rec.gate_champion"] == "none"
 
 
-def test_the_anchor_is_compared_as_well(ring, uri):
+def test_the_anchor_is_compared_as_well(ring: Path, uri: str) -> None:
     set_alias(uri, "anchor", "2")
     verdict = gate(ring, uri, "1", RegistryConfig(champion_alias="nobody"))
     assert verdict.anchor == "2"
@@ -91,7 +96,7 @@ def test_the_anchor_is_compared_as_well(ring, uri):
     assert same.passed
 
 
-def test_the_champion_itself_is_not_judged_again(ring, uri):
+def test_the_champion_itself_is_not_judged_again(ring: Path, uri: str) -> None:
     gate(ring, uri, "2")
     before = tags_of(uri, "2")
     set_alias(uri, "champion", "2")
@@ -101,7 +106,7 @@ def test_the_champion_itself_is_not_judged_again(ring, uri):
     assert tags_of(uri, "2") == before
 
 
-def test_a_missing_version_or_alias_is_named(ring, uri):
+def test_a_missing_version_or_alias_is_named(ring: Path, uri: str) -> None:
     with pytest.raises(RegistryError, match="no version has the alias 'next'; register a model first"):
         gate(ring, uri, config=RegistryConfig(challenger_alias="next"))
     with pytest.raises(RegistryError, match=r"ur4rec.*9.*not found"):
@@ -110,12 +115,12 @@ def test_a_missing_version_or_alias_is_named(ring, uri):
         gate(ring, uri, "next")
 
 
-def test_an_alias_names_the_version_to_judge(ring, uri):
+def test_an_alias_names_the_version_to_judge(ring: Path, uri: str) -> None:
     set_alias(uri, "candidate", "2")
     assert gate(ring, uri, "candidate").challenger == "2"
 
 
-def test_a_crash_while_the_verdict_is_stored_leaves_none(ring, uri, monkeypatch):
+def test_a_crash_while_the_verdict_is_stored_leaves_none(ring: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gate(ring, uri, "2")
 
     def crash(*args: object) -> None:
@@ -127,7 +132,7 @@ def test_a_crash_while_the_verdict_is_stored_leaves_none(ring, uri, monkeypatch)
     assert "ur4rec.gate_verdict" not in tags_of(uri, "2")
 
 
-def test_a_registration_names_the_version(ring, uri, tmp_path):
+def test_a_registration_names_the_version(ring: Path, uri: str, tmp_path: Path) -> None:
     (tmp_path / "registration.json").write_text(make_registration("2", uri).model_dump_json())
     paths = tmp_path / "out/verdict.json", tmp_path / "out/summary.md"
     config = RegistryConfig(registered_model_name="another")
@@ -140,7 +145,9 @@ def test_a_registration_names_the_version(ring, uri, tmp_path):
 
 
 @pytest.mark.parametrize(("version", "code", "word"), [("2", 0, "passed"), ("3", 1, "failed: champion")])
-def test_the_command_ends_with_the_verdict(ring, uri, tmp_path, version, code, word):
+def test_the_command_ends_with_the_verdict(
+    ring: Path, uri: str, tmp_path: Path, version: str, code: int, word: str
+) -> None:
     options = [f"--set={key}={value}" for key, value in TOLERANT.items()]
     arguments = ["registry", "gate", str(ring), "--version", version, "--tracking-uri", uri, "-o", "verdict.json"]
     result = CliRunner().invoke(app, [*arguments, *options], env={"COLUMNS": "200"})
@@ -150,13 +157,13 @@ def test_the_command_ends_with_the_verdict(ring, uri, tmp_path, version, code, w
     assert json.loads((tmp_path / "verdict.json").read_text())["challenger"] == version
 
 
-def test_the_command_names_a_wrong_rule(ring, uri):
+def test_the_command_names_a_wrong_rule(ring: Path, uri: str) -> None:
     result = CliRunner().invoke(app, ["registry", "gate", str(ring), "--tracking-uri", uri, "--set", "levl=0.2"])
     assert result.exit_code == 2
     assert "rules: unknown key 'levl', did you mean 'level'?" in " ".join(result.stderr.split())
 
 
-def test_the_command_takes_the_names_of_the_registry_among_the_rules(ring, uri):
+def test_the_command_takes_the_names_of_the_registry_among_the_rules(ring: Path, uri: str) -> None:
     options = ["--set", "registered_model_name=songs", "--set", "level=0.1"]
     result = CliRunner().invoke(app, ["registry", "gate", str(ring), "--tracking-uri", uri, *options])
     assert result.exit_code == 2
@@ -165,14 +172,14 @@ def test_the_command_takes_the_names_of_the_registry_among_the_rules(ring, uri):
 
 
 @pytest.fixture
-def server(tracking_uri, tmp_path, free_port):
+def server(tracking_uri: str, tmp_path: Path, free_port: int) -> Iterator[str]:
     """A real server with its own store; yields its address."""
     with running_server(tracking_uri, str(tmp_path / "store"), free_port, tmp_path / "server.log") as started:
         yield started.address
 
 
 @pytest.mark.server
-def test_champions_on_a_server(server, ring, tmp_path):
+def test_champions_on_a_server(server: str, ring: Path, tmp_path: Path) -> None:
     """Nobody, a better one, and one whose artifacts are gone from the store."""
     register_chain(server, ring, tmp_path / "1", range(1, 21))
     assert gate(ring, server).champion == "none"

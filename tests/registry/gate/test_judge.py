@@ -2,10 +2,13 @@
 
 import doctest
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from chain_models import make_rules
+from numpy.typing import NDArray
 
 from ur4rec.ranking.bootstrap import bootstrap_means
 from ur4rec.registry.gate import judge
@@ -26,7 +29,7 @@ from ur4rec.registry.gate.measurements import Cost, Quality
 from ur4rec.registry.gate.verdict import decide
 
 
-def quality(ndcg, coverage=0.5, popularity=0.8):
+def quality(ndcg: list[float] | NDArray[Any], coverage: float = 0.5, popularity: float = 0.8) -> Quality:
     return Quality(np.asarray(ndcg, dtype=float), coverage, popularity)
 
 
@@ -35,7 +38,7 @@ HALF = [1.0, 0.0] * 500
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
 @pytest.mark.parametrize("check", [check_at_least, check_at_most])
-def test_what_is_missing_or_no_number_fails(check, value):
+def test_what_is_missing_or_no_number_fails(check: Callable[..., Any], value: float | None) -> None:
     outcome = check("rule", value, 0.5, "a metric")
     assert (outcome.outcome, outcome.value) == ("failed", None)
     assert (
@@ -44,16 +47,16 @@ def test_what_is_missing_or_no_number_fails(check, value):
     )
 
 
-def test_a_threshold_that_is_no_number_fails():
+def test_a_threshold_that_is_no_number_fails() -> None:
     assert check_at_least("rule", 0.5, math.nan, "").failed
     assert check_at_most("rule", 0.5, math.nan, "").failed
 
 
-def test_the_threshold_itself_passes():
+def test_the_threshold_itself_passes() -> None:
     assert check_at_least("rule", 0.5, 0.5, "").outcome == check_at_most("rule", 0.5, 0.5, "").outcome == "passed"
 
 
-def test_a_metric_that_is_nan_or_missing_fails_every_rule_on_it():
+def test_a_metric_that_is_nan_or_missing_fails_every_rule_on_it() -> None:
     rules, good = make_rules(), quality(HALF)
     for bad in (None, quality([math.nan, *HALF[1:]])):
         outcomes = [
@@ -71,13 +74,13 @@ def test_a_metric_that_is_nan_or_missing_fails_every_rule_on_it():
     assert judge_floor(good, None, rules)[1].failed
 
 
-def test_the_floor_is_absolute_and_over_popularity():
+def test_the_floor_is_absolute_and_over_popularity() -> None:
     rules = make_rules(floor_ndcg_at_10=0.4, floor_times_popularity=2)
     outcomes = judge_floor(quality(HALF), quality([0.375] * 1000), rules)
     assert [(each.outcome, each.threshold) for each in outcomes] == [("passed", 0.4), ("failed", 0.75)]
 
 
-def test_the_bound_of_a_constant_ratio_is_that_ratio():
+def test_the_bound_of_a_constant_ratio_is_that_ratio() -> None:
     # Every user loses a tenth, so every resample does, whoever is drawn.
     worse = quality(np.array(HALF) * 0.9)
     assert judge_non_inferiority("champion", worse, quality(HALF), make_rules()).value == pytest.approx(-0.1)
@@ -88,20 +91,20 @@ def test_the_bound_of_a_constant_ratio_is_that_ratio():
     assert judge_non_inferiority("champion", worse, quality(HALF), make_rules(margin_by_users={0: 0.09})).failed
 
 
-def test_more_users_get_the_smaller_margin():
+def test_more_users_get_the_smaller_margin() -> None:
     rules = make_rules(margin_by_users={0: 0.3, 1000: 0.1})
     few, many = (judge_non_inferiority("champion", quality(HALF[:n]), quality(HALF[:n]), rules) for n in (998, 1000))
     assert (few.threshold, many.threshold) == (-0.3, -0.1)
 
 
-def test_against_a_champion_that_never_hits_anything_is_better():
+def test_against_a_champion_that_never_hits_anything_is_better() -> None:
     nothing = quality(np.zeros(1000))
     assert judge_non_inferiority("champion", quality(np.ones(1000)), nothing, make_rules()).outcome == "passed"
     tie = judge_non_inferiority("champion", nothing, nothing, make_rules())
     assert (tie.outcome, tie.value) == ("passed", 0)
 
 
-def test_slices_are_corrected_for_their_number():
+def test_slices_are_corrected_for_their_number() -> None:
     # Slice a loses 42 of 100 hits, b and c nothing: alone p is far below, so it fails in any company.
     champion, challenger = np.ones(300), np.ones(300)
     challenger[:42] = 0
@@ -121,12 +124,12 @@ def test_slices_are_corrected_for_their_number():
     assert not any(each.failed for each in together)
 
 
-def test_a_slice_of_few_users_is_skipped():
+def test_a_slice_of_few_users_is_skipped() -> None:
     outcomes = judge_slices(quality(HALF), quality(HALF), {"cold_users": np.arange(49)}, make_rules())
     assert outcomes[0].outcome == "skipped: 49 users, min_slice_users: 50"
 
 
-def test_lists_may_not_narrow_or_lean_to_the_popular():
+def test_lists_may_not_narrow_or_lean_to_the_popular() -> None:
     champion = quality(HALF, coverage=0.5, popularity=0.8)
     narrow = judge_lists(quality(HALF, coverage=0.34), champion, make_rules())
     assert [each.outcome for each in narrow] == ["failed", "passed"]
@@ -134,7 +137,7 @@ def test_lists_may_not_narrow_or_lean_to_the_popular():
     assert [each.outcome for each in popular] == ["passed", "failed"]
 
 
-def test_cost_is_judged_absolutely_and_against_the_champion():
+def test_cost_is_judged_absolutely_and_against_the_champion() -> None:
     rules = make_rules(max_latency_ms=50, max_size_mb=100, max_latency_ratio=2, max_size_ratio=2)
     outcomes = {each.rule: each.outcome for each in judge_cost(Cost(30, 90), Cost(10, 50), rules)}
     assert outcomes == {
@@ -146,20 +149,20 @@ def test_cost_is_judged_absolutely_and_against_the_champion():
     assert [each.outcome for each in judge_cost(Cost(51, 101), None, rules)] == ["failed", "failed"]
 
 
-def test_examples_in_the_docstrings():
+def test_examples_in_the_docstrings() -> None:
     outcome = doctest.testmod(judge)
     assert outcome.attempted >= 5
     assert outcome.failed == 0
 
 
-def test_the_memory_limit_changes_nothing(monkeypatch):
+def test_the_memory_limit_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = np.random.default_rng(1).random((2, 30))
     whole = resample_relative(first, second, samples=100)
     monkeypatch.setattr(judge, "ENTRIES_AT_ONCE", 7 * 30)
     assert resample_relative(first, second, samples=100) == pytest.approx(whole, rel=1e-12)
 
 
-def test_drawing_distinct_pairs_is_drawing_users():
+def test_drawing_distinct_pairs_is_drawing_users() -> None:
     source = np.random.default_rng(1)
     first, second = source.choice([0, 0.5, 1], size=(2, 400))
     ours = resample_relative(first, second, samples=20_000)
@@ -169,7 +172,7 @@ def test_drawing_distinct_pairs_is_drawing_users():
         assert np.quantile(ours, level) == pytest.approx(np.quantile(theirs, level), abs=0.01)
 
 
-def test_the_bound_is_exceeded_as_often_as_the_level_says():
+def test_the_bound_is_exceeded_as_often_as_the_level_says() -> None:
     # True difference 0, 600 users, a tenth of whom are won and as many lost.
     source, level, above = np.random.default_rng(2), 0.1, 0
     for _ in range(400):
@@ -178,11 +181,11 @@ def test_the_bound_is_exceeded_as_often_as_the_level_says():
     assert 0.05 < above / 400 < 0.16
 
 
-def test_a_p_value_is_never_zero():
+def test_a_p_value_is_never_zero() -> None:
     assert harm_p_value(np.full(999, -1.0), 0.1) == 0.001
 
 
-def test_holm_stops_at_the_first_that_stands():
+def test_holm_stops_at_the_first_that_stands() -> None:
     assert reject_holm({"a": 0.02, "b": 0.06, "c": 0.001}, 0.05) == {"a", "c"}
     assert reject_holm({"a": 0.02}, 0.05) == {"a"}
     assert reject_holm({}, 0.05) == set()

@@ -11,7 +11,7 @@ from ur4rec.data.sequences import Sequences
 from ur4rec.registry.gate.measurements import measure_quality
 
 
-def test_a_model_of_equal_scores_has_the_mean_over_all_places(ring_data):
+def test_a_model_of_equal_scores_has_the_mean_over_all_places(ring_data: Sequences) -> None:
     """Of each user the unseen items are left, and the discounts of ranks 1 to 10 fall on any of them."""
     rows = np.arange(len(ring_data.test))
     quality = measure_quality(ring_data, rows, lambda users: torch.zeros(len(users), ring_data.num_items + 1))

@@ -1,14 +1,16 @@
+from pathlib import Path
+
 import pytest
 
 from ur4rec.config_section import ConfigError
 from ur4rec.registry.gate.rules import GateRules, load_rules
 
 
-def test_the_shipped_file_names_every_key():
+def test_the_shipped_file_names_every_key() -> None:
     assert set(load_rules().to_dict()) == set(GateRules.model_fields)
 
 
-def test_a_file_names_only_what_differs_and_settings_win(tmp_path):
+def test_a_file_names_only_what_differs_and_settings_win(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("min_users: 50\nlevel: 0.2\n")
     rules = load_rules(path, {"level": "0.05", "margin_by_users": "{0: 0.2, 100: 0.1}"})
@@ -16,7 +18,7 @@ def test_a_file_names_only_what_differs_and_settings_win(tmp_path):
     assert rules.bootstrap_samples == load_rules().bootstrap_samples
 
 
-def test_what_kfp_makes_of_the_rules_is_understood():
+def test_what_kfp_makes_of_the_rules_is_understood() -> None:
     rules = load_rules(
         overrides={"min_users": 50.0, "margin_by_users": {"0": 0.2, "5000": 0.1}, "test_digest": "0" * 64}
     )
@@ -35,7 +37,7 @@ def test_what_kfp_makes_of_the_rules_is_understood():
         ("a: [", "cannot be read as YAML"),
     ],
 )
-def test_errors_name_the_file(tmp_path, text, message):
+def test_errors_name_the_file(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message) as error:
@@ -43,6 +45,6 @@ def test_errors_name_the_file(tmp_path, text, message):
     assert str(error.value).startswith(str(path))
 
 
-def test_equal_rules_have_equal_digests():
+def test_equal_rules_have_equal_digests() -> None:
     assert load_rules().digest() == load_rules(overrides={"min_users": 200.0}).digest()
     assert load_rules().digest() != load_rules(overrides={"min_users": 201}).digest()

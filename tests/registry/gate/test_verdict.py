@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
 from markdown_views import ODD_NAMES, as_shown, list_tags, read_page, show_markdown
 from pydantic import ValidationError
@@ -20,7 +23,7 @@ OUTCOMES = [
 ]
 
 
-def make(**changes):
+def make(**changes: Any) -> Verdict:
     values = {
         "verdict": "failed",
         "model_name": "ur4rec",
@@ -39,12 +42,12 @@ def make(**changes):
     return Verdict(**values | changes)
 
 
-def test_one_failed_rule_fails_and_a_skipped_one_does_not():
+def test_one_failed_rule_fails_and_a_skipped_one_does_not() -> None:
     assert decide(OUTCOMES) == "failed"
     assert decide(OUTCOMES[::2]) == "passed"
 
 
-def test_save_and_load(tmp_path):
+def test_save_and_load(tmp_path: Path) -> None:
     write_verdict(make(), tmp_path / "new/verdict.json")
     loaded = load_verdict(tmp_path / "new/verdict.json")
     assert loaded == make()
@@ -52,7 +55,7 @@ def test_save_and_load(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["verdict.json"]
 
 
-def test_the_digest_is_of_the_files_bytes(tmp_path):
+def test_the_digest_is_of_the_files_bytes(tmp_path: Path) -> None:
     import hashlib
 
     write_verdict(make(), tmp_path / "verdict.json")
@@ -60,7 +63,7 @@ def test_the_digest_is_of_the_files_bytes(tmp_path):
     assert make(num_users=944).digest != make().digest
 
 
-def test_tags_are_text():
+def test_tags_are_text() -> None:
     assert make().tags() == {
         "ur4rec.gate_verdict": "failed",
         "ur4rec.gate_champion": "2",
@@ -71,23 +74,23 @@ def test_tags_are_text():
     }
 
 
-def test_numbers_leave_out_what_has_none():
+def test_numbers_leave_out_what_has_none() -> None:
     assert make().numbers() == {"num_users": 943, "failed_rules": 1, "floor": 0.12, "champion": -0.2}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_no_outcome_holds_a_nan(value):
+def test_no_outcome_holds_a_nan(value: float) -> None:
     with pytest.raises(ValidationError, match="finite number"):
         RuleOutcome(rule="floor", outcome="passed", value=value)
 
 
 @pytest.mark.parametrize("outcome", ["ok", "skipped", "skipped: ", "Passed", ""])
-def test_outcomes_are_explicit(outcome):
+def test_outcomes_are_explicit(outcome: str) -> None:
     with pytest.raises(ValidationError, match="outcome\n"):
         RuleOutcome(rule="floor", outcome=outcome)
 
 
-def test_what_is_no_verdict_is_named(tmp_path):
+def test_what_is_no_verdict_is_named(tmp_path: Path) -> None:
     with pytest.raises(VerdictError, match=r"verdict\.json: not found"):
         load_verdict(tmp_path / "verdict.json")
     (tmp_path / "verdict.json").write_text('{"verdict": "maybe"}')
@@ -95,7 +98,7 @@ def test_what_is_no_verdict_is_named(tmp_path):
         load_verdict(tmp_path / "verdict.json")
 
 
-def test_the_markdown_is_a_table_with_a_row_a_rule():
+def test_the_markdown_is_a_table_with_a_row_a_rule() -> None:
     text = render_markdown(make())
     assert text.startswith("# Gate: ur4rec version 3 failed\n\nAgainst champion version 2, on 943 users")
     rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
@@ -108,12 +111,12 @@ def test_the_markdown_is_a_table_with_a_row_a_rule():
 
 
 @pytest.mark.parametrize(("value", "text"), [(943.0, "943"), (2000.0, "2,000"), (0.25, "0.2500"), (None, "")])
-def test_whole_numbers_have_no_fraction(value, text):
+def test_whole_numbers_have_no_fraction(value: float | None, text: str) -> None:
     assert format_number(value) == text
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_what_a_rule_or_a_note_says_is_shown_as_it_is(name):
+def test_what_a_rule_or_a_note_says_is_shown_as_it_is(name: str) -> None:
     outcomes = [RuleOutcome(rule="floor", outcome="failed", detail=name)]
     page = show_markdown(render_markdown(make(outcomes=outcomes, notes=[name])))
     plain = show_markdown(render_markdown(make(outcomes=OUTCOMES[1:2], notes=["a note"])))

@@ -4,10 +4,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from toy_leaks import LENGTH, NUM_ITEMS, NUM_USERS, name
+from toy_sequences import BuildSequences
 
 
 @pytest.fixture
-def sequences(build_sequences) -> Path:
+def sequences(build_sequences: BuildSequences) -> Path:
     """Thirty users with eight of sixty films each, the last two held out; times are distinct."""
     draw = random.Random(0)
     rows = [

@@ -3,13 +3,16 @@ import json
 import os
 import random
 import re
+from collections.abc import Callable, Mapping
 from itertools import starmap
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from present import present
 from toy_leaks import histories_of, say
+from toy_sequences import BuildSequences
 
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.storage.artifacts import ArtifactError, write_artifact
@@ -28,10 +31,12 @@ from ur4rec.text.generate import generate_text
 from ur4rec.text.leaks.check import check_leaks, describe_leaks, write_report
 
 
-def test_texts_that_name_the_test_item_are_a_leak(sequences: Path, write_json) -> None:
+def test_texts_that_name_the_test_item_are_a_leak(
+    sequences: Path, write_json: Callable[[Mapping[str, object]], Path]
+) -> None:
     texts = write_json({user: say([titles[0], titles[-1]]) for user, titles in histories_of(sequences).items()})
     report = check_leaks(sequences, user_text=texts)
-    effect = report.imported
+    effect = present(report.imported)
     # Each text names one of its two held-out items and no untouched one.
     assert (effect.num_users, effect.num_texts, effect.num_held_out) == (30, 30, 60)
     assert (effect.held_out_rate, effect.test_rate, effect.validation_rate) == (0.5, 1.0, 0.0)
@@ -47,8 +52,8 @@ def test_texts_of_the_template_pass_exactly(sequences: Path, tmp_path: Path) -> 
     generate_text(sequences, tmp_path / "texts", TextConfig(snapshot_base=3))
     report = check_leaks(sequences, texts=tmp_path / "texts")
     # Points 3 and 6 of a prefix of six.
-    assert (report.provenance.num_texts, report.provenance.num_violations) == (60, 0)
-    assert (report.imported, report.own.held_out_rate, report.passed) == (None, 0, True)
+    assert (present(report.provenance).num_texts, present(report.provenance).num_violations) == (60, 0)
+    assert (report.imported, present(report.own).held_out_rate, report.passed) == (None, 0, True)
     assert "60 of 60 are written from the training prefix alone (exact)" in describe_leaks(report)
 
 
@@ -69,8 +74,8 @@ def forge(sequences: Path, folder: Path, points: list[list[int]], sources: list[
 def test_own_texts_from_beyond_the_prefix_are_violations(sequences: Path, tmp_path: Path) -> None:
     points = [[1, 6], [2, 7], [3, 0], [4, 7]]
     report = check_leaks(sequences, texts=forge(sequences, tmp_path / "t", points, [*["dashscope"] * 3, IMPORTED]))
-    assert (report.provenance.num_texts, report.provenance.num_violations) == (3, 2)
-    assert report.provenance.violations == (
+    assert (present(report.provenance).num_texts, present(report.provenance).num_violations) == (3, 2)
+    assert present(report.provenance).violations == (
         "user '2', as_of 7: expected 1 to 6, the prefix",
         "user '3', as_of 0: expected 1 to 6, the prefix",
     )
@@ -79,24 +84,30 @@ def test_own_texts_from_beyond_the_prefix_are_violations(sequences: Path, tmp_pa
         report.raise_for_leaks()
 
 
-def test_own_texts_from_inside_a_group_of_equal_timestamps_are_violations(build_sequences, tmp_path: Path) -> None:
+def test_own_texts_from_inside_a_group_of_equal_timestamps_are_violations(
+    build_sequences: BuildSequences, tmp_path: Path
+) -> None:
     times = [0, 1, 1, 1, 2, 3, 4, 5]
     sequences = build_sequences([(1, item, time) for item, time in enumerate(times, 1)])
     report = check_leaks(sequences, texts=forge(sequences, tmp_path / "t", [[1, 2], [1, 4]], ["template"] * 2))
-    assert report.provenance.violations == ("user '1', as_of 2: inside a group of equal timestamps",)
+    assert present(report.provenance).violations == ("user '1', as_of 2: inside a group of equal timestamps",)
 
 
-def test_mixed_folders_are_judged_by_both_rules(sequences: Path, tmp_path: Path, write_json) -> None:
+def test_mixed_folders_are_judged_by_both_rules(
+    sequences: Path, tmp_path: Path, write_json: Callable[[Mapping[str, object]], Path]
+) -> None:
     histories = histories_of(sequences)
     leaky = write_json({user: say(histories[user][-2:]) for user in list(histories)[:25]})
     with pytest.raises(LeakError, match="the texts know what they should not"):
         generate_text(sequences, tmp_path / "texts", TextConfig(snapshot_base=3), user_text=leaky)
     report = check_leaks(sequences, texts=tmp_path / "texts")
-    assert (report.provenance.num_texts, report.imported.num_users) == (10, 25)
-    assert (report.own.held_out_rate, report.imported.held_out_rate, report.passed) == (0, 1, False)
+    assert (present(report.provenance).num_texts, present(report.imported).num_users) == (10, 25)
+    assert (present(report.own).held_out_rate, present(report.imported).held_out_rate, report.passed) == (0, 1, False)
 
 
-def test_texts_without_a_title_to_recognise_are_not_judged(build_sequences, write_json) -> None:
+def test_texts_without_a_title_to_recognise_are_not_judged(
+    build_sequences: BuildSequences, write_json: Callable[[Mapping[str, object]], Path]
+) -> None:
     rows = [(1, item, item) for item in range(1, 7)]
     items = pd.DataFrame({"item_id": range(1, 7), "title": ["A", "B", "C", "D", "E", "F"]})
     report = check_leaks(build_sequences(rows, items), user_text=write_json({"1": "Likes F."}))
@@ -104,7 +115,9 @@ def test_texts_without_a_title_to_recognise_are_not_judged(build_sequences, writ
     assert "cannot be judged: no user has a held-out item" in describe_leaks(report)
 
 
-def test_the_report_is_written_with_its_verdict(sequences: Path, tmp_path: Path, write_json) -> None:
+def test_the_report_is_written_with_its_verdict(
+    sequences: Path, tmp_path: Path, write_json: Callable[[Mapping[str, object]], Path]
+) -> None:
     texts = write_json({user: say(titles[-2:]) for user, titles in histories_of(sequences).items()})
     write_report(check_leaks(sequences, user_text=texts), tmp_path / "leaks.json")
     written = json.loads((tmp_path / "leaks.json").read_text())
@@ -116,7 +129,7 @@ def test_the_report_is_written_with_its_verdict(sequences: Path, tmp_path: Path,
 def test_real_leaky_texts_are_flagged_and_shuffled_ones_are_not(tmp_path: Path) -> None:
     sequences, leaky = Path(os.environ["UR4REC_SEQUENCES"]), Path(os.environ["UR4REC_LEAKY_TEXTS"])
     report = check_leaks(sequences, user_text=leaky)
-    assert report.imported.test_rate > 0.1
+    assert present(present(report.imported).test_rate) > 0.1
     assert not report.passed
     texts = json.loads(leaky.read_text(encoding="utf-8"))
     shuffled = list(texts.values())
@@ -126,7 +139,9 @@ def test_real_leaky_texts_are_flagged_and_shuffled_ones_are_not(tmp_path: Path) 
     assert check_leaks(sequences, user_text=path).passed
 
 
-def test_one_input_is_asked_for_and_must_belong_to_the_sequences(sequences: Path, tmp_path: Path, write_json) -> None:
+def test_one_input_is_asked_for_and_must_belong_to_the_sequences(
+    sequences: Path, tmp_path: Path, write_json: Callable[[Mapping[str, object]], Path]
+) -> None:
     with pytest.raises(ValueError, match="either a folder of texts or a file"):
         check_leaks(sequences)
     with pytest.raises(ValueError, match="either a folder of texts or a file"):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ur4rec.text.llm.answers import AnswerError, parse_answer, quote_beginning, repair_messages
-from ur4rec.text.llm.prompts import load_prompt
+from ur4rec.text.llm.prompts import Prompt, load_prompt
 from ur4rec.text.sentences import split_sentences
 
 USER = load_prompt("user_preferences.v1")
@@ -25,7 +25,7 @@ def describe(description: object) -> str:
     return json.dumps({"description": description})
 
 
-def fail(prompt: object, answer: str) -> AnswerError:
+def fail(prompt: Prompt, answer: str) -> AnswerError:
     with pytest.raises(AnswerError) as caught:
         parse_answer(prompt, answer)
     return caught.value

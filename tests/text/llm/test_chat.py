@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+from typing import Any
 
 import pytest
 from toy_chats import make_request
@@ -28,7 +29,7 @@ def test_the_key_is_the_digest_of_canonical_json() -> None:
         {"request_fields": {"chat_template_kwargs": {"enable_thinking": True}}},
     ],
 )
-def test_every_field_changes_the_key(change: dict[str, object]) -> None:
+def test_every_field_changes_the_key(change: dict[str, Any]) -> None:
     request = make_request()
     assert dataclasses.replace(request, **change).key != request.key
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from present import present
 
 from ur4rec.text.llm.chat import ChatRequest
 from ur4rec.text.llm.costs import (
@@ -125,7 +126,7 @@ def spend(limit: float, workers: int, share: float) -> Budget:
 @pytest.mark.parametrize("share", [1.0, 0.2])
 def test_a_budget_is_used_up_and_never_exceeded(share: float) -> None:
     budget = spend(0.002, 8, share)
-    dearest = spend(0.002, 1, 1.0).prices.price("qwen-flash", most_prompt_tokens(make_chat(0).messages), 50)
+    dearest = present(spend(0.002, 1, 1.0).prices.price("qwen-flash", most_prompt_tokens(make_chat(0).messages), 50))
     assert budget.limit - dearest < budget.spent <= budget.limit
 
 

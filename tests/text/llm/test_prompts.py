@@ -1,6 +1,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -43,10 +44,11 @@ def make_user(items: list[ItemRequest]) -> UserRequest:
     return UserRequest("user-4711", items, [875_000_000 + index for index in range(len(items))])
 
 
-def read_data(content: str) -> dict:
+def read_data(content: str) -> dict[str, Any]:
     """What stands between the marks; there is one pair of them."""
     assert content.count(BEGIN_DATA) == content.count(END_DATA) == 1
-    return json.loads(content.split(BEGIN_DATA)[1].split(END_DATA)[0])
+    data: dict[str, Any] = json.loads(content.split(BEGIN_DATA)[1].split(END_DATA)[0])
+    return data
 
 
 def test_version_names_the_content_of_the_file(tmp_path: Path) -> None:

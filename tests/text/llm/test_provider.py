@@ -9,10 +9,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from present import present
 from server import Behaviour, Fault, serve
+from toy_sequences import BuildSequences
 from toy_texts import (
     BASES,
     KEY,
@@ -58,7 +61,7 @@ def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sequences(build_sequences) -> Path:
+def sequences(build_sequences: BuildSequences) -> Path:
     return build_toy(build_sequences)
 
 
@@ -66,9 +69,7 @@ def list_cached(cache: Path) -> list[CachedAnswer]:
     if not (cache / FILE).exists():
         return []
     with closing(sqlite3.connect(cache / FILE)) as connection:
-        answers = [decode_line(line) for (line,) in connection.execute("SELECT line FROM answers")]
-    assert None not in answers
-    return answers
+        return [present(decode_line(line)) for (line,) in connection.execute("SELECT line FROM answers")]
 
 
 @pytest.mark.parametrize("provider", ["dashscope", "openai"])
@@ -96,7 +97,7 @@ def test_texts_come_in_order_with_their_sources_and_counts(sequences: Path, tmp_
     assert details["provider"] == f"{provider} qwen-flash {' '.join(used['prompts'])}"
 
 
-def test_equal_prompts_are_asked_once(build_sequences, tmp_path: Path) -> None:
+def test_equal_prompts_are_asked_once(build_sequences: BuildSequences, tmp_path: Path) -> None:
     twins = [(user, f"i{item}", 10 * item + shift) for user, shift in (("a", 0), ("b", 5)) for item in range(14)]
     sequences = build_sequences(twins, describe_items(), min_seq_len=3)
     with serve(Behaviour()) as server:
@@ -133,7 +134,9 @@ def tight_prompt(tmp_path: Path) -> str:
 def foresee(sequences: Path, config: TextConfig) -> tuple[dict[str, str], set[str], set[str]]:
     """Key and first answer of the items that need a repair, and those whom it helps and does not."""
     questions, prompt = Questions(config), load_prompt(config.text_item_prompt)
-    bad, repaired, lost = {}, set(), set()
+    bad: dict[str, str] = {}
+    repaired: set[str] = set()
+    lost: set[str] = set()
     for request in plan_texts(sequences, config).item_requests():
         chat = questions.ask(request).chat
         try:
@@ -146,7 +149,7 @@ def foresee(sequences: Path, config: TextConfig) -> tuple[dict[str, str], set[st
 
 
 def test_a_repair_is_asked_once_and_found_again(sequences: Path, tmp_path: Path, tight_prompt: str) -> None:
-    fields = {"text_item_prompt": tight_prompt, "text_max_failed_share": 1.0}
+    fields: dict[str, Any] = {"text_item_prompt": tight_prompt, "text_max_failed_share": 1.0}
     with serve(Behaviour()) as server:
         bad, repaired, lost = foresee(sequences, make_config(server, tmp_path / "cache", **fields))
         assert repaired
@@ -166,7 +169,7 @@ def test_a_repair_is_asked_once_and_found_again(sequences: Path, tmp_path: Path,
 def test_a_run_that_died_before_a_repair_asks_for_the_repair_alone(
     sequences: Path, tmp_path: Path, tight_prompt: str
 ) -> None:
-    fields = {"text_item_prompt": tight_prompt, "text_max_failed_share": 1.0}
+    fields: dict[str, Any] = {"text_item_prompt": tight_prompt, "text_max_failed_share": 1.0}
     with serve(Behaviour()) as server:
         config = make_config(server, tmp_path / "cache", **fields)
         bad, _, _ = foresee(sequences, config)
@@ -199,7 +202,7 @@ def test_a_refusal_is_kept_for_a_while_and_falls_back(
     assert sources == {"openai": NUM_TEXTS - refused, "template": refused}
     assert len({str(read_files(tmp_path / name)) for name in ("out", "again", "later")}) == 1
     kept = [answer for answer in list_cached(tmp_path / "cache") if answer.status == "refused"]
-    assert {answer.expires_at_s - answer.stored_at_s for answer in kept} == {30 * DAY_S}
+    assert {present(answer.expires_at_s) - answer.stored_at_s for answer in kept} == {30 * DAY_S}
 
 
 def test_a_transient_failure_is_not_kept(sequences: Path, tmp_path: Path) -> None:
@@ -266,7 +269,7 @@ def test_a_budget_stops_before_it_is_exceeded_and_keeps_the_answers(sequences: P
             generate(server, sequences, tmp_path / "out", tmp_path / "cache", text_budget=budget)
         kept = list_cached(tmp_path / "cache")
         tokens = sum(answer.tokens_in for answer in kept), sum(answer.tokens_out for answer in kept)
-        assert 0 < load_prices().price("qwen-flash", *tokens) <= budget
+        assert 0 < present(load_prices().price("qwen-flash", *tokens)) <= budget
         assert not (tmp_path / "out").exists()
         enough = {"text_budget": 2 * whole["cost"]}
         rest = generate(server, sequences, tmp_path / "out", tmp_path / "cache", **enough).details["language_model"]
@@ -296,7 +299,7 @@ def test_a_prompt_whose_answers_are_of_no_use_is_not_asked_to_the_end(
     content["answer"]["max_characters"] = 20
     Path(tight_prompt).write_text(yaml.safe_dump(content))
     monkeypatch.setattr(provider_module, "FEWEST_JUDGED", 6)
-    fields = {"text_item_prompt": tight_prompt, "text_concurrency": 1}
+    fields: dict[str, Any] = {"text_item_prompt": tight_prompt, "text_concurrency": 1}
     with serve(Behaviour()) as server:
         for _ in range(2):  # the second time they are known
             with pytest.raises(TextGenerationError, match=r"(\d) of \1 answers to item_description.* invalid_too_long"):
@@ -353,7 +356,7 @@ def test_no_key_for_dashscope_names_its_variable(
 
 
 def test_everything_that_decides_an_answer_keys_the_cache(sequences: Path, tmp_path: Path, tight_prompt: str) -> None:
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"text_model": "qwen-plus"},
         {"text_temperature": 0.7},
         {"text_item_prompt": tight_prompt, "text_max_failed_share": 1.0},
@@ -416,7 +419,7 @@ def test_the_key_is_in_no_file(sequences: Path, tmp_path: Path) -> None:
     assert all(KEY.encode() not in path.read_bytes() for path in files)
 
 
-def test_a_longer_history_adds_snapshots_and_keeps_the_others(build_sequences, tmp_path: Path) -> None:
+def test_a_longer_history_adds_snapshots_and_keeps_the_others(build_sequences: BuildSequences, tmp_path: Path) -> None:
     grown = LENGTHS | {"d": 20}
     with serve(Behaviour()) as server:
         for name, lengths in (("out", LENGTHS), ("grown", grown)):
@@ -462,10 +465,10 @@ def test_when_all_fail_alike_nothing_is_ruled_out(sequences: Path, tmp_path: Pat
     assert (used["cached"], used["fallen_back"]) == (0, {})
 
 
-def test_few_texts_that_fail_alike_say_what_to_do(build_sequences, tmp_path: Path) -> None:
+def test_few_texts_that_fail_alike_say_what_to_do(build_sequences: BuildSequences, tmp_path: Path) -> None:
     rows = [(user, f"i{item}", item) for user in "abc" for item in range(4)]
     sequences = build_sequences(rows, min_seq_len=3)
-    fields = {"text_request_fields": {"chat_template_kwargs": {}}}
+    fields: dict[str, Any] = {"text_request_fields": {"chat_template_kwargs": {}}}
     thinking = Behaviour(thoughts="<think>Okay, the [bold] user {wants} a summary of tastes")
     with serve(thinking) as server, pytest.raises(TextGenerationError) as caught:
         generate(server, sequences, tmp_path / "out", tmp_path / "cache", **fields)

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,8 @@ def test_choices() -> None:
     assert isinstance(empty, EmptyAnswerError)
     assert (empty.tokens_in, empty.tokens_out) == (3, 4)
     assert isinstance(read_choice(choice("", "content_filter"), 3, 0), RefusedError)
-    for choices in ([], None, [{}], ["x"], [{"message": None}], [{"message": "x"}]):
+    wrong: tuple[Any, ...] = ([], None, [{}], ["x"], [{"message": None}], [{"message": "x"}])
+    for choices in wrong:
         error = read_choice(choices, 3, 3)
         assert isinstance(error, TransientError)
         assert error.reason is Reason.MALFORMED

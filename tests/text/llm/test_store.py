@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cache_writer import kill_after, make_answer, put_all, start_writer
@@ -270,7 +271,11 @@ def test_closed_cache_is_of_no_use(folder: Path, reopen: Reopen) -> None:
     cache = reopen()
     asyncio.run(cache.put(make_answer(0)))
     cache.close()
-    for use in (lambda: cache.get(make_answer(0).key), lambda: asyncio.run(cache.put(make_answer(1)))):
+    uses: list[Callable[[], object]] = [
+        lambda: cache.get(make_answer(0).key),
+        lambda: asyncio.run(cache.put(make_answer(1))),
+    ]
+    for use in uses:
         with pytest.raises(CacheError, match=f"{folder}: the cache is closed; open it again"):
             use()
 
@@ -313,7 +318,7 @@ def test_an_opened_cache_needs_little_memory(folder: Path, reopen: Reopen) -> No
     [{"status": "odd"}, {"tokens_in": "1"}, {"stored_at_s": None}, {"expires_at_s": 1.5}, {"text": 7}, {"more": 1}],
     ids=str,
 )
-def test_a_line_whose_checksum_fits_but_whose_fields_do_not_is_no_answer(change) -> None:
+def test_a_line_whose_checksum_fits_but_whose_fields_do_not_is_no_answer(change: dict[str, Any]) -> None:
     whole = asdict(CachedAnswer("a" * 64, "accepted", "text", 1, 2, 3, None))
     for fields, is_answer in ((whole, True), (whole | change, False)):
         body = json.dumps(fields).encode()
@@ -370,7 +375,9 @@ def test_journal_fits_the_file_system(folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("network", [False, True])
-def test_a_killed_writer_leaves_a_file_for_either_journal(folder: Path, tmp_path: Path, monkeypatch, network) -> None:
+def test_a_killed_writer_leaves_a_file_for_either_journal(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: bool
+) -> None:
     """The folder may be mounted elsewhere after the kill."""
     reported = kill_after(start_writer(str(folder), 0, 5_000, 16, tmp_path), 100)
     monkeypatch.setattr(store, "find_file_system", lambda _: "nfs4" if network else "ext4")

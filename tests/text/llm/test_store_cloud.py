@@ -150,6 +150,7 @@ def test_failed_upload_reaches_every_waiting_put(location: str, prefix: ObjectSt
         return await asyncio.gather(*(cache.put(make_answer(n)) for n in range(5)), return_exceptions=True)
 
     with open_cache(location) as cache:
+        assert isinstance(prefix, GcsStore)
         prefix._bucket.delete()
         failures = asyncio.run(put_each(cache))
         assert [type(failure) for failure in failures] == [CacheError] * 5

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,14 +55,14 @@ def build_toy(build_sequences: BuildSequences, lengths: Mapping[str, int] = LENG
     return build_sequences(draw_rows(lengths), describe_items(), min_seq_len=3)
 
 
-def make_config(server: ChatServer | str, cache: Path | str, provider: str = "openai", **fields: object) -> TextConfig:
+def make_config(server: ChatServer | str, cache: Path | str, provider: str = "openai", **fields: Any) -> TextConfig:
     """Asks a server, or an address, without much concurrency."""
     base = server if isinstance(server, str) else server.url + BASES[provider]
     values = {"text_provider": provider, "text_base_url": base, "text_cache": str(cache), "snapshot_base": 3}
     return TextConfig.parse(values | {"text_concurrency": 4} | fields)
 
 
-def generate(server: ChatServer, sequences: Path, output: Path, cache: Path, **fields: object) -> Manifest:
+def generate(server: ChatServer, sequences: Path, output: Path, cache: Path, **fields: Any) -> Manifest:
     """The task against a server."""
     return generate_text(sequences, output, make_config(server, cache, **fields))
 
@@ -74,7 +75,8 @@ def read_files(output: Path) -> dict[str, bytes]:
 def read_sources(output: Path) -> dict[tuple[str, int], tuple[str, str]]:
     """User and `as_of` → text and its source."""
     table = pd.read_parquet(output / FILES[2])
-    return {(row.user_id, row.as_of): (row.text, row.source) for row in table.itertuples()}
+    columns = (table[name].tolist() for name in ("user_id", "as_of", "text", "source"))
+    return {(user, as_of): (text, source) for user, as_of, text, source in zip(*columns, strict=True)}
 
 
 def list_requests(plan: TextPlan) -> list[ItemRequest | UserRequest]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ur4rec.data.formats.delimited import DelimitedReader, Dialect
-from ur4rec.data.formats.reader import DerivedReader, Format, Reader, Rows
+from ur4rec.data.formats.reader import DerivedReader, Format, Rows
 from ur4rec.data.formats.streams import TextFile
 
 TYPED_NAME = r"[^\t\n]+:(token|float)(_seq)?"
@@ -54,8 +54,9 @@ def _split(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.utf8_split_whitespace(pc.utf8_trim_whitespace(column))
 
 
-def _open_atomic(file: TextFile) -> Reader:
+def open_atomic(file: TextFile) -> AtomicReader:
+    """Open an atomic file."""
     return AtomicReader(DelimitedReader(file, "RecBole atomic file", Dialect("\t", quoted=False)))
 
 
-ATOMIC = Format("RecBole atomic file", lambda file: bool(TYPED_LINE.match(file.head)), _open_atomic)
+ATOMIC = Format("RecBole atomic file", lambda file: bool(TYPED_LINE.match(file.head)), open_atomic)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", "::":
 NUMBER = re.compile(r"-?\d+([.,]\d+)?")
 STAND_IN = "\x1f"
 """What a separator of more than one character becomes on its way to the parser."""
-ESCAPED_QUOTE = '\\"'
+QUOTE, ESCAPED_QUOTE = '"', '\\"'
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,12 @@ class DelimitedReader:
     dialect: Dialect
 
     def __post_init__(self) -> None:
-        if self.file.check(suspicious=ESCAPED_QUOTE) and self.dialect.quoted:
+        if self._counts[ESCAPED_QUOTE] and self.dialect.quoted:
             self._refuse_escaped_quotes()
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        return self.file.count(QUOTE, ESCAPED_QUOTE)
 
     @property
     def path(self) -> Path:
@@ -84,7 +89,8 @@ class DelimitedReader:
         spans_lines: list[bool] = []
 
         def note_ragged(row: pa_csv.InvalidRow) -> str:
-            spans_lines.append("\n" in row.text)
+            if row.text.strip():
+                spans_lines.append("\n" in row.text)
             return "skip"
 
         try:
@@ -98,6 +104,8 @@ class DelimitedReader:
             raise DataError(
                 f"{self.path}, {self.locate_ragged()}: a quote is opened and never closed; double or drop it"
             )
+        if self.dialect.quoted and self._counts[QUOTE] and self._counts["\n"] > columns.num_rows + len(spans_lines):
+            self._refuse_open_quote()
         return Rows(columns, len(spans_lines), has_decimal_commas=self.dialect.separator == ";")
 
     def locate(self, row: int) -> str:
@@ -147,10 +155,24 @@ class DelimitedReader:
             expected = len(self.dialect.names)
             line = 1
             for record in reader:
-                if record and expected and (len(record) != expected) == ragged:
+                is_ragged = len(record) != expected
+                is_blank = is_ragged and not self.dialect.character.join(record).strip()
+                if expected and is_ragged == ragged and not is_blank:
                     yield line, len(record), expected
                 expected = expected or len(record)
                 line = reader.line_num + 1
+
+    def _refuse_open_quote(self) -> None:
+        """Refuse a quote that is open where the text ends: the rows behind it would be part of a field."""
+        begins = ends = 0
+        with self._open_records() as reader:
+            for _ in reader:
+                begins, ends = ends, reader.line_num
+        with self.file.open_lines() as lines:
+            if ends > begins + 1 and sum(line.count(QUOTE) for line in islice(lines, begins, None)) % 2:
+                raise DataError(
+                    f"{self.path}, line {begins + 1}: a quote is opened and never closed; double or drop it"
+                )
 
     def _has_rows(self) -> bool:
         return any(next(self._iterate_records(ragged), None) for ragged in (False, True))
@@ -163,8 +185,8 @@ class DelimitedReader:
                     pass
             except csv.Error:
                 raise DataError(
-                    f"{self.path}, line {reader.line_num}: a quote inside of quotes that a backslash, or nothing, "
-                    'stands before; write it doubled (""), in Spark by option("escape", \'"\')'
+                    f"{self.path}, line {reader.line_num}: a quote inside of quotes, which no backslash keeps from "
+                    'ending the field; write it doubled (""), in Spark by option("escape", "\\"")'
                 ) from None
 
 

@@ -54,7 +54,7 @@ LAYOUTS = (
         is_films=True,
     ),
     Layout("MovieLens films", "::", (ITEM_ID, TITLE, GENRES), r"\d+::.+::[^:]+", is_films=True),
-    Layout("Amazon 2014 ratings", ",", RATED, r"A[A-Z0-9]{8,19},[A-Z0-9]{10},[1-5](\.\d+)?,\d{9,10}"),
+    Layout("Amazon 2014 ratings", ",", RATED, r"A[A-Z0-9]{8,19},[A-Z0-9]{10},[0-5](\.\d+)?,\d{9,10}"),
     Layout("Yoochoose clicks", ",", (USER_ID, TIMESTAMP, ITEM_ID, "category"), rf"\d+,{ISO_TIME},\d+,[\dS]\d*"),
     Layout("Yoochoose buys", ",", (USER_ID, TIMESTAMP, ITEM_ID, "price", "quantity"), rf"\d+,{ISO_TIME},\d+,\d+,\d+"),
     Layout(

@@ -17,6 +17,7 @@ from ur4rec.data.formats.reader import Reader, Rows
 IGNORED = ("_", ".")
 """What files that hold no rows begin with: `_SUCCESS`, `.part-0.crc`."""
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+DELTA_LOG = "_delta_log"
 PART_SHIFT = 40
 """A place is the number of a part, and in its lower bits a place in that part."""
 
@@ -101,6 +102,8 @@ def open_parts(folder: Path, open_part: Callable[[Path], Reader]) -> PartsReader
     Raises:
         DataError: There is no part, or one of no known kind.
     """
+    if (folder / DELTA_LOG).is_dir():
+        raise DataError(f"{folder}: a Delta table, whose log says which files count; write it as plain Parquet")
 
     def open_all() -> Iterator[Reader]:
         for path in list_parts(folder):

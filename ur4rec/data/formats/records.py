@@ -35,8 +35,10 @@ class RecordReader:
     parse: Callable[[str], Any]
     """Makes an object of a line; raises ValueError on anything else."""
 
-    def __post_init__(self) -> None:
-        self.file.check()
+    @cached_property
+    def num_lines(self) -> int:
+        """Lines of the text, blank ones too; a file that does not decode to its end is refused."""
+        return self.file.count()["\n"] + 1
 
     @property
     def path(self) -> Path:
@@ -77,6 +79,7 @@ class RecordReader:
 
     @cached_property
     def _types(self) -> Mapping[str, pa.DataType]:
+        assert self.num_lines
         first = [record for _, record in islice(self._iterate(), LOOKED_AT) if record is not None]
         if not first:
             raise DataError(f"{self.path}, {self.locate_ragged()}: expected {self.name}, an object a line")
@@ -113,6 +116,8 @@ class JsonReader(RecordReader):
                     pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
                 )
         except pa.ArrowException:  # other types than the first ones, a broken line, a number out of range
+            return super().read(names)
+        if columns.num_rows > self.num_lines:  # several objects in a line
             return super().read(names)
         return Rows(columns.select(list(names)))
 

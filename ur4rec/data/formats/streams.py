@@ -7,6 +7,7 @@ import io
 import lzma
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,25 +102,24 @@ class TextFile:
         with io.TextIOWrapper(self.open(), encoding=UTF_8, newline="\n") as text:
             yield text
 
-    def check(self, suspicious: str = "") -> bool:
-        """Return whether the text holds some characters; refuse a file that does not decode to its end.
+    def count(self, *wanted: str) -> Counter[str]:
+        """Return how often the text holds line ends and other pieces; refuse a file that does not decode to its end.
 
         Raises:
             DataError: The file is damaged or in another encoding; names the line, the byte and what to do.
         """
         decoder = codecs.getincrementaldecoder(self.encoding)()
-        lines, found = 1, False
+        counts: Counter[str] = Counter()
         with self._reading(), self._unpack() as stream:
             while True:
                 chunk = stream.read(CHUNK_BYTES)
                 try:
                     text = decoder.decode(chunk, final=not chunk)
                 except UnicodeDecodeError as error:
-                    raise DataError(self._explain(error, lines)) from None
+                    raise DataError(self._explain(error, counts["\n"] + 1)) from None
                 if not chunk:
-                    return found
-                lines += text.count("\n")
-                found = found or (bool(suspicious) and suspicious in text)
+                    return counts
+                counts.update({piece: text.count(piece) for piece in ("\n", *wanted) if piece[0] in text})
 
     def _unpack(self) -> pa.NativeFile:
         if self.compression == ZIP:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ur4rec.data.errors import DataError, EmptyFileError
 from ur4rec.data.formats.atomic import ATOMIC
 from ur4rec.data.formats.delimited import DELIMITED
-from ur4rec.data.formats.films import FILMS
+from ur4rec.data.formats.films import ATOMIC_FILMS, FILMS
 from ur4rec.data.formats.impressions import IMPRESSIONS
 from ur4rec.data.formats.known_layouts import KNOWN_LAYOUT
 from ur4rec.data.formats.netflix import NETFLIX
@@ -21,6 +21,7 @@ from ur4rec.data.formats.streams import TextFile
 
 FORMATS = (
     PARQUET,
+    ATOMIC_FILMS,
     ATOMIC,
     JSON_LINES,
     LITERALS,
