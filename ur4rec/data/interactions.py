@@ -23,6 +23,8 @@ from ur4rec.data.tables import ReadOptions, Table, describe, read_table
 from ur4rec.data.times import CLOCK_TOLERANCE_S, SECONDS, parse_times, tell_date
 
 DUPLICATE = "duplicate_row"
+POSITIONS = "positions"
+"""What stands in for times where a file has none."""
 OTHER_EVENT = "other_event"
 
 
@@ -63,7 +65,7 @@ def read_interactions(path: Path, config: DataConfig) -> Interactions:
     required = (USER_ID, ITEM_ID, TIMESTAMP, *((RATING,) if is_rated else ()), *((EVENT,) if config.events else ()))
     table = read_table(path, required, () if config.events else (EVENT,), ReadOptions(config.columns, config.encoding))
     users, items = parse_ids(table, USER_ID), parse_ids(table, ITEM_ID, config.literal_item_ids)
-    times = parse_times(table, TIMESTAMP, config.time_unit)
+    times = parse_times(table, TIMESTAMP, "seconds" if table.are_positions else config.time_unit)
     events = _read_events(table, config)
     wanted = _select_events(table, events, config)
     checks = [*check_ids(users, USER_ID), *check_ids(items, ITEM_ID)]
@@ -87,7 +89,7 @@ def read_interactions(path: Path, config: DataConfig) -> Interactions:
         excluded=checked.excluded | {reason: count for reason, count in left_out.items() if count},
         reading=describe(table)
         | {
-            "time_unit": times.unit,
+            "time_unit": POSITIONS if table.are_positions else times.unit,
             "similar_ids": {USER_ID: users.num_similar, ITEM_ID: items.num_similar},
             "events": events.count() if events else {},
         },
