@@ -122,6 +122,6 @@ FORMATS = [
     Format("RecBole .inter with token_seq", write_token_seq),
     Format("list columns with times", write_list_columns),
     Format("Transformers4Rec list columns", write_transformers4rec),
-    Format("Netflix blocks", write_netflix, "Netflix|blocks|column"),
-    Format("MIND", write_mind, "MIND|behaviors|column"),
+    Format("Netflix blocks", write_netflix),
+    Format("MIND", write_mind),
 ]
