@@ -519,9 +519,9 @@ def test_a_list_as_text_is_no_id(tmp_path: Path) -> None:
 
 
 def test_genres_in_lists_of_lists_are_read(tmp_path: Path) -> None:
-    nested = pd.DataFrame({"item_id": GOOD.item_id.unique()})
-    nested = nested.assign(title="T" + nested.item_id, genres=[[["Musical", "Guitars"]]] * len(nested))
-    nested.to_parquet(tmp_path / "songs.parquet")
+    ids = list(GOOD.item_id.unique())
+    nested = pa.table({"item_id": ids, "title": ids, "genres": [[["Musical", "Guitars"]]] * len(ids)})
+    pq.write_table(nested, tmp_path / "songs.parquet")
     outcome = accept(write(tmp_path, GOOD), tmp_path / "out", items=tmp_path / "songs.parquet")
     assert pq.read_table(outcome.folder / "items.parquet")["genres"][0].as_py() == "Musical|Guitars"
 
