@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from malformed import GOOD, HEADER, RATED, Row, preprocess, write_parquet
@@ -54,7 +55,7 @@ def with_bad_row(case: Row) -> str:
     return case.header + "\n".join([good[0], "", case.row, *good[1:]]) + "\n"
 
 
-def reading_ratings(case: Row) -> dict[str, object]:
+def reading_ratings(case: Row) -> dict[str, Any]:
     return {"min_rating": 0} if case.header == RATED else {}
 
 
@@ -208,7 +209,7 @@ def test_a_word_for_a_missing_id_is_no_id(word: str, tmp_path: Path) -> None:
 
 
 def test_an_item_may_be_called_like_a_missing_one(tmp_path: Path) -> None:
-    config = {"literal_item_ids": ["NA", "null"], "bad_rows": "exclude"}
+    config: dict[str, Any] = {"literal_item_ids": ["NA", "null"], "bad_rows": "exclude"}
     content = HEADER + GOOD + "u,NA,5\nu,null,6\nNA,a,7\nu,na,8\n"
     manifest = preprocess(tmp_path, content, "item_id,title\na,A\nNA,Not available\n", **config)
     assert load_sequences(tmp_path / "sequences").item_ids == ("", "NA", "a", "b", "c", "d", "null")

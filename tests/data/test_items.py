@@ -123,6 +123,16 @@ def test_whole_numbers_match_with_and_without_their_point(plays: str, items: str
     assert manifest.details["items"]["without_row"] == 0
 
 
+@pytest.mark.parametrize(("plays", "items"), [("{}.0", "{}"), ("{}", "{}.0")])
+def test_a_word_among_the_numbers_of_one_side_parts_them_not(plays: str, items: str, tmp_path: Path) -> None:
+    rows = "".join(f"u,{plays.format(item)},{item}\n" for item in range(1, 5)) + "u,single,9\n"
+    titles = "".join(f"{items.format(item)},Film {item}\n" for item in range(1, 5)) + "total,none\n"
+    manifest = preprocess(tmp_path, HEADER + rows, "item_id,title\n" + titles)
+    table = load_sequences(tmp_path / "sequences").items.set_index("item_id")["title"]
+    assert table.to_dict() == {plays.format(item): f"Film {item}" for item in range(1, 5)} | {"single": "single"}
+    assert (manifest.details["items"]["without_row"], manifest.details["items"]["never_interacted"]) == (1, 1)
+
+
 def test_whole_numbers_of_one_column_may_be_mixed(tmp_path: Path) -> None:
     manifest = preprocess(tmp_path, HEADER + "1,a,1\n1.0,b,2\n1,c,3\n1.0,d,4\n")
     assert manifest.details["num_users"] == 1

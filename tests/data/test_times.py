@@ -34,9 +34,25 @@ def parse(column: object, unit: TimeUnit = "auto") -> Times:
         (SECONDS * 10**6, "microseconds"),
         (SECONDS * 10**9, "nanoseconds"),
         (SECONDS * 10**7 + 621_355_968_000_000_000, "dotnet_ticks"),
+        ((SECONDS + 11_644_473_600) * 10**7, "windows_ticks"),
+        ((SECONDS + 11_644_473_600) * 10**6, "webkit_microseconds"),
         (SECONDS / 86_400 + 25_569, "excel_days"),
+        (SECONDS / 86_400, "days"),
+        (SECONDS / 86_400 + 2_440_587.5, "julian_days"),
     ],
-    ids=["seconds", "fractions", "milliseconds", "microseconds", "nanoseconds", "ticks", "spreadsheet"],
+    ids=[
+        *(
+            "seconds",
+            "fractions",
+            "milliseconds",
+            "microseconds",
+            "nanoseconds",
+            "ticks",
+            "ticks of Windows",
+            "browser",
+        ),
+        *("spreadsheet", "days", "julian days"),
+    ],
 )
 @pytest.mark.parametrize("as_text", [False, True])
 def test_a_certain_unit_is_converted(values: np.ndarray, unit: str, as_text: bool) -> None:

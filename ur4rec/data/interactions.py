@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ from jaxtyping import Bool, Float64, Int64
 
 from ur4rec.columns import EVENT, ITEM_ID, RATING, TIMESTAMP, USER_ID
 from ur4rec.data.config import DataConfig
-from ur4rec.data.errors import DataError
-from ur4rec.data.events import Events
+from ur4rec.data.events import Events, read_events
 from ur4rec.data.fields import Numbers, RowCheck, check_rows, parse_numbers
 from ur4rec.data.ids import Ids, check_ids, parse_ids
 from ur4rec.data.tables import ReadOptions, Table, describe, read_table
 from ur4rec.data.time_texts import NO_DATE
-from ur4rec.data.times import CLOCK_TOLERANCE_S, SECONDS, parse_times, tell_date
+from ur4rec.data.times import CLOCK_TOLERANCE_S, SECONDS, Times, parse_times, tell_date
 
 DUPLICATE = "duplicate_row"
 OTHER_EVENT = "other_event"
@@ -65,59 +63,82 @@ def read_interactions(path: Path, config: DataConfig) -> Interactions:
     Raises:
         DataError: The file as a whole cannot be used, or a row cannot and `bad_rows` is `error`.
     """
-    is_rated = config.min_rating is not None and not isinstance(config.events, dict)
-    required = (USER_ID, ITEM_ID, TIMESTAMP, *((RATING,) if is_rated else ()), *((EVENT,) if config.events else ()))
-    table = read_table(path, required, () if config.events else (EVENT,), ReadOptions(config.columns, config.encoding))
-    users, items = parse_ids(table, USER_ID), parse_ids(table, ITEM_ID, config.literal_item_ids)
-    times = parse_times(table, TIMESTAMP, config.time_unit)
-    events = _read_events(table, config)
-    wanted = _select_events(table, events, config)
-    checks = [*check_ids(users, USER_ID), *check_ids(items, ITEM_ID)]
-    checks.append(RowCheck("mixed_time_unit", TIMESTAMP, f"{times.unit} as in the other rows", times.mixed))
-    checks += check_timestamps(times.seconds, times.unit)
-    ratings = parse_numbers(table, RATING) if is_rated else None
-    if ratings:
-        checks += _check_ratings(ratings)
-    checked = check_rows(table, [replace(check, fails=check.fails & wanted) for check in checks], config.bad_rows)
+    table = read_table(path, *_choose_roles(config), ReadOptions(config.columns, config.encoding))
+    columns = _parse(table, config)
+    wanted = columns.events.select(config.events) if columns.events else np.ones(table.columns.num_rows, dtype=bool)
+    checks = [replace(check, fails=check.fails & wanted) for check in _list_checks(columns)]
+    checked = check_rows(table, checks, config.bad_rows)
     valid = checked.keep & wanted
-    keep = _drop_repeats(valid, users, items, times.seconds)
+    keep = _drop_repeats(valid, columns)
     left_out = {OTHER_EVENT: int((~wanted).sum()), DUPLICATE: int(valid.sum() - keep.sum())}
     return Interactions(
-        users=users.codes[keep],
-        items=items.codes[keep],
-        timestamps=times.seconds.values[keep],
-        ratings=_rate(ratings, events, config)[keep] if config.min_rating is not None else None,
-        user_ids=users.distinct,
-        item_ids=items.distinct,
+        users=columns.users.codes[keep],
+        items=columns.items.codes[keep],
+        timestamps=columns.times.seconds.values[keep],
+        ratings=columns.ratings.values[keep] if columns.ratings else None,
+        user_ids=columns.users.distinct,
+        item_ids=columns.items.distinct,
         num_read=table.num_rows,
         excluded=checked.excluded | {reason: count for reason, count in left_out.items() if count},
-        reading=describe(table)
-        | {
-            "time_unit": times.unit,
-            "similar_ids": {USER_ID: users.num_similar, ITEM_ID: items.num_similar},
-            "events": events.count() if events else {},
-        },
+        reading=_describe(table, columns),
     )
 
 
-def _read_events(table: Table, config: DataConfig) -> Events | None:
-    with nullcontext() if config.events else suppress(DataError):  # an unused column makes no file bad
-        return Events(table) if EVENT in table.columns.column_names else None
-    return None
+@dataclass(frozen=True)
+class _Columns:
+    """What the columns of a file hold."""
+
+    users: Ids
+    items: Ids
+    times: Times
+    events: Events | None
+    ratings: Numbers | None
 
 
-def _select_events(table: Table, events: Events | None, config: DataConfig) -> Bool[np.ndarray, "R"]:
-    if events and config.events:
-        return events.select(list(config.events))
-    return np.ones(table.columns.num_rows, dtype=bool)
+def _choose_roles(config: DataConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns that must be there, and those that may be."""
+    needed = (USER_ID, ITEM_ID, TIMESTAMP, *((RATING,) if _is_rated(config) else ()))
+    return ((*needed, EVENT), ()) if config.events else (needed, (EVENT,))
 
 
-def _rate(ratings: Numbers | None, events: Events | None, config: DataConfig) -> Float64[np.ndarray, "R"]:
-    if ratings:
-        return ratings.values
-    assert events is not None
-    assert isinstance(config.events, dict)
-    return events.weigh(config.events)
+def _is_rated(config: DataConfig) -> bool:
+    return config.min_rating is not None and not isinstance(config.events, dict)
+
+
+def _parse(table: Table, config: DataConfig) -> _Columns:
+    events = read_events(table, is_used=bool(config.events))
+    ratings = parse_numbers(table, RATING) if _is_rated(config) else None
+    if events and isinstance(config.events, dict):
+        ratings = events.weigh(config.events)
+    return _Columns(
+        users=parse_ids(table, USER_ID),
+        items=parse_ids(table, ITEM_ID, config.literal_item_ids),
+        times=parse_times(table, TIMESTAMP, config.time_unit),
+        events=events,
+        ratings=ratings,
+    )
+
+
+def _describe(table: Table, columns: _Columns) -> dict[str, Any]:
+    reading = describe(table) | {
+        "time_unit": columns.times.unit,
+        "similar_ids": {USER_ID: columns.users.num_similar, ITEM_ID: columns.items.num_similar},
+        "events": columns.events.count() if columns.events else {},
+    }
+    if not columns.events and EVENT in reading["columns"]:
+        reading["unused"].append(reading["columns"].pop(EVENT))
+    return reading
+
+
+def _list_checks(columns: _Columns) -> list[RowCheck]:
+    times, ratings = columns.times, columns.ratings
+    return [
+        *check_ids(columns.users, USER_ID),
+        *check_ids(columns.items, ITEM_ID),
+        RowCheck("mixed_time_unit", TIMESTAMP, f"{times.unit} as in the other rows", times.mixed),
+        *check_timestamps(times.seconds, times.unit),
+        *(_check_ratings(ratings) if ratings else ()),
+    ]
 
 
 def check_timestamps(timestamps: Numbers, unit: str = SECONDS) -> list[RowCheck]:
@@ -140,11 +161,11 @@ def _check_ratings(ratings: Numbers) -> list[RowCheck]:
     ]
 
 
-def _drop_repeats(keep: Bool[np.ndarray, "R"], users: Ids, items: Ids, timestamps: Numbers) -> Bool[np.ndarray, "R"]:
-    pairs = users.codes * len(items.distinct) + items.codes
+def _drop_repeats(keep: Bool[np.ndarray, "R"], columns: _Columns) -> Bool[np.ndarray, "R"]:
+    pairs = columns.users.codes * len(columns.items.distinct) + columns.items.codes
     rows = np.flatnonzero(keep)
     rows = rows[pd.Series(pairs[rows]).duplicated(keep=False).to_numpy()]
-    frame = pd.DataFrame({"pair": pairs[rows], "timestamp": timestamps.values[rows]})
+    frame = pd.DataFrame({"pair": pairs[rows], "timestamp": columns.times.seconds.values[rows]})
     keep = keep.copy()
     keep[rows] = ~frame.duplicated().to_numpy()
     return keep

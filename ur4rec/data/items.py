@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Bool
 
@@ -94,14 +96,14 @@ def build_catalogue(item_ids: pa.StringArray, items: ItemTable | None) -> pd.Dat
         DataError: The item table has none of the ids.
     """
     ids = item_ids.to_pylist()
-    if items and not items.frame.index.isin(ids).any():
+    known = _spell_alike(items.frame, ids) if items else pd.DataFrame(columns=[TITLE, YEAR, GENRES, DESCRIPTION])
+    if items and not known.index.isin(ids).any():
         examples = ", ".join(map(repr, items.frame.index[:EXAMPLES])) or "none that can be used"
         raise DataError(
             f"{items.path}: none of the {len(ids):,} items of the interactions is in it; they are called "
             f"{', '.join(map(repr, ids[:EXAMPLES]))} there, and {examples} here; give the table of the same items, or "
             f"the column with their ids: --columns {ITEM_ID}=NAME"
         )
-    known = items.frame if items else pd.DataFrame(columns=[TITLE, YEAR, GENRES, DESCRIPTION])
     catalogue = known.reindex(ids).rename_axis(ITEM_ID).reset_index()
     catalogue[list(TEXTS)] = catalogue[list(TEXTS)].fillna("")
     untitled = catalogue[TITLE].astype(str).str.strip() == ""
@@ -113,8 +115,9 @@ def count_items(item_ids: pa.StringArray, items: ItemTable | None) -> dict[str, 
     """Count how the item table and the catalogue fit together, for the manifest."""
     if items is None:
         return {"rows_read": 0, "excluded_rows": {}, "without_row": len(item_ids)}
-    catalogue, known = pd.Index(item_ids.to_pylist()), items.frame.index
-    titles = items.frame[TITLE].reindex(catalogue.intersection(known))
+    catalogue, frame = pd.Index(item_ids.to_pylist()), _spell_alike(items.frame, item_ids.to_pylist())
+    known = frame.index
+    titles = frame[TITLE].reindex(catalogue.intersection(known))
     return {
         "rows_read": items.num_read,
         "excluded_rows": items.excluded,
@@ -129,6 +132,22 @@ def write_catalogue(path: Path, catalogue: pd.DataFrame) -> None:
     """Write `items.parquet`: the same bytes for the same rows, whatever pandas is installed."""
     table = pa.Table.from_pandas(catalogue, SCHEMA, preserve_index=False)
     pq.write_table(table.replace_schema_metadata(None), path)
+
+
+def _spell_alike(frame: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
+    """Return the item table with `5.0` as `5`, or the other way round, where the interactions have it so."""
+    table: list[str] = frame.index.tolist()
+    bare_ids, bare = _drop_point(ids), _drop_point(table)
+    if bare_ids == ids and bare == table:
+        return frame
+    known, spelled = set(ids), dict(zip(bare_ids, ids, strict=True))
+    names = [name if name in known else spelled.get(number, name) for name, number in zip(table, bare, strict=True)]
+    return frame.set_axis(names) if len(set(names)) == len(names) else frame
+
+
+def _drop_point(names: Sequence[str]) -> list[str]:
+    numbers: list[str] = pc.replace_substring_regex(pa.array(names, pa.string()), r"^(-?\d+)\.0+$", r"\1").to_pylist()
+    return numbers
 
 
 def _build_frame(texts: dict[str, CleanTexts], ids: Ids, years: Numbers) -> pd.DataFrame:

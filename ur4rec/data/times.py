@@ -28,8 +28,11 @@ SCALES: dict[str, tuple[float, int]] = {
     "microseconds": (1e-6, 0),
     "dotnet_ticks": (1e-7, -62_135_596_800),
     "nanoseconds": (1e-9, 0),
+    "windows_ticks": (1e-7, -11_644_473_600),
+    "webkit_microseconds": (1e-6, -11_644_473_600),
     "excel_days": (DAY_S, -25_569 * DAY_S),
     "days": (DAY_S, 0),
+    "julian_days": (DAY_S, -210_866_760_000),
     "hours": (3600, 0),
     "minutes": (60, 0),
 }
@@ -41,9 +44,9 @@ CALENDARS: dict[str, tuple[int, int]] = {
     "yyyymmddhhmmss": (1, 0),
 }
 """Digits of a date → factor and summand that make them `yyyymmddhhmmss`."""
-CERTAIN = ("seconds", "milliseconds", "microseconds", "dotnet_ticks", "nanoseconds")
-COUNTS = ("days", "excel_days", "hours", "minutes")
-"""Units whose numbers may as well be positions or other counts."""
+CERTAIN = tuple(unit for unit, (factor, _) in SCALES.items() if factor <= 1)
+COUNTS = tuple(unit for unit, (factor, _) in SCALES.items() if factor > 1)
+"""Units whose numbers may as well be positions or other counts, if they are whole."""
 FINER = ((1e17, "nanoseconds"), (1e14, "microseconds"), (1e11, "milliseconds"))
 """Typical value above which times are told in a unit, whenever that is: 1e11 is the year 5138 in seconds."""
 NEARLY_ALL = 0.95
@@ -123,11 +126,11 @@ def recognise(values: Float64[np.ndarray, "R"], where: str) -> str:
     certain = max(CERTAIN, key=shares.__getitem__)
     if shares[certain] >= 0.5:
         return certain
-    if shares["excel_days"] >= NEARLY_ALL and (sample != np.floor(sample)).mean() >= 0.5:
-        return "excel_days"
     count = max(COUNTS, key=shares.__getitem__)
     if shares[count] >= NEARLY_ALL:
-        raise DataError(_ask(where, float(sample[0]), count))
+        if (sample != np.floor(sample)).mean() < 0.5:
+            raise DataError(_ask(where, float(sample[0]), count))
+        return count
     return name_magnitude(sample)
 
 
