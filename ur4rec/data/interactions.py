@@ -115,7 +115,7 @@ def _parse(table: Table, config: DataConfig) -> _Columns:
     return _Columns(
         users=parse_ids(table, USER_ID),
         items=parse_ids(table, ITEM_ID, config.literal_item_ids),
-        times=parse_times(table, TIMESTAMP, SECONDS if table.are_positions else config.time_unit),
+        times=parse_times(table, TIMESTAMP, "seconds" if table.are_positions else config.time_unit),
         events=events,
         ratings=ratings,
     )
