@@ -32,7 +32,7 @@ from ur4rec.training.checkpoints import MODEL_CONFIG, CheckpointError
 from ur4rec.training.stages import run_stage
 
 if TYPE_CHECKING:
-    from trained_toys import Trained
+    from toy_runs import Trained
 
 pytest_plugins = ["trained_toys"]
 MODEL = "models:/ur4rec@challenger"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -20,7 +21,7 @@ RATINGS = (
     "user_id,parent_asin,rating,timestamp\nAE22,B01,5.0,1588687728923\nAE22,B02,4.0,1588687728000\n"
     "AE22,B03,1.0,1588687729001\nAFKZ,B01,3.0,1588687728923\n"
 )
-ABOUT = (
+ABOUT: tuple[dict[str, Any], ...] = (
     {
         "main_category": "All Beauty",
         "title": "Howard &amp; Co",

@@ -84,7 +84,7 @@ def systems() -> ToySystems:
 
 
 @pytest.fixture
-def including():
+def including() -> ToySystems:
     """The same systems of a model that was trained with repeats."""
     return ToySystems(excludes_seen=False)
 

