@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from data_commands import Outcome, preprocess
+from data_commands import Outcome, preprocess, refuse
 
 from benchmarks.field_formats import CONTAINERS, PUBLISHED, Format, Sample, make_log
 from benchmarks.field_formats.damage import ANY, COMPRESS, RECORDS, TABLE, Variant, draw_variants, find_text, unpack
@@ -109,3 +109,12 @@ def test_300_files_are_damaged_in_every_way(tmp_path: Path) -> None:
     ]
     assert len(variants) >= 300
     assert {variant.damage for variant in variants} >= {*ANY, *TABLE, *RECORDS}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_quote_left_open_in_a_column_that_is_not_used_is_named_by_its_line(tmp_path: Path, separator: str) -> None:
+    lines = LOG.name().to_csv(sep=separator, index=False).splitlines()
+    head, _, rating = lines[49].rpartition(separator)
+    lines[49] = f'{head}{separator}"{rating}'
+    (tmp_path / "plays.csv").write_text("\n".join(lines) + "\n")
+    assert "line 50" in refuse(tmp_path / "plays.csv", tmp_path / "out")
