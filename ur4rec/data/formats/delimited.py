@@ -163,16 +163,18 @@ class DelimitedReader:
                 line = reader.line_num + 1
 
     def _refuse_open_quote(self) -> None:
-        """Refuse a quote that is open where the text ends: the rows behind it would be part of a field."""
-        begins = ends = 0
-        with self._open_records() as reader:
-            for _ in reader:
-                begins, ends = ends, reader.line_num
-        with self.file.open_lines() as lines:
-            if ends > begins + 1 and sum(line.count(QUOTE) for line in islice(lines, begins, None)) % 2:
+        """Refuse a quote that nothing closes, or another stray one does: the rows between would be part of a field."""
+        begins = 0
+        with self._open_records(strict=True) as reader:
+            try:
+                for _ in reader:
+                    begins = reader.line_num
+            except csv.Error as error:
+                never = "end of data" in str(error)
+                closed = "never closed" if never else f"closed within a field of line {reader.line_num}"
                 raise DataError(
-                    f"{self.path}, line {begins + 1}: a quote is opened and never closed; double or drop it"
-                )
+                    f"{self.path}, line {begins + 1}: a quote is opened and {closed}; double or drop it"
+                ) from None
 
     def _has_rows(self) -> bool:
         return any(next(self._iterate_records(ragged), None) for ragged in (False, True))
