@@ -101,16 +101,19 @@ def list_local_files(config: Config) -> dict[str, str]:
     return named
 
 
-def locate_inputs(options: RunOptions) -> Inputs:
+def find_inputs(options: RunOptions, config: Config) -> Inputs:
     """Return what a run on this machine reads; a data set that is known by its name is fetched if need be.
 
+    Data that are on this machine are checked as the first task checks them when it reads them.
+
     Raises:
+        DataError: They cannot be used; names the file and, where there is one, the row.
         DataNotFoundError: There is no such file.
         SourceError: The data set cannot be fetched.
         ConfigError: The rules of the gate cannot be used.
     """
     state = options.state or str(options.pipeline_root / STATE)
-    return Inputs(
+    inputs = Inputs(
         interactions=locate_data(options.data or DEFAULT_DATA),
         items=_locate_file("--items", options.items, "a CSV or Parquet file"),
         item_text=_locate_file("--item-text", options.item_text, "a JSON file"),
@@ -120,6 +123,9 @@ def locate_inputs(options: RunOptions) -> Inputs:
         tracking=Tracking(resolve_tracking_uri(None)),
         gate_rules=read_gate_rules(options.gate_rules),
     )
+    if not any(map(is_cloud, (inputs.interactions, inputs.items))):
+        _check_rows(inputs, config)
+    return inputs
 
 
 def locate_data(data: str) -> str:
@@ -151,17 +157,11 @@ def _make_absolute(location: str) -> str:
     return location if is_cloud(location) else str(Path(location).absolute())
 
 
-def check_rows(config: Config, inputs: Inputs) -> None:
-    """Check data that are on this machine, as the first task does when it reads them.
-
-    Raises:
-        DataError: They cannot be used; names the file and, where there is one, the row.
-    """
+def _check_rows(inputs: Inputs, config: Config) -> None:
     from ur4rec.data.config import DataConfig
     from ur4rec.data.preprocess import check_data  # imports pandas, which no other input needs
 
-    if not any(map(is_cloud, (inputs.interactions, inputs.items))):
-        check_data(inputs.interactions, config.narrow(DataConfig), inputs.items or None)
+    check_data(inputs.interactions, config.narrow(DataConfig), inputs.items or None)
 
 
 def name_inputs(options: ClusterOptions) -> dict[str, Any]:

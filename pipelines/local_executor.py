@@ -21,12 +21,10 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.containers import Containers, run_container
 from pipelines.movable_cache import MovableCache
-from pipelines.tasks import load_with_outputs
+from pipelines.tasks import INTERPRETER, load_with_outputs
 from ur4rec.commands.console import let_waiting_threads_sleep
 from ur4rec.stop_signals import finished_first, interrupted_by_signals
 from ur4rec.storage.artifacts import write_text_atomic
-
-INTERPRETER = "python3"
 
 
 class Request(BaseModel):

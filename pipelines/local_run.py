@@ -17,12 +17,11 @@ from typing import IO, Any
 
 from pipelines.compilation import PIPELINE_FILE, is_current
 from pipelines.containers import Containers, make_paths_absolute, plan_containers
-from pipelines.inputs import check_rows, locate_inputs
-from pipelines.local_executor import INTERPRETER
+from pipelines.inputs import find_inputs
 from pipelines.options import Runner, RunOptions
 from pipelines.pipeline_root import RUNS_AGAIN, mark_run, open_cache
 from pipelines.task_log import COLOR, TASK_INDENT, TaskLog
-from pipelines.tasks import Task, read_tasks
+from pipelines.tasks import INTERPRETER, Task, read_tasks
 from pipelines.views import View, open_view
 from ur4rec.commands.console import read_config, show
 from ur4rec.data.sequences import PRODUCER
@@ -90,21 +89,21 @@ def prepare(options: RunOptions) -> LocalRun:
     Raises:
         ValueError: Typed: the configuration, the system, the device, the data or the compiled pipeline cannot be used.
     """
-    from pipelines.arguments import build_arguments, check_system
+    config = read_config(Path(options.config), options.settings)
+    inputs = find_inputs(options, config) if options.data and Path(options.data).exists() else None
+    from pipelines.arguments import build_arguments, check_system  # with torch and kfp, for which bad data need not wait
     from ur4rec.training.checkpoints import resolve_device
 
     if not is_current(PIPELINE_FILE):
         show(f"note: {PIPELINE_FILE} is older than its sources and runs as it is; python -m pipelines compile")
-    config = read_config(Path(options.config), options.settings)
     check_system(config)
     resolve_device(options.device)
-    inputs = locate_inputs(options)
+    inputs = inputs or find_inputs(options, config)
     root = options.pipeline_root.absolute()
     containers = None
     if options.runner is Runner.DOCKER:
         config = make_paths_absolute(config)
         containers = plan_containers(config, inputs, root)
-    check_rows(config, inputs)
     return LocalRun(
         pipeline=PIPELINE_FILE,
         arguments=build_arguments(config, inputs),

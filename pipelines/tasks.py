@@ -38,6 +38,9 @@ OUTPUTS = {
 
 Spec = dict[str, Any]
 
+INTERPRETER = "python3"
+"""What a task that is a process calls."""
+
 
 class Status(StrEnum):
     """Where a task is."""
