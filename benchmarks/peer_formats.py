@@ -155,8 +155,8 @@ CORNAC: dict[str, tuple[str, Options]] = {
 
 def read_datarec(name: str, path: Path) -> tuple[pd.DataFrame, int]:
     """The rows, and how many options were needed."""
-    import datarec.io.readers.sequences.tabular as sequences  # type: ignore[import-not-found]
-    from datarec.io.readers.transactions import blocks, jsonl, tabular  # type: ignore[import-not-found]
+    import datarec.io.readers.sequences.tabular as sequences
+    from datarec.io.readers.transactions import blocks, jsonl, tabular
 
     reader, file, options = DATAREC[name]
     modules = (tabular, jsonl, blocks, sequences)
@@ -169,7 +169,7 @@ def read_datarec(name: str, path: Path) -> tuple[pd.DataFrame, int]:
 
 def read_cornac(name: str, path: Path) -> tuple[pd.DataFrame, int]:
     """The rows, and how many options were needed."""
-    from cornac.data import Reader  # type: ignore[import-not-found]
+    from cornac.data import Reader
 
     file, options = CORNAC[name]
     rest = {key: value for key, value in options.items() if key != "encoding"}
@@ -182,8 +182,8 @@ def read_cornac(name: str, path: Path) -> tuple[pd.DataFrame, int]:
 
 def read_recbole(name: str, path: Path) -> tuple[pd.DataFrame, int]:
     """The rows; the file is put where RecBole looks for it."""
-    from recbole.config import Config  # type: ignore[import-not-found]
-    from recbole.data import create_dataset  # type: ignore[import-not-found]
+    from recbole.config import Config
+    from recbole.data import create_dataset
 
     file = next(iter(path.glob("*.inter")), None) if path.is_dir() else path
     if file is None or b"\0" in file.read_bytes():
@@ -207,7 +207,7 @@ def read_recbole(name: str, path: Path) -> tuple[pd.DataFrame, int]:
 
 def read_rectools(name: str, path: Path) -> tuple[pd.DataFrame, int]:
     """RecTools takes a table with `user_id, item_id, weight, datetime`; it has no reader of files."""
-    from rectools.dataset import Dataset  # type: ignore[import-not-found]
+    from rectools.dataset import Dataset
 
     read: Callable[..., pd.DataFrame] = pd.read_parquet if path.suffix == ".parquet" else pd.read_csv
     data = Dataset.construct(read(path))
