@@ -5,12 +5,14 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
+from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clean_registry import clean_environment
+from present import present
 
 from ur4rec.registry.mlflow_client import RegistryError, ensure_experiment, open_mlflow
 
@@ -28,7 +30,7 @@ def add_model(uri: str, name: str, line: Barrier | None = None) -> None:
         client.create_registered_model(name, tags={"run": run.info.run_id})
 
 
-def start(*arguments: object) -> Any:
+def start(*arguments: object) -> ForkServerProcess:
     process = CONTEXT.Process(target=add_model, args=arguments, daemon=True)
     process.start()
     return process
@@ -74,7 +76,7 @@ def test_a_kill_while_it_is_made_leaves_nothing_in_the_way(folder: Path, grown_t
         path.stat().st_size >= grown_to for path in folder.glob(".mlflow.db-*.tmp/mlflow.db")
     ):
         pass
-    os.kill(process.pid, signal.SIGKILL)
+    os.kill(present(process.pid), signal.SIGKILL)
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert not (folder / "mlflow.db").exists()
