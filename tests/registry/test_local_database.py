@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -110,7 +111,7 @@ def list_steps(uri: str) -> Any:
 
 
 def read_revision(database: Path) -> str:
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         return str(connection.execute("select version_num from alembic_version").fetchone()[0])
 
 
@@ -130,7 +131,7 @@ def test_what_cannot_be_finished_is_named_with_what_to_do(folder: Path, damage: 
     uri = f"sqlite:///{folder}/mlflow.db"
     make_half(uri)
     (before,) = (step.down_revision for step in list_steps(uri) if step.revision == read_revision(folder / "mlflow.db"))
-    with sqlite3.connect(folder / "mlflow.db") as database:
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
         database.execute(damage.format(before=before))
     advice = r"mlflow\.db: .*; its tables are not whole: .* move the file away, and run this again$"
     with pytest.raises(RegistryError, match=advice), open_mlflow(uri):
