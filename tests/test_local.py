@@ -120,12 +120,8 @@ def test_without_a_folder_nothing_stays_behind_but_what_is_saved(
 def test_columns_of_a_frame_may_have_names_of_the_field(tmp_path: Path) -> None:
     plays = make_plays().rename(columns={"user_id": "userId", "item_id": "song", "timestamp": "played"})
     config = load_config("toy", SMALL | {"columns": {"timestamp": "played"}})
-    model = fit(
-        plays.assign(note=pd.Series([object()] * len(plays), index=plays.index)),
-        config=config,
-        device="cpu",
-        folder=tmp_path / "fit",
-    )
+    plays["note"] = pd.Series([1, "a"] * (len(plays) // 2), dtype=object)
+    model = fit(plays, config=config, device="cpu", folder=tmp_path / "fit")
     assert model.recommend(["alice"], k=3)["user_id"].tolist() == ["alice"] * 3
 
 

@@ -23,8 +23,8 @@ def table(column: pa.Array) -> Table:
 def spell(column: pa.Array) -> list[str]:
     """The id of each row."""
     ids = parse_ids(table(column), "column")
-    spelt: list[str] = ids.distinct.take(pa.array(ids.codes)).to_pylist()
-    return spelt
+    texts: list[str] = ids.distinct.take(pa.array(ids.codes)).to_pylist()
+    return texts
 
 
 @pytest.mark.parametrize(

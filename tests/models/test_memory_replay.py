@@ -49,7 +49,7 @@ def read_one_by_one(memory: UserMemory, vectors: Tensor, runs: Runs) -> MemorySt
 @pytest.fixture
 def soon_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user of a hundred steps is a long one: the reference is slow."""
-    for name, value in {"LONG": 100, "TAILS": (16, 32, 64), "PIECE": 32}.items():
+    for name, value in {"LONG": 100, "TAILS": (16, 32, 64), "PIECE": 32, "LONG_USERS_AT_ONCE": 1}.items():
         monkeypatch.setattr(memory_replay, name, value)
 
 

@@ -39,6 +39,8 @@ TOLERANCE = 1e-6
 """Largest difference of two states that count as the same."""
 UPDATES_AT_ONCE = 1 << 14
 """Updates whose sums are held together."""
+LONG_USERS_AT_ONCE = 64
+"""Long users whose pieces are held together."""
 PIECE = 128
 """Interactions of a piece of a long history, with `drift_threshold`."""
 ROUNDS = 8
@@ -191,8 +193,8 @@ class _StepReplay:
         state = self.memory.empty_state(len(lengths))
         short, long = (lengths < LONG).nonzero().squeeze(1), (lengths >= LONG).nonzero().squeeze(1)
         _put(state, short, self._walk(_select(self.runs, short)))
-        if len(long):
-            _put(state, long, self._read_pieces(_select(self.runs, long)))
+        for few in torch.split(long, LONG_USERS_AT_ONCE) if len(long) else ():
+            _put(state, few, self._read_pieces(_select(self.runs, few)))
         return state
 
     def _read_pieces(self, runs: Runs) -> MemoryState:
