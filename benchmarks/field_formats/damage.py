@@ -407,13 +407,15 @@ def find_text(path: Path) -> Path:
 
 
 def draw_variants(form: Format, log: Log, folder: Path, count: int, seed: int) -> list[Variant]:
-    """Draws damages that fit the files of a format."""
+    """Draws damages that fit the files of a format, half of them of its own kind."""
     folder.mkdir(parents=True)
     path = find_text(form.write(log, folder).path)
-    own = RECORDS if ".json" in path.name else TABLE
-    damages = [*ANY, *own, *(PACKED if path.suffix in COMPRESS else {})]
+    own = [*(RECORDS if ".json" in path.name else TABLE), *(PACKED if path.suffix in COMPRESS else {})]
     if path.suffix == PARQUET:
-        damages = ["packed file cut", "empty", "page of an error", "pointer of large files"]
+        own, others = ["packed file cut", "empty"], ["page of an error", "pointer of large files"]
+    else:
+        others = [*ANY]
     draw = random.Random(f"{form.name} {seed}")
-    chosen = draw.sample(damages, min(count, len(damages)))
+    half = min(count // 2, len(own))
+    chosen = draw.sample(own, half) + draw.sample(others, min(count - half, len(others)))
     return [Variant(form, damage, seed + number) for number, damage in enumerate(chosen)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.field_formats.log import Format, Log, Sample, floor_to_day, sample, write_times
+from benchmarks.field_formats.log import Format, Log, Sample, floor_to_day, list_rows, sample, write_times
 
 Record = dict[str, Any]
 
@@ -45,7 +45,7 @@ def write_amazon_2014(log: Log, folder: Path, ending: str = "") -> Sample:
             "unixReviewTime": row.timestamp,
             "reviewTime": pd.to_datetime(row.timestamp, unit="s").strftime("%m %d, %Y"),
         }
-        for row in rows.itertuples()
+        for row in list_rows(rows)
     )
     path = write_lines(folder / f"reviews_Musical_Instruments_5.json{ending}", reviews)
     items = (
@@ -57,7 +57,7 @@ def write_amazon_2014(log: Log, folder: Path, ending: str = "") -> Sample:
             "related": {"also_bought": ["B000000001"]},
             "categories": [["Musical Instruments", *row.genres]],
         }
-        for row in log.items.itertuples()
+        for row in list_rows(log.items)
     )
     table = write_lines(folder / f"meta_Musical_Instruments.json{ending}", items, repr)
     return sample(path, rows, items=table, titles=log.titles(AMAZON[1], "{title}"))
@@ -75,7 +75,7 @@ def write_amazon_2018(log: Log, folder: Path) -> Sample:
         {"overall": row.rating, "verified": True, "reviewTime": "07 14, 2017", "reviewerID": row.user_id}
         | {"asin": row.item_id, "reviewText": "Fine", "summary": "Fine", "unixReviewTime": row.timestamp}
         | ({"style": {"Format:": " Hardcover"}, "vote": "2"} if position % 3 == 0 else {})
-        for position, row in enumerate(rows.itertuples())
+        for position, row in enumerate(list_rows(rows))
     )
     path = write_lines(folder / "Luxury_Beauty_5.json.gz", reviews)
     items = (
@@ -90,7 +90,7 @@ def write_amazon_2018(log: Log, folder: Path) -> Sample:
             "main_cat": "Luxury Beauty",
             "asin": AMAZON[1].format(row.item),
         }
-        for row in log.items.itertuples()
+        for row in list_rows(log.items)
     )
     table = write_lines(folder / "meta_Luxury_Beauty.json.gz", items)
     return sample(path, rows, items=table, titles=log.titles(AMAZON[1], "{title}"))
@@ -112,7 +112,7 @@ def write_amazon_2023(log: Log, folder: Path) -> Sample:
             "helpful_vote": 0,
             "verified_purchase": True,
         }
-        for position, row in enumerate(rows.itertuples())
+        for position, row in enumerate(list_rows(rows))
     )
     path = write_lines(folder / "All_Beauty.jsonl", reviews)
     items = (
@@ -132,7 +132,7 @@ def write_amazon_2023(log: Log, folder: Path) -> Sample:
             "parent_asin": AMAZON[1].format(row.item),
             "bought_together": None,
         }
-        for row in log.items.itertuples()
+        for row in list_rows(log.items)
     )
     table = write_lines(folder / "meta_All_Beauty.jsonl", items)
     return sample(path, rows, items=table, titles=log.titles(AMAZON[1], "{title}"))
@@ -145,13 +145,13 @@ def write_steam(log: Log, folder: Path) -> Sample:
     reviews = (
         {"username": row.user_id, "hours": 0.1, "products": 41, "product_id": row.item_id, "page_order": 0}
         | {"date": date, "text": "it's fun", "early_access": False, "page": 1}
-        for row, date in zip(rows.itertuples(), dates, strict=True)
+        for row, date in zip(list_rows(rows), dates, strict=True)
     )
     path = write_lines(folder / "steam_reviews.json", reviews, write_literal)
     items = (
         {"publisher": "P", "genres": row.genres, "app_name": row.title, "title": row.title, "id": str(row.item)}
         | {"url": f"http://store.steampowered.com/app/{row.item}/", "release_date": f"{row.year}-01-04", "price": 4.99}
-        for row in log.items.itertuples()
+        for row in list_rows(log.items)
     )
     table = write_lines(folder / "steam_games.json", items, write_literal)
     return sample(path, rows, items=table, titles=log.titles(title="{title}"))
@@ -164,7 +164,7 @@ def write_yelp(log: Log, folder: Path) -> Sample:
     reviews = (
         {"review_id": f"r{position}", "user_id": row.user_id, "business_id": row.item_id, "stars": row.rating}
         | {"useful": 0, "funny": 0, "cool": 0, "text": "Good\nfood", "date": date}
-        for position, (row, date) in enumerate(zip(rows.itertuples(), dates, strict=True))
+        for position, (row, date) in enumerate(zip(list_rows(rows), dates, strict=True))
     )
     path = write_lines(folder / "yelp_academic_dataset_review.json", reviews)
     items = (
@@ -175,7 +175,7 @@ def write_yelp(log: Log, folder: Path) -> Sample:
             "categories": ", ".join(row.genres),
             "hours": None,
         }
-        for row in log.items.itertuples()
+        for row in list_rows(log.items)
     )
     table = write_lines(folder / "yelp_academic_dataset_business.json", items)
     return sample(path, rows, items=table, titles=log.titles("b{:021d}", "{title}"))
@@ -189,14 +189,14 @@ def write_goodreads(log: Log, folder: Path) -> Sample:
         {"user_id": row.user_id, "book_id": row.item_id, "review_id": f"r{position}", "is_read": True}
         | {"rating": int(row.rating), "review_text_incomplete": "", "date_added": date, "date_updated": date}
         | {"read_at": "", "started_at": ""}
-        for position, (row, date) in enumerate(zip(rows.itertuples(), added, strict=True))
+        for position, (row, date) in enumerate(zip(list_rows(rows), added, strict=True))
     )
     path = write_lines(folder / "goodreads_interactions_poetry.json.gz", shelved)
     items = (
         {"isbn": "", "text_reviews_count": "1", "series": [], "language_code": "eng", "description": "A book."}
         | {"book_id": str(row.item), "title": row.title, "title_without_series": row.title}
         | {"publication_year": "" if row.item == 1 else str(row.year), "popular_shelves": [{"count": "1", "name": "a"}]}
-        for row in log.items.itertuples()
+        for row in list_rows(log.items)
     )
     table = write_lines(folder / "goodreads_books_poetry.json.gz", items)
     return sample(path, rows, items=table, titles=log.titles(title="{title}"))

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.field_formats.log import Format, Log, Sample, floor_to_day, number_positions, sample, write_times
+from benchmarks.field_formats.log import (
+    Format,
+    Log,
+    Sample,
+    floor_to_day,
+    list_rows,
+    number_positions,
+    sample,
+    write_times,
+)
 
 
 def group_items(rows: pd.DataFrame) -> pd.Series[str]:
@@ -17,7 +26,7 @@ def group_items(rows: pd.DataFrame) -> pd.Series[str]:
 def write_sequences(log: Log, folder: Path, name: str) -> Sample:
     """Writes `user item item …`, a line a user."""
     rows = log.name()
-    lines = [" ".join([user, *items]) for user, items in group_items(rows).items()]
+    lines = [f"{user} {' '.join(items)}" for user, items in group_items(rows).items()]
     (folder / name).write_text("\n".join(lines) + "\n")
     return sample(folder / name, number_positions(rows))
 
@@ -35,7 +44,7 @@ def write_lightgcn(log: Log, folder: Path) -> Sample:
 def write_sasrec(log: Log, folder: Path) -> Sample:
     """`user item`, a line an interaction, as SASRec publishes its data."""
     rows = log.name().sort_values(["user_id", "timestamp"], key=lambda column: column.astype(int))
-    (folder / "Video.txt").write_text("".join(f"{row.user_id} {row.item_id}\n" for row in rows.itertuples()))
+    (folder / "Video.txt").write_text("".join(f"{row.user_id} {row.item_id}\n" for row in list_rows(rows)))
     return sample(folder / "Video.txt", number_positions(rows))
 
 
@@ -122,6 +131,6 @@ FORMATS = [
     Format("RecBole .inter with token_seq", write_token_seq),
     Format("list columns with times", write_list_columns),
     Format("Transformers4Rec list columns", write_transformers4rec),
-    Format("Netflix blocks", write_netflix, "Netflix|blocks|column"),
-    Format("MIND", write_mind, "MIND|behaviors|column"),
+    Format("Netflix blocks", write_netflix),
+    Format("MIND", write_mind),
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ class Log:
 
     def titles(self, item: str = "{}", title: str = "{title} ({year})") -> dict[str, str]:
         """Returns item id → title."""
-        return {item.format(row.item): title.format(title=row.title, year=row.year) for row in self.items.itertuples()}
+        return {item.format(row.item): title.format(title=row.title, year=row.year) for row in list_rows(self.items)}
 
 
 def make_log(num_users: int = 20, num_items: int = 31, longest: int = 12, seed: int = 7) -> Log:
@@ -107,6 +108,11 @@ class Format:
     """What the one line of error says, as a regular expression, where the files do not load without a decision."""
     options: tuple[str, ...] = ()
     """The decision that this line asks for; with it they load. Empty with a refusal: there is none."""
+
+
+def list_rows(table: pd.DataFrame) -> Iterable[Any]:
+    """Returns the rows as tuples with the names of the columns, of any type."""
+    return table.itertuples()
 
 
 def sample(path: Path, rows: pd.DataFrame, num_read: int | None = None, **rest: object) -> Sample:

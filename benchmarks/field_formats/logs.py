@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +16,9 @@ HEADERLESS = r"column names|--columns"
 EXCLUDE = ("--set", "bad_rows=exclude")
 
 
-def write_table(path: Path, columns: dict[str, object], separator: str = ",", header: bool = True) -> Path:
+def write_table(path: Path, columns: Mapping[Any, object], separator: str = ",", header: bool = True) -> Path:
     """Writes columns of one length, or one value for every row."""
-    pd.DataFrame(columns).to_csv(path, sep=separator, header=header, index=False)
+    pd.DataFrame(dict(columns)).to_csv(path, sep=separator, header=header, index=False)
     return path
 
 

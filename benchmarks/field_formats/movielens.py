@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.field_formats.log import Format, Log, Sample, sample
+from benchmarks.field_formats.log import Format, Log, Sample, list_rows, sample
 
 
 def write_100k(log: Log, folder: Path) -> Sample:
@@ -17,7 +17,7 @@ def write_100k(log: Log, folder: Path) -> Sample:
     lines = [
         f"{row.item}|{row.title} ({row.year})|01-Jan-{row.year}||http://us.imdb.com/M/title-exact?{row.item}|"
         + "|".join("1" if flag in (1, 8) else "0" for flag in range(19))
-        for row in log.items.itertuples()
+        for row in list_rows(log.items)
     ]
     (folder / "u.item").write_text("\n".join(lines) + "\n", encoding="latin-1")
     (folder / "u.user").write_text("1|24|M|technician|85711\n")
@@ -49,9 +49,9 @@ def write_dat(log: Log, folder: Path, rows: pd.DataFrame, encoding: str) -> pd.D
     """Writes both files with `::` between the fields, and returns the rows."""
     ratings = rows.rating if encoding == "utf-8" else rows.rating.clip(1).astype(int)
     fields = [rows.user_id, rows.item_id, ratings.astype(str), rows.timestamp.astype(str)]
-    lines = fields[0].str.cat(fields[1:], sep="::")
-    (folder / "ratings.dat").write_text("\n".join(lines) + "\n")
-    films = [f"{row.item}::{row.title} ({row.year})::{'|'.join(row.genres)}" for row in log.items.itertuples()]
+    text = pd.concat(fields, axis=1).to_csv(sep="\t", header=False, index=False)
+    (folder / "ratings.dat").write_text(text.replace("\t", "::"))
+    films = [f"{row.item}::{row.title} ({row.year})::{'|'.join(row.genres)}" for row in list_rows(log.items)]
     (folder / "movies.dat").write_text("\n".join(films) + "\n", encoding=encoding)
     return rows
 
@@ -93,7 +93,7 @@ def write_csvs(log: Log, folder: Path) -> pd.DataFrame:
     rows.rename(columns=names)[["userId", "movieId", "rating", "timestamp"]].to_csv(folder / "ratings.csv", index=False)
     films = {
         "movieId": log.items.item,
-        "title": [f"{row.title} ({row.year})" for row in log.items.itertuples()],
+        "title": [f"{row.title} ({row.year})" for row in list_rows(log.items)],
         "genres": log.items.genres.str.join("|").where(log.items.item != 1, "(no genres listed)"),
     }
     pd.DataFrame(films).to_csv(folder / "movies.csv", index=False)

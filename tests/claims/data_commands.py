@@ -47,8 +47,9 @@ class Outcome:
 
     @property
     def years(self) -> dict[str, str]:
+        """Item → its year; empty where it has none."""
         items = load_sequences(self.folder).items
-        return dict(zip(items.item_id, items.year.astype(str), strict=True))
+        return dict(zip(items.item_id, items.year.astype("Int64").astype(str).fillna(""), strict=True))
 
 
 def run(*arguments: object) -> Outcome:

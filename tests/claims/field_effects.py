@@ -376,6 +376,8 @@ def see_results(world: World, config: Config) -> Any:
 class Watched:
     """One system, which notes how many users it is asked for at once."""
 
+    excludes_seen = True
+
     def __init__(self, num_items: int) -> None:
         self.scores = torch.randn(num_items + 1, generator=torch.Generator().manual_seed(0))
         self.sizes: list[int] = []

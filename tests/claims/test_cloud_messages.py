@@ -114,7 +114,7 @@ NOT_THERE = "nothing is there; expected an object, or a prefix with objects belo
         (("train", "B/artifact", "B/csvs"), "B/artifact: written by"),
         (("train", "seq", "B/csvs"), "B/csvs/manifest.json: not found"),
         (("train", "seq", "B/csvs", "--warm-start", "B/csvs"), "B/csvs"),
-        (("evaluate", "seq", "B/csvs"), "B/csvs/manifest.json: not found"),
+        (("evaluate", "seq", "B/csvs"), "B/csvs/model_config.json: not found; expected the folder that"),
         (("evaluate", "B/csvs", "B/csvs"), "B/csvs"),
         (("register", "seq", "B/csvs", "B/csvs"), "B/csvs"),
         (("ablate", "B/csvs", "B/csvs"), "B/csvs"),

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ur4rec.data.fields import parse_numbers, parse_text
+from ur4rec.data.errors import DataError
+from ur4rec.data.fields import RowCheck, check_rows, parse_numbers, parse_text
 from ur4rec.data.tables import Table
 
 
@@ -48,3 +49,9 @@ def test_missing_and_invalid_numbers_are_apart() -> None:
 def test_lists_of_texts_are_joined() -> None:
     column = pa.array([["Action", "Drama"], [], None])
     assert parse_text(table(column), "column").to_pylist() == ["Action|Drama", "", ""]
+
+
+def test_a_message_shows_the_beginning_of_a_long_value() -> None:
+    check = RowCheck("odd", "column", "something short", np.array([True]))
+    with pytest.raises(DataError, match=r"got 'x{99}…\. Correct"):
+        check_rows(table(pa.array(["x" * 5_000])), [check], "error")

@@ -159,5 +159,5 @@ def test_the_published_files_are_read_as_what_fetch_makes_of_them(
     assert rows[0].user_ids.take(rows[0].users).equals(rows[1].user_ids.take(rows[1].users))
     assert rows[0].item_ids.take(rows[0].items).equals(rows[1].item_ids.take(rows[1].items))
     assert rows[0].timestamps.tolist() == rows[1].timestamps.tolist()
-    one, other = (read_items(inputs["items"], DataConfig()).frame for inputs in (published, fetched))
-    pd.testing.assert_frame_equal(one, other)
+    films, expected = (read_items(inputs["items"], DataConfig()).frame for inputs in (published, fetched))
+    pd.testing.assert_frame_equal(films, expected)

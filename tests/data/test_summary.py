@@ -270,7 +270,7 @@ def test_ids_that_are_nearly_those_of_others(item: str, is_told: bool, tmp_path:
     told = [line for line in list_warnings(manifest) if "differ from another one" in line]
     assert len(told) == is_told
     if told:
-        assert "blanks, case or leading zeros: 1 of item_id; they are kept apart" in told[0]
+        assert "blanks, case, leading zeros or `.0`: 1 of item_id; they are kept apart" in told[0]
 
 
 def test_a_folder_of_an_earlier_release_tells_what_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

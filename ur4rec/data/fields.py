@@ -150,6 +150,8 @@ def _to_floats(column: pa.ChunkedArray) -> Float64[np.ndarray, "R"]:
 
 
 RAGGED = "ragged_row"
+MOST_SHOWN = 100
+"""Characters of a value that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -199,9 +201,10 @@ def _explain(table: Table, checks: Sequence[RowCheck], excluded: dict[str, int])
             ((int(np.argmax(check.fails)), check) for check in checks if check.fails.any()),
             key=lambda pair: pair[0],
         )
-        value = table.columns[check.column][row].as_py()
+        value = repr(table.columns[check.column][row].as_py())
+        value = value if len(value) <= MOST_SHOWN else f"{value[:MOST_SHOWN]}…"
         first = check.reason
-        where = f"{table.locate(row)}, column {check.column!r}: expected {check.expected}, got {value!r}"
+        where = f"{table.locate(row)}, column {check.column!r}: expected {check.expected}, got {value}"
     others = {reason: count - (reason == first) for reason, count in excluded.items()}
     listed = ", ".join(f"{count:,} {reason}" for reason, count in others.items() if count)
     more = f" ({sum(others.values()):,} more bad rows: {listed})" if listed else ""

@@ -22,6 +22,8 @@ from ur4rec.data.time_texts import NO_DATE
 from ur4rec.data.times import CLOCK_TOLERANCE_S, SECONDS, Times, parse_times, tell_date
 
 DUPLICATE = "duplicate_row"
+POSITIONS = "positions"
+"""What stands in for times where a file has none."""
 OTHER_EVENT = "other_event"
 READABLE = {
     SECONDS: "seconds since 1970-01-01 as a number",
@@ -113,7 +115,7 @@ def _parse(table: Table, config: DataConfig) -> _Columns:
     return _Columns(
         users=parse_ids(table, USER_ID),
         items=parse_ids(table, ITEM_ID, config.literal_item_ids),
-        times=parse_times(table, TIMESTAMP, config.time_unit),
+        times=parse_times(table, TIMESTAMP, "seconds" if table.are_positions else config.time_unit),
         events=events,
         ratings=ratings,
     )
@@ -121,7 +123,7 @@ def _parse(table: Table, config: DataConfig) -> _Columns:
 
 def _describe(table: Table, columns: _Columns) -> dict[str, Any]:
     reading = describe(table) | {
-        "time_unit": columns.times.unit,
+        "time_unit": POSITIONS if table.are_positions else columns.times.unit,
         "similar_ids": {USER_ID: columns.users.num_similar, ITEM_ID: columns.items.num_similar},
         "events": columns.events.count() if columns.events else {},
     }

@@ -192,8 +192,8 @@ def _doubt_ids(details: dict[str, Any]) -> str:
         return ""
     told = " and ".join(f"{count:,} of {column}" for column, count in similar.items() if count)
     return (
-        f"warning: ids that differ from another one in nothing but blanks, case or leading zeros: {told}; they are "
-        "kept apart: where they mean the same, write them alike"
+        f"warning: ids that differ from another one in nothing but blanks, case, leading zeros or `.0`: {told}; they "
+        "are kept apart: where they mean the same, write them alike"
     )
 
 

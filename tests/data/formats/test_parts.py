@@ -43,7 +43,9 @@ def test_parts_of_text_are_one_table(kind: str, tmp_path: Path) -> None:
 
 def test_parts_of_parquet_with_whole_numbers_of_two_sizes(tmp_path: Path) -> None:
     for number, kind in enumerate((np.int32, np.int64)):
-        frame = pd.DataFrame({"user_id": [number], "item_id": [5], "timestamp": [7]}).astype(kind)
+        frame = pd.DataFrame(
+            {name: np.array([value], kind) for name, value in zip(REQUIRED, (number, 5, 7), strict=True)}
+        )
         frame.to_parquet(tmp_path / f"part-{number}.snappy.parquet")
     table = read(tmp_path)
     assert table.columns["user_id"].to_pylist() == [0, 1]
@@ -66,7 +68,7 @@ def test_names_of_folders_are_decoded_and_none_is_missing(tmp_path: Path) -> Non
 
 
 def test_empty_parts_are_left_out(tmp_path: Path) -> None:
-    parts: dict[str, str | bytes] = {"part-0": HEADER, "part-1": b"", "part-2": PACK["gzip"](b""), "part-3": CSV}
+    parts: dict[str, str | bytes] = {"part-0": HEADER, "part-1": "", "part-2": PACK["gzip"](b""), "part-3": CSV}
     table = read(write(tmp_path, **parts))
     assert ids(table) == ROWS
     assert table.locate(0) == "part-3, line 2"
