@@ -1,8 +1,6 @@
 import doctest
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ import torch
 from benchmarks import peer_exchange
 from benchmarks.peer_exchange import HORIZONS, Recorder, Run, Split
 from ur4rec.data.sequences import Histories
+from ur4rec.ranking.ranks import Scorer
 
 TARGETS = {"validation": np.array([[1, 3, 0], [2, 1, 0]]), "test": np.array([[1, 4, 0], [2, 4, 0]])}
 
@@ -22,7 +21,7 @@ def make_split() -> Split:
     return Split(4, {"validation": before, "test": after}, TARGETS)
 
 
-def score_by_number(_histories: Histories | None) -> Callable[..., Any]:
+def score_by_number(_histories: Histories | None) -> Scorer:
     """Scores fall with the item's number; column 0 is padding."""
     return lambda users: -torch.arange(5.0).repeat(len(users), 1)
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -60,7 +59,7 @@ def test_a_process_that_dies_before_it_has_read_its_task_is_a_failure(monkeypatc
     assert "exit code 5" in failure.error
 
 
-def end_at_once(tasks: Any, threads: Any) -> None:
+def end_at_once(tasks: object, threads: int) -> None:
     os._exit(5)
 
 

@@ -2,7 +2,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -24,7 +23,7 @@ USER = 4
 
 
 @pytest.fixture
-def edited(bundle: Path, tmp_path: Path) -> tuple[Path, Callable[..., Any]]:
+def edited(bundle: Path, tmp_path: Path) -> tuple[Path, Callable[..., None]]:
     """A copy of the bundle, and a function that changes its memories file."""
     shutil.copytree(bundle, tmp_path / "bundle")
 
@@ -67,7 +66,7 @@ def test_from_training_to_serving_two_more_interactions_each(bundle: Path, train
     assert back.numbers["updates more in B"] == -report.numbers["updates more in B"]
 
 
-def test_the_user_that_moved_most_is_named(bundle: Path, edited: tuple[Path, Callable[..., Any]]) -> None:
+def test_the_user_that_moved_most_is_named(bundle: Path, edited: tuple[Path, Callable[..., None]]) -> None:
     path, edit = edited
     state = torch.load(bundle / "memories.pt", weights_only=True)
     edit(history=-state["history"][USER], absorbed=state["absorbed"][USER] + 7)
@@ -81,14 +80,14 @@ def test_the_user_that_moved_most_is_named(bundle: Path, edited: tuple[Path, Cal
     assert moved.updates == state["history"].shape[1]  # the old state is in no slot
 
 
-def test_a_forgotten_user_has_a_memory_in_one_only(bundle: Path, edited: tuple[Path, Callable[..., Any]]) -> None:
+def test_a_forgotten_user_has_a_memory_in_one_only(bundle: Path, edited: tuple[Path, Callable[..., None]]) -> None:
     path, edit = edited
     edit(history=0, memory_size=0)
     numbers = compare_memories(bundle, path).numbers
     assert (numbers["with a memory only in A"], numbers["with a memory only in B"]) == (1, 0)
 
 
-def test_users_are_matched_by_their_ids(bundle: Path, edited: tuple[Path, Callable[..., Any]]) -> None:
+def test_users_are_matched_by_their_ids(bundle: Path, edited: tuple[Path, Callable[..., None]]) -> None:
     path, _ = edited
     users = json.loads((path / "user_map.json").read_text())
     renamed = {("newcomer" if index == USER else user): index for user, index in users.items()}
@@ -124,7 +123,7 @@ def test_sequences_of_other_data_are_refused(trained: Trained, older: Path) -> N
         compare_memories(outputs, outputs, (older, older))
 
 
-def test_a_model_without_memory_says_so(bundle: Path, edited: tuple[Path, Callable[..., Any]]) -> None:
+def test_a_model_without_memory_says_so(bundle: Path, edited: tuple[Path, Callable[..., None]]) -> None:
     path, _ = edited
     take_memory_away(path)
     with pytest.raises(MemoryLookupError, match="max_memory_size: 0"):

@@ -5,12 +5,15 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clean_registry import clean_environment
+from present import present
 
 from ur4rec.registry.mlflow_client import RegistryError, ensure_experiment, open_mlflow
 
@@ -28,7 +31,7 @@ def add_model(uri: str, name: str, line: Barrier | None = None) -> None:
         client.create_registered_model(name, tags={"run": run.info.run_id})
 
 
-def start(*arguments: object) -> Any:
+def start(*arguments: object) -> ForkServerProcess:
     process = CONTEXT.Process(target=add_model, args=arguments, daemon=True)
     process.start()
     return process
@@ -74,7 +77,7 @@ def test_a_kill_while_it_is_made_leaves_nothing_in_the_way(folder: Path, grown_t
         path.stat().st_size >= grown_to for path in folder.glob(".mlflow.db-*.tmp/mlflow.db")
     ):
         pass
-    os.kill(process.pid, signal.SIGKILL)
+    os.kill(present(process.pid), signal.SIGKILL)
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert not (folder / "mlflow.db").exists()
@@ -108,7 +111,7 @@ def list_steps(uri: str) -> Any:
 
 
 def read_revision(database: Path) -> str:
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         return str(connection.execute("select version_num from alembic_version").fetchone()[0])
 
 
@@ -128,7 +131,7 @@ def test_what_cannot_be_finished_is_named_with_what_to_do(folder: Path, damage: 
     uri = f"sqlite:///{folder}/mlflow.db"
     make_half(uri)
     (before,) = (step.down_revision for step in list_steps(uri) if step.revision == read_revision(folder / "mlflow.db"))
-    with sqlite3.connect(folder / "mlflow.db") as database:
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
         database.execute(damage.format(before=before))
     advice = r"mlflow\.db: .*; its tables are not whole: .* move the file away, and run this again$"
     with pytest.raises(RegistryError, match=advice), open_mlflow(uri):

@@ -124,8 +124,9 @@ def test_the_run_shows_config_curves_metrics_and_files(registered: Registered, t
         assert files == {"results.json", "report.html", "model_config.json", "manifests", "model_card.md"}
         manifests = {file.path for file in client.list_artifacts(run.info.run_id, "manifests")}
         assert manifests == {f"manifests/{name}.json" for name in ("sequences", "checkpoint", "memories")}
-        first, *_ = present(run.outputs).model_outputs
-        model = client.get_logged_model(first.model_id)
+        models = present(run.outputs).model_outputs
+        assert models
+        model = client.get_logged_model(models[0].model_id)
         assert "test/UR4RecV2MoE/ndcg_at_10" in {metric.key for metric in present(model.metrics)}
 
 
@@ -254,7 +255,7 @@ def test_names_come_from_the_configuration(trained: Trained, tracking_uri: str, 
         assert client.get_experiment_by_name("trial") is not None
 
 
-def register(inputs: tuple[Path, Path, Path, Path, Path], tmp_path: Path, tracking_uri: str) -> Any:
+def register(inputs: tuple[Path, Path, Path, Path, Path], tmp_path: Path, tracking_uri: str) -> Registration:
     return register_model(*inputs, RegistryConfig(), tmp_path / "registration.json", tracking_uri)
 
 

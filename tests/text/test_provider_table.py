@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +13,7 @@ from ur4rec.text.config import GridConfig, TextConfig, WritingConfig
 from ur4rec.text.generate import open_provider
 from ur4rec.text.llm.chat import ChatAnswer, ChatRequest, FatalError
 from ur4rec.text.provider_table import API_KEYS, PROVIDERS, SERVICES, LanguageModelService, OfflineWriter, create_client
-from ur4rec.text.providers import Text
+from ur4rec.text.providers import Advance, Text
 from ur4rec.text.requests import ItemRequest
 
 ASKED = ChatRequest("toy", "m", "v", (("user", "x"),), 0.0, 9, 0, True)
@@ -25,14 +25,14 @@ class Parrot:
     name = "parrot"
     version = "1"
 
-    def describe_items(self, requests: Any, advance: Any) -> Iterator[Any]:
+    def describe_items(self, requests: Iterable[Any], advance: Advance) -> Iterator[Text]:
         for request in requests:
             advance(1)
             yield Text(request.title, self.name)
 
     describe_users = describe_items
 
-    def finish(self) -> Any:
+    def finish(self) -> dict[str, object]:
         return {}
 
 

@@ -26,7 +26,7 @@ from ur4rec.registry.gate.judge import (
     resample_relative,
 )
 from ur4rec.registry.gate.measurements import Cost, Quality
-from ur4rec.registry.gate.verdict import decide
+from ur4rec.registry.gate.verdict import RuleOutcome, decide
 
 
 def quality(ndcg: list[float] | NDArray[Any], coverage: float = 0.5, popularity: float = 0.8) -> Quality:
@@ -38,7 +38,9 @@ HALF = [1.0, 0.0] * 500
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
 @pytest.mark.parametrize("check", [check_at_least, check_at_most])
-def test_what_is_missing_or_no_number_fails(check: Callable[..., Any], value: float | None) -> None:
+def test_what_is_missing_or_no_number_fails(
+    check: Callable[[str, float | None, float, str], RuleOutcome], value: float | None
+) -> None:
     outcome = check("rule", value, 0.5, "a metric")
     assert (outcome.outcome, outcome.value) == ("failed", None)
     assert (

@@ -89,7 +89,7 @@ def test_runs_share_one_file(folder: Path) -> None:
             asyncio.run(put_all(cache, [make_answer(number) for number in range(10 * run, 10 * run + 10)]))
             asyncio.run(cache.put(make_answer(0)))  # a second event loop, and an answer that is there
     assert [path.name for path in folder.iterdir()] == [FILE]
-    with sqlite3.connect(folder / FILE) as connection:
+    with closing(sqlite3.connect(folder / FILE)) as connection, connection:
         lines = [line for (line,) in connection.execute("SELECT line FROM answers")]
     connection.close()
     assert sorted(lines) == sorted(encode_line(make_answer(number)) for number in range(30))

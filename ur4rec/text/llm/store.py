@@ -285,7 +285,7 @@ class AnswerCache:
         return self._reader
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, PATIENCE_S, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self._path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
         with ExitStack() as stack:
             stack.callback(connection.close)
             layout = connection.execute("PRAGMA user_version").fetchone()[0]
