@@ -274,7 +274,7 @@ def test_types_of_events_are_told_with_their_counts_and_can_be_chosen(tmp_path: 
     shown = accept(path, tmp_path / "all").shown
     assert re.search(r"view\D+177", shown)
     assert re.search(r"buy\D+36", shown)
-    assert "--events" in shown
+    assert "the setting events chooses" in shown
     views = accept(path, tmp_path / "views", "--events", "view")
     check_rows(views, GOOD)
     assert 36 in views.manifest.details["excluded_rows"].values()
@@ -309,7 +309,7 @@ def test_a_hint_names_a_column_that_can_be_it_and_every_missing_column_has_one(t
     assert "timestamp" in line
     other = pd.DataFrame({"who": [1], "what": [2], "rating": [3]})
     line = refuse(write(tmp_path, other, "other.csv"), tmp_path / "out")
-    assert all(name in line for name in ("user_id", "item_id", "timestamp", "--columns"))
+    assert all(name in line for name in ("user_id", "item_id", "timestamp", "--set columns="))
 
 
 @pytest.mark.parametrize(
@@ -551,7 +551,7 @@ def test_ids_that_nearly_agree_are_counted(tmp_path: Path, twist: str) -> None:
     outcome = accept(write(tmp_path, GOOD.assign(item_id=twisted)), tmp_path / "out")
     num_items = outcome.manifest.details["num_items"]
     assert num_items > 30
-    assert re.search(r"warning: .*blanks, case or leading zeros: \d+ of item_id", outcome.shown)
+    assert re.search(r"warning: .*blanks, case, leading zeros or `.0`: \d+ of item_id", outcome.shown)
 
 
 def test_a_bad_file_ends_the_pipeline_before_its_first_task(tmp_path: Path) -> None:

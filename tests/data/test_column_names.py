@@ -103,16 +103,22 @@ def test_an_optional_column_with_two_candidates_is_left_alone() -> None:
     [
         (
             "user_id,book_id,is_read,rating,is_reviewed",
-            "timestamp: no name comes near .without times, a column that .*; say which: --columns timestamp=NAME$",
+            "timestamp: no name comes near .without times, a column that .*; say which: --set columns=timestamp=NAME$",
         ),
         (
             "usr_id,itm_id,timestamp",
             "no column 'user_id', 'item_id' among .*; user_id: is it 'usr_id'[?]; item_id: is it 'itm_id'[?]; "
-            "say which: --columns user_id=usr_id,item_id=itm_id$",
+            "say which: --set columns=user_id=usr_id,item_id=itm_id$",
         ),
-        ("user_id,song_id,track_id,time", "^item_id: is it 'song_id' or 'track_id'[?]; .* --columns item_id=song_id$"),
+        (
+            "user_id,song_id,track_id,time",
+            "^item_id: is it 'song_id' or 'track_id'[?]; .* --set columns=item_id=song_id$",
+        ),
         ("user_id,item_id,time,created_at,x", "^timestamp: is it 'time' or 'created_at'[?]; say which"),
-        ("u,a,1", "the file must name its columns, or say .*: --columns user_id=1,item_id=2,timestamp=3$"),
+        (
+            "u,a,1",
+            "say which is which: --set columns=user_id=NAME,item_id=NAME,timestamp=NAME, by names or by pos",
+        ),
         (",".join(["user_id", *(f"x{number}" for number in range(99))]), "'x28' and 70 more; item_id: no name"),
     ],
 )
@@ -123,7 +129,7 @@ def test_a_doubtful_column_is_a_question_with_a_hint_for_each(header: str, messa
 
 def test_a_given_name_that_is_not_there_is_refused() -> None:
     with pytest.raises(
-        DataError, match=r"no column 'movieid', which --columns names for item_id, .* is it 'movieId'[?]"
+        DataError, match=r"no column 'movieid', which the setting columns names for item_id, .* is it 'movieId'[?]"
     ):
         match_columns(["userId", "movieId", "timestamp"], WHO_WHAT_WHEN, (), {"item_id": "movieid"})
 
@@ -132,3 +138,15 @@ def test_the_examples_hold() -> None:
     outcome = doctest.testmod(column_names)
     assert outcome.attempted > 0
     assert outcome.failed == 0
+
+
+def test_a_column_without_a_name_is_never_meant() -> None:
+    found = ["", "user_id", "item_id", " "]
+    assert match_columns(found, ["user_id", "item_id"], ["rating"], {}) == {"user_id": "user_id", "item_id": "item_id"}
+    with pytest.raises(DataError, match="no column 'timestamp'"):
+        match_columns(found, ["user_id", "item_id", "timestamp"], [], {})
+
+
+def test_one_column_is_not_two() -> None:
+    with pytest.raises(DataError, match="column 'a' would be user_id and item_id"):
+        match_columns(["a", "b"], ["user_id", "item_id"], [], {"user_id": "a", "item_id": "a"})

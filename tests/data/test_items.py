@@ -106,7 +106,7 @@ def test_a_table_of_other_items_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
         match=r"items\.csv: none of the 4 items of the interactions is in it; they are called 'a', 'b', 'c' there, and "
-        r"'tt1', 'tt2' here; give the table of the same items, or the column with their ids: --columns item_id=NAME",
+        r"'tt1', 'tt2' here; give the table of the same items, or the column with their ids: --set columns=item_id",
     ):
         preprocess(tmp_path, HEADER + GOOD, "item_id,title\ntt1,A\ntt2,B\n")
     with pytest.raises(DataError, match="and none that can be used here"):

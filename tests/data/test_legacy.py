@@ -251,4 +251,4 @@ def test_the_command_tells_what_is_out_of_the_ordinary(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "25.0% of all interactions" in result.stdout
     assert "0.0% of validation, 100.0% of test" in result.stdout
-    assert result.stdout.count("warning: 50.0% of the targets are items that their user had had before") == 1
+    assert result.stdout.count("warning: 50.0% of the targets are items that their user had before") == 1

@@ -13,6 +13,7 @@ from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
+from ur4rec.data.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -32,19 +33,19 @@ FILES = [
     File(
         "no_header",
         GOOD,
-        r"first line: 'u', 'a', '1' are no column names; .* --columns user_id=1,item_id=2,timestamp=3",
+        r"first line: 'u', 'a', '1' are no column names; .* --set columns=user_id=1,item_id=2,timestamp=3",
     ),
     File("missing_column", "user_id,item_id\nu,a\n", r"no column 'timestamp' among 'user_id', 'item_id'"),
     File(
         "misspelt_column",
         "user_id,itm_id,timestamp\nu,a,1\n",
-        r"no column 'item_id' .* is it 'itm_id'\?; say which: --columns item_id=itm_id",
+        r"no column 'item_id' .* is it 'itm_id'\?; say which: --set columns=item_id=itm_id",
     ),
     File("doubled_column", "user_id,item_id,item_id,timestamp\nu,a,b,1\n", r"column 'item_id' occurs more than once"),
     File(
         "latin_1",
         HEADER.encode() + "u,a,1\nü,b,2\n".encode("latin-1"),
-        r"line 3: byte 0xfc is not UTF-8; name the encoding that reads well: --encoding cp1252 \('ü,b,2'\)",
+        r"line 3: byte 0xfc is not UTF-8; name the encoding that reads well: --set encoding=cp1252 \('ü,b,2'\)",
     ),
     File("truncated_utf_8", HEADER.encode() + b"u,a,1\nu,b\xc3", r"line 3: byte 0xc3 is not UTF-8"),
     File("gzip", b"\x1f\x8b\x08\x00", r"gzip-compressed, and damaged or cut off .*; get or write the file again"),
@@ -145,3 +146,19 @@ def test_parquet_without_rows(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "interactions.parquet", user_id=[], item_id=[], timestamp=[])
     with pytest.raises(DataError, match=r"interactions\.parquet: no rows below the column names"):
         preprocess_sequences(path, tmp_path / "sequences", DataConfig())
+
+
+@pytest.mark.parametrize(
+    "content", [",user_id,item_id,timestamp\n7,u,a,1\n8,u,b,2\n", "user_id,item_id,timestamp,\nu,a,1,7\nu,b,2,\n"]
+)
+def test_a_column_without_a_name_is_not_used(content: str, tmp_path: Path) -> None:
+    (tmp_path / "plays.csv").write_text(content)
+    table = read_table(tmp_path / "plays.csv", ("user_id", "item_id", "timestamp"), ("rating",))
+    assert table.columns.to_pydict() == {"user_id": ["u", "u"], "item_id": ["a", "b"], "timestamp": ["1", "2"]}
+    assert table.unused == ("a column without a name",)
+
+
+def test_a_note_for_spreadsheets_is_named(tmp_path: Path) -> None:
+    (tmp_path / "plays.csv").write_text("sep=;\nuser_id;item_id;timestamp\nu;a;1\n")
+    with pytest.raises(DataError, match=r"plays\.csv, line 1: 'sep=;' is a note for spreadsheets; delete the line"):
+        read_table(tmp_path / "plays.csv", ("user_id", "item_id", "timestamp"), ())

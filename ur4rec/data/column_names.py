@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ur4rec.columns import DESCRIPTION, EVENT, GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
@@ -85,21 +86,26 @@ def match_columns(
     {'user_id': 'userId', 'item_id': 'movieId', 'rating': 'rating'}
     """
     is_item_table = USER_ID not in required
+    found = [name for name in found if name.strip()]  # one without a name is never meant
     candidates = {role: _find(role, found, given, is_item_table) for role in (*required, *optional)}
     unclear = {role: names for role, names in candidates.items() if role in required and len(names) != 1}
     if unclear:
         raise DataError(_explain(unclear, found, candidates))
-    return {role: names[0] for role, names in candidates.items() if len(names) == 1}
+    matched = {role: names[0] for role, names in candidates.items() if len(names) == 1}
+    if shared := [name for name, count in Counter(matched.values()).items() if count > 1]:
+        roles = " and ".join(role for role, name in matched.items() if name == shared[0])
+        raise DataError(f"column {shared[0]!r} would be {roles}; the setting columns says which is which")
+    return matched
 
 
 def _find(role: str, found: Sequence[str], given: Mapping[str, str], is_item_table: bool) -> list[str]:
     """Return the columns that may be meant by a role, best known first; one is certain."""
     wished = given.get(role, "")
-    if wished in found:
+    if wished and wished in found:
         return [wished]
     if wished and not (is_item_table and role == ITEM_ID):
         raise DataError(
-            f"no column {wished!r}, which --columns names for {role}, among {list_names(found)}"
+            f"no column {wished!r}, which the setting columns names for {role}, among {list_names(found)}"
             + _suggest(_nearest([wished], found))
         )
     if role in found:
@@ -132,8 +138,8 @@ def _explain(unclear: Mapping[str, list[str]], found: Sequence[str], candidates:
     missing = [role for role, names in unclear.items() if not names]
     told = f"no column {', '.join(map(repr, missing))} among {list_names(found)}; " if missing else ""
     if not any(candidates.values()):
-        positions = ",".join(f"{role}={position}" for position, role in enumerate(unclear, 1))
-        return f"{told}the file must name its columns, or say which is which: --columns {positions}"
+        names = ",".join(f"{role}=NAME" for role in unclear)
+        return f"{told}say which is which: --set columns={names}, by names or by positions from 1"
     taken = {name for names in candidates.values() for name in names}
     free = [name for name in found if name not in taken]
     likely = {
@@ -141,7 +147,7 @@ def _explain(unclear: Mapping[str, list[str]], found: Sequence[str], candidates:
     }
     hints = [f"{role}: " + (_ask(names) if names else NOT_NEAR[role == TIMESTAMP]) for role, names in likely.items()]
     wish = ",".join(f"{role}={names[0] if names else 'NAME'}" for role, names in likely.items())
-    return f"{told}{'; '.join(hints)}; say which: --columns {wish}"
+    return f"{told}{'; '.join(hints)}; say which: --set columns={wish}"
 
 
 def _ask(names: Sequence[str]) -> str:

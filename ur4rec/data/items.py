@@ -102,7 +102,7 @@ def build_catalogue(item_ids: pa.StringArray, items: ItemTable | None) -> pd.Dat
         raise DataError(
             f"{items.path}: none of the {len(ids):,} items of the interactions is in it; they are called "
             f"{', '.join(map(repr, ids[:EXAMPLES]))} there, and {examples} here; give the table of the same items, or "
-            f"the column with their ids: --columns {ITEM_ID}=NAME"
+            f"the column with their ids: --set columns={ITEM_ID}=NAME"
         )
     catalogue = known.reindex(ids).rename_axis(ITEM_ID).reset_index()
     catalogue[list(TEXTS)] = catalogue[list(TEXTS)].fillna("")

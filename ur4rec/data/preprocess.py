@@ -136,11 +136,13 @@ def write_sequences(writer: ArtifactWriter, raw: Interactions, selection: Select
 def _refuse_nothing_left(path: Path, raw: Interactions, selection: Selection) -> None:
     excluded = raw.excluded | selection.excluded_rows
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items()) or "none excluded"
+    is_faulty = sum(raw.excluded.values()) * 2 > raw.num_read
+    filters = "lower min_seq_len, min_rating or drop_last, move time_split_quantile, or give more data"
+    advice = "correct the file, or say what its columns are (setting columns)" if is_faulty else filters
     for part in (Part.TRAIN, Part.VAL, Part.TEST):
         if not (selection.rows.parts == part).any():
             raise DataError(
-                f"{path}: no {part.name.lower()} interaction is left of {raw.num_read:,} rows ({reasons}); "
-                "lower min_seq_len, min_rating or drop_last, move time_split_quantile, or give more data"
+                f"{path}: no {part.name.lower()} interaction is left of {raw.num_read:,} rows ({reasons}); {advice}"
             )
 
 

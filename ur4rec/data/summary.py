@@ -111,7 +111,7 @@ def _describe_file(name: str, reading: dict[str, Any], chooses_events: bool) -> 
         parts.append(f"times: {unit}")
     if events := reading.get("events"):
         counts = list_some(f"{event} {count:,}" for event, count in events.items())
-        parts.append(f"events: {counts}{'' if chooses_events else ', all taken; --events chooses'}")
+        parts.append(f"events: {counts}{'' if chooses_events else ', all taken; the setting events chooses'}")
     return "; ".join(parts)
 
 
@@ -166,8 +166,8 @@ def _doubt_repeats(details: dict[str, Any]) -> str:
     if num_repeats <= num_targets * MANY_REPEATS:
         return ""
     return (
-        f"warning: {_percent(num_repeats, num_targets)} of the targets are items that their user had had before; "
-        "where users come back to what they know, set seen_items: include, or a model is not asked for these"
+        f"warning: {_percent(num_repeats, num_targets)} of the targets are items that their user had before; "
+        "without seen_items: include, a model is not asked for them and does not recommend them again"
     )
 
 

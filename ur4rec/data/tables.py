@@ -34,6 +34,7 @@ class ReadOptions:
 
 
 AS_IT_IS = ReadOptions()
+UNNAMED = "a column without a name"
 MOST_SHOWN = 10
 DECIMAL_COMMA = r"^\s*(-?\d+),(\d+)\s*$"
 
@@ -99,7 +100,7 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str], opt
         num_ragged=rows.num_ragged,
         read_as=reader.read_as,
         used=used,
-        unused=tuple(name for name in reader.names if name not in used.values()),
+        unused=tuple(name.strip() or UNNAMED for name in reader.names if name not in used.values()),
         are_positions=rows.are_positions,
         reader=reader,
         places=rows.places,
@@ -156,7 +157,9 @@ def _match_without_times(
 def _explain_headerless(found: Sequence[str], required: Sequence[str]) -> str:
     positions = ",".join(f"{role}={position}" for position, role in enumerate(required, 1))
     shown = ", ".join(map(repr, found[:MOST_SHOWN]))
-    return f"{shown} are no column names; where a file has none, say what stands where, such as --columns {positions}"
+    return (
+        f"{shown} are no column names; where a file has none, say what stands where, such as --set columns={positions}"
+    )
 
 
 def _undo_decimal_commas(columns: Columns, rows: Rows) -> Columns:

@@ -35,7 +35,7 @@ def test_the_likeliest_encoding_is_the_right_one(encoding: str) -> None:
 def test_a_file_is_refused_with_its_first_title_as_it_would_read(encoding: str, tmp_path: Path) -> None:
     text = "item_id,title\n0,ASCII\n" + "".join(f"{number},{name}\n" for number, name in enumerate(TITLES[encoding], 1))
     with pytest.raises(
-        DataError, match=rf"items\.csv, line 3: byte .*: --encoding {encoding} \('1,{TITLES[encoding][0]}'"
+        DataError, match=rf"items\.csv, line 3: byte .*: --set encoding={encoding} \('1,{TITLES[encoding][0]}'"
     ):
         read_items(tmp_path / "items.csv", text.encode(encoding))
     table = read_items(tmp_path / "items.csv", text.encode(encoding), encoding=encoding)
@@ -59,12 +59,12 @@ def test_every_format_names_the_byte(header: str, tmp_path: Path) -> None:
     if header in ("1::", "N1\tnews\tworld\t"):  # published in Latin-1
         assert read_items(tmp_path / "films.txt", content).columns["title"].to_pylist() == ["Amélie"]
         return
-    with pytest.raises(DataError, match=r"films\.txt, line [12]: byte 0xe9 is not UTF-8; .* --encoding cp1252"):
+    with pytest.raises(DataError, match=r"films\.txt, line [12]: byte 0xe9 is not UTF-8; .* --set encoding=cp1252"):
         read_items(tmp_path / "films.txt", content)
 
 
 def test_several_are_named_and_never_more_than_three() -> None:
-    assert 2 <= propose_encodings(["1,Müller\n".encode("latin-1")]).count("--encoding") <= 3
+    assert 2 <= propose_encodings(["1,Müller\n".encode("latin-1")]).count("--set encoding") <= 3
 
 
 def test_no_text_at_all() -> None:

@@ -93,7 +93,7 @@ def test_a_half_separator_at_the_end_of_a_block_is_kept(tmp_path: Path) -> None:
 )
 def test_what_might_be_otherwise_is_a_question(content: str, tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"plays\.csv, first line: .* are no column names; .*--columns user_id=1,item_id=2"
+        DataError, match=r"plays\.csv, first line: .* are no column names; .*--set columns=user_id=1,item_id=2"
     ):
         read(tmp_path / "plays.csv", content)
 

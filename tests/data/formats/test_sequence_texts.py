@@ -60,7 +60,7 @@ def test_a_compressed_one(tmp_path: Path) -> None:
 
 def test_a_second_line_of_a_user_is_refused(tmp_path: Path) -> None:
     lines = "".join(f"{user} 5 6 {7 + user % 2 * 10} {user}\n" for user in range(1, 1_500))
-    with pytest.raises(DataError, match=r"Beauty\.txt, line 1500: a second line of user '3'.*--columns user_id=1"):
+    with pytest.raises(DataError, match=r"Beauty\.txt, line 1500: a second line of user '3'.*--set columns=user_id=1"):
         read(tmp_path / "Beauty.txt", lines + "3 8 9\n")
 
 

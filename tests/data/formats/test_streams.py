@@ -60,7 +60,7 @@ def test_a_byte_order_mark_says_how_to_read(encoding: str, tmp_path: Path) -> No
 
 def test_utf_16_without_a_mark_is_read_by_option_or_told(tmp_path: Path) -> None:
     content = "item_id,title\n1,Füße\n".encode("utf-16-le")
-    with pytest.raises(DataError, match=r"items\.csv: holds zero bytes.*--encoding utf-16-le"):
+    with pytest.raises(DataError, match=r"items\.csv: holds zero bytes.*--set encoding=utf-16-le"):
         read_items(tmp_path / "items.csv", content)
     table = read_items(tmp_path / "items.csv", content, encoding="utf-16-le")
     assert table.columns["title"].to_pylist() == ["Füße"]

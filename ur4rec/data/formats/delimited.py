@@ -28,6 +28,7 @@ NO_ROWS = "no rows below the column names; nothing to read"
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", "::": "double colons", " ": "spaces"}
 """Of two that make as many fields, the first is meant; a space is, where no other one makes two."""
 NUMBER = re.compile(r"-?\d+([.,]\d+)?")
+SEPARATOR_NOTE = re.compile(r"sep=.(?=\r?\n)", re.IGNORECASE)
 STAND_IN = "\x1f"
 """What a separator of more than one character becomes on its way to the parser."""
 QUOTE, ESCAPED_QUOTE = '"', '\\"'
@@ -228,6 +229,8 @@ def split_lines(head: str, separator: str) -> Iterator[list[str]]:
 
 def open_delimited(file: TextFile, called: str = "CSV") -> DelimitedReader:
     """Open a file whose first line names the columns, or one without such a line whose columns go by positions."""
+    if note := SEPARATOR_NOTE.match(file.head):
+        raise DataError(f"{file.path}, line 1: {note[0]!r} is a note for spreadsheets; delete the line")
     separator = sniff_separator(file.head)
     name = called if separator == "," else f"{called} separated by {SEPARATORS[separator]}"
     fields = next(split_lines(file.head, separator), [])

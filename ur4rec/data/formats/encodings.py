@@ -40,7 +40,7 @@ def propose_encodings(lines: Iterable[bytes]) -> str:
     proposals = rank_encodings(b"".join(foreign)[:SAMPLE_BYTES].rpartition(b"\n")[0] or foreign[0])
     if not proposals:
         return "no encoding of text fits; is it damaged, or no text at all?"
-    shown = " or ".join(f"--encoding {name} ({_show(foreign[0], name)!r})" for name in proposals[:MOST_PROPOSALS])
+    shown = " or ".join(f"--set encoding={name} ({_show(foreign[0], name)!r})" for name in proposals[:MOST_PROPOSALS])
     return f"name the encoding that reads well: {shown}"
 
 

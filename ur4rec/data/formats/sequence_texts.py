@@ -72,7 +72,7 @@ class SequenceReader(NumberLinesReader):
             raise DataError(
                 f"{self.path}, {self.locate(int(line_of[first]))}: a second line of user {users[first].as_py()!r} in a "
                 "text of a user and the user's items a line; if the lines are interactions, say what stands where: "
-                "--columns user_id=1,item_id=2,timestamp=3"
+                "--set columns=user_id=1,item_id=2,timestamp=3"
             )
 
 

@@ -71,7 +71,9 @@ def open_table(path: Path, wanted: Sequence[str], encoding: str | None = None, b
     if not file.start:
         raise EmptyFileError(f"{path}: empty file; expected the columns {', '.join(wanted)}")
     if b"\0" in file.start[:SEEN_BYTES] and file.is_utf_8 and not PARQUET.recognise(file):
-        raise DataError(f"{path}: holds zero bytes; if it is UTF-16 without a byte order mark: --encoding utf-16-le")
+        raise DataError(
+            f"{path}: holds zero bytes; if it is UTF-16 without a byte order mark: --set encoding=utf-16-le"
+        )
     return next(known for known in FORMATS if known.recognise(file)).open(file)
 
 
