@@ -28,6 +28,8 @@ def parse_literal(line: str) -> Any:
     """
     if len(line) > MAX_CHARACTERS:
         raise ValueError("too long")
+    if line.count("[") + line.count("{") > MAX_DEPTH and _measure_depth(line) > MAX_DEPTH:
+        raise ValueError("too deep")  # newer parsers of JSON would go down all the way
     try:
         if "\\" not in line:
             return json.loads(PLAIN.sub(_write_json, line), strict=False)
