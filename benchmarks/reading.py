@@ -140,7 +140,7 @@ def run_task(task: str, number: int, sample: Sample, folder: Path, before: Path 
         command = [sys.executable, "-c", PREPROCESS, str(sample.path), str(folder / "sequences"), *options]
     checkout = before if task == BEFORE and before else Path.cwd()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout)}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=checkout)
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
@@ -170,7 +170,7 @@ def main(
     if peer is not None:
         print(json.dumps(run_peer(peer, Path(arguments[0]))))
         return
-    folder, log = Path(arguments[0]), make_large_log()
+    folder, log = Path(arguments[0]).resolve(), make_large_log()
     table = Table("format", "seconds", "pandas", "ratio", "MiB", "pandas", "ratio", title=f"{NUM_ROWS:,} rows")
     for number, (form, _) in enumerate(FORMATS):
         results = measure(number, folder, log, repeats, against)
