@@ -29,6 +29,7 @@ from benchmarks.field_formats.json_lines import write_amazon_2014, write_amazon_
 from benchmarks.field_formats.lists import write_s3rec, write_sasrec
 from benchmarks.field_formats.logs import write_amazon_2018_ratings, write_gowalla
 from benchmarks.field_formats.movielens import write_1m_ratings, write_inter
+from ur4rec.storage.artifacts import peak_memory_mb
 from ur4rec.terminal import PlainConsole
 
 NUM_USERS, LONGEST, NUM_ITEMS, NUM_ROWS = 20_000, 97, 4_999, 1_000_000
@@ -36,16 +37,17 @@ Read = Callable[[Path], pd.DataFrame]
 COLUMNS = ["user_id", "item_id", "timestamp"]
 OURS, PEER, BEFORE = "preprocess", "pandas", "before"
 PREPROCESS = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.storage.artifacts import peak_memory_mb
 path, out, *columns = sys.argv[1:]
 config = DataConfig.parse({"columns": columns[0]} if columns else {})
 started = time.perf_counter()
 manifest = preprocess_sequences(Path(path), Path(out), config)
 seconds = time.perf_counter() - started
-print([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, manifest.details["rows"]["read"]])
+print([seconds, peak_memory_mb(), manifest.details["rows"]["read"]])
 """
 """Runs in this checkout and in an older one."""
 
@@ -118,7 +120,6 @@ FORMATS: list[tuple[Format, Read]] = [
 
 def run_peer(number: int, path: Path) -> list[float]:
     """Seconds, peak MiB and rows of the pandas way, in this process."""
-    import resource
     import time
 
     started = time.perf_counter()
@@ -127,7 +128,7 @@ def run_peer(number: int, path: Path) -> list[float]:
         table[column] = pd.factorize(table[column])[0]
     table = table.sort_values(["user_id", "timestamp"], kind="stable")
     seconds = time.perf_counter() - started
-    return [seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(table)]
+    return [seconds, peak_memory_mb(), len(table)]
 
 
 def run_task(task: str, number: int, sample: Sample, folder: Path, before: Path | None) -> list[float]:
@@ -139,7 +140,7 @@ def run_task(task: str, number: int, sample: Sample, folder: Path, before: Path 
         command = [sys.executable, "-c", PREPROCESS, str(sample.path), str(folder / "sequences"), *options]
     checkout = before if task == BEFORE and before else Path.cwd()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout)}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=checkout)
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
@@ -169,7 +170,7 @@ def main(
     if peer is not None:
         print(json.dumps(run_peer(peer, Path(arguments[0]))))
         return
-    folder, log = Path(arguments[0]), make_large_log()
+    folder, log = Path(arguments[0]).resolve(), make_large_log()
     table = Table("format", "seconds", "pandas", "ratio", "MiB", "pandas", "ratio", title=f"{NUM_ROWS:,} rows")
     for number, (form, _) in enumerate(FORMATS):
         results = measure(number, folder, log, repeats, against)

@@ -90,8 +90,8 @@ def fit(
     The last two interactions of every user measure the model and do not train it; what it recommends is from all.
 
     Args:
-        interactions: Columns `user_id, item_id, timestamp` (seconds, or times) and perhaps `rating`; names of the field such
-            as `userId` do as well, and the setting `columns` names others.
+        interactions: Columns `user_id, item_id, timestamp` (seconds, or times) and perhaps `rating`; names of the field
+            such as `userId` do as well, and the setting `columns` names others.
         items: Columns `item_id, title` and perhaps `year, genres, description`, which the texts are made of.
         config: A YAML file, the name of a shipped one such as `toy`, or a configuration; None for the defaults.
         settings: Keys that replace those of the configuration.
