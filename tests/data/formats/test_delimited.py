@@ -68,6 +68,14 @@ def test_decimal_commas_beside_semicolons(tmp_path: Path) -> None:
     }
 
 
+def test_a_stray_quote_that_another_one_closes_is_named(tmp_path: Path) -> None:
+    rows = [f"{user};9;{100 + user};4" for user in range(9)]
+    rows[2], rows[6] = (row.replace(";4", ';"4') for row in (rows[2], rows[6]))
+    content = "user_id;item_id;timestamp;note\n" + "\n".join(rows) + "\n"
+    with pytest.raises(DataError, match=r"plays\.csv, line 4: a quote is opened and closed within a field of line 8;"):
+        read(tmp_path / "plays.csv", content)
+
+
 @pytest.mark.parametrize("row", ['3;9;"2017', '"3;9;300', '3;9;300"\n4;9;"400'])
 def test_a_quote_that_nothing_closes_is_named(row: str, tmp_path: Path) -> None:
     content = "user_id;item_id;timestamp\n1;9;100\n" + row + "\n5;9;500\n6;9;600\n"

@@ -66,8 +66,14 @@ def test_a_second_line_of_a_user_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["1 5 3 881250949\n2 6 4 881250950\n", "1 5 3\n1 6 4\n2 5 5\n", "1 5 x\n2 6 7\n", "5\n6\n"],
-    ids=["times", "users again", "words", "one number"],
+    [
+        "1 5 3 881250949\n2 6 4 881250950\n",
+        "881250949 3 5 1\n881250950 4 6 2\n",
+        "1 5 3\n1 6 4\n2 5 5\n",
+        "1 5 x\n2 6 7\n",
+        "5\n6\n",
+    ],
+    ids=["times", "times ahead", "users again", "words", "one number"],
 )
 def test_what_might_be_otherwise_is_a_question(content: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="are no column names"):

@@ -25,7 +25,7 @@ LOOKED_AT = 1_000
 NEARLY_ALL = 0.9
 LONGEST_ROW = 4
 EARLIEST_TIME = 10**8
-"""A last number of at least so much, behind a user, an item and perhaps a rating, is a time."""
+"""A number of at least so much, beside a user, an item and perhaps a rating, is a time."""
 
 
 class NumberLinesReader(DerivedReader):
@@ -110,7 +110,7 @@ def _is_lists(rows: Sequence[Sequence[str]]) -> bool:
     if not rows or len({row[0] for row in rows}) < NEARLY_ALL * len(rows) or max(map(len, rows)) < 2:
         return False
     is_table = len({len(row) for row in rows}) == 1 and len(rows[0]) <= LONGEST_ROW
-    return not (is_table and all(int(row[-1]) >= EARLIEST_TIME for row in rows))
+    return not (is_table and any(min(map(int, column)) >= EARLIEST_TIME for column in zip(*rows, strict=True)))
 
 
 def _is_sequences(file: TextFile) -> bool:
