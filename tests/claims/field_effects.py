@@ -234,7 +234,7 @@ def see_encoded_file(world: World, config: Config) -> Any:
     file = world.damaged.with_name("encoded.csv")
     file.write_bytes("user_id,item_id,timestamp\nu,ä,1\nu,ö,2\nu,ü,3\n".encode("cp1252"))
     try:
-        folder, _ = world.place("encoded", config)
+        folder, _ = world.place("in_another_encoding", config)
         return preprocess_sequences(file, folder, config.narrow(DataConfig)).details["num_items"]
     except DataError as error:
         return str(error)
