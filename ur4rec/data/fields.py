@@ -51,7 +51,7 @@ def parse_numbers(table: Table, name: str, with_words: bool = False) -> Numbers:
     try:
         values = _cast_numbers(column)
     except pa.ArrowException:
-        raise DataError(f"{table.path}, column {name!r}: type {column.type} is not a number") from None
+        raise DataError(f"{table.path}, {table.name(name)}: type {column.type} is not a number") from None
     missing = to_mask(column.is_null(nan_is_null=with_words))
     values = np.where(missing, 0.0, values)
     invalid = ~np.isfinite(values)
@@ -70,7 +70,7 @@ def parse_text(table: Table, name: str) -> pa.ChunkedArray:
             column = pc.binary_join(column.cast(pa.list_(pa.string())), GENRE_SEPARATOR)
         return blank_missing(column.cast(pa.string()))
     except pa.ArrowException:
-        raise DataError(f"{table.path}, column {name!r}: type {column.type} is not text") from None
+        raise DataError(f"{table.path}, {table.name(name)}: type {column.type} is not text") from None
 
 
 def blank_missing(texts: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -93,7 +93,7 @@ def unpack(table: Table, name: str) -> pa.ChunkedArray:
     try:
         return column.cast(pa.string())
     except pa.ArrowException:
-        raise DataError(f"{table.path}, column {name!r}: holds bytes that are no UTF-8 text") from None
+        raise DataError(f"{table.path}, {table.name(name)}: holds bytes that are no UTF-8 text") from None
 
 
 def is_no_value(texts: Any) -> Any:
@@ -204,7 +204,7 @@ def _explain(table: Table, checks: Sequence[RowCheck], excluded: dict[str, int])
         value = repr(table.columns[check.column][row].as_py())
         value = value if len(value) <= MOST_SHOWN else f"{value[:MOST_SHOWN]}…"
         first = check.reason
-        where = f"{table.locate(row)}, column {check.column!r}: expected {check.expected}, got {value}"
+        where = f"{table.locate(row)}, {table.name(check.column)}: expected {check.expected}, got {value}"
     others = {reason: count - (reason == first) for reason, count in excluded.items()}
     listed = ", ".join(f"{count:,} {reason}" for reason, count in others.items() if count)
     more = f" ({sum(others.values()):,} more bad rows: {listed})" if listed else ""

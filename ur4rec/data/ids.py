@@ -132,7 +132,7 @@ def _cast_ids(table: Table, name: str) -> pa.ChunkedArray:
     except pa.ArrowException:  # fractions
         pass
     raise DataError(
-        f"{table.path}, column {name!r}: {column.type} values cannot be ids; expected text or whole numbers"
+        f"{table.path}, {table.name(name)}: {column.type} values cannot be ids; expected text or whole numbers"
     )
 
 
@@ -169,7 +169,7 @@ def _refuse_rounded(
 def _refuse_lost(table: Table, name: str, row: int, reason: str) -> None:
     value = table.columns[name][row].as_py()
     raise DataError(
-        f"{table.path}, {table.locate(row)}, column {name!r}: {value!r} has lost digits; {reason}. {WRITE_AGAIN}"
+        f"{table.path}, {table.locate(row)}, {table.name(name)}: {value!r} has lost digits; {reason}. {WRITE_AGAIN}"
     )
 
 

@@ -65,6 +65,11 @@ class Table:
         """Rows of the file below the column names."""
         return int(self.columns.num_rows) + self.num_ragged
 
+    def name(self, role: str) -> str:
+        """Name the column of a role as the file does, and the role where its name is another."""
+        name = self.used.get(role, role)
+        return f"column {name!r}" + ("" if name == role else f" (as {role})")
+
     def locate(self, row: int) -> str:
         """Tell where a row of `columns` stands in the file: its 1-based line, or its row where there are no lines."""
         place = row if self.places is None else int(self.places[row])

@@ -76,7 +76,7 @@ def parse_times(table: Table, name: str, unit: TimeUnit = "auto") -> Times:
     Raises:
         DataError: The values have two readings, or are not what the user says.
     """
-    column, where = unpack(table, name), f"{table.path}, column {name!r}"
+    column, where = unpack(table, name), f"{table.path}, {table.name(name)}"
     nothing = np.zeros(len(column), dtype=bool)
     if is_text(column.type) and not is_numeric_text(column):
         if unit not in ("auto", *ORDERS):
