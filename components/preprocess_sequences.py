@@ -22,7 +22,6 @@ def preprocess_sequences(
 
     from ur4rec.data.config import DataConfig
     from ur4rec.data.preprocess import preprocess_sequences
-    from ur4rec.data.summary import describe_data
     from ur4rec.storage.task_metrics import log_metrics
 
     manifest = preprocess_sequences(
@@ -31,7 +30,7 @@ def preprocess_sequences(
         DataConfig.parse(config, "data_config"),
         items=items or None,
         data_digest=data_digest,
+        describes=True,
     )
-    print(describe_data(manifest))
     counts = ("num_users", "num_items", "num_interactions")
     log_metrics(metrics, {name: manifest.details[name] for name in counts})

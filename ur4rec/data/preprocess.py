@@ -25,7 +25,7 @@ from ur4rec.data.items import ItemTable, build_catalogue, count_items, read_item
 from ur4rec.data.markup import tell_cleaned
 from ur4rec.data.profile import count_tied_targets, measure_scripts, profile_rows
 from ur4rec.data.selection import Part, Rows, Selection, select_rows
-from ur4rec.data.summary import list_warnings
+from ur4rec.data.summary import describe_data, list_warnings
 from ur4rec.memory_limits import naming_settings
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact, write_text_atomic
 from ur4rec.storage.contents import save_array
@@ -49,6 +49,7 @@ def preprocess_sequences(
     config: DataConfig,
     items: Path | str | None = None,
     data_digest: str = "",
+    describes: bool = False,
 ) -> Manifest:
     """Validate, filter, sort and split interactions.
 
@@ -60,6 +61,7 @@ def preprocess_sequences(
         items: Item table, instead of the one in the folder.
         data_digest: Taken earlier by `digest_data`: the result is kept under it, so the data must be the
             same still. Empty: not checked.
+        describes: Whether to print what the data are like, for a log.
 
     Returns:
         The manifest; its `details` hold every count.
@@ -75,6 +77,8 @@ def preprocess_sequences(
         manifest = _preprocess(inputs, output, named)
     for line in filter(None, [tell_cleaned(manifest.details["items"]), *list_warnings(manifest)]):
         print(f"{files.PRODUCER}: {line}", flush=True)
+    if describes:
+        print(describe_data(manifest))
     return manifest
 
 
