@@ -91,10 +91,8 @@ def prepare(options: RunOptions) -> LocalRun:
     """
     config = read_config(Path(options.config), options.settings)
     inputs = find_inputs(options, config) if options.data and Path(options.data).exists() else None
-    from pipelines.arguments import (  # with torch and kfp, for which bad data need not wait
-        build_arguments,
-        check_system,
-    )
+    # These load torch and kfp, for which bad data need not wait.
+    from pipelines.arguments import build_arguments, check_system
     from ur4rec.training.checkpoints import resolve_device
 
     if not is_current(PIPELINE_FILE):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -127,8 +128,8 @@ def measure_baselines(
 ) -> tuple[dict[str, Measured], list[str]]:
     """Measure the configured baselines, which know no seed; the notes tell which were left out."""
     baselines = Baselines(data, config, excludes_seen)
-    given = config.eval_batch_size, None, excludes_seen
-    ranks = {horizon: rank_systems(data, baselines, horizon, *given) for horizon in HORIZONS}
+    rank_at = partial(rank_systems, batch_size=config.eval_batch_size, excludes_seen=excludes_seen)
+    ranks = {horizon: rank_at(data, baselines, horizon) for horizon in HORIZONS}
     measured = {
         name: Measured(BASELINES[name].description, (), ranks["validation"][name][None], rank[None])
         for name, rank in ranks["test"].items()

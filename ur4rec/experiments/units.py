@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -164,8 +164,8 @@ def _load_systems(stages: list[CachedStage], unit: Unit) -> TrainedSystems:
 def _rank(unit: Unit, systems: TrainedSystems) -> RanksAt:
     data = load_sequences(unit.inputs.sequences)
     # The test comes last, so that `systems` then describes its state at the test.
-    given = unit.config.eval_batch_size, None, systems.excludes_seen
-    return {horizon: rank_systems(data, systems, horizon, *given) for horizon in HORIZONS}
+    rank_at = partial(rank_systems, batch_size=unit.config.eval_batch_size, excludes_seen=systems.excludes_seen)
+    return {horizon: rank_at(data, systems, horizon) for horizon in HORIZONS}
 
 
 def _describe(

@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from ur4rec.data.errors import DataError
-from ur4rec.data.formats.reader import Format, Rows
+from ur4rec.data.formats.reader import Format, Rows, TextReader
 from ur4rec.data.formats.streams import TextFile
 
 MAX_FIELD_CHARACTERS = (1 << 31) - 1
@@ -51,11 +50,9 @@ class Dialect:
 
 
 @dataclass(frozen=True)
-class DelimitedReader:
+class DelimitedReader(TextReader):
     """A delimited file; every column is read as text."""
 
-    file: TextFile
-    name: str
     dialect: Dialect
 
     def __post_init__(self) -> None:
@@ -65,16 +62,6 @@ class DelimitedReader:
     @cached_property
     def _counts(self) -> Counter[str]:
         return self.file.count(QUOTE, ESCAPED_QUOTE)
-
-    @property
-    def path(self) -> Path:
-        """Where it is."""
-        return self.file.path
-
-    @property
-    def read_as(self) -> str:
-        """The format in words."""
-        return self.file.describe(self.name)
 
     @cached_property
     def names(self) -> Sequence[str]:

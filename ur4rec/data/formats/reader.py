@@ -55,6 +55,24 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
+class TextReader:
+    """A reader of a text, by the name of its format."""
+
+    file: TextFile
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.file.path
+
+    @property
+    def read_as(self) -> str:
+        """The format in words."""
+        return self.file.describe(self.name)
+
+
+@dataclass(frozen=True)
 class DerivedReader:
     """A reader whose columns are made of those of another, row by row."""
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ import pyarrow.json as pa_json
 
 from ur4rec.data.errors import DataError
 from ur4rec.data.formats.literals import parse_literal
-from ur4rec.data.formats.reader import Format, Reader, Rows
+from ur4rec.data.formats.reader import Format, Reader, Rows, TextReader
 from ur4rec.data.formats.streams import TextFile
 
 BLOCK_BYTES = 1 << 24
@@ -27,11 +26,9 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class RecordReader:
+class RecordReader(TextReader):
     """A file of records; columns have the types that their values have."""
 
-    file: TextFile
-    name: str
     parse: Callable[[str], Any]
     """Makes an object of a line; raises ValueError on anything else."""
 
@@ -39,16 +36,6 @@ class RecordReader:
     def num_lines(self) -> int:
         """Lines of the text, blank ones too; a file that does not decode to its end is refused."""
         return self.file.count()["\n"] + 1
-
-    @property
-    def path(self) -> Path:
-        """Where it is."""
-        return self.file.path
-
-    @property
-    def read_as(self) -> str:
-        """The format in words."""
-        return self.file.describe(self.name)
 
     @property
     def names(self) -> Sequence[str]:
