@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ur4rec.commands.console import OptionError
+from ur4rec.config import SHIPPED
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.registry.mlflow_client import ENVIRONMENT, TRACKING_URI, public_uri, resolve_tracking_uri
 from ur4rec.storage.stores import is_cloud
@@ -99,6 +100,13 @@ def list_local_files(config: Config) -> dict[str, str]:
     if Path(config.text_model_name).is_dir():
         named["text_model_name"] = config.text_model_name
     return named
+
+
+def choose_config(options: RunOptions) -> Path | None:
+    """Return the configuration of a run on this machine: the shipped run's for its data; None leaves it to the data."""
+    if options.config is None and (options.data or DEFAULT_DATA) != DEFAULT_DATA:
+        return None
+    return Path(options.config or SHIPPED)
 
 
 def find_inputs(options: RunOptions, config: Config) -> Inputs:

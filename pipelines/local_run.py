@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from pipelines.compilation import PIPELINE_FILE, is_current
 from pipelines.containers import Containers, make_paths_absolute, plan_containers
-from pipelines.inputs import find_inputs
+from pipelines.inputs import choose_config, find_inputs
 from pipelines.options import Runner, RunOptions
 from pipelines.pipeline_root import RUNS_AGAIN, mark_run, open_cache
 from pipelines.task_log import COLOR, TASK_INDENT, TaskLog
@@ -89,7 +89,7 @@ def prepare(options: RunOptions) -> LocalRun:
     Raises:
         ValueError: Typed: the configuration, the system, the device, the data or the compiled pipeline cannot be used.
     """
-    config = read_config(Path(options.config), options.settings)
+    config = read_config(choose_config(options), options.settings)
     inputs = find_inputs(options, config) if options.data and Path(options.data).exists() else None
     # These load torch and kfp, for which bad data need not wait.
     from pipelines.arguments import build_arguments, check_system

@@ -17,13 +17,12 @@ from ur4rec.commands.console import DeviceOption, SetOption
 if TYPE_CHECKING:
     from pipelines.cluster.connection import Cluster
 
-DEFAULT_CONFIG = "ur4rec_moe_100k"
 
 GateRulesOption = Annotated[
     Path | None,
     typer.Option(help="YAML file of the gate's rules that differ from the shipped ones.", dir_okay=False),
 ]
-CONFIG_HELP = "YAML file of settings, or a shipped one: toy, ur4rec_moe_100k."
+CONFIG_HELP = "YAML file of settings, or a shipped one: auto, toy, ur4rec_moe_100k."
 
 
 class Runner(StrEnum):
@@ -37,7 +36,10 @@ class Runner(StrEnum):
 class RunOptions:
     """What is run on this machine, and where."""
 
-    config: Annotated[str, typer.Option("--config", "-c", help=CONFIG_HELP)] = DEFAULT_CONFIG
+    config: Annotated[
+        str | None,
+        typer.Option("--config", "-c", help=CONFIG_HELP, show_default="ur4rec_moe_100k for ml-100k, else auto"),
+    ] = None
     data: Annotated[
         str | None,
         typer.Option(help="ml-100k, ml-1m, a CSV or Parquet file, a folder, or gs://.", show_default="ml-100k"),

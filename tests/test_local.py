@@ -157,7 +157,7 @@ def test_an_item_frame_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
 def test_settings_are_checked_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'seed'"):
         fit(make_plays(), config="toy", settings={"sed": 1}, folder=tmp_path / "none")
-    with pytest.raises(ConfigError, match="expected a YAML file or one of the shipped toy"):
+    with pytest.raises(ConfigError, match="expected a YAML file or one of the shipped auto, toy"):
         fit(make_plays(), config="tiny", folder=tmp_path / "none")
     assert not (tmp_path / "none").exists()
 

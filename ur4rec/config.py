@@ -15,6 +15,8 @@ from ur4rec.training.config import StageConfig
 
 CONFIGS = Path(__file__).parent / "configs"
 SHIPPED = CONFIGS / "ur4rec_moe_100k.yaml"
+AUTO_CONFIG = "auto"
+"""Shipped configuration that leaves to the data what depends on them."""
 
 
 class Config(DataConfig, TextConfig, EncodeConfig, StageConfig, EvaluationConfig, RegistryConfig):

@@ -10,10 +10,19 @@ import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 LARGEST_WHOLE = 2**53 - 1
@@ -22,6 +31,12 @@ UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 """The null character, and what is half of a character."""
 
 Section = TypeVar("Section", bound="ConfigSection")
+Value = TypeVar("Value")
+
+AUTO = "auto"
+"""Value of a setting that is left to the data."""
+FromData = Annotated[Value, AUTO]
+"""Type of a setting that may be left to the data; it has its default until they are there."""
 
 
 class ConfigError(ValueError):
@@ -39,6 +54,28 @@ class ConfigSection(BaseModel):
         protected_namespaces=(),
         regex_engine="python-re",
     )
+    _left: frozenset[str] = PrivateAttr(default=frozenset())
+    _reasons: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def left_to_data(self) -> frozenset[str]:
+        """Settings that the data have yet to decide; `ur4rec.auto` asks them."""
+        return self._left
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Setting that the data have decided → why."""
+        return self._reasons
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _leave_to_data(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(values, Mapping):
+            return handler(values)
+        left = frozenset(name for name, field in cls.model_fields.items() if _is_left(values.get(name), field.metadata))
+        section = handler({name: value for name, value in values.items() if name not in left})
+        section._left = left
+        return section
 
     @field_validator("*", mode="before")
     @classmethod
@@ -85,15 +122,32 @@ class ConfigSection(BaseModel):
 
     def narrow(self, section: type[Section]) -> Section:
         """Return the fields of one group, as an object of that group."""
-        return section.model_validate({name: getattr(self, name) for name in section.model_fields})
+        values = {name: AUTO if name in self._left else getattr(self, name) for name in section.model_fields}
+        narrowed = section.model_validate(values)
+        narrowed._reasons = {name: reason for name, reason in self._reasons.items() if name in values}
+        return narrowed
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, in the order of declaration."""
-        return self.model_dump(mode="json")
+    def settle(self, values: Mapping[str, Any], reasons: Mapping[str, str]) -> Self:
+        """Return the configuration with values for what is left to the data.
+
+        Raises:
+            ConfigError: A value does not go with the settings that are given.
+        """
+        settled = self.parse(self.to_dict() | {name: values[name] for name in self._left}, "settings from the data")
+        settled._reasons = self._reasons | {name: reasons[name] for name in sorted(self._left)}
+        return settled
+
+    def to_dict(self, only_set: bool = False) -> dict[str, Any]:
+        """Return plain JSON values, in the order of declaration; `only_set` leaves the defaults out."""
+        return self.model_dump(mode="json", exclude_unset=only_set) | dict.fromkeys(sorted(self._left), AUTO)
 
     def digest(self) -> str:
         """Return the sha256 over the values, independent of the order of declaration."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def _is_left(value: Any, metadata: list[Any]) -> bool:
+    return isinstance(value, str) and value == AUTO and AUTO in metadata
 
 
 def _explain(problem: ErrorDetails) -> str:

@@ -14,8 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ur4rec.auto.settle import settle
 from ur4rec.columns import DESCRIPTION, EVENT, GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
-from ur4rec.config import Config, load_config, override_values
+from ur4rec.config import AUTO_CONFIG, Config, load_config, override_values
 from ur4rec.data.column_names import match_columns
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
@@ -93,7 +94,7 @@ def fit(
         interactions: Columns `user_id, item_id, timestamp` (seconds, or times) and perhaps `rating`; names of the field
             such as `userId` do as well, and the setting `columns` names others.
         items: Columns `item_id, title` and perhaps `year, genres, description`, which the texts are made of.
-        config: A YAML file, the name of a shipped one such as `toy`, or a configuration; None for the defaults.
+        config: A YAML file, the name of a shipped one such as `toy`, or a configuration; None for `auto`.
         settings: Keys that replace those of the configuration.
         folder: Keeps everything: sequences, texts, weights of each stage, `report.html`. None: a temporary one, which
             goes with the model.
@@ -110,6 +111,7 @@ def fit(
         with lock_folder(home):
             sequences = home / "sequences"
             _preprocess_frames({INTERACTIONS: interactions, ITEM_TABLE: items}, sequences, chosen.narrow(DataConfig))
+            chosen = settle(chosen, load_sequences(sequences), "fit")
             embeddings = make_embeddings(sequences, home, chosen, device)
             start = read_warm_start(None, chosen)
             run = train_all(sequences, embeddings, home, chosen, device, warm_start=start)
@@ -123,9 +125,9 @@ def fit(
 
 def _configure(config: Config | Path | str | None, settings: Mapping[str, Any]) -> Config:
     if isinstance(config, Config):
-        chosen = override_values(config.model_dump(mode="json", exclude_unset=True), settings, "settings")
+        chosen = override_values(config.to_dict(only_set=True), settings, "settings")
     else:
-        chosen = load_config(config, settings)
+        chosen = load_config(AUTO_CONFIG if config is None else config, settings)
     return chosen if chosen.dataset_name else chosen.model_copy(update={"dataset_name": INTERACTIONS})
 
 
@@ -217,7 +219,9 @@ def train_all(
         ArtifactError: An input is missing or altered, or the embeddings are of other sequences.
     """
     output_dir = Path(output_dir)
-    check_embeddings(embeddings, load_sequences(sequences))
+    data = load_sequences(sequences)
+    check_embeddings(embeddings, data)
+    config = settle(config, data, "train")
     summaries: dict[str, StageRecord] = {}
     checkpoints: list[Path] = []
     memories: list[Path] = []

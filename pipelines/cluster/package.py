@@ -25,7 +25,7 @@ from pipelines.arguments import build_arguments
 from pipelines.cluster.connection import Cluster, ClusterError
 from pipelines.compilation import compile_training
 from pipelines.inputs import check_locations, require_inputs
-from pipelines.options import DEFAULT_CONFIG, ClusterOptions, ImageOptions, PlaceOptions, PodOptions
+from pipelines.options import ClusterOptions, ImageOptions, PlaceOptions, PodOptions
 from ur4rec import __version__
 from ur4rec.commands.console import read_config
 from ur4rec.storage.temporaries import scratch_folder
@@ -154,7 +154,7 @@ def prepare(run: ClusterOptions, images: ImageOptions, scheduled: bool) -> tuple
         ValueError: Typed: a setting, a place, an image or a profile cannot be used.
     """
     inputs = require_inputs(run)
-    config = read_config(Path(run.config or DEFAULT_CONFIG), run.settings)
+    config = read_config(Path(run.config) if run.config else None, run.settings)
     package = Package(compile_training(images))
     check_locations(config, inputs)
     parameters = build_arguments(config, inputs, scheduled)

@@ -33,7 +33,13 @@ DEFAULT_MODEL = f"{REGISTERED}ur4rec@challenger"
 Device = Literal["auto", "cpu", "cuda"]
 SequencesArgument = Annotated[Path, typer.Argument(help="Sequences folder.", parser=locations.folder)]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file of settings, or a shipped one: toy, ur4rec_moe_100k.")
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="YAML file of settings, or a shipped one: auto, toy, ur4rec_moe_100k.",
+        show_default="auto",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -122,15 +128,15 @@ def let_waiting_threads_sleep() -> None:
 
 
 def read_config(path: Path | None, overrides: Sequence[str] | None) -> Config:
-    """Return the validated configuration; later overrides win.
+    """Return the validated configuration, without a file `auto`; later overrides win.
 
     Raises:
         OptionError: An override is not `key=value`.
         ConfigError: An unknown key or a value out of range.
     """
-    from ur4rec.config import load_config
+    from ur4rec.config import AUTO_CONFIG, load_config
 
-    return load_config(path, split_settings(overrides or ()))
+    return load_config(path or AUTO_CONFIG, split_settings(overrides or ()))
 
 
 def split_settings(overrides: Sequence[str]) -> dict[str, str]:

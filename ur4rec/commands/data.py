@@ -157,7 +157,7 @@ def import_legacy(
 
 @data_app.command(name="show")
 def show_sequences(sequences: SequencesArgument) -> None:
-    """Counts, exclusions and first items of a sequences folder.
+    """Counts, exclusions, first items, and the settings that `auto` chooses, of a sequences folder.
 
     For example:
 
@@ -165,6 +165,8 @@ def show_sequences(sequences: SequencesArgument) -> None:
 
         ur4rec data show gs://bucket/sequences
     """
+    from ur4rec.auto.rules import choose
+    from ur4rec.auto.statistics import measure
     from ur4rec.data.sequences import load_sequences
     from ur4rec.storage.artifacts import read_artifact
 
@@ -183,6 +185,8 @@ def show_sequences(sequences: SequencesArgument) -> None:
     show_warnings(manifest)
     head = loaded.items.head(SHOWN_ITEMS)
     show_table("first items", ("item_id", "title", "genres"), head[["item_id", "title", "genres"]].to_numpy())
+    choices = [(name, str(each.value), each.reason) for name, each in choose(measure(loaded)).items()]
+    show_table("settings that auto chooses", ("setting", "value", "reason"), choices)
 
 
 def show_summary(manifest: Manifest) -> None:

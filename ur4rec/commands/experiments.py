@@ -29,6 +29,7 @@ from ur4rec.terminal import PlainConsole
 from ur4rec.training.stage_names import Stage
 
 if TYPE_CHECKING:
+    from ur4rec.config import Config
     from ur4rec.experiments.ablation_table import AblationTable
     from ur4rec.experiments.tune import Tuning
     from ur4rec.experiments.units import Unit
@@ -91,7 +92,7 @@ def ablate(
     from ur4rec.experiments.variants import Ablation, load_variants
 
     ablation = Ablation(load_variants(variants), read_seeds(seeds), only or (), reference, metric)
-    base = read_config(config, settings)
+    base = _read_base(config, settings, sequences, "ablate")
     with show_units("ablate") as advance:
 
         def on_unit(unit: Unit, done: int, total: int) -> None:
@@ -134,7 +135,7 @@ def tune(
     from ur4rec.experiments.tune import Search
     from ur4rec.experiments.tune import tune as run_tuning
 
-    base = read_config(config, settings)
+    base = _read_base(config, settings, sequences, "tune")
     search = Search(load_space(space, base, stage.value), trials, metric, stage.value, timeout, prune)
     if outside := find_outside(search.space, base.to_dict()):
         listed = ", ".join(f"{name} {value}" for name, value in outside.items())
@@ -146,6 +147,15 @@ def tune(
 
         tuning = run_tuning(sequences, embeddings, output, base, search, jobs, device, on_trial)
     show_tuning(tuning, search.metric, output)
+
+
+def _read_base(config: Path | None, settings: Sequence[str] | None, sequences: Path, told: str) -> Config:
+    """The configuration that variants and trials differ from; the data decide once, for all of them."""
+    from ur4rec.auto.settle import settle
+    from ur4rec.data.sequences import load_sequences
+
+    base = read_config(config, settings)
+    return settle(base, load_sequences(sequences), told) if base.left_to_data else base
 
 
 def read_seeds(text: str) -> list[int]:

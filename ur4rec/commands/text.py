@@ -24,6 +24,7 @@ from ur4rec.text.provider_table import PROVIDERS
 
 if TYPE_CHECKING:
     from ur4rec.text.config import TextConfig
+    from ur4rec.text.estimate import Estimate
 
 language_model_option = partial(typer.Option, rich_help_panel="Language model")
 ItemTextOption = Annotated[
@@ -105,16 +106,29 @@ def generate(
 
 
 def _show_estimate(sequences: Path, config: TextConfig, item_text: Path | None, user_text: Path | None) -> None:
+    from ur4rec.auto.settle import settle
+    from ur4rec.data.sequences import load_sequences
     from ur4rec.text.estimate import estimate_texts
 
     if not config.asks_a_model:
         show(f"the {config.text_provider} provider makes no calls; choose another, as in --provider dashscope")
         return
-    found = estimate_texts(sequences, config, item_text, user_text)
-    price = "price unknown" if found.cost is None else f"{found.cost:.4f} {found.currency}"
-    rows = [(found.num_texts, found.num_calls, found.tokens_in, found.tokens_out, price)]
-    columns = ("texts", "calls", "tokens in", "tokens out", "price")
+    data = load_sequences(sequences)
+    grids = [settle(config, data)]
+    if config.left_to_data:  # what the first text so early costs
+        grids.append(config.model_validate(config.to_dict() | {"snapshot_base": config.snapshot_base}))
+    estimates = [(grid.snapshot_base, estimate_texts(sequences, grid, item_text, user_text)) for grid in grids]
+    found = estimates[0][1]
+    rows = [
+        (base, each.num_texts, each.num_calls, each.tokens_in, each.tokens_out, _name_price(each))
+        for base, each in estimates
+    ]
+    columns = ("snapshot_base", "texts", "calls", "tokens in", "tokens out", "price")
     show_table(f"Estimate for {found.model}, prices as of {found.prices_as_of}", columns, rows)
+
+
+def _name_price(estimate: Estimate) -> str:
+    return "price unknown" if estimate.cost is None else f"{estimate.cost:.4f} {estimate.currency}"
 
 
 @text_app.command()

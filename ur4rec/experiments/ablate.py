@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ur4rec.auto.settle import settle
 from ur4rec.config import Config
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.evaluation.baselines import BASELINES, Baselines
@@ -62,6 +63,7 @@ def ablate(
     data = load_sequences(sequences)
     if not len(data.test):
         raise ExperimentError(f"{sequences}: holds no test target; loosen the filters or choose another split")
+    config = settle(config, data, "ablate")
     units = list_units(output, config, ablation, lambda _: inputs)
     output.mkdir(parents=True, exist_ok=True)
     finished, failures = train_units(units, ablation, jobs, on_unit)

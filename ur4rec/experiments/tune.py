@@ -15,8 +15,10 @@ import yaml
 from optuna import Study, Trial
 from optuna.trial import TrialState
 
+from ur4rec.auto.settle import settle
 from ur4rec.config import Config
 from ur4rec.config_section import ConfigError
+from ur4rec.data.sequences import load_sequences
 from ur4rec.experiments import study as studies
 from ur4rec.experiments.search_space import SearchSpace, suggest, tidy
 from ur4rec.experiments.stage_cache import STAGES_FOLDER, StageInputs, check_stage, obtain_stages, read_inputs
@@ -203,6 +205,7 @@ def tune(
     """
     check_metric(search.metric)
     inputs = read_inputs(sequences, embeddings, device)
+    config = settle(config, load_sequences(sequences), "tune")
     output.mkdir(parents=True, exist_ok=True)
     message = f"{output}: another process is tuning there; wait for it or choose another --output"
     with hold_lock(output / LOCK, ExperimentError(message)), studies.explaining_database(output):

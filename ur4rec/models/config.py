@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from ur4rec.config_section import ConfigSection
+from ur4rec.config_section import ConfigError, ConfigSection, FromData
 
 WIDEST = 2**16
 """Largest dimension of a tensor: the square of a larger one fits no machine."""
@@ -22,13 +22,13 @@ def _check_heads(section: ConfigSection, width_key: str, heads_key: str) -> None
 class SASRecConfig(ConfigSection):
     """Shape of the sequence encoder."""
 
-    sasrec_hidden_dim: int = Field(64, ge=1, le=WIDEST)
+    sasrec_hidden_dim: FromData[int] = Field(64, ge=1, le=WIDEST)
     sasrec_num_blocks: int = Field(2, ge=1, le=1024)
     sasrec_num_heads: int = Field(2, ge=1, le=WIDEST)
-    sasrec_dropout: float = Field(0.3, ge=0, lt=1)
+    sasrec_dropout: FromData[float] = Field(0.3, ge=0, lt=1)
     sasrec_item_factors: int = Field(128, ge=0, le=WIDEST)
     """Width of a fixed table of item factors that a linear map adds to the item embeddings; 0 leaves it out."""
-    max_seq_len: int = Field(50, ge=1, le=2**20)
+    max_seq_len: FromData[int] = Field(50, ge=1, le=2**20)
     """Most recent interactions that an encoder reads."""
 
     @model_validator(mode="after")
@@ -48,9 +48,9 @@ class Expert(StrEnum):
 class RetrieverConfig(ConfigSection):
     """Shape of the retriever."""
 
-    retriever_output_dim: int = Field(64, ge=1, le=WIDEST)
+    retriever_output_dim: FromData[int] = Field(64, ge=1, le=WIDEST)
     moe_num_heads: int = Field(2, ge=1, le=WIDEST)
-    moe_dropout: float = Field(0.2, ge=0, lt=1)
+    moe_dropout: FromData[float] = Field(0.2, ge=0, lt=1)
     moe_num_proxies: int = Field(4, ge=0, le=WIDEST)
     """Learnable tokens that refine the mixture; 0 replaces router and self-attention by a plain average."""
     moe_experts: tuple[Expert, ...] = Field(tuple(Expert), min_length=1)
@@ -83,11 +83,11 @@ class MemoryConfig(ConfigSection):
     users.
     """
 
-    memory_dim: int = Field(64, ge=1, le=WIDEST)
+    memory_dim: FromData[int] = Field(64, ge=1, le=WIDEST)
     max_memory_size: int = Field(10, ge=0, le=WIDEST)
     """Slots per user; 0 turns the memory off."""
     update_trigger: UpdateTrigger = UpdateTrigger.INTERACTION_COUNT
-    interaction_threshold: int = Field(10, ge=1)
+    interaction_threshold: FromData[int] = Field(10, ge=1)
     """Pending interactions that cause an update; read by `interaction_count` only."""
     drift_threshold: float = Field(0.3, ge=0, le=2)
     """1 − cosine of pending mean and current state that causes an update; read by `drift_threshold` only."""
@@ -131,7 +131,7 @@ class SeenItemsConfig(ConfigSection):
 class PairsConfig(SeenItemsConfig):
     """Settings of what counts as beside; the item factors come from it, too."""
 
-    cooccurrence_window: int = Field(10, ge=1)
+    cooccurrence_window: FromData[int] = Field(10, ge=1)
     """Two items of a history are neighbours when at most this many places apart."""
     cooccurrence_gap_decay: float = Field(0.9, gt=0, le=1)
     """A pair one place further apart counts this much of the nearer one."""
@@ -140,7 +140,7 @@ class PairsConfig(SeenItemsConfig):
 class CooccurrenceConfig(PairsConfig):
     """Settings of the co-occurrence scorer: what counts as beside, and how much of it is kept."""
 
-    cooccurrence_neighbors: int = Field(256, ge=0)
+    cooccurrence_neighbors: FromData[int] = Field(256, ge=0)
     """Strongest neighbours kept per item; 0 leaves the scorer out."""
     cooccurrence_smoothing: float = Field(20.0, ge=0)
     """Added to both items' total counts in the cosine, so that rare items do not score on one pair."""
@@ -190,7 +190,13 @@ class ModelConfig(SASRecConfig, RetrieverConfig, MemoryConfig, FusionConfig, Coo
     """Everything that shapes the model."""
 
     def resolve(self) -> ModelConfig:
-        """Returns the configuration with what its system fixes."""
+        """Returns the configuration with what its system fixes.
+
+        Raises:
+            ConfigError: A setting is left to the data.
+        """
+        if self.left_to_data:
+            raise ConfigError(f"{', '.join(sorted(self.left_to_data))}: auto: a model needs values; see ur4rec.auto")
         return self.model_copy(update=PRESETS[self.system])
 
     @property

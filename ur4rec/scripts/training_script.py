@@ -95,14 +95,17 @@ def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Con
         OptionError: A folder holds nothing that can be used, or several things.
         FolderInUseError: Another run writes to the output folder.
     """
+    from ur4rec.auto.settle import settle
     from ur4rec.commands.evaluation import show_results
     from ur4rec.commands.training import show_stages
+    from ur4rec.data.sequences import load_sequences
     from ur4rec.local import read_warm_start, train_all
 
     sequences = find_artifact(data_dir, SEQUENCES)
     if sequences is None:
         raise OptionError(f"--data_dir {data_dir}: holds no sequences; make them with `ur4rec data preprocess`")
     with lock_folder(output_dir, "another --output_dir"):
+        config = settle(config, load_sequences(sequences), "train")
         embeddings = _find_or_encode(sequences, llm_data_dir, output_dir, config, device)
         warm_start = read_warm_start(None, config)
         with progress_bars():

@@ -23,6 +23,8 @@ from ur4rec.storage.temporaries import move_folder, replacing, temporary_sibling
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
+REASONS = "settings_from_data"
+"""Detail of a manifest: setting that the data have decided → why."""
 MAKE_AGAIN = "; make the artifact again"
 
 
@@ -113,7 +115,7 @@ def write_artifact(
             config_digest=config.digest(),
             files=_digest_files(temporary),
             inputs=input_digests,
-            details=writer.details,
+            details=writer.details | ({REASONS: config.reasons} if config.reasons else {}),
             seconds=round(time.perf_counter() - started, 3),
             peak_memory_mb=peak_memory_mb(),
         )

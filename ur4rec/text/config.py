@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from ur4rec.config_section import ConfigSection
+from ur4rec.config_section import ConfigSection, FromData
 from ur4rec.text.provider_table import PROVIDERS, SERVICES
 
 OWN_FIELDS = {
@@ -45,7 +45,7 @@ class GridConfig(ConfigSection):
 
     text_provider: ProviderName = "template"
     """`template` works offline; `openai` is any service with the route `/chat/completions`, vLLM for one."""
-    snapshot_base: int = Field(10, ge=1)
+    snapshot_base: FromData[int] = Field(10, ge=1)
     """A user's first text is written from this many interactions, the next from 2, 4, 8, … times as many."""
 
     @property

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ur4rec.auto.settle import settle
 from ur4rec.progress import show_progress
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact
 from ur4rec.text.artifact import IMPORTED, LEAK_CHECK, SEQUENCES_DIGEST
@@ -58,6 +59,7 @@ def generate_text(
     """
     with open_given_texts(item_text, user_text, text_digest) as files:
         work = plan_texts(Path(sequences), config, **files)
+        config = settle(config, work.data, PRODUCER)
         with (
             write_artifact(output, PRODUCER, config, {"sequences": Path(sequences), **files}) as writer,
             open_provider(config, find_budget_left(config, asked)) as provider,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from ur4rec.auto.settle import settle
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.text.artifact import IMPORTED, Snapshot, write_items, write_snapshots
 from ur4rec.text.config import GridConfig
@@ -118,6 +119,7 @@ def plan_texts(
         ArtifactError: The sequences are incomplete or altered.
     """
     data = load_sequences(sequences)
+    config = settle(config, data)
     histories = data.histories("validation")
     items = import_items(item_text, data.item_ids) if item_text else NO_ITEMS
     users = import_users(user_text, data.user_ids, histories) if user_text else NO_USERS

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ur4rec.config_section import ConfigSection
+from ur4rec.config_section import ConfigSection, FromData
 from ur4rec.models.config import (
     MemoryConfig,
     ModelConfig,
@@ -25,7 +25,7 @@ WindowsPerUser = Literal["one", "all"]
 class NegativesConfig(ConfigSection):
     """Settings of what a target competes with in training."""
 
-    num_negatives: int = Field(0, ge=0, le=2**20)
+    num_negatives: FromData[int] = Field(0, ge=0, le=2**20)
     """0: softmax over the whole catalogue at every position; otherwise over this many shared negatives."""
 
 
@@ -46,16 +46,16 @@ class ObjectiveConfig(NegativesConfig, RetrieverLossConfig):
 class EpochsConfig(NegativesConfig):
     """Settings that every stage is trained by."""
 
-    batch_size: int = Field(128, ge=1)
-    epochs_per_stage: int = Field(60, ge=1)
-    patience: int = Field(12, ge=1)
+    batch_size: FromData[int] = Field(128, ge=1)
+    epochs_per_stage: FromData[int] = Field(60, ge=1)
+    patience: FromData[int] = Field(12, ge=1)
     """Validations without a better score before a stage stops."""
     weight_decay: float = Field(0.01, ge=0)
-    warmup_share: float = Field(0.05, ge=0, lt=1)
+    warmup_share: FromData[float] = Field(0.05, ge=0, lt=1)
     gradient_clip: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.98, ge=0, lt=1)
     """Decay of the averaged weights that are evaluated and kept; 0 keeps the last ones."""
-    windows_per_user: WindowsPerUser = "one"
+    windows_per_user: FromData[WindowsPerUser] = "one"
     """An epoch reads one window of each user, or as many as hold every interaction."""
     random_window_share: float = Field(0.5, ge=0, le=1)
     shuffle_ties: bool = True

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ur4rec.auto.settle import settle
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.memory_limits import naming_settings
@@ -137,7 +138,7 @@ def run_stage(
         check_embeddings(embeddings, data)
     if previous_checkpoint is not None:
         check_dataset(previous_checkpoint, sequences)
-    settings = config.narrow(READ_BY[stage])
+    settings = settle(config.narrow(READ_BY[stage]), data, stage)
     config = StageConfig.model_validate(dict(settings))
     origin = _check_origin(stage, warm_start, data, sequences, config)
     given = {"embeddings": embeddings, "checkpoint": previous_checkpoint, "memories": previous_memories}

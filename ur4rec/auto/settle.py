@@ -1,0 +1,46 @@
+"""Puts in what is left to the data, where the data are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ur4rec.auto.rules import Choice, choose
+from ur4rec.auto.statistics import measure
+from ur4rec.config_section import Section
+from ur4rec.data.sequences import Sequences
+
+
+def settle(section: Section, data: Sequences, told: str = "") -> Section:
+    """Return settings with values for those that are left to the data; equal data always decide alike.
+
+    Args:
+        section: The settings.
+        data: Only their training prefixes and the size of the catalogue are looked at.
+        told: Begins the lines that are printed of what was chosen; empty: nothing is printed.
+
+    Raises:
+        ConfigError: A value does not go with the settings that are given.
+    """
+    if not section.left_to_data:
+        return section
+    choices = choose(measure(data))
+    settled = section.settle(
+        {name: choice.value for name, choice in choices.items()},
+        {name: choice.reason for name, choice in choices.items()},
+    )
+    if told:
+        chosen = {name: choice for name, choice in choices.items() if name in section.left_to_data}
+        print(f"{told}: settings from the data\n{describe(chosen)}", flush=True)
+    return settled
+
+
+def describe(choices: Mapping[str, Choice]) -> str:
+    """Return a table of settings, values and reasons, a line each.
+
+    >>> print(describe({"max_seq_len": Choice(50, "short"), "batch_size": Choice(128, "few")}))
+      max_seq_len   50  short
+      batch_size   128  few
+    """
+    rows = [(name, str(choice.value), choice.reason) for name, choice in choices.items()]
+    name_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return "\n".join(f"  {name:<{name_width}}  {value:>{value_width}}  {reason}" for name, value, reason in rows)
