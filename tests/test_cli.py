@@ -148,7 +148,7 @@ def test_help_names_the_formats_of_user_texts() -> None:
 
 def test_every_config_option_lists_the_shipped_files() -> None:
     names = {path.stem for path in CONFIGS.glob("*.yaml")}
-    assert names == {"toy", "ur4rec_moe_100k"}
+    assert names == {"auto", "toy", "ur4rec_moe_100k"}
     texts = [run(*command, "--help") for command in COMMANDS] + [run("--help", application=script)]
     texts = [text for text in texts if "--config" in text]
     assert len(texts) == 10

@@ -1,3 +1,4 @@
+import pickle
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from ur4rec.config_section import (
     ConfigError,
     ConfigSection,
     DuplicateKeyError,
+    FromData,
     TooLargeError,
     parse_setting,
     parse_yaml,
@@ -213,3 +215,46 @@ def test_every_document_of_a_user_is_read_here(tmp_path: Path, load: Callable[..
     with pytest.raises(ValueError, match=r"mine\.yaml: .*nested more than 50 deep") as failure:
         load(str(path) if load in (load_prices, load_profile, load_prompt) else path)
     assert "\n" not in str(failure.value).strip()
+
+
+class Windows(ConfigSection):
+    length: FromData[int] = Field(50, ge=1)
+    share: float = 0.5
+
+
+class Both(Shape, Windows):
+    pass
+
+
+def test_a_setting_may_be_left_to_the_data() -> None:
+    both = Both.parse({"length": "auto", "width": 7})
+    assert both.left_to_data == {"length"}
+    assert both.length == 50  # until the data are there
+    assert both.to_dict() == {"length": "auto", "share": 0.5, "width": 7, "dropout": 0.1}
+    assert both.to_dict(only_set=True) == {"width": 7, "length": "auto"}
+    assert both.digest() != Both(width=7).digest()
+    assert both != Both(width=7)
+
+
+@pytest.mark.parametrize("given", [{"width": "auto"}, {"share": "auto"}, {"length": "automatic"}], ids=str)
+def test_other_settings_may_not(given: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(given))):
+        Both.parse(given)
+
+
+def test_what_is_left_goes_with_its_group_and_ends_with_a_value() -> None:
+    both = Both.parse({"length": "auto"})
+    assert both.narrow(Windows).left_to_data == {"length"}
+    assert not both.narrow(Shape).left_to_data
+    assert not Both.parse(both.to_dict() | {"length": 20}).left_to_data
+    assert Both.parse(both.to_dict()) == pickle.loads(pickle.dumps(both)) == both  # our own
+
+
+def test_the_data_decide_what_is_left_and_say_why() -> None:
+    settled = Both.parse({"length": "auto"}).settle({"length": 20, "width": 9}, {"length": "short", "width": "wide"})
+    assert (settled.length, settled.width, settled.left_to_data) == (20, 64, frozenset())
+    assert settled.reasons == settled.narrow(Windows).reasons == {"length": "short"}
+    assert settled.narrow(Shape).reasons == {}
+    assert settled.to_dict() == Both(length=20).to_dict()
+    with pytest.raises(ConfigError, match=r"settings from the data: length: .* got 0"):
+        Both.parse({"length": "auto"}).settle({"length": 0}, {"length": "none"})

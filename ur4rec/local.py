@@ -42,7 +42,7 @@ from ur4rec.training.export import REPORT, RESULTS, export_outputs
 from ur4rec.training.stage_names import Stage
 from ur4rec.training.stages import run_stage, stages_of
 from ur4rec.training.trainer import StageRecord
-from ur4rec.training.warm_start import WarmStart
+from ur4rec.training.warm_start import WarmStart, shape_of
 
 STAGES_FOLDER = "stages"
 STATE_FOLDER = "resume"
@@ -111,9 +111,9 @@ def fit(
         with lock_folder(home):
             sequences = home / "sequences"
             _preprocess_frames({INTERACTIONS: interactions, ITEM_TABLE: items}, sequences, chosen.narrow(DataConfig))
-            chosen = settle(chosen, load_sequences(sequences), "fit")
-            embeddings = make_embeddings(sequences, home, chosen, device)
             start = read_warm_start(None, chosen)
+            chosen = settle(chosen, load_sequences(sequences), "fit", shape_of(start))
+            embeddings = make_embeddings(sequences, home, chosen, device)
             run = train_all(sequences, embeddings, home, chosen, device, warm_start=start)
             write_bundle(sequences, run.checkpoint, home / BUNDLE_FOLDER)
             model = FittedModel.load(home / BUNDLE_FOLDER)
@@ -221,7 +221,7 @@ def train_all(
     output_dir = Path(output_dir)
     data = load_sequences(sequences)
     check_embeddings(embeddings, data)
-    config = settle(config, data, "train")
+    config = settle(config, data, "train", shape_of(warm_start))
     summaries: dict[str, StageRecord] = {}
     checkpoints: list[Path] = []
     memories: list[Path] = []

@@ -43,6 +43,7 @@ def test_from_a_folder_to_cloud_storage_and_back(
     run("data", "preprocess", location, "-o", tmp_path / "sequences", *SMALL)
     run("publish", tmp_path / "sequences", f"gs://{bucket}/sequences")
     assert run("data", "show", f"gs://{bucket}/sequences")[0] == run("data", "show", tmp_path / "sequences")[0]
+    assert "settings that auto chooses" in run("data", "show", tmp_path / "sequences")[0]
     assert run("data", "show", f"gs://{bucket}/sequences")[1] == ""  # the second time it is in the cache
     run("text", "generate", f"gs://{bucket}/sequences", "-o", tmp_path / "texts")
     run("data", "fetch", f"gs://{bucket}/sequences", "-o", tmp_path / "again")

@@ -43,6 +43,24 @@ def test_help_has_an_example(command: str) -> None:
     assert f"ur4rec {command}" in result.output.partition("For example")[2]
 
 
+@pytest.mark.parametrize("command", ["ablate", "tune"])
+def test_the_data_decide_once_for_all_that_is_compared(
+    folders: dict[str, Any], config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """The base is settled before a variant or a trial differs from it, and keeps what was given."""
+    left = write_yaml(tmp_path / "left.yaml", config.to_dict() | {"max_seq_len": "auto", "batch_size": "auto"})
+    bases: list[Config] = []
+    monkeypatch.setattr(f"ur4rec.experiments.{command}.{command}", lambda *given: bases.append(given[3]) or 1 / 0)
+    options = folders["space"] if command == "tune" else folders["variants"]
+    result = invoke(
+        command, *folders["data"], "--config", left, "--set", "batch_size=9", *options, "-o", tmp_path / "o"
+    )
+    assert isinstance(result.exception, ZeroDivisionError)
+    assert f"{command}: settings from the data\n  max_seq_len  {bases[0].max_seq_len}  90 % of" in result.stdout
+    assert not bases[0].left_to_data
+    assert bases[0].to_dict() == config.to_dict() | {"max_seq_len": bases[0].max_seq_len, "batch_size": 9}
+
+
 @pytest.mark.parametrize("seeds", [("--seeds", 1, 2), ("--seeds", "1,2"), ("--seeds", "2")], ids=str)
 def test_a_finished_ablation_is_shown_again(
     ablated: tuple[Path, AblationTable], folders: dict[str, Any], tmp_path: Path, seeds: tuple[Any, ...]

@@ -69,14 +69,18 @@ def test_the_estimate_is_a_table_and_sends_nothing(
     options = ("--provider", "dashscope", "--cache", tmp_path / "cache", "--estimate", "-o", tmp_path / "out")
     text, _ = run("text", "generate", sequences, *options)
     assert re.search(r"Estimate for qwen-flash, prices as of \d{4}-\d\d-\d\d", text)
-    header, values = ([cell.strip() for cell in line.strip("┃│ ").split(line[0])] for line in text.splitlines()[2:5:2])
-    assert header == ["texts", "calls", "tokens in", "tokens out", "price"]
+    rows = [[cell.strip() for cell in line.strip("┃│ ").split(line[0])] for line in text.splitlines()[2:]]
+    header, (chosen, *values), (shipped, *others) = rows[0], rows[2], rows[3]
+    assert header == ["snapshot_base", "texts", "calls", "tokens in", "tokens out", "price"]
+    assert (chosen, shipped, others[0]) == ("8", "10", values[0])
     assert values[:2] == [str(NUM_TEXTS), str(NUM_TEXTS)]
     assert values[3] == f"{NUM_ITEMS * 75 + NUM_USERS * 150:,}"
     assert re.fullmatch(r"0\.\d{4} USD", values[4])
     assert not (tmp_path / "out").exists()
     text, _ = run("text", "generate", sequences, *options, "--model", "mystery")
     assert "price unknown" in text
+    text, _ = run("text", "generate", sequences, *options, "--set", "snapshot_base=3")
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("│")] == ["3"]
 
 
 def test_the_estimate_of_the_template_says_that_it_is_free(sequences: Path) -> None:

@@ -335,3 +335,8 @@ def test_text_is_whitened() -> None:
     text = present(model.retriever.encoder.text.items())[1:].double()
     assert torch.allclose(text.mean(0), torch.zeros(5, dtype=torch.float64), atol=1e-2)
     assert torch.allclose(text.T @ text / 30, torch.eye(5, dtype=torch.float64), atol=1e-2)
+
+
+def test_a_model_is_made_of_values() -> None:
+    with pytest.raises(ConfigError, match=r"^max_seq_len, memory_dim: auto: a model needs values"):
+        make(max_seq_len="auto", memory_dim="auto")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from emulators import put_object
 
-from pipelines.arguments import StagesError, build_arguments, list_settings
+from pipelines.arguments import STAGE_CONFIGS, StagesError, build_arguments, list_settings, restore_config
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.inputs import Inputs, Tracking, locate_data
 from ur4rec.config import Config, load_config
@@ -55,6 +55,17 @@ def test_the_groups_of_settings_join_to_the_whole_configuration(inputs: Inputs) 
     arguments = build(inputs, config)
     joined = {key: value for name in arguments if name.endswith("_config") for key, value in arguments[name].items()}
     assert Config.parse(joined) == config
+
+
+def test_what_is_left_to_the_data_travels_as_auto(inputs: Inputs) -> None:
+    arguments = build(inputs, load_config("auto", {"batch_size": "64"}))
+    stages = [arguments[name] for name in STAGE_CONFIGS]
+    assert {settings["max_seq_len"] for settings in stages} == {"auto"}
+    assert {settings["batch_size"] for settings in stages} == {64}
+    assert arguments["writing_config"]["snapshot_base"] == arguments["shards_config"]["snapshot_base"] == "auto"
+    restored = restore_config(arguments, ["max_seq_len=30", "patience=auto"])
+    assert restored.left_to_data == load_config("auto").left_to_data - {"max_seq_len", "batch_size"}
+    assert (restored.max_seq_len, restored.batch_size) == (30, 64)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,17 @@ from pathlib import Path
 import pytest
 
 from pipelines.arguments import build_arguments
-from pipelines.inputs import DataNotFoundError, Inputs, Tracking, locate_data, name_inputs, restore_inputs
-from pipelines.options import ClusterOptions
+from pipelines.inputs import (
+    DataNotFoundError,
+    Inputs,
+    Tracking,
+    choose_config,
+    locate_data,
+    name_inputs,
+    restore_inputs,
+)
+from pipelines.options import ClusterOptions, RunOptions
+from ur4rec.commands.console import read_config
 from ur4rec.config import load_config
 
 ROWS = "user_id,item_id,timestamp\na,x,1\n"
@@ -31,3 +40,22 @@ def test_only_what_is_given_is_named() -> None:
     assert name_inputs(ClusterOptions()) == {}
     given = name_inputs(ClusterOptions(data="gs://b/plays", items="", tracking_uri="http://m", config="toy"))
     assert given == {"interactions": "gs://b/plays", "items": "", "tracking": Tracking("http://m")}
+
+
+@pytest.mark.parametrize(
+    ("data", "config", "expected"),
+    [
+        (None, None, (50, 10)),
+        ("ml-100k", None, (50, 10)),
+        ("plays.csv", None, ("auto", "auto")),
+        ("ml-1m", None, ("auto", "auto")),
+        ("gs://bucket/plays", None, ("auto", "auto")),
+        ("plays.csv", "ur4rec_moe_100k", (50, 10)),
+        (None, "auto", ("auto", "auto")),
+    ],
+)
+def test_data_that_are_not_the_shipped_runs_decide_for_themselves(
+    data: str | None, config: str | None, expected: tuple[object, object]
+) -> None:
+    chosen = read_config(choose_config(RunOptions(config=config, data=data)), ()).to_dict()
+    assert (chosen["max_seq_len"], chosen["snapshot_base"]) == expected

@@ -18,7 +18,7 @@ from ur4rec.local import TrainingRun, train_all
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.sasrec import EMBEDDING_STD
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.storage.artifacts import ArtifactError, write_artifact
+from ur4rec.storage.artifacts import REASONS, ArtifactError, read_artifact, write_artifact
 from ur4rec.text.embeddings import load_embeddings, write_embeddings
 from ur4rec.training.checkpoints import CheckpointError, load_model
 from ur4rec.training.config import StageConfig
@@ -72,6 +72,29 @@ def embeddings(sequences: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         one = np.array([NUM_ITEMS]), np.array([0, 1]), np.array([[1, 5]])
         write_embeddings(writer.folder, vectors, np.arange(NUM_ITEMS), *one)
     return folder
+
+
+def test_a_stage_settles_what_is_left_to_the_data(
+    sequences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As if the value had been given, for caches and resumed runs as well."""
+    fields = TOY | {"system": "UR4RecV2MoE", "epochs_per_stage": 1, "max_seq_len": "auto", "snapshot_base": "auto"}
+    details = []
+    for name, given in (("left", {}), ("given", {"max_seq_len": 10})):
+        config, folders = (
+            load_config(None, fields | given).narrow(StageConfig),
+            (tmp_path / name, tmp_path / f"{name}_m"),
+        )
+        run_stage(FOUR[0], sequences, *folders, config, device="cpu")
+        manifests = [read_artifact(folder) for folder in folders]
+        assert [manifest.config["max_seq_len"] for manifest in manifests] == [10, 10]
+        details.append([manifest.details for manifest in manifests])
+    (left, left_memories), (given, given_memories) = details
+    reasons = {"max_seq_len": "90 % of the histories have at most 10 interactions; 200 at most"}
+    assert left.pop(REASONS) == left_memories.pop(REASONS) == reasons
+    assert (left, left_memories) == (given, given_memories)
+    told = f"pretrain_sasrec: settings from the data\n  max_seq_len  10  {reasons['max_seq_len']}\n"
+    assert capsys.readouterr().out.count(told) == 1
 
 
 @pytest.fixture(scope="module")

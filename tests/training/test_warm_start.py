@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from present import present
 
+from ur4rec.auto.settle import INHERITED
 from ur4rec.config import load_config
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
@@ -24,9 +25,9 @@ from ur4rec.models.tensor_files import read_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.recommender.bundle import load_bundle, write_bundle
 from ur4rec.registry.warm_start import open_warm_start
-from ur4rec.storage.artifacts import ArtifactError, read_artifact, write_artifact
+from ur4rec.storage.artifacts import REASONS, ArtifactError, read_artifact, write_artifact
 from ur4rec.text.embeddings import load_embeddings, write_embeddings
-from ur4rec.training.checkpoints import find_weights, read_origin
+from ur4rec.training.checkpoints import find_weights, read_origin, read_shape
 from ur4rec.training.config import StageConfig
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import run_stage
@@ -209,6 +210,18 @@ def test_another_shape_is_refused_by_the_name_of_the_setting(
     with pytest.raises(WarmStartError, match=message):
         train_first(world.newer, tmp_path, make_config(**{name: value}), warm_start=world.start)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_left_to_the_data_keeps_the_shape_that_training_starts_with(world: World, tmp_path: Path) -> None:
+    """In later stages, too, which are not told of the warm start."""
+    config = make_config(epochs_per_stage=1, max_seq_len="auto", sasrec_hidden_dim="auto")
+    first, second = ((tmp_path / run / "checkpoint", tmp_path / run / "memories") for run in ("1", "2"))
+    train_first(world.newer, tmp_path / "1", config, warm_start=world.start)
+    run_stage(RETRIEVER, world.newer, *second, config, world.embeddings, *first, device="cpu")
+    for path in (first[0], second[0]):
+        shape, manifest = read_shape(path), read_artifact(path)
+        assert (shape.max_seq_len, shape.sasrec_hidden_dim) == (8, 8)
+        assert manifest.details[REASONS] == dict.fromkeys(("max_seq_len", "sasrec_hidden_dim"), INHERITED)
 
 
 def test_a_system_without_sasrec_and_a_later_stage_are_refused(world: World, tmp_path: Path) -> None:

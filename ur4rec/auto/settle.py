@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
-from ur4rec.auto.rules import Choice, choose
+from ur4rec.auto.rules import Choice, Value, choose
 from ur4rec.auto.statistics import measure
 from ur4rec.config_section import Section
 from ur4rec.data.sequences import Sequences
 
+INHERITED = "that of the model it begins with"
 
-def settle(section: Section, data: Sequences, told: str = "") -> Section:
+
+def settle(
+    section: Section, data: Sequences, told: str = "", inherited: Mapping[str, Value] = MappingProxyType({})
+) -> Section:
     """Return settings with values for those that are left to the data; equal data always decide alike.
 
     Args:
         section: The settings.
         data: Only their training prefixes and the size of the catalogue are looked at.
         told: Begins the lines that are printed of what was chosen; empty: nothing is printed.
+        inherited: Setting → value that a model has which training begins with; it goes before the data.
 
     Raises:
         ConfigError: A value does not go with the settings that are given.
     """
     if not section.left_to_data:
         return section
-    choices = choose(measure(data))
+    choices = choose(measure(data)) | {name: Choice(value, INHERITED) for name, value in inherited.items()}
     settled = section.settle(
         {name: choice.value for name, choice in choices.items()},
         {name: choice.reason for name, choice in choices.items()},

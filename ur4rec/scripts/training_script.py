@@ -100,14 +100,15 @@ def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Con
     from ur4rec.commands.training import show_stages
     from ur4rec.data.sequences import load_sequences
     from ur4rec.local import read_warm_start, train_all
+    from ur4rec.training.warm_start import shape_of
 
     sequences = find_artifact(data_dir, SEQUENCES)
     if sequences is None:
         raise OptionError(f"--data_dir {data_dir}: holds no sequences; make them with `ur4rec data preprocess`")
     with lock_folder(output_dir, "another --output_dir"):
-        config = settle(config, load_sequences(sequences), "train")
-        embeddings = _find_or_encode(sequences, llm_data_dir, output_dir, config, device)
         warm_start = read_warm_start(None, config)
+        config = settle(config, load_sequences(sequences), "train", shape_of(warm_start))
+        embeddings = _find_or_encode(sequences, llm_data_dir, output_dir, config, device)
         with progress_bars():
             outcome = train_all(sequences, embeddings, output_dir, config, device, warm_start=warm_start)
     show_stages(outcome.summaries)

@@ -46,7 +46,7 @@ from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stage_names import Stage
 from ur4rec.training.start import Previous, begin, control_text
 from ur4rec.training.trainer import StagePlan, StageRecord, Trainer, deterministic
-from ur4rec.training.warm_start import WarmStart, WarmStartError, check_warm_start
+from ur4rec.training.warm_start import SHAPE, WarmStart, WarmStartError, check_warm_start, shape_of
 
 FUSION = ("fusion.gate", "fusion.log_weights")
 KEY = "key"
@@ -138,7 +138,7 @@ def run_stage(
         check_embeddings(embeddings, data)
     if previous_checkpoint is not None:
         check_dataset(previous_checkpoint, sequences)
-    settings = settle(config.narrow(READ_BY[stage]), data, stage)
+    settings = settle(config.narrow(READ_BY[stage]), data, stage, _inherit(warm_start, previous_checkpoint))
     config = StageConfig.model_validate(dict(settings))
     origin = _check_origin(stage, warm_start, data, sequences, config)
     given = {"embeddings": embeddings, "checkpoint": previous_checkpoint, "memories": previous_memories}
@@ -242,6 +242,14 @@ def _check(stage: str, config: ModelConfig, embeddings: Path | None, checkpoint:
             "use the configuration of the stages before, or train them again"
         )
     return Previous(checkpoint, stages[place - 1])
+
+
+def _inherit(warm_start: WarmStart | None, previous: Path | None) -> dict[str, Any]:
+    """Returns the shape that the data cannot decide any more: it came with a warm start, perhaps stages before."""
+    if previous is None:
+        return shape_of(warm_start)
+    shape = read_shape(previous)
+    return {name: getattr(shape, name) for name in SHAPE}
 
 
 def _check_origin(

@@ -6,6 +6,7 @@ N items, K items that both models know, D width, F factors.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,11 @@ class WarmStart:
     def describe(self, data: Sequences) -> Origin:
         """Returns what the history of the training tells of it."""
         return Origin(self.name, self.digest, self.extent.cutoff_s, len(self.match(data)[0]))
+
+
+def shape_of(start: WarmStart | None) -> dict[str, Any]:
+    """Returns the settings that must be those of the model that training starts from; none from scratch."""
+    return {} if start is None else {name: getattr(start.model.config, name) for name in SHAPE}
 
 
 def check_warm_start(start: WarmStart, data: Sequences, config: ModelConfig, by_time: bool) -> None:

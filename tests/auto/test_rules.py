@@ -1,0 +1,80 @@
+"""Every rule on statistics worked out by hand, and the range in which all of them are valid."""
+
+from itertools import product
+
+import pytest
+
+from ur4rec.auto.rules import RULES, Value, choose
+from ur4rec.auto.statistics import DataStatistics
+from ur4rec.config import Config, load_config
+from ur4rec.config_section import AUTO
+
+# MovieLens-like: 1,000 users with 90 interactions each; sparse: 20,000 users with 5; huge; a large catalogue.
+DENSE = DataStatistics(1_000, 1_700, 90_000, short=18, median=62, long=190)
+SPARSE = DataStatistics(20_000, 12_000, 110_000, short=3, median=4, long=9)
+HUGE = DataStatistics(100_000, 20_000, 10_000_000, short=20, median=70, long=250)
+CATALOGUE = DataStatistics(200_000, 1_000_000, 5_000_000, short=5, median=15, long=60)
+EXPECTED: dict[str, tuple[Value, Value, Value, Value]] = {
+    "max_seq_len": (200, 10, 200, 100),
+    "windows_per_user": ("all",) * 4,
+    "batch_size": (64, 256, 256, 256),
+    "epochs_per_stage": (60, 60, 51, 25),
+    "patience": (12, 12, 10, 5),
+    "warmup_share": (0.1, 0.05, 0.05, 0.05),
+    "sasrec_dropout": (0.3, 0.5, 0.2, 0.5),
+    "moe_dropout": (0.2, 0.3, 0.1, 0.3),
+    "sasrec_hidden_dim": (64, 64, 128, 64),
+    "retriever_output_dim": (64, 64, 128, 64),
+    "memory_dim": (64, 64, 128, 64),
+    "num_negatives": (0, 0, 0, 1024),
+    "cooccurrence_window": (10, 10, 5, 5),
+    "cooccurrence_neighbors": (256, 256, 256, 32),
+    "snapshot_base": (8, 2, 8, 4),
+    "interaction_threshold": (10, 2, 10, 3),
+}
+
+
+def test_every_setting_that_may_be_left_has_a_rule() -> None:
+    may_be_left = {name for name, field in Config.model_fields.items() if AUTO in field.metadata}
+    assert RULES.keys() == EXPECTED.keys() == may_be_left == load_config(AUTO).left_to_data
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_values_by_hand(name: str) -> None:
+    chosen = tuple(choose(data)[name].value for data in (DENSE, SPARSE, HUGE, CATALOGUE))
+    assert chosen == EXPECTED[name]
+
+
+def test_a_reason_tells_the_count() -> None:
+    chosen = choose(SPARSE)
+    assert chosen["snapshot_base"].reason.startswith("90 % of the users have at least 3 interactions to write from")
+    assert all(each.reason and "{" not in each.reason for each in chosen.values())
+
+
+GRID = [
+    DataStatistics(max(1, interactions // 2 // median), items, interactions, max(1, median // 4), median, 4 * median)
+    for interactions, items, median in product(
+        (1, 300, 5_000, 100_000, 1_000_000, 10_000_000), (3, 50, 3_000, 60_000, 1_000_000), (1, 4, 60, 1_000, 30_000)
+    )
+]
+
+
+def test_all_rules_are_valid_from_one_interaction_to_ten_million() -> None:
+    """And from three items to a million: settings are in their range, and all they ask of memory stays small."""
+    for data in GRID:
+        chosen = {name: each.value for name, each in choose(data).items()}
+        config = load_config(AUTO).settle(chosen, dict.fromkeys(chosen, "by a rule"))
+        assert not config.left_to_data
+        assert 10 <= config.max_seq_len <= 200
+        assert config.snapshot_base <= max(1, data.short)
+        assert config.patience <= config.epochs_per_stage
+        assert config.num_negatives or data.num_items <= 60_000
+        assert data.num_items * config.sasrec_hidden_dim * 4 <= 256 * 1_000_000
+        assert 5 * 8 * data.num_items * config.cooccurrence_neighbors <= 2**31
+
+
+def test_more_data_never_write_fewer_texts_anew() -> None:
+    """A grid from another power of two holds the points of the coarser one: what is written stays of use."""
+    bases = [int(choose(DataStatistics(9, 9, 9, short, short, short))["snapshot_base"].value) for short in range(40)]
+    assert set(bases) == {1, 2, 4, 8}
+    assert bases == sorted(bases)
