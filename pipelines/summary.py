@@ -23,7 +23,7 @@ from ur4rec.evaluation.results import HEADLINE_METRICS, Results, ResultsError, l
 from ur4rec.registry.champion.retrain import RetrainOutcome
 from ur4rec.registry.gate.verdict import format_number, load_verdict
 from ur4rec.registry.register import Registration
-from ur4rec.storage.artifacts import read_artifact
+from ur4rec.storage.artifacts import REASONS, read_artifact
 from ur4rec.storage.task_metrics import PEAK_MEMORY
 from ur4rec.storage.writing import WriteError
 from ur4rec.terminal import PlainConsole
@@ -55,6 +55,7 @@ def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, seconds
     results = load_results(outcome.outputs["results"])
     show_data(console, outcome.outputs["sequences"])
     _show_tasks(console, outcome)
+    show_settings(console, [outcome.outputs[f"{stage}_memories"] for stage in STAGES])
     _show_stages(console, outcome.outputs[STAGES[-1]] / HISTORY)
     show_test(console, results)
     _show_verdict(console, outcome.outputs["decision"])
@@ -97,6 +98,17 @@ def show_data(console: PlainConsole, sequences: Path) -> None:
         _show_table(console, "data", ("what", "count"), [(words, f"{count:,}") for words, count in rows])
     for warning in list_warnings(manifest):
         console.tell((warning, "yellow"))
+
+
+def show_settings(console: PlainConsole, folders: Iterable[Path]) -> None:
+    """Print the settings that the data have decided, as the artifacts of the stages tell them, with the reasons."""
+    rows = {
+        name: (name, str(manifest.config[name]), reason)
+        for manifest in map(read_artifact, folders)
+        for name, reason in manifest.details.get(REASONS, {}).items()
+    }
+    if rows:
+        _show_table(console, "settings from the data", ("setting", "value", ""), rows.values())
 
 
 def _show_tasks(console: PlainConsole, outcome: Outcome) -> None:

@@ -24,6 +24,7 @@ EXPECTED: dict[str, tuple[Value, Value, Value, Value]] = {
     "sasrec_dropout": (0.3, 0.5, 0.2, 0.5),
     "moe_dropout": (0.2, 0.3, 0.1, 0.3),
     "sasrec_hidden_dim": (64, 64, 128, 64),
+    "sasrec_item_factors": (128, 128, 128, 32),
     "retriever_output_dim": (64, 64, 128, 64),
     "memory_dim": (64, 64, 128, 64),
     "num_negatives": (0, 0, 0, 1024),
@@ -69,7 +70,7 @@ def test_all_rules_are_valid_from_one_interaction_to_ten_million() -> None:
         assert config.snapshot_base <= max(1, data.short)
         assert config.patience <= config.epochs_per_stage
         assert config.num_negatives or data.num_items <= 60_000
-        assert data.num_items * config.sasrec_hidden_dim * 4 <= 256 * 1_000_000
+        assert data.num_items * 4 * max(config.sasrec_hidden_dim, config.sasrec_item_factors) <= 256 * 1_000_000
         assert 5 * 8 * data.num_items * config.cooccurrence_neighbors <= 2**31
 
 

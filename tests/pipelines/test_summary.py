@@ -16,6 +16,7 @@ from pipelines.summary import (
     recommend_command,
     show_data,
     show_failure,
+    show_settings,
     show_test,
 )
 from pipelines.tasks import Status, Task
@@ -25,7 +26,9 @@ from ur4rec.data.summary import list_warnings
 from ur4rec.evaluation.results import Results, format_results
 from ur4rec.ranking.bootstrap import Figure
 from ur4rec.registry.register import Registration
+from ur4rec.storage.artifacts import write_artifact
 from ur4rec.terminal import PlainConsole
+from ur4rec.training.config import EpochsConfig, NegativesConfig, TrainingConfig
 
 MESSAGE = "[/plays].csv: row 3: rating [5 is no [bold]number[/bold] :smile:"
 REGISTRATION = Registration(
@@ -57,6 +60,22 @@ def test_what_is_out_of_the_ordinary_in_the_data_is_told_at_the_end(tmp_path: Pa
     assert shown[-3:] == list_warnings(manifest)
     assert [line.split()[1] for line in shown[-3:]] == ["all", "50.0%", "2"]
     assert "users left out: user below min seq len" in " ".join(shown)
+
+
+def test_what_the_data_have_decided_is_told_once(tmp_path: Path) -> None:
+    left = TrainingConfig.model_validate({"batch_size": "auto", "patience": "auto"})
+    settled = left.settle({"batch_size": 64, "patience": 7}, {"batch_size": "few", "patience": "a fifth"})
+    configs = {"one": left.narrow(NegativesConfig), "two": settled.narrow(EpochsConfig), "three": settled}
+    for name, config in configs.items():
+        with write_artifact(tmp_path / name, "memories", config):
+            pass
+    console = PlainConsole(file=io.StringIO(), width=200, force_terminal=False)
+    show_settings(console, [tmp_path / "one"])
+    show_settings(console, [tmp_path / name for name in configs])
+    assert isinstance(console.file, io.StringIO)
+    title, head, _, *rows = console.file.getvalue().split("\n")
+    assert (title, head.split()) == ("settings from the data", ["setting", "value"])
+    assert [row.split() for row in rows if row] == [["batch_size", "64", "few"], ["patience", "7", "a", "fifth"]]
 
 
 @pytest.mark.parametrize(

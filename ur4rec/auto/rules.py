@@ -98,6 +98,10 @@ RULES: Mapping[str, Rule] = {
         lambda data: 0.3 if data.median < SPARSE else 0.1 if data.num_interactions > HUGE else 0.2, "{density}"
     ),
     "sasrec_hidden_dim": Rule(_width, "{size}"),
+    "sasrec_item_factors": Rule(
+        lambda data: 128 if data.num_items <= 4 * LARGE_CATALOGUE else 32,
+        "{data.num_items:,} items; beyond 200,000 fewer factors, which take minutes to find",
+    ),
     "retriever_output_dim": Rule(_width, "{size}"),
     "memory_dim": Rule(_width, "{size}"),
     "num_negatives": Rule(

@@ -26,7 +26,7 @@ class SASRecConfig(ConfigSection):
     sasrec_num_blocks: int = Field(2, ge=1, le=1024)
     sasrec_num_heads: int = Field(2, ge=1, le=WIDEST)
     sasrec_dropout: FromData[float] = Field(0.3, ge=0, lt=1)
-    sasrec_item_factors: int = Field(128, ge=0, le=WIDEST)
+    sasrec_item_factors: FromData[int] = Field(128, ge=0, le=WIDEST)
     """Width of a fixed table of item factors that a linear map adds to the item embeddings; 0 leaves it out."""
     max_seq_len: FromData[int] = Field(50, ge=1, le=2**20)
     """Most recent interactions that an encoder reads."""
