@@ -1,6 +1,6 @@
 """The grid of points at which user texts are written, and the requests at these points.
 
-P is the number of points.
+P is the number of points, U that of users.
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ from jaxtyping import Int
 
 from ur4rec.data.sequences import Histories
 from ur4rec.text.requests import ItemRequest, UserRequest
+
+LARGEST_BASE = 10
+"""A longer history says little more, while the positions before the first text have none."""
+COVERED_SHARE = 0.9
+"""At least this share of the users should have a text."""
 
 
 def compute_grid(histories: Histories, base: int) -> Int[np.ndarray, "P 2"]:
@@ -82,3 +87,28 @@ def build_user_requests(
             items=[items[item - 1] for item in histories.items[visible].tolist()],
             timestamps_s=histories.timestamps[visible].tolist(),
         )
+
+
+def choose_snapshot_base(lengths: Int[np.ndarray, "U"]) -> int:
+    """Return the largest base, at most `LARGEST_BASE`, with which `COVERED_SHARE` of the users have a text.
+
+    A user has one if the training prefix is at least as long as the base: groups of equal timestamps move a point, but
+    never beyond the prefix, and every text of the prefix may be seen by the test target. Where so many prefixes are
+    empty that no base will do, it is 1.
+
+    Args:
+        lengths: Length of the training prefix of every user with a test target.
+
+    >>> choose_snapshot_base(np.array([3, 3, 4, 4, 5, 6, 7, 8, 20, 90]))
+    3
+    """
+    return next((base for base in range(LARGEST_BASE, 1, -1) if covered_share(lengths, base) >= COVERED_SHARE), 1)
+
+
+def covered_share(lengths: Int[np.ndarray, "U"], base: int) -> float:
+    """Return the share of users that have a text; 1 where there are no users.
+
+    >>> covered_share(np.array([1, 2, 3, 10]), base=3)
+    0.5
+    """
+    return float(np.mean(lengths >= base)) if len(lengths) else 1.0
