@@ -24,6 +24,7 @@ from ur4rec.text.provider_table import PROVIDERS
 
 if TYPE_CHECKING:
     from ur4rec.text.config import TextConfig
+    from ur4rec.text.estimate import Calls
 
 language_model_option = partial(typer.Option, rich_help_panel="Language model")
 ItemTextOption = Annotated[
@@ -111,10 +112,17 @@ def _show_estimate(sequences: Path, config: TextConfig, item_text: Path | None, 
         show(f"the {config.text_provider} provider makes no calls; choose another, as in --provider dashscope")
         return
     found = estimate_texts(sequences, config, item_text, user_text)
-    price = "price unknown" if found.cost is None else f"{found.cost:.4f} {found.currency}"
-    rows = [(found.num_texts, found.num_calls, found.tokens_in, found.tokens_out, price)]
     columns = ("texts", "calls", "tokens in", "tokens out", "price")
-    show_table(f"Estimate for {found.model}, prices as of {found.prices_as_of}", columns, rows)
+
+    def list_cells(calls: Calls) -> tuple[object, ...]:
+        price = "price unknown" if calls.cost is None else f"{calls.cost:.4f} {found.currency}"
+        return calls.num_texts, calls.num_calls, calls.tokens_in, calls.tokens_out, price
+
+    show_table(f"Estimate for {found.model}, prices as of {found.prices_as_of}", columns, [list_cells(found)])
+    by_base = [
+        (each.snapshot_base, *list_cells(each.calls), f"{100 * each.covered_share:.1f} %") for each in found.users
+    ]
+    show_table("Texts of users alone", ("snapshot_base", *columns, "users with a text at their test"), by_base)
 
 
 @text_app.command()
