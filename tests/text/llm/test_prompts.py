@@ -220,7 +220,10 @@ def test_bad_files_are_refused_by_file_and_key(tmp_path: Path, old: str, new: st
 
 
 def test_unknown_prompts_and_missing_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PromptError, match=r"nonsense: no such prompt; expected item_description\.v1, user_pref"):
+    with pytest.raises(
+        PromptError,
+        match=r"nonsense: no such prompt; expected item_description\.v1, short_user_preferences\.v1, user_pref",
+    ):
         load_prompt("nonsense")
     with pytest.raises(PromptError, match=r"none\.yaml: cannot be read: No such file"):
         load_prompt(str(tmp_path / "none.yaml"))
