@@ -20,6 +20,7 @@ from ur4rec.data.sequences import USER_MAP
 from ur4rec.data.summary import exclusion_table, list_warnings
 from ur4rec.evaluation.history import HISTORY, read_history
 from ur4rec.evaluation.results import HEADLINE_METRICS, Results, ResultsError, load_results
+from ur4rec.evaluation.slices import TARGET_COUNT, slice_title
 from ur4rec.registry.champion.retrain import RetrainOutcome
 from ur4rec.registry.gate.verdict import format_number, load_verdict
 from ur4rec.registry.register import Registration
@@ -155,6 +156,10 @@ def show_test(console: PlainConsole, results: Results) -> None:
             for system, figures in results.lists.items()
         ]
         _show_table(console, "what the systems would recommend", ("system", *names), rows)
+    columns, by_count = results.tabulate_slices(TARGET_COUNT)
+    if by_count:
+        shown = [(str(system), *(f"{value:.4f}" for value in values)) for system, *values in by_count]
+        _show_table(console, f"{HEADLINE_METRICS[0]} of {slice_title(TARGET_COUNT)}", columns, shown)
     for note in results.notes:
         console.tell((note, "yellow"))
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from ur4rec.cli import app
 from ur4rec.commands.evaluation import show_results
-from ur4rec.evaluation.results import Dataset, Protocol, Results
+from ur4rec.evaluation.results import Dataset, Protocol, Results, Slice
 from ur4rec.models.config import ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.ranking.bootstrap import Estimate, Figure
@@ -43,6 +43,17 @@ def test_headline_metrics_then_what_the_lists_come_to(results: Results, capsys: 
     lines = cells(capsys.readouterr().out)
     assert lines[0] == ["model", "0.2500", "0.2000 to 0.3000", "0.2500", "0.2500"]
     assert lines[2:] == [["model", "0.5000", "3.1250"], ["other", "0.5000", "–"]]
+
+
+def test_the_first_metric_is_shown_by_target_count(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = [
+        Slice(by=by, name=name, low=low, high=9, num_users=8, test=results.test, expert_weights={})
+        for by, name, low in (("target_count", "0", 0), ("target_count", "5-9", 5), ("history_length", "q1", 3))
+    ]
+    show_results(results.model_copy(update={"slices": parts}))
+    shown = capsys.readouterr().out
+    assert "ndcg@10 of targets by training interactions" in " ".join(shown.split())
+    assert cells(shown)[-2:] == [["model", "0.2500", "0.2500"], ["other", "0.2500", "0.2500"]]
 
 
 def test_the_protocol_and_the_notes_are_shown(results: Results, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,10 +77,21 @@ def test_the_estimate_is_a_table_and_sends_nothing(
     assert values[3] == f"{NUM_ITEMS * 75 + NUM_USERS * 150:,}"
     assert re.fullmatch(r"0\.\d{4} USD", values[4])
     assert not (tmp_path / "out").exists()
+    by_base = read_rows(run("text", "generate", sequences, *options, "--set", "snapshot_base=3")[0])[-2:]
+    assert [[row[0], row[1], row[2], row[4], row[6]] for row in by_base] == [
+        ["3", f"{3 * NUM_USERS}", f"{3 * NUM_USERS}", f"{3 * NUM_USERS * 150:,}", "100.0 %"],
+        ["10", f"{NUM_USERS}", f"{NUM_USERS}", f"{NUM_USERS * 150:,}", "100.0 %"],
+    ]
+    assert all(re.fullmatch(r"0\.\d{4} USD", row[5]) for row in by_base)
     text, _ = run("text", "generate", sequences, *options, "--model", "mystery")
     assert "price unknown" in text
     text, _ = run("text", "generate", sequences, *options, "--set", "snapshot_base=3")
     assert [line.split()[1] for line in text.splitlines() if line.startswith("│")] == ["3"]
+
+
+def read_rows(text: str) -> list[list[str]]:
+    """The cells of every line of a table."""
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
 
 
 def test_the_estimate_of_the_template_says_that_it_is_free(sequences: Path) -> None:

@@ -89,6 +89,28 @@ def test_slices_split_the_test_users_twice(data: Sequences) -> None:
     assert by_popularity[0].expert_weights == {"only": 1.5}
 
 
+def test_fixed_slices_count_training_interactions_and_have_paired_leads() -> None:
+    """Item 1 has five training interactions, item 2 one, item 3 none; every test history has two interactions."""
+    data = make_data(
+        train=[(user, item, 1) for user, item in enumerate((1, 1, 1, 1, 1, 2), 1)],
+        val=[(user, 4, 2) for user in range(1, 7)],
+        test=[(user, item, 3) for user, item in enumerate((1, 2, 3, 1, 2, 1), 1)],
+    )
+    first, other = ([[rank, rank] for rank in ranks] for ranks in ([1, 3, 1, 1, 1, 3], [3, 3, 30, 3, 3, 1]))
+    slices = estimate_slices(data, {"a": np.array(first), "b": np.array(other)}, 100, lambda _: {})
+    by_count = {part.name: part for part in slices if part.by == "target_count"}
+    assert {name: (part.low, part.high, part.num_users) for name, part in by_count.items()} == {
+        "0": (0, 0, 1),
+        "1-4": (1, 1, 2),
+        "5-9": (5, 5, 3),
+    }
+    leads = {name: part.differences["b"]["ndcg@10"] for name, part in by_count.items()}
+    assert {name: lead.value for name, lead in leads.items()} == pytest.approx({"0": 1, "1-4": 0.25, "5-9": 0.5 / 3})
+    assert leads["5-9"].ci95 == pytest.approx((-0.5, 0.5), abs=0.2)  # the leads of its users: 0.5, 0.5 and −0.5
+    assert list(by_count["0"].differences["b"]) == ["ndcg@10", "hit@10", "mrr"]
+    assert [(part.name, part.num_users) for part in slices if part.by == "history_count"] == [("0-4", 6)]
+
+
 def test_later_interactions_of_others_by_hand(data: Sequences) -> None:
     # User 1 (target at 35): 2 of the 3 interactions of user 2 are later. User 2 (target at 70): none of 2.
     assert later_interactions_share(data) == pytest.approx((2 / 3 + 0) / 2)

@@ -20,6 +20,7 @@ from ur4rec.evaluation.config import EvaluationConfig
 from ur4rec.evaluation.evaluate import EvaluationError, ModelSystems, evaluate, measure
 from ur4rec.evaluation.report import render_report
 from ur4rec.evaluation.results import Results, load_results
+from ur4rec.evaluation.slices import SLICES
 from ur4rec.models.config import ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.ranking.lists import LIST_METRICS, PopularityBias
@@ -134,9 +135,9 @@ def test_only_time_and_memory_change_between_runs_and_batch_sizes(
     assert kept[0] == kept[1] == kept[2]
 
 
-def test_slices_cover_the_users_twice(sequences: Path, checkpoint: Path, systems: ToySystems) -> None:
+def test_every_way_to_part_the_users_covers_them(sequences: Path, checkpoint: Path, systems: ToySystems) -> None:
     results, _ = measure(sequences, checkpoint, systems, CONFIG)
-    for by in ("history_length", "target_popularity"):
+    for by in SLICES:
         parts = [part for part in results.slices if part.by == by]
         assert sum(part.num_users for part in parts) == results.dataset.num_users
         assert all(list(part.test) == list(results.test) for part in parts)

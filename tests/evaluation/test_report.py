@@ -122,6 +122,25 @@ def test_every_system_is_described_as_what_it_is(text: str, measured: tuple[Resu
     assert "<dt>sasrec</dt>\n<dd>SASRec alone" in render_report(alone, history)
 
 
+def test_slices_show_the_lead_over_the_best_other_system(text: str, measured: tuple[Results, TrainingHistory]) -> None:
+    results, history = measured
+    rival = max(results.differences, key=lambda name: results.test[name]["ndcg@10"].value)
+    part = next(part for part in results.slices if part.by == "target_count")
+    lead = part.differences[rival]["ndcg@10"]
+    table = text.partition('aria-label="NDCG@10 by slice"')[2].partition("</table>")[0]
+    assert f'<th scope="col">against {rival}</th>' in table
+    assert f"{lead.value:+.4f}".replace("-", "−") in table
+    assert f"targets by training interactions, {part.name}</th>" in table
+    older = [part.model_copy(update={"differences": {}}) for part in results.slices]
+    page = render_report(results.model_copy(update={"slices": older}), history)
+    assert page.count("<td>–</td></tr>") == len(older)
+
+
+def test_without_slices_there_is_no_figure_of_them(measured: tuple[Results, TrainingHistory]) -> None:
+    results, history = measured
+    assert "Dot plots" not in render_report(results.model_copy(update={"slices": []}), history)
+
+
 def test_the_best_system_of_a_column_is_bold(text: str, measured: tuple[Results, TrainingHistory]) -> None:
     results, _ = measured
     best = max(item["mrr"].value for item in results.test.values())

@@ -104,6 +104,24 @@ def test_a_file_of_a_release_that_measured_less_is_read(results: Results, tmp_pa
     assert {name for _, name, _ in found.test_figures()} == set(METRICS) - {"hit@20"}
 
 
+def test_slices_of_a_release_without_paired_leads_are_read_and_tabulated(results: Results, tmp_path: Path) -> None:
+    content = results.model_dump(mode="json")
+    ranges = [("target_count", "0", 0, 12), ("target_count", "10-29", 10, 1234), ("history_length", "q1", 3, 1246)]
+    content["slices"] = [
+        {"by": by, "name": name, "low": low, "high": low, "num_users": num_users, "expert_weights": {}}
+        | {"test": content["test"]}
+        for by, name, low, num_users in ranges
+    ]
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    found = load_results(file)
+    assert [part.differences for part in found.slices] == [{}, {}, {}]
+    columns, rows = found.tabulate_slices("target_count")
+    assert columns == ["system", "0 (n=12)", "10-29 (n=1,234)"]
+    assert rows == [("UR4RecV2MoE", 0.75, 0.75), ("sasrec", *[pytest.approx(1 / math.log2(3) / 2)] * 2)]
+    assert found.tabulate_slices("history_count") == (["system"], [])
+
+
 def test_headline_names_the_model_and_its_rivals(results: Results) -> None:
     assert results.model_name == "UR4RecV2MoE"
     assert results.headline() == pytest.approx(

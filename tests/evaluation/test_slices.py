@@ -7,14 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ur4rec.evaluation.slices import SLICES, popularity_groups, quantile_groups, slice_title
+from ur4rec.evaluation.slices import (
+    COUNT_EDGES,
+    LENGTH_EDGES,
+    SLICES,
+    fixed_groups,
+    name_groups,
+    popularity_groups,
+    quantile_groups,
+    slice_title,
+)
 
 counts = st.lists(st.integers(0, 20), max_size=40).map(lambda values: np.array(values, dtype=np.int64))
 
 
 @given(counts)
 def test_groups_are_a_partition_in_order(values: NDArray[Any]) -> None:
-    for groups in (quantile_groups(values), popularity_groups(values)):
+    for groups in (quantile_groups(values), popularity_groups(values), fixed_groups(values, COUNT_EDGES)):
         positions = np.concatenate([group.positions for group in groups]) if groups else np.array([], dtype=np.int64)
         assert sorted(positions.tolist()) == list(range(len(values)))
         for before, after in pairwise(groups):
@@ -44,3 +53,23 @@ def test_every_way_to_part_users_has_a_title_and_is_in_the_docs() -> None:
         assert f"`{name}`" in docs
         assert slice_title(name) == slicing.title
     assert slice_title("of a newer release") == "of a newer release"
+
+
+def test_fixed_groups_begin_at_their_edges_whatever_the_data() -> None:
+    values = np.array([0, 1, 4, 5, 9, 10, 29, 30, 1000])
+    groups = fixed_groups(values, COUNT_EDGES)
+    assert [(group.name, values[group.positions].tolist()) for group in groups] == [
+        ("0", [0]),
+        ("1-4", [1, 4]),
+        ("5-9", [5, 9]),
+        ("10-29", [10, 29]),
+        ("30+", [30, 1000]),
+    ]
+    assert [group.name for group in fixed_groups(np.array([3, 70]), COUNT_EDGES)] == ["1-4", "30+"]
+    assert fixed_groups(np.array([], dtype=np.int64), COUNT_EDGES) == []
+
+
+def test_the_names_of_fixed_groups_are_those_of_the_figure() -> None:
+    assert name_groups(LENGTH_EDGES) == ("0-4", "5-9", "10-19", "20-49", "50+") == SLICES["history_count"].names
+    assert name_groups(COUNT_EDGES) == ("0", "1-4", "5-9", "10-29", "30+") == SLICES["target_count"].names
+    assert name_groups((1, 2)) == ("0", "1", "2+")

@@ -131,6 +131,15 @@ def test_the_long_tail_has_a_table_of_its_own(ablated: tuple[Path, AblationTable
     assert "the 24 test targets with fewer than 10 training interactions" in (folder / "ablation.md").read_text()
 
 
+def test_differences_by_target_count_stand_below(ablated: tuple[Path, AblationTable]) -> None:
+    folder, table = ablated
+    assert [list(row.by_target_count) for row in table.rows] == [["0"]] * len(table.rows)
+    for row in table.rows:
+        assert row.by_target_count["0"].num_targets == table.dataset.num_targets
+        assert row.by_target_count["0"].difference == row.difference
+    assert "| variant | 0 (24 targets) |" in (folder / "ablation.md").read_text()
+
+
 def test_a_finished_ablation_trains_nothing(
     ablated: tuple[Path, AblationTable], sequences: Path, embeddings: Path, config: Config, ablation: Ablation
 ) -> None:

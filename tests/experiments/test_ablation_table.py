@@ -6,6 +6,7 @@ from markdown_views import ODD_NAMES, as_shown, list_tags, read_page, show_markd
 from numpy.typing import NDArray
 
 from ur4rec.data.sequences import load_sequences
+from ur4rec.evaluation.slices import Group
 from ur4rec.experiments.ablation_table import (
     AblationTable,
     Dataset,
@@ -17,8 +18,10 @@ from ur4rec.experiments.ablation_table import (
     describe_few_seeds,
     find_long_tail,
     sections,
+    tables,
     write_ablation,
 )
+from ur4rec.ranking.bootstrap import Estimate
 
 
 def measured(seeds: tuple[int, ...], validation: list[list[int]], test: list[list[int]]) -> Measured:
@@ -135,6 +138,58 @@ def test_cells_say_what_is_known() -> None:
     assert full == ["full", "2", "0.6250 ± 0.1768", "0.8750 ± 0.1768", "1.0000 ± 0.0000", "–"]
     assert less[-1] == "-0.3750 [-0.5000, -0.2500] *"
     assert baseline[:4] == ["baseline", "–", "1.0000", "0.5000"]
+
+
+def test_groups_of_targets_are_compared_apart() -> None:
+    """The first target is rare, the second popular; the groups hold the differences of their own users."""
+    groups = [Group("1-4", 2, 2, np.array([0])), Group("30+", 31, 31, np.array([1]))]
+    systems = {"full": FULL, "less": LESS, "other_seeds": Measured("Other", (3, 4), LESS.validation, LESS.test)}
+    found = {row.name: row.by_target_count for row in compare(systems, "full", "ndcg@10", 500, groups)}
+    assert {name: outcome.num_targets for name, outcome in found["full"].items()} == {"1-4": 1, "30+": 1}
+    assert (found["full"]["1-4"].test.mean, found["full"]["30+"].test.mean) == (1.0, 0.75)
+    assert {outcome.difference for outcome in (*found["full"].values(), *found["other_seeds"].values())} == {None}
+    rare, popular = (outcome.difference for outcome in found["less"].values())
+    assert rare == Estimate(value=-0.5, ci95=(-0.5, -0.5))
+    assert popular == Estimate(value=-0.25, ci95=(-0.25, -0.25))
+    table = AblationTable(
+        dataset=Dataset(name="toy", digest="d", num_users=2, num_items=3, num_targets=2, num_long_tail=0),
+        metric="ndcg@10",
+        reference="full",
+        config={},
+        bootstrap_samples=500,
+        rows=compare(systems, "full", "ndcg@10", 500, groups),
+        long_tail=[],
+        failures={},
+        notes=[],
+    )
+    (_, title), (_, heads), (_, lines) = zip(*tables(table), strict=True)
+    assert title == "toy: test ndcg@10 of full and differences to it, targets by training interactions"
+    assert heads == ["variant", "1-4 (1 targets)", "30+ (1 targets)"]
+    assert lines == [
+        ["full", "1.0000 ± 0.0000", "0.7500 ± 0.3536"],
+        ["less", "-0.5000 [-0.5000, -0.5000] *", "-0.2500 [-0.2500, -0.2500] *"],
+        ["other_seeds", "–", "–"],
+    ]
+
+
+def test_tables_of_an_older_release_are_read() -> None:
+    """Without the outcomes by target count there is no table of them."""
+    table = AblationTable(
+        dataset=Dataset(name="toy", digest="d", num_users=2, num_items=3, num_targets=2, num_long_tail=0),
+        metric="ndcg@10",
+        reference="full",
+        config={},
+        bootstrap_samples=500,
+        rows=compare({"full": FULL}, "full", "ndcg@10", 500),
+        long_tail=[],
+        failures={},
+        notes=[],
+    )
+    content = table.model_dump()
+    for row in content["rows"]:
+        del row["by_target_count"]
+    assert AblationTable.model_validate(content) == table
+    assert [title for title, _, _ in tables(table)] == ["toy: all 2 test targets"]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)

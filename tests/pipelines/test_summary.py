@@ -23,7 +23,7 @@ from pipelines.tasks import Status, Task
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.summary import list_warnings
-from ur4rec.evaluation.results import Results, format_results
+from ur4rec.evaluation.results import Results, Slice, format_results
 from ur4rec.ranking.bootstrap import Figure
 from ur4rec.registry.register import Registration
 from ur4rec.storage.artifacts import write_artifact
@@ -115,6 +115,21 @@ def test_what_the_lists_come_to_is_a_table_of_its_own() -> None:
     table = [line.split() for line in lines[start + 1 :] if line and "─" not in line]
     expected = [["system", *figures], ["UR4RecV2MoE", "0.5000", "3.2500"], ["sasrec", "–", "3.2500"]]
     assert table == expected
+
+
+def test_the_first_metric_by_target_count_fits_on_80_columns() -> None:
+    results = make_results()
+    names = ("0", "1-4", "5-9", "10-29", "30+")
+    parts = [
+        Slice(by="target_count", name=name, low=0, high=9, num_users=9999, test=results.test, expert_weights={})
+        for name in names
+    ]
+    lines = show(results.model_copy(update={"slices": parts}), 80)
+    table = lines[lines.index("ndcg@10 of targets by training interactions") + 1 :]
+    assert max(map(len, lines)) <= 80
+    assert [line.split() for line in table if line.startswith("sasrec")] == [["sasrec", *["0.2500"] * 5]]
+    head = " ".join(" ".join(line.split()) for line in table[: next(i for i, line in enumerate(table) if "─" in line)])
+    assert head == f"{' '.join(names)} system{' (n=9,999)' * 5}"
 
 
 # a run that failed

@@ -34,6 +34,34 @@ def test_an_empty_cache_costs_every_prompt_once(sequences: Path, tmp_path: Path)
     assert (found.currency, found.prices_as_of) == ("USD", load_prices().as_of.isoformat())
 
 
+def test_texts_of_users_are_told_apart_beside_those_from_ten_choices_on(sequences: Path, tmp_path: Path) -> None:
+    """Training prefixes of 28, 16, 10, 8 and 2: from 3 on four of five users have a text, from 10 on three."""
+    found = estimate_texts(sequences, make_config(NOWHERE, tmp_path / "cache"))
+    ours, default = found.users
+    assert [(each.snapshot_base, each.calls.num_texts, each.calls.num_calls) for each in found.users] == [
+        (3, NUM_SNAPSHOTS, NUM_SNAPSHOTS),
+        (10, 2 + 1 + 1, 2 + 1 + 1),
+    ]
+    assert (ours.covered_share, default.covered_share) == (4 / 5, 3 / 5)
+    assert ours.calls.tokens_out == NUM_SNAPSHOTS * 150
+    items = estimate_texts(sequences, make_config(NOWHERE, tmp_path / "cache", snapshot_base=1000))
+    assert found.tokens_in == items.tokens_in + ours.calls.tokens_in
+    price = load_prices().price
+    assert ours.calls.cost == price("qwen-flash", ours.calls.tokens_in, ours.calls.tokens_out)
+    assert items.users[0].covered_share == 0
+    (alone,) = estimate_texts(sequences, make_config(NOWHERE, tmp_path / "cache", snapshot_base=10)).users
+    assert alone == default
+
+
+def test_users_with_imported_texts_are_covered(
+    sequences: Path, tmp_path: Path, write_json: Callable[[Mapping[str, object]], Path]
+) -> None:
+    user_text = write_json({"e": "E reads it."})
+    found = estimate_texts(sequences, make_config(NOWHERE, tmp_path / "cache"), None, user_text)
+    assert [each.covered_share for each in found.users] == [1.0, 4 / 5]
+    assert found.users[0].calls.num_texts == NUM_SNAPSHOTS
+
+
 def test_equal_prompts_count_once(build_sequences: BuildSequences, tmp_path: Path) -> None:
     twins = [(user, f"i{item}", 10 * item) for user in "ab" for item in range(14)]
     found = estimate_texts(build_sequences(twins, min_seq_len=3), make_config(NOWHERE, tmp_path / "cache"))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from ur4rec.data.sequences import Histories
 from ur4rec.text.requests import ItemRequest
-from ur4rec.text.snapshots import build_user_requests, compute_grid
+from ur4rec.text.snapshots import build_user_requests, compute_grid, covered_share
 
 
 def make_histories(*timestamps: list[int]) -> Histories:
@@ -74,3 +74,11 @@ def test_requests_hold_the_first_interactions_and_no_other() -> None:
     assert (first.user_id, first.as_of, second.user_id, second.as_of) == ("a", 2, "b", 3)
     assert [item.item_id for item in second.items] == ["3", "4", "5"]
     assert list(second.timestamps_s) == [1, 2, 3]
+
+
+@given(st.lists(st.lists(st.integers(0, 6), max_size=14).map(sorted), min_size=1, max_size=12), st.integers(1, 11))
+def test_the_share_is_that_of_the_users_in_the_grid_whatever_the_ties(users: list[list[int]], base: int) -> None:
+    histories = make_histories(*users)
+    lengths = histories.lengths[1:]
+    in_grid = len(np.unique(compute_grid(histories, base)[:, 0])) / len(users)
+    assert covered_share(lengths, base) == pytest.approx(in_grid)

@@ -69,8 +69,9 @@ def _refuse_other_rule(config: Config, checkpoint: Path) -> None:
 
 
 def show_results(results: Results) -> None:
-    """Show every system's headline metrics, and below them what its lists come to."""
+    """Show every system's headline metrics, what its lists come to, and the first metric by target count."""
     from ur4rec.evaluation.results import HEADLINE_METRICS
+    from ur4rec.evaluation.slices import TARGET_COUNT, slice_title
 
     main, *others = HEADLINE_METRICS
     rows = [
@@ -90,5 +91,8 @@ def show_results(results: Results) -> None:
             for system, figures in results.lists.items()
         ]
         show_table("what the systems would recommend", ("system", *names), lists)
+    columns, by_count = results.tabulate_slices(TARGET_COUNT)
+    if by_count:
+        show_table(f"{main} of {slice_title(TARGET_COUNT)}", columns, by_count)
     for note in results.notes:
         show(note)

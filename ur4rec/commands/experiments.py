@@ -206,10 +206,10 @@ def show_units(task: str) -> Iterator[Callable[[int, int, str, float | None], No
 
 def show_tables(table: AblationTable, output: Path) -> None:
     """Show every table, what to know of it, and where it is written."""
-    from ur4rec.experiments.ablation_table import LEGEND, cells, columns, sections
+    from ur4rec.experiments.ablation_table import LEGEND, tables
 
-    for title, rows in sections(table):
-        show_table(title, columns(table), [cells(row) for row in rows])
+    for title, heads, rows in tables(table):
+        show_table(title, heads, rows)
     show(LEGEND)
     for note in table.notes:
         show(f"note: {note}")

@@ -24,7 +24,7 @@ from ur4rec.text.provider_table import PROVIDERS
 
 if TYPE_CHECKING:
     from ur4rec.text.config import TextConfig
-    from ur4rec.text.estimate import Estimate
+    from ur4rec.text.estimate import Calls
 
 language_model_option = partial(typer.Option, rich_help_panel="Language model")
 ItemTextOption = Annotated[
@@ -113,22 +113,18 @@ def _show_estimate(sequences: Path, config: TextConfig, item_text: Path | None, 
     if not config.asks_a_model:
         show(f"the {config.text_provider} provider makes no calls; choose another, as in --provider dashscope")
         return
-    data = load_sequences(sequences)
-    grids = [settle(config, data)]
-    if config.left_to_data:  # what the first text so early costs
-        grids.append(config.model_validate(config.to_dict() | {"snapshot_base": config.snapshot_base}))
-    estimates = [(grid.snapshot_base, estimate_texts(sequences, grid, item_text, user_text)) for grid in grids]
-    found = estimates[0][1]
-    rows = [
-        (base, each.num_texts, each.num_calls, each.tokens_in, each.tokens_out, _name_price(each))
-        for base, each in estimates
+    found = estimate_texts(sequences, settle(config, load_sequences(sequences)), item_text, user_text)
+    columns = ("texts", "calls", "tokens in", "tokens out", "price")
+
+    def list_cells(calls: Calls) -> tuple[object, ...]:
+        price = "price unknown" if calls.cost is None else f"{calls.cost:.4f} {found.currency}"
+        return calls.num_texts, calls.num_calls, calls.tokens_in, calls.tokens_out, price
+
+    show_table(f"Estimate for {found.model}, prices as of {found.prices_as_of}", columns, [list_cells(found)])
+    by_base = [
+        (each.snapshot_base, *list_cells(each.calls), f"{100 * each.covered_share:.1f} %") for each in found.users
     ]
-    columns = ("snapshot_base", "texts", "calls", "tokens in", "tokens out", "price")
-    show_table(f"Estimate for {found.model}, prices as of {found.prices_as_of}", columns, rows)
-
-
-def _name_price(estimate: Estimate) -> str:
-    return "price unknown" if estimate.cost is None else f"{estimate.cost:.4f} {estimate.currency}"
+    show_table("Texts of users alone", ("snapshot_base", *columns, "users with a text at their test"), by_base)
 
 
 @text_app.command()

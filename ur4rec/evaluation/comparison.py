@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int64
 from ur4rec.columns import TIMESTAMP_S, USER
 from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.evaluation.candidates import Candidates, Horizon, targets_at
-from ur4rec.evaluation.results import ListFigures, Slice, SystemMetrics
+from ur4rec.evaluation.results import HEADLINE_METRICS, ListFigures, Slice, SystemMetrics
 from ur4rec.evaluation.slices import SLICES, Group
 from ur4rec.ranking.bootstrap import Estimate, Figure, bootstrap_means, estimate
 from ur4rec.ranking.lists import ListMetric
@@ -113,7 +113,7 @@ def later_interactions_share(data: Sequences) -> float:
 
 
 def _slice(by: str, group: Group, ranks: Ranks, samples: int, expert_weights: dict[str, float]) -> Slice:
-    test, _ = estimate_systems({name: rank[group.positions] for name, rank in ranks.items()}, samples)
+    test, leads = estimate_systems({name: rank[group.positions] for name, rank in ranks.items()}, samples)
     return Slice(
         by=by,
         name=group.name,
@@ -121,6 +121,7 @@ def _slice(by: str, group: Group, ranks: Ranks, samples: int, expert_weights: di
         high=group.high,
         num_users=len(group.positions),
         test=test,
+        differences={name: {metric: lead[metric] for metric in HEADLINE_METRICS} for name, lead in leads.items()},
         expert_weights=expert_weights,
     )
 

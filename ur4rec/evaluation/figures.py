@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import matplotlib as mpl
@@ -14,12 +16,15 @@ from matplotlib.figure import Figure
 
 from ur4rec.evaluation.history import StageHistory, TrainingHistory
 from ur4rec.evaluation.results import Slice, SystemMetrics
-from ur4rec.evaluation.slices import SLICES
+from ur4rec.evaluation.slices import SLICES, slice_title
 from ur4rec.ranking.bootstrap import Estimate
 
 INK, MUTED, GRID = "#1b2733", "#5b6875", "#e3e8ee"
 MODEL_COLOR = "#0b62a8"
 OTHER_COLORS = ("#d1662b", "#3d8b5f", "#8a5aa8", "#7c8794")
+MARKERS = "osD^v"
+"""A system keeps its marker in print without colours."""
+PANELS_A_ROW = 2
 WIDTH = 10.5
 STYLE: Any = {  # matplotlib's own type lists the keys of one release
     "axes.axisbelow": True,
@@ -106,15 +111,17 @@ def plot_training(history: TrainingHistory, references: Mapping[str, float]) -> 
 
 def plot_slices(slices: Sequence[Slice], metric: str) -> str:
     """Draw one metric by part of the users, a panel for each way to part them."""
+    ways = list(dict.fromkeys(part.by for part in slices))
+    num_rows = max(math.ceil(len(ways) / PANELS_A_ROW), 1)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
-        panels = figure.subplots(1, len(SLICES), sharey=True, squeeze=False)[0]
-        for axes, (by, slicing) in zip(panels, SLICES.items(), strict=True):
-            _plot_panel(axes, [part for part in slices if part.by == by], metric)
-            axes.set_title(slicing.title.capitalize())
-        panels[0].set_ylabel(metric.upper())
-        panels[0].set_ylim(bottom=0)
-        _legend_below(figure, panels[0])
+        figure = Figure(figsize=(WIDTH, 0.5 + 3.5 * num_rows), layout="constrained")
+        grid = figure.subplots(num_rows, PANELS_A_ROW, sharey=True, squeeze=False)
+        for axes, by in zip_longest(grid.flat, ways):
+            _plot_panel(axes, by, [part for part in slices if part.by == by], metric)
+        for axes in grid[:, 0]:
+            axes.set_ylabel(metric.upper())
+        grid[0, 0].set_ylim(bottom=0)
+        _legend_below(figure, grid[0, 0])
         return _data_uri(figure)
 
 
@@ -134,30 +141,38 @@ def _plot_stage(loss: Axes, score: Axes, stage: StageHistory, start: float) -> f
     return end
 
 
-def _plot_panel(axes: Axes, slices: Sequence[Slice], metric: str) -> None:
-    if not slices:
+def _plot_panel(axes: Axes, by: str | None, slices: Sequence[Slice], metric: str) -> None:
+    """Draw the parts side by side; groups that every data set has keep their places where they are empty."""
+    axes.set_visible(by is not None)
+    if by is None:
         return
+    labels = {name: f"{name}\nnone" for name in (SLICES[by].names if by in SLICES else ())}
+    labels |= {part.name: _tick_label(part) for part in slices}
+    places = [list(labels).index(part.name) for part in slices]
     systems = list(slices[0].test)
     for number, (system, color) in enumerate(zip(systems, _colors(len(systems)), strict=True)):
         estimates = [part.test[system][metric] for part in slices]
-        shift = 0.14 * (number - (len(systems) - 1) / 2)
+        shift = 0.8 / len(systems) * (number - (len(systems) - 1) / 2)
         axes.errorbar(
-            [position + shift for position in range(len(slices))],
+            [place + shift for place in places],
             [item.value for item in estimates],
             yerr=_error_lengths(estimates),
-            fmt="o",
+            fmt=MARKERS[number % len(MARKERS)],
             color=color,
-            markersize=5,
+            markersize=4.5,
             elinewidth=1.2,
             label=system,
         )
-    axes.set_xticks(range(len(slices)), [_tick_label(part) for part in slices])
+    axes.set_xticks(range(len(labels)), labels.values())
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.set_title(slice_title(by).capitalize())
     axes.grid(axis="x", visible=False)
 
 
 def _tick_label(part: Slice) -> str:
     values = f"{part.low}–{part.high}" if part.high > part.low else f"{part.low}"
-    return f"{part.name}\n{values}\nn={part.num_users}"
+    lines = (part.name, *(() if part.name[:1].isdigit() else (values,)), f"n={part.num_users:,}")
+    return "\n".join(lines)
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:

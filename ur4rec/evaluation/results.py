@@ -80,12 +80,14 @@ class Slice(_Part):
     by: str
     """A key of `SLICES`."""
     name: str
-    """`q1` (lowest quarter) to `q4`; `cold`: the target has no interaction in training."""
+    """`q1` (lowest quarter) to `q4`, `cold` where the target has no interaction in training, or a range: `5-9`."""
     low: int
     high: int
     """Smallest and largest value in the slice."""
     num_users: int
     test: SystemMetrics
+    differences: SystemMetrics = {}
+    """Other system → headline metric → the model's minus that system's; empty in the files of older releases."""
     expert_weights: dict[str, FiniteFloat]
     """Mean over the slice's users."""
 
@@ -148,6 +150,15 @@ class Results(_Part):
         model, *others = self.test
         numbers = {name: self.test[model][name].value for name in HEADLINE_METRICS}
         return numbers | {f"{system}/ndcg@10": self.test[system]["ndcg@10"].value for system in others}
+
+    def tabulate_slices(
+        self, by: str, metric: str = HEADLINE_METRICS[0]
+    ) -> tuple[list[str], list[tuple[str | float, ...]]]:
+        """Return the columns and rows of one metric by system and by slice of a kind; no row where there is none."""
+        parts = [part for part in self.slices if part.by == by]
+        columns = ["system", *(f"{part.name} (n={part.num_users:,})" for part in parts)]
+        systems = self.test if parts else ()
+        return columns, [(system, *(part.test[system][metric].value for part in parts)) for system in systems]
 
     def test_figures(self) -> Iterator[tuple[str, str, Figure]]:
         """Yield system, metric and figure of everything that was measured at the test, of ranks and of lists."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,11 @@ from ur4rec.data.sequences import Sequences
 
 NUM_GROUPS = 4
 COLD = "cold"
+TARGET_COUNT = "target_count"
+COUNT_EDGES = (1, 5, 10, 30)
+"""Training interactions of a target at which the next group begins; before them come the targets with none."""
+LENGTH_EDGES = (5, 10, 20, 50)
+"""Interactions of a user at which the next group begins."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,26 @@ def popularity_groups(popularity: np.ndarray) -> list[Group]:
     ]
 
 
+def name_groups(edges: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of the groups that begin at 0 and at the edges.
+
+    >>> name_groups((1, 5, 10, 30))
+    ('0', '1-4', '5-9', '10-29', '30+')
+    """
+    ranges = zip((0, *edges), edges, strict=False)
+    return (*(f"{low}-{end - 1}" if end - low > 1 else f"{low}" for low, end in ranges), f"{edges[-1]}+")
+
+
+def fixed_groups(values: np.ndarray, edges: Sequence[int]) -> list[Group]:
+    """Split values at the same edges for every data set; a group without a value is left out.
+
+    >>> [(group.name, group.positions.tolist()) for group in fixed_groups(np.array([7, 0, 31, 5]), (1, 5, 10, 30))]
+    [('0', [1]), ('5-9', [0, 3]), ('30+', [2])]
+    """
+    numbers, names = np.searchsorted(edges, values, side="right"), name_groups(edges)
+    return [_group(names[number], values, np.flatnonzero(numbers == number)) for number in np.unique(numbers)]
+
+
 @dataclass(frozen=True)
 class Slicing:
     """A way to part the test users.
@@ -58,19 +83,30 @@ class Slicing:
     Args:
         title: For a reader.
         groups: The data set and some of its test targets, `[T, 3]`, to the groups of their positions.
+        names: All groups that there can be, where they are the same for every data set.
     """
 
     title: str
     groups: Callable[[Sequences, Int64[np.ndarray, "T 3"]], list[Group]]
+    names: tuple[str, ...] = ()
 
 
 SLICES = {
     "history_length": Slicing(
-        "users by history length",
-        lambda data, targets: quantile_groups(data.histories("test").lengths[targets[:, USER]]),
+        "users by history length", lambda data, targets: quantile_groups(_history_lengths(data, targets))
     ),
     "target_popularity": Slicing(
-        "targets by popularity", lambda data, targets: popularity_groups(data.training_counts()[targets[:, ITEM]])
+        "targets by popularity", lambda data, targets: popularity_groups(_training_counts(data, targets))
+    ),
+    "history_count": Slicing(
+        "users by number of interactions",
+        lambda data, targets: fixed_groups(_history_lengths(data, targets), LENGTH_EDGES),
+        name_groups(LENGTH_EDGES),
+    ),
+    TARGET_COUNT: Slicing(
+        "targets by training interactions",
+        lambda data, targets: fixed_groups(_training_counts(data, targets), COUNT_EDGES),
+        name_groups(COUNT_EDGES),
     ),
 }
 """All of them: what is added here is measured, reported and in the model card."""
@@ -79,6 +115,16 @@ SLICES = {
 def slice_title(by: str) -> str:
     """Return the title of a way to part users; the key itself of one that this release does not know."""
     return SLICES[by].title if by in SLICES else by
+
+
+def _history_lengths(data: Sequences, targets: Int64[np.ndarray, "T 3"]) -> Int64[np.ndarray, "T"]:
+    lengths: np.ndarray = data.histories("test").lengths[targets[:, USER]]
+    return lengths
+
+
+def _training_counts(data: Sequences, targets: Int64[np.ndarray, "T 3"]) -> Int64[np.ndarray, "T"]:
+    counts: np.ndarray = data.training_counts()[targets[:, ITEM]]
+    return counts
 
 
 def _group(name: str, values: np.ndarray, positions: np.ndarray) -> Group:

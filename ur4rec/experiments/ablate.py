@@ -14,6 +14,7 @@ from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.evaluation.baselines import BASELINES, Baselines
 from ur4rec.evaluation.comparison import rank_systems
 from ur4rec.evaluation.config import EvaluationConfig
+from ur4rec.evaluation.slices import SLICES, TARGET_COUNT
 from ur4rec.evaluation.systems import SASREC
 from ur4rec.experiments.ablation_table import (
     AblationTable,
@@ -147,13 +148,14 @@ def tabulate(
     failures: dict[str, str],
     notes: list[str],
 ) -> AblationTable:
-    """Compare what was measured, over all targets and over those of the long tail; a note on few seeds is added."""
+    """Compare what was measured, over all targets, by target count and over the long tail; few seeds are noted."""
     samples = config.bootstrap_samples
     rare_val, rare_test = find_long_tail(data, data.val), find_long_tail(data, data.test)
     rare = {}
     if rare_val.any() and rare_test.any():
         rare = {name: system.limited_to(rare_val, rare_test) for name, system in measured.items()}
-    rows = compare(measured, ablation.reference, ablation.metric, samples)
+    groups = SLICES[TARGET_COUNT].groups(data, data.test)
+    rows = compare(measured, ablation.reference, ablation.metric, samples, groups)
     return AblationTable(
         dataset=Dataset(
             name=data.name,

@@ -1,6 +1,6 @@
 """What an ablation found: a row a variant, its paired difference to the reference, and how both are shown.
 
-S seeds, T targets.
+S seeds, T targets, G targets of a group.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from ur4rec.columns import ITEM
 from ur4rec.data.sequences import Sequences
+from ur4rec.evaluation.slices import TARGET_COUNT, Group, slice_title
 from ur4rec.markdown import escape_markdown, make_code_span, make_table
 from ur4rec.ranking.bootstrap import Estimate, paired_difference
 from ur4rec.ranking.metrics import per_user_metrics
@@ -48,6 +49,16 @@ class Spread(_Part):
         return f"{self.mean:.4f}" if self.std is None else f"{self.mean:.4f} ± {self.std:.4f}"
 
 
+class GroupOutcome(_Part):
+    """What a system comes to on the test targets of one group."""
+
+    num_targets: int
+    test: Spread
+    """The chosen metric."""
+    difference: Estimate | None
+    """The chosen metric minus the reference's; None for the reference, or without a common seed."""
+
+
 class Row(_Part):
     """One system."""
 
@@ -64,6 +75,8 @@ class Row(_Part):
     """The chosen test metric of this row minus the reference's; None for the reference, or without a common seed."""
     paired_seeds: list[int]
     """Seeds of the reference that the difference is taken over."""
+    by_target_count: dict[str, GroupOutcome] = {}
+    """Group of the slice `target_count` → outcome, without empty groups; empty in the files of older releases."""
     expert_weights: dict[str, FiniteFloat]
     seconds: FiniteFloat | None
     """Training time of all its stages and of ranking, mean over seeds, whoever trained a shared stage."""
@@ -122,15 +135,18 @@ class Measured:
         return self.test[[self.seeds.index(seed) for seed in seeds]] if self.seeds else self.test
 
 
-def compare(measured: Mapping[str, Measured], reference: str, metric: str, samples: int) -> list[Row]:
+def compare(
+    measured: Mapping[str, Measured], reference: str, metric: str, samples: int, groups: Sequence[Group] = ()
+) -> list[Row]:
     """A row for each system, in order.
 
     The difference is between per-user metrics averaged over the seeds that both systems have; then users are resampled.
-    Without the reference there are no differences.
+    Without the reference there are no differences. The test targets of each group are compared apart as well.
     """
     base = measured.get(reference)
     return [
-        _row(name, system, None if name == reference else base, metric, samples) for name, system in measured.items()
+        _row(name, system, None if name == reference else base, metric, samples, groups)
+        for name, system in measured.items()
     ]
 
 
@@ -173,6 +189,22 @@ def sections(table: AblationTable) -> list[tuple[str, list[Row]]]:
     return found
 
 
+def tables(table: AblationTable) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, heads and lines of every table there is: those of `sections`, and the chosen metric by target count."""
+    found = [(title, columns(table), list(map(cells, rows))) for title, rows in sections(table)]
+    by_count = {row.name: row.by_target_count for row in table.rows if row.by_target_count}
+    if by_count:
+        title = f"{table.dataset.name}: test {table.metric} of {table.reference} and differences to it, "
+        groups = next(iter(by_count.values()))
+        heads = ["variant", *(f"{name} ({group.num_targets:,} targets)" for name, group in groups.items())]
+        lines = [
+            [name, *(str(each.test) if name == table.reference else _describe(each.difference) for each in by.values())]
+            for name, by in by_count.items()
+        ]
+        found.append((title + slice_title(TARGET_COUNT), heads, lines))
+    return found
+
+
 def columns(table: AblationTable) -> list[str]:
     """Heads of the columns."""
     tests = dict.fromkeys((table.metric, "hit@10"))
@@ -196,12 +228,15 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def _row(name: str, system: Measured, base: Measured | None, metric: str, samples: int) -> Row:
+def _row(name: str, system: Measured, base: Measured | None, metric: str, samples: int, groups: Sequence[Group]) -> Row:
     paired = tuple(seed for seed in base.seeds if not system.seeds or seed in system.seeds) if base else ()
-    difference = None
-    if base and paired:
-        own, other = (_per_user(ranks.of_seeds(paired), metric) for ranks in (system, base))
-        difference = paired_difference(own, other, samples)
+
+    def compare_at(targets: slice | Int64[np.ndarray, "G"]) -> Estimate | None:
+        if not (base and paired):
+            return None
+        own, other = (_per_user(ranks.of_seeds(paired)[:, targets], metric) for ranks in (system, base))
+        return paired_difference(own, other, samples)
+
     return Row(
         name=name,
         description=system.description,
@@ -209,8 +244,16 @@ def _row(name: str, system: Measured, base: Measured | None, metric: str, sample
         seeds=list(system.seeds),
         validation=_spread(system.validation, metric),
         test={each: _spread(system.test, each) for each in dict.fromkeys((metric, "hit@10"))},
-        difference=difference,
+        difference=compare_at(slice(None)),
         paired_seeds=list(paired),
+        by_target_count={
+            group.name: GroupOutcome(
+                num_targets=len(group.positions),
+                test=_spread(system.test[:, group.positions], metric),
+                difference=compare_at(group.positions),
+            )
+            for group in groups
+        },
         expert_weights=system.expert_weights,
         seconds=system.seconds,
     )
@@ -235,8 +278,8 @@ def _describe(difference: Estimate | None) -> str:
 
 def _markdown(table: AblationTable) -> str:
     lines = ["# Ablation", ""]
-    for title, rows in sections(table):
-        shown = [[escape_markdown(cell) for cell in line] for line in (columns(table), *map(cells, rows))]
+    for title, heads, rows in tables(table):
+        shown = [[escape_markdown(cell) for cell in line] for line in (heads, *rows)]
         lines += [f"## {escape_markdown(title)}", "", make_table(shown[0], shown[1:]), ""]
     lines += [escape_markdown(LEGEND), "", f"Data set digest `{table.dataset.digest[:8]}`.", ""]
     lines += [

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
-from ur4rec.text.config import TextConfig
+from ur4rec.text.config import GridConfig, TextConfig
 from ur4rec.text.llm.chat import ChatRequest
 from ur4rec.text.llm.costs import estimate_prompt_tokens, load_prices
 from ur4rec.text.llm.lookup import Questions, look_up, open_cache
@@ -18,10 +17,9 @@ from ur4rec.text.requests import ItemRequest, UserRequest
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """These are the calls and tokens that texts would take."""
+class Calls:
+    """What some texts would take."""
 
-    model: str
     num_texts: int
     num_calls: int
     """Each prompt without a cached answer is one call; repairs and retries are not foreseen."""
@@ -29,8 +27,27 @@ class Estimate:
     tokens_out: int
     cost: float | None
     """The price, or none where the price of the model is not known."""
+
+
+@dataclass(frozen=True)
+class UserTexts:
+    """What the texts of users would take with one `snapshot_base`."""
+
+    snapshot_base: int
+    calls: Calls
+    covered_share: float
+    """Share of the test targets whose user has a text that they may see."""
+
+
+@dataclass(frozen=True)
+class Estimate(Calls):
+    """What all texts would take, and those of users apart."""
+
+    model: str
     currency: str
     prices_as_of: str
+    users: tuple[UserTexts, ...]
+    """With the configured base, then with the default one where it is another."""
 
 
 def estimate_texts(
@@ -47,18 +64,25 @@ def estimate_texts(
     """
     table, questions = load_prices(config.text_prices), Questions(config)
     plan = plan_texts(Path(sequences), config, item_text, user_text)
+    bases = dict.fromkeys((config.snapshot_base, GridConfig().snapshot_base))
     with open_cache(cache_location(config), create=False) as cache:
-        tokens = _count_tokens(chain(plan.item_requests(), plan.user_requests()), questions, cache)
-    tokens_in, tokens_out = (sum(counts[part] for counts in tokens.values()) for part in (0, 1))
+        items = _count_tokens(plan.item_requests(), questions, cache)
+        plans = {base: plan.with_base(base) for base in bases}
+        tokens = {base: _count_tokens(each.user_requests(), questions, cache) for base, each in plans.items()}
+
+    def add_up(num_texts: int, tokens: Mapping[str, tuple[int, int]]) -> Calls:
+        tokens_in, tokens_out = (sum(counts[part] for counts in tokens.values()) for part in (0, 1))
+        cost = table.price(config.text_model, tokens_in, tokens_out)
+        return Calls(num_texts, len(tokens), tokens_in, tokens_out, cost)
+
     return Estimate(
+        **vars(add_up(plan.num_texts, items | tokens[config.snapshot_base])),
         model=config.text_model,
-        num_texts=plan.num_texts,
-        num_calls=len(tokens),
-        tokens_in=tokens_in,
-        tokens_out=tokens_out,
-        cost=table.price(config.text_model, tokens_in, tokens_out),
         currency=table.currency,
         prices_as_of=table.as_of.isoformat(),
+        users=tuple(
+            UserTexts(base, add_up(len(each.points), tokens[base]), each.covered_share) for base, each in plans.items()
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from ur4rec.auto.settle import settle
+from ur4rec.columns import USER
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.text.artifact import IMPORTED, Snapshot, write_items, write_snapshots
 from ur4rec.text.config import GridConfig
@@ -46,6 +47,17 @@ class TextPlan:
     points: Int64[np.ndarray, "P 2"]
     imported_items: ImportedItems
     imported_users: ImportedUsers
+
+    def with_base(self, base: int) -> TextPlan:
+        """Return the same plan with the first text of a user after `base` interactions."""
+        points = compute_grid(self.histories, base)
+        return replace(self, points=points[~np.isin(points[:, 0], self.imported_users.points[:, 0])])
+
+    @property
+    def covered_share(self) -> float:
+        """Return the share of the test targets whose user has a text that they may see; 1 where there is none."""
+        users = np.union1d(self.points[:, 0], self.imported_users.points[:, 0])
+        return float(np.isin(self.data.test[:, USER], users).mean()) if len(self.data.test) else 1.0
 
     @property
     def num_texts(self) -> int:
@@ -123,6 +135,5 @@ def plan_texts(
     histories = data.histories("validation")
     items = import_items(item_text, data.item_ids) if item_text else NO_ITEMS
     users = import_users(user_text, data.user_ids, histories) if user_text else NO_USERS
-    points = compute_grid(histories, config.snapshot_base)
-    points = points[~np.isin(points[:, 0], users.points[:, 0])]
-    return TextPlan(data, histories, build_item_requests(data.items), points, items, users)
+    plan = TextPlan(data, histories, build_item_requests(data.items), np.empty((0, 2), dtype=np.int64), items, users)
+    return plan.with_base(config.snapshot_base)

@@ -13,6 +13,8 @@ import pandas as pd
 
 from ur4rec.columns import DESCRIPTION, GENRE_SEPARATOR, GENRES, ITEM_ID, TITLE, YEAR
 
+SHORT_BELOW = 6
+"""Fewer choices than this are told as they are: shares, typical titles and tastes would be made up."""
 NO_GENRE = frozenset({"unknown", "(no genres listed)"})
 """MovieLens says with these labels that it knows no genre; they are compared in lower case."""
 
@@ -53,6 +55,11 @@ class UserRequest:
     def as_of(self) -> int:
         """Return the number of interactions that the text is written from."""
         return len(self.items)
+
+    @property
+    def is_short(self) -> bool:
+        """Return whether there are too few choices to conclude a taste from."""
+        return self.as_of < SHORT_BELOW
 
 
 def build_item_requests(items: pd.DataFrame) -> list[ItemRequest]:

@@ -1,6 +1,6 @@
 """The grid of points at which user texts are written, and the requests at these points.
 
-P is the number of points.
+P is the number of points, U that of users.
 """
 
 from __future__ import annotations
@@ -82,3 +82,12 @@ def build_user_requests(
             items=[items[item - 1] for item in histories.items[visible].tolist()],
             timestamps_s=histories.timestamps[visible].tolist(),
         )
+
+
+def covered_share(lengths: Int[np.ndarray, "U"], base: int) -> float:
+    """Return the share of users that have a text; 1 where there are no users.
+
+    >>> covered_share(np.array([1, 2, 3, 10]), base=3)
+    0.5
+    """
+    return float(np.mean(lengths >= base)) if len(lengths) else 1.0

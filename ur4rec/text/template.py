@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import heapq
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 
 from ur4rec.text.requests import ItemRequest, UserRequest, decade_of, measure_typicality, name_decade, rank
 
-VERSION = "1"
+VERSION = "2"
 """Every change of the wording raises the version."""
+
+CHANGE_FROM = 10
+"""From so many choices on, the five latest and those before them tell a change from chance."""
 
 LISTED = 3
 """One sentence names at most this many genres, eras or titles."""
@@ -32,6 +36,8 @@ SPANS = (
     (366 * DAY_S, "within a year"),
 )
 """Each entry is the longest span in seconds and the words for it."""
+_BETWEEN_PARTS = re.compile(r"\s*[,>]\s*")
+"""Shops write a category as the path to it, in one label."""
 
 
 def write_item_text(request: ItemRequest) -> str:
@@ -51,7 +57,9 @@ def write_item_text(request: ItemRequest) -> str:
 
 
 def write_user_text(request: UserRequest) -> str:
-    """Describe a user's preferences in three to five sentences, from the interactions in the request only."""
+    """Describe a user's preferences in up to five sentences, from the interactions in the request only."""
+    if request.is_short:
+        return _write_short_text(request.items)
     genres = Counter(chain.from_iterable(item.genres for item in request.items))
     decades = Counter(decade for item in request.items for decade in decade_of(item))
     latest = list(dict.fromkeys(item.name for item in reversed(request.items)))[:LISTED]
@@ -66,6 +74,41 @@ def write_user_text(request: UserRequest) -> str:
     if len(written) < MIN_SENTENCES:
         written.append(_write_activity(request))
     return " ".join(written)
+
+
+def _write_short_text(items: Sequence[ItemRequest]) -> str:
+    """Name what was chosen, and count its kinds and decades; nothing is concluded from so little."""
+    names = list(dict.fromkeys(item.name.rstrip(".") for item in reversed(items)))
+    kinds, decades = (Counter(filter(None, _take_turns(map(of, items)))) for of in (_list_kinds, decade_of))
+    sentences = (
+        _write_counts("", kinds, len(items)),
+        _write_counts("from the ", decades, len(items)),
+        _write_titles("The latest choice is", "The latest choices are", names[:LISTED]),
+        _write_titles("The choice before was", "The choices before were", names[LISTED:]),
+        "It is the only choice so far." if len(items) == 1 else "",
+    )
+    return " ".join(filter(None, sentences))
+
+
+def _list_kinds(item: ItemRequest) -> tuple[str, ...]:
+    """List the genres of an item, each part of a path apart, the last and most special one first."""
+    parts = [part for genre in item.genres for part in _BETWEEN_PARTS.split(genre) if part]
+    return tuple(dict.fromkeys(reversed(parts)))
+
+
+def _take_turns(lists: Iterable[Sequence[str]]) -> Iterable[str | None]:
+    """Yield the first of every list, then the second of every list, and so on."""
+    return chain.from_iterable(zip_longest(*lists))
+
+
+def _write_counts(before: str, counts: Counter[str], total: int) -> str:
+    """Count the most frequent names; of those that are as frequent, the first counted."""
+    if not counts:
+        return ""
+    (first, number), *others = counts.most_common(LISTED)
+    verb = "is" if number == 1 else "are"
+    named = [f"{number} {verb} {before}{first}", *(f"{number} {before}{name}" for name, number in others)]
+    return f"Of {total} {'choice' if total == 1 else 'choices'}, {_join(named)}."
 
 
 def _write_genres(genres: Counter[str], total: int) -> str:
@@ -106,9 +149,9 @@ def _write_typical(items: Sequence[ItemRequest], profile: Counter[str], latest: 
 
 def _write_change(items: Sequence[ItemRequest]) -> str:
     """Tell what is recent from what is long-standing, by genres."""
-    window = min(len(items) // 2, max(5, min(20, len(items) // 4)))
-    if not window:
+    if len(items) < CHANGE_FROM:
         return ""
+    window = max(5, min(20, len(items) // 4))
     earlier, recent = _genre_shares(items[:-window]), _genre_shares(items[-window:])
     change = {genre: recent.get(genre, 0.0) - earlier.get(genre, 0.0) for genre in sorted({*earlier, *recent})}
     if not change:

@@ -8,6 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -417,6 +418,58 @@ def test_the_key_is_in_no_file(sequences: Path, tmp_path: Path) -> None:
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {path.parent.name for path in files} >= {"out", "cache"}
     assert all(KEY.encode() not in path.read_bytes() for path in files)
+
+
+def test_another_base_pays_for_new_points_only(sequences: Path, tmp_path: Path) -> None:
+    """With 6 the points are 6, 12 and 24; with 3 there is one before them, with 12 there is none but these."""
+    with serve(Behaviour()) as server:
+        calls = {}
+        for base in (6, 3, 12):
+            out = tmp_path / f"out{base}"
+            used = generate(server, sequences, out, tmp_path / "cache", snapshot_base=base).details["language_model"]
+            calls[base] = used["calls"]
+    sources = {base: read_sources(tmp_path / f"out{base}") for base in calls}
+    assert sources[12].items() < sources[6].items() < sources[3].items()
+    assert calls == {6: 30 + len(sources[6]), 3: len(sources[3].keys() - sources[6].keys()), 12: 0}
+    assert {as_of for _, as_of in sources[3].keys() - sources[6].keys()} == {3}
+
+
+def test_answers_to_the_usual_prompt_from_few_choices_are_taken(sequences: Path, tmp_path: Path) -> None:
+    """An earlier release asked it from the first choice on; without such an answer the prompt for few is asked."""
+    with serve(Behaviour()) as server:
+        config = make_config(server, tmp_path / "cache")
+        plan, questions = plan_texts(sequences, config), Questions(config)
+        short = [questions.ask(request) for request in plan.user_requests() if request.is_short]
+        earlier = short[0].earlier
+        assert earlier is not None
+        assert {question.prompt.file.name for question in short} == {"short_user_preferences"}
+        assert earlier.prompt.file.name == "user_preferences"
+        answer = parse_answer(earlier.prompt, answer_to(earlier.chat.messages))
+        with open_cache(config.text_cache) as cache:
+            asyncio.run(cache.put(CachedAnswer(earlier.chat.key, "accepted", answer, 1, 1, 0, None)))
+        used = generate_text(sequences, tmp_path / "out", config).details["language_model"]
+        assert (used["calls"], used["cached"]) == (NUM_TEXTS - 1, 1)
+        assert (answer, "openai") in read_sources(tmp_path / "out").values()
+
+
+def test_a_prompt_of_ones_own_is_asked_from_the_first_choice_on(sequences: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    shipped = files("ur4rec.text.llm") / "prompt_files" / "user_preferences.v1.yaml"
+    own.write_text(shipped.read_text().replace("name: user_preferences", "name: own"))
+    names = {}
+    for name, fields in (("own", {"text_user_prompt": str(own)}), ("long", {"snapshot_base": 6}), ("short", {})):
+        config = make_config("http://127.0.0.1:9", tmp_path / "cache", **fields)
+        questions = Questions(config)
+        asked = [questions.ask(request).prompt.file.name for request in plan_texts(sequences, config).user_requests()]
+        names[name] = set(asked), [version.partition(".")[0] for version in questions.versions]
+    assert names == {
+        "own": ({"own"}, ["item_description", "own"]),
+        "long": ({"user_preferences"}, ["item_description", "user_preferences"]),
+        "short": (
+            {"user_preferences", "short_user_preferences"},
+            ["item_description", "user_preferences", "short_user_preferences"],
+        ),
+    }
 
 
 def test_a_longer_history_adds_snapshots_and_keeps_the_others(build_sequences: BuildSequences, tmp_path: Path) -> None:

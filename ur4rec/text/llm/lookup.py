@@ -15,7 +15,7 @@ from ur4rec.text.llm.answers import AnswerError, parse_answer, repair_messages
 from ur4rec.text.llm.chat import ChatRequest
 from ur4rec.text.llm.prompts import Prompt, PromptError, Subject, load_prompt
 from ur4rec.text.llm.store import AnswerCache, CachedAnswer, CacheError
-from ur4rec.text.requests import ItemRequest, UserRequest
+from ur4rec.text.requests import SHORT_BELOW, ItemRequest, UserRequest
 
 DAY_S = 86_400
 REFUSED_FOR_S = 30 * DAY_S
@@ -24,6 +24,9 @@ FAILED_FOR_S = 7 * DAY_S
 """How long another permanent failure is believed."""
 
 SEED = 0
+
+SHORT_PROMPTS = {"user_preferences.v1": "short_user_preferences.v1"}
+"""Prompt about a user → the one that stands in for it where the choices are few."""
 
 INVALID = "invalid_"
 """Begins the reason of an answer that breaks the rules of its prompt, even after a repair."""
@@ -34,6 +37,8 @@ class Question(NamedTuple):
 
     prompt: Prompt
     chat: ChatRequest
+    earlier: Question | None = None
+    """What an earlier release asked instead: an answer to it that is paid for is taken."""
 
 
 class Questions:
@@ -48,19 +53,26 @@ class Questions:
 
     def __init__(self, config: WritingConfig) -> None:
         self.config = config
-        self.prompts: dict[type[ItemRequest] | type[UserRequest], Prompt] = {
-            ItemRequest: _load_prompt("text_item_prompt", config.text_item_prompt, "item"),
-            UserRequest: _load_prompt("text_user_prompt", config.text_user_prompt, "user"),
-        }
+        self._item = _load_prompt("text_item_prompt", config.text_item_prompt, "item")
+        self._user = _load_prompt("text_user_prompt", config.text_user_prompt, "user")
+        has_short = config.text_user_prompt in SHORT_PROMPTS and config.snapshot_base < SHORT_BELOW
+        self._short = load_prompt(SHORT_PROMPTS[config.text_user_prompt]) if has_short else None
+        self.prompts = {prompt.version: prompt for prompt in (self._item, self._user, self._short) if prompt}
+        """Version → prompt."""
 
     @property
     def versions(self) -> list[str]:
-        """Names, versions and digests of the two prompts."""
-        return [prompt.version for prompt in self.prompts.values()]
+        """Names, versions and digests of the prompts."""
+        return list(self.prompts)
 
     def ask(self, request: ItemRequest | UserRequest) -> Question:
         """The prompt about one subject."""
-        prompt = self.prompts[type(request)]
+        if isinstance(request, ItemRequest):
+            return self._ask(self._item, request)
+        usual = self._ask(self._user, request)
+        return self._ask(self._short, request, usual) if self._short and request.is_short else usual
+
+    def _ask(self, prompt: Prompt, request: ItemRequest | UserRequest, earlier: Question | None = None) -> Question:
         chat = ChatRequest(
             provider=self.config.text_provider,
             model=self.config.text_model,
@@ -72,7 +84,7 @@ class Questions:
             json_object=True,
             request_fields=self.config.text_request_fields,
         )
-        return Question(prompt, chat)
+        return Question(prompt, chat, earlier)
 
 
 class Tokens(NamedTuple):
@@ -160,6 +172,8 @@ def look_up(question: Question, cache: AnswerCache | RunAnswers) -> Found | Chat
     An answer that breaks the rules of its prompt is asked for once more, with what was wrong. That second prompt
     follows from the first answer, so a run that was stopped in between finds its way back to it.
     """
+    if question.earlier and isinstance(found := look_up(question.earlier, cache), Found):
+        return found
     chat, error, stored, tokens = question.chat, None, None, Tokens()
     for _ in range(2):
         stored = cache.get(chat.key)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
@@ -35,7 +35,6 @@ from ur4rec.text.llm.lookup import (
     open_cache,
 )
 from ur4rec.text.llm.pacing import BatchLimits
-from ur4rec.text.llm.prompts import Prompt
 from ur4rec.text.llm.store import AnswerCache, CachedAnswer, Status
 from ur4rec.text.provider_table import API_KEYS, create_client
 from ur4rec.text.providers import Advance, TemplateProvider, Text
@@ -154,7 +153,7 @@ class LanguageModelProvider:
                     yield fallback(request)
 
     def _check_prompt(
-        self, prompt: Prompt, found: Mapping[str, Found | ChatRequest | Failed]
+        self, questions: Sequence[Question], found: Mapping[str, Found | ChatRequest | Failed]
     ) -> dict[str, Found | Failed]:
         """What is settled; stops where most of it is of no use, even after a repair, whatever else may fail."""
         settled = {key: outcome for key, outcome in found.items() if not isinstance(outcome, ChatRequest)}
@@ -162,9 +161,10 @@ class LanguageModelProvider:
             outcome.reason for outcome in settled.values() if isinstance(outcome, Failed) and outcome.is_invalid
         )
         if len(settled) >= FEWEST_JUDGED and reasons.total() > self._most_invalid * len(settled):
+            prompts = " and ".join(dict.fromkeys(question.prompt.version for question in questions))
             raise TextGenerationError(
                 f"{self._name_service()}: {reasons.total():,} of {len(settled):,} answers to "
-                f"{prompt.version} are of no use, even after a repair: {_list(reasons)}{self._quote(found)}; correct "
+                f"{prompts} are of no use, even after a repair: {_list(reasons)}{self._quote(found)}; correct "
                 "the prompt, turn off the thinking of a model that thinks first (text_request_fields) or choose "
                 "another model before more is paid for"
             )
@@ -199,13 +199,13 @@ class LanguageModelProvider:
         self._num_texts += len(questions)
         self._num_cached += sum(not isinstance(found[question.chat.key], ChatRequest) for question in questions)
         advance(len(questions) - len(missing))
-        settled = self._check_prompt(questions[0].prompt, found)
+        settled = self._check_prompt(questions, found)
         while missing:
             self._ask(missing, advance)
             self._look_again(found, distinct)
             self._ask([chat for chat in _list_missing(found) if chat.key not in distinct], lambda _: None)
             self._look_again(found, distinct)
-            settled = self._check_prompt(questions[0].prompt, found)
+            settled = self._check_prompt(questions, found)
             missing = _list_missing(found)
         for outcome in settled.values():
             self._texts_tokens_in += outcome.tokens.tokens_in
@@ -288,7 +288,7 @@ class LanguageModelProvider:
 
         Stored is the text that it comes to; one that breaks the rules as it is, so that the repair can quote it.
         """
-        prompt = next(prompt for prompt in self._questions.prompts.values() if prompt.version == chat.prompt_version)
+        prompt = self._questions.prompts[chat.prompt_version]
         try:
             return _make_entry(chat, "accepted", parse_answer(prompt, answer.text), None, answer), True
         except AnswerError as error:
