@@ -1,22 +1,23 @@
 """What a benchmarked system is given and what it gives back: plain arrays in `.npz` files, nothing pickled.
 
 This module runs in the peers' environment too, so it imports only what `ur4rec.ranking.ranks` needs. B users in a
-batch, L positions, N items (N1 = N + 1 columns, column 0 is padding), E validations, U users with a target.
+batch, L positions, U users with a target.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
-import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 
 from ur4rec.data.sequences import Histories
 from ur4rec.ranking.metrics import metrics_from_ranks
@@ -27,7 +28,8 @@ from ur4rec.storage.temporaries import replacing
 HORIZONS = ("validation", "test")
 METRIC = "ndcg@10"
 BATCH_SIZE = 512
-"""Users scored at once, by every system."""
+"""Users scored at once, by every system, where the catalogue is not so large that fewer fit into memory."""
+SCORES_AT_ONCE = 1 << 27
 REPEATS = 3
 
 
@@ -40,10 +42,12 @@ class Split:
     """Horizon → what every user did before the target; that of `validation` is the training data."""
     targets: dict[str, Int64[np.ndarray, "U 3"]]
     """Horizon → rows `user, item, timestamp_s`."""
+    excludes_seen: bool = True
+    """Whether what a user has had is no candidate."""
 
     def save(self, path: Path) -> None:
         """Writes the arrays."""
-        arrays: dict[str, Any] = {"num_items": np.array(self.num_items)}
+        arrays: dict[str, Any] = {"num_items": np.array(self.num_items), "excludes_seen": np.array(self.excludes_seen)}
         for horizon in HORIZONS:
             histories = self.seen[horizon]
             arrays |= {f"{horizon}_{field.name}": getattr(histories, field.name) for field in fields(Histories)}
@@ -57,11 +61,13 @@ class Split:
             names = [field.name for field in fields(Histories)]
             seen = {horizon: Histories(*(arrays[f"{horizon}_{name}"] for name in names)) for horizon in HORIZONS}
             targets = {horizon: arrays[f"{horizon}_targets"] for horizon in HORIZONS}
-            return cls(int(arrays["num_items"]), seen, targets)
+            return cls(int(arrays["num_items"]), seen, targets, bool(arrays["excludes_seen"]))
 
     def rank(self, scorer: Scorer, horizon: str) -> Int64[np.ndarray, "U 2"]:
-        """First and last rank of every target in the whole catalogue, seen items excluded."""
-        return rank_users(scorer, self.targets[horizon], self.seen[horizon], BATCH_SIZE)
+        """First and last rank of every target in the whole catalogue, without seen items unless these may repeat."""
+        seen = self.seen[horizon] if self.excludes_seen else None
+        batch_size = max(1, min(BATCH_SIZE, SCORES_AT_ONCE // (self.num_items + 1)))
+        return rank_users(scorer, self.targets[horizon], seen, batch_size)
 
 
 @dataclass
@@ -92,31 +98,39 @@ class Run:
     """What a system measured on itself while it was trained with one setting."""
 
     curve: tuple[Point, ...]
-    scores: dict[str, Float32[np.ndarray, "U N1"]]
-    """Horizon → scores of the best weights, rows in the order of the targets."""
+    ranks: dict[str, Int64[np.ndarray, "U 2"]]
+    """Horizon → ranks by the best weights, rows in the order of the targets."""
     preparation_s: float
     """Turning the arrays into the system's own data set and model, before training began."""
     users_per_s: float
     peak_memory_mb: float
     versions: dict[str, str]
+    chosen: dict[str, Any] = field(default_factory=dict)
+    """What the system itself has chosen on validation."""
+    cut_short: bool = False
+    """Whether training was ended by the time limit."""
 
     def save(self, path: Path) -> None:
         """Writes the arrays."""
         columns = np.array([astuple(point) for point in self.curve], dtype=np.float64)
         numbers = np.array([self.preparation_s, self.users_per_s, self.peak_memory_mb])
-        arrays: dict[str, Any] = {"curve": columns, "numbers": numbers, "versions": np.array(json.dumps(self.versions))}
+        facts = {"versions": self.versions, "chosen": self.chosen, "cut_short": self.cut_short}
+        arrays: dict[str, Any] = {"curve": columns, "numbers": numbers, "facts": np.array(json.dumps(facts))}
         with replacing(path) as new, new.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays, **self.scores)
+            np.savez(file, allow_pickle=False, **arrays, **self.ranks)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Reads what `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
             curve = tuple(Point.parse(row) for row in arrays["curve"].tolist())
-            scores = {horizon: arrays[horizon] for horizon in HORIZONS}
-            preparation_s, users_per_s, peak_memory_mb = arrays["numbers"].tolist()
-            versions = json.loads(str(arrays["versions"]))
-            return cls(curve, scores, preparation_s, users_per_s, peak_memory_mb, versions)
+            ranks = {horizon: arrays[horizon] for horizon in HORIZONS}
+            return cls(curve, ranks, *arrays["numbers"].tolist(), **json.loads(str(arrays["facts"])))
+
+    @property
+    def best(self) -> Point:
+        """The first validation with the best score of those that count."""
+        return max((point for point in self.curve if point.counted), key=lambda point: point.ndcg)
 
 
 class Recorder:
@@ -125,14 +139,28 @@ class Recorder:
     Args:
         split: What is validated on.
         name: Whose progress is printed.
+        limit_s: Seconds of training after which `must_stop` is true.
+        patience: Validations without a better one after which it is true, too.
     """
 
-    def __init__(self, split: Split, name: str) -> None:
-        self.split, self.name = split, name
+    def __init__(self, split: Split, name: str, limit_s: float = math.inf, patience: int | None = None) -> None:
+        self.split, self.name, self.limit_s, self.patience = split, name, limit_s, patience
         self.curve: list[Point] = []
         self.created = time.perf_counter()
         self.best = -1.0
         self.validation_s = 0.0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time limit is over."""
+        return bool(self.curve) and self.curve[-1].wall_s >= self.limit_s
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether training ends here, by the time limit or for lack of progress."""
+        scores = [point.ndcg for point in self.curve if point.counted]
+        without = len(scores) - 1 - scores.index(max(scores)) if scores else 0
+        return self.is_late or (self.patience is not None and without >= self.patience)
 
     def start(self) -> None:
         """Training begins now; what went before was preparation."""
@@ -172,25 +200,25 @@ class Recorder:
         wall, cpu = state["clocks"]
         self.wall, self.cpu = time.perf_counter() - wall, time.process_time() - cpu
 
-    def finish(self, make_scorer: Callable[[Histories], Scorer], packages: Sequence[str]) -> Run:
-        """Scores both horizons with the best weights.
+    def finish(
+        self,
+        make_scorer: Callable[[Histories], Scorer],
+        packages: Sequence[str],
+        chosen: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Run:
+        """Ranks the targets of both horizons with the best weights.
 
         Args:
             make_scorer: Called with the histories to score from.
             packages: Whose versions are noted.
+            chosen: What the system has chosen on validation.
         """
-        peak = peak_memory_mb()  # before the score matrices, which no system needs
-        scores = {horizon: self._score(make_scorer(self.split.seen[horizon]), horizon) for horizon in HORIZONS}
+        peak = peak_memory_mb()
+        ranks = {horizon: self.split.rank(make_scorer(self.split.seen[horizon]), horizon) for horizon in HORIZONS}
         seconds = min(self._time_ranking(make_scorer) for _ in range(REPEATS))
         rate = len(self.split.targets["test"]) / seconds
         versions = {name: version(name) for name in packages}
-        return Run(tuple(self.curve), scores, self.preparation_s, rate, peak, versions)
-
-    @torch.no_grad()
-    def _score(self, scorer: Scorer, horizon: str) -> Float32[np.ndarray, "U N1"]:
-        users = self.split.targets[horizon][:, 0]
-        batches = [scorer(users[start : start + BATCH_SIZE]) for start in range(0, len(users), BATCH_SIZE)]
-        return torch.cat(batches).float().numpy()
+        return Run(tuple(self.curve), ranks, self.preparation_s, rate, peak, versions, dict(chosen), self.is_late)
 
     def _time_ranking(self, make_scorer: Callable[[Histories], Scorer]) -> float:
         began = time.perf_counter()

@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +24,8 @@ from ur4rec.training.stage_names import STAGES
 ROOT = Path(__file__).parents[1]
 SHOWN_LINES = 20
 PROGRESS = ": epoch "
+FORMAT = 2
+"""Of `run.npz`."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 """Of glibc, for every system: page faults, dear on a virtual machine, else add a half to RecBole's large batches."""
@@ -50,14 +53,14 @@ OURS = {System.STAGE_1: 1, System.FOUR_STAGES: len(STAGES)}
 class Job:
     """One training."""
 
-    system: System
+    system: str
     setting: Setting
     module: str
     python: Path
     values: dict[str, Any]
     """What shapes the result."""
     inputs: dict[str, str] = field(default_factory=dict)
-    """Paths that the module reads as well."""
+    """Paths that the module reads as well, and limits."""
 
     @property
     def name(self) -> str:
@@ -86,7 +89,9 @@ def list_peer_jobs(systems: Collection[System], python: Path, seed: int, quick: 
                 yield Job(System(peer.name), setting, peer.module, python, values)
 
 
-def run_job(job: Job, split: Path, folder: Path, threads: int, resume: bool = False) -> Run:
+def run_job(
+    job: Job, split: Path, folder: Path, threads: int, resume: bool = False, tell: Callable[[str], None] | None = None
+) -> Run:
     """Trains in a process of its own.
 
     Args:
@@ -96,13 +101,13 @@ def run_job(job: Job, split: Path, folder: Path, threads: int, resume: bool = Fa
         threads: Of the process.
         resume: Whether a finished run of the same job is taken as it is, and one that was cut short gets its folder
             back; without it the folder is emptied.
+        tell: Gets the newest line of progress; the terminal by default.
 
     Raises:
         BenchmarkError: The process failed; shows the end of its log.
     """
     result, note = folder / "run.npz", folder / "job.json"
-    facts = {"module": job.module, "values": job.values, "threads": threads, "split": sha256_file(split)}
-    identity = json.dumps(facts, indent=1)
+    identity = identify(job, split, threads)
     if not (resume and note.is_file() and note.read_text(encoding="utf-8") == identity):
         shutil.rmtree(folder, ignore_errors=True)
     elif result.is_file():
@@ -110,20 +115,32 @@ def run_job(job: Job, split: Path, folder: Path, threads: int, resume: bool = Fa
     folder.mkdir(parents=True, exist_ok=True)
     write_text_atomic(note, identity)
     command = [str(job.python), "-m", job.module, str(split), str(result), json.dumps(job.values | job.inputs)]
-    code = _follow(job.name, command, folder, threads)
+    with _show_status(job.name) if tell is None else nullcontext(tell) as told:
+        code = _follow(command, folder, threads, told)
     if code:
         tail = "\n".join((folder / "log.txt").read_text(encoding="utf-8").splitlines()[-SHOWN_LINES:])
         raise BenchmarkError(f"{job.name}: exit code {code}; the end of {folder / 'log.txt'}:\n{tail}")
     return Run.load(result)
 
 
-def _follow(name: str, command: list[str], folder: Path, threads: int) -> int:
-    """Runs a command in a folder, its output in `log.txt`, its newest epoch on the terminal; returns the exit code."""
+def identify(job: Job, split: Path, threads: int) -> str:
+    """All that the result of a job depends on, as text."""
+    facts = {"module": job.module, "values": job.values, "threads": threads, "split": sha256_file(split)}
+    return json.dumps(facts | {"format": FORMAT}, indent=1)
+
+
+@contextmanager
+def _show_status(name: str) -> Iterator[Callable[[str], None]]:
+    with PlainConsole().status(name) as status:
+        yield lambda line: status.update(f"{name}: {line}")
+
+
+def _follow(command: list[str], folder: Path, threads: int, tell: Callable[[str], None]) -> int:
+    """Runs a command in a folder, its output in `log.txt`, and tells its newest epoch; returns the exit code."""
     variables = dict.fromkeys(THREAD_VARIABLES, str(threads)) | KEEP_FREED_MEMORY
     variables |= {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     with (
         (folder / "log.txt").open("a", encoding="utf-8") as log,
-        PlainConsole().status(name) as status,
         subprocess.Popen(
             command,
             cwd=folder,
@@ -136,6 +153,7 @@ def _follow(name: str, command: list[str], folder: Path, threads: int) -> int:
         assert process.stdout is not None
         for line in process.stdout:
             log.write(line)
+            log.flush()
             if PROGRESS in line:
-                status.update(f"{name}: {line.strip()}")
+                tell(line.strip())
     return process.returncode

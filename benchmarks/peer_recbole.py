@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ class Scorer:
         scores = torch.full((len(users), self.width), -torch.inf)
         scores[:, self.columns] = self.model.full_sort_predict(Interaction(window))[:, 1:]
         return scores
+
+
+class TimeIsOverError(Exception):
+    """Ends RecBole's loop after an epoch."""
 
 
 class OurTrainer(Trainer):
@@ -137,7 +142,8 @@ def main() -> None:
     split_path, run_path, setting = sys.argv[1:]
     del sys.argv[1:]  # RecBole reads the command line too
     split = Split.load(Path(split_path))
-    recorder = Recorder(split, "RecBole")
+    values = json.loads(setting)
+    recorder = Recorder(split, "RecBole", float(values.pop("limit_s", "inf")))
     write_interactions(split, Path.cwd())
     fixed = {
         "data_path": str(Path.cwd()),
@@ -149,7 +155,7 @@ def main() -> None:
         "use_gpu": False,
         "show_progress": False,
     }
-    config = Config(model="SASRec", dataset=NAME, config_dict=fixed | json.loads(setting))
+    config = Config(model="SASRec", dataset=NAME, config_dict=fixed | values)
     torch.autograd.set_detect_anomaly(False)
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
@@ -161,9 +167,14 @@ def main() -> None:
     recorder.start()
     if CHECKPOINT.is_file():
         trainer.restore(train)
-    trainer.fit(
-        train, validation, verbose=False, saved=False, callback_fn=lambda epoch, _score: trainer.save(train, epoch)
-    )
+
+    def end_epoch(epoch: int, _score: float) -> None:
+        trainer.save(train, epoch)
+        if recorder.must_stop:
+            raise TimeIsOverError
+
+    with suppress(TimeIsOverError):
+        trainer.fit(train, validation, verbose=False, saved=False, callback_fn=end_epoch)
     trainer.model.load_state_dict(trainer.best_state)
     recorder.finish(trainer.scorer, PACKAGES).save(Path(run_path))
 

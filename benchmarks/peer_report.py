@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from rich.table import Table
 
-from benchmarks.peer_exchange import BATCH_SIZE, HORIZONS, METRIC, Point, Run, Split
-from benchmarks.peer_jobs import OURS, BenchmarkError, Job, System
+from benchmarks.peer_exchange import HORIZONS, METRIC, Run
+from benchmarks.peer_jobs import OURS, BenchmarkError, Job
 from ur4rec.data.sequences import Sequences
 from ur4rec.evaluation.provenance import describe_versions
 from ur4rec.ranking.metrics import metrics_from_ranks
 
 TOLERANCE = 1e-3
-"""Of a score that was ranked twice: another batch size may break a tie of scores in the last digit."""
+"""Of a score that was computed twice: another batch size may break a tie of scores in the last digit."""
 
 QUALITY_HEADERS = "system|setting|val NDCG@10|test NDCG@10|test HR@10|epochs"
 COST_HEADERS = "system|setting|wall s|CPU s|valid. s|peak MiB|users/s"
@@ -77,22 +76,17 @@ class Comparison:
         return self.peer_cpu_seconds / self.cpu_seconds if self.cpu_seconds else None
 
 
-def best_point(run: Run) -> Point:
-    """The first validation with the best score of those that count."""
-    return max((point for point in run.curve if point.counted), key=lambda point: point.ndcg)
-
-
-def summarize(run: Run, split: Split) -> Figures:
-    """Figures of a run; every rank is computed here, from the scores that it returned.
+def summarize(run: Run) -> Figures:
+    """Figures of a run, from the ranks that it returned.
 
     Raises:
-        BenchmarkError: The returned scores do not give the best validation score that the run noted.
+        BenchmarkError: The ranks do not give the best validation score that the run noted.
     """
-    metrics = {horizon: _measure(run, split, horizon) for horizon in HORIZONS}
-    best = best_point(run)
+    metrics = {horizon: metrics_from_ranks(run.ranks[horizon]) for horizon in HORIZONS}
+    best = run.best
     if abs(metrics["validation"][METRIC] - best.ndcg) > TOLERANCE:
         raise BenchmarkError(
-            f"the returned scores give a validation {METRIC} of {metrics['validation'][METRIC]:.4f}, "
+            f"the returned ranks give a validation {METRIC} of {metrics['validation'][METRIC]:.4f}, "
             f"the curve has {best.ndcg:.4f} at epoch {best.epoch}; expected the same weights behind both"
         )
     return Figures(
@@ -111,22 +105,17 @@ def summarize(run: Run, split: Split) -> Figures:
     )
 
 
-def _measure(run: Run, split: Split, horizon: str) -> dict[str, float]:
-    batches = iter(torch.from_numpy(run.scores[horizon]).split(BATCH_SIZE))
-    return metrics_from_ranks(split.rank(lambda _users: next(batches), horizon))
-
-
 def compare(ours: str, run: Run, peer: str, other: Run) -> Comparison:
     """Finds the first validation of `run` that is at least as good as the best one of `other`."""
-    goal = best_point(other)
+    goal = other.best
     reached = next((point for point in run.curve if point.counted and point.ndcg >= goal.ndcg), None)
     seconds, cpu_seconds = (reached.wall_s, reached.cpu_s) if reached else (None, None)
     return Comparison(ours, peer, goal.ndcg, seconds, cpu_seconds, goal.wall_s, goal.cpu_s)
 
 
-def choose_best(measured: Iterable[Measured]) -> dict[System, Measured]:
+def choose_best(measured: Iterable[Measured]) -> dict[str, Measured]:
     """System → its run with the best validation score, the first of equals."""
-    best: dict[System, Measured] = {}
+    best: dict[str, Measured] = {}
     for one in measured:
         system = one.job.system
         if system not in best or one.figures.validation_ndcg_10 > best[system].figures.validation_ndcg_10:

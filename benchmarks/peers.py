@@ -144,7 +144,7 @@ def _run(
 
     def run(job: Job) -> Measured:
         run = run_job(job, split_file, folder / job.name, threads, resume and job in peers)
-        return Measured(job, run, summarize(run, split))
+        return Measured(job, run, summarize(run))
 
     with ThreadPoolExecutor(jobs) as pool:
         measured = list(pool.map(run, [*ours, *peers]))

@@ -1,5 +1,6 @@
 import doctest
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,28 @@ def test_seen_items_do_not_compete() -> None:
     assert split.rank(score_by_number(None), "test").tolist() == [[1, 1], [2, 2]]  # user 2 has not seen 3
 
 
+def test_what_may_come_again_competes(tmp_path: Path) -> None:
+    replace(make_split(), excludes_seen=False).save(tmp_path / "split.npz")
+    split = Split.load(tmp_path / "split.npz")
+    assert split.rank(score_by_number(None), "validation").tolist() == [[3, 3], [1, 1]]
+
+
+@pytest.mark.parametrize(("patience", "limit_s", "ends"), [(2, 1000.0, 4), (None, 25.0, 3), (None, 1000.0, None)])
+def test_training_ends_without_progress_or_time(
+    monkeypatch: pytest.MonkeyPatch, patience: int | None, limit_s: float, ends: int | None
+) -> None:
+    times = iter(range(0, 1000, 10))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(times)))
+    recorder = Recorder(make_split(), "toy", limit_s, patience)
+    recorder.start()
+    stops = []
+    for epoch, score in enumerate([0.1, 0.3, 0.2, 0.3, 0.3, 0.1], 1):
+        recorder.observe(epoch, score, 0.0)
+        stops.append(recorder.must_stop)
+    assert (stops.index(True) + 1 if True in stops else None) == ends
+    assert recorder.is_late == (limit_s < 100)
+
+
 def test_equal_scores_have_the_mean_over_the_places() -> None:
     """User 1 has two unseen items, user 2 has three."""
     recorder = Recorder(make_split(), "toy")
@@ -68,7 +91,7 @@ def test_a_recorder_notes_scores_clocks_and_the_best(tmp_path: Path) -> None:
     assert recorder.validate(score_by_number(None)) == (1.0, False)
     assert not recorder.observe(3, 2.0, 0.5, counted=False)
     assert not recorder.observe(4, 1.0, 0.5)
-    run = recorder.finish(score_by_number, ["numpy"])
+    run = recorder.finish(score_by_number, ["numpy"], {"rate": 3})
     assert [point.epoch for point in run.curve] == [1, 2, 3, 3, 4]
     assert [point.counted for point in run.curve] == [True, True, True, False, True]
     walls = [point.wall_s for point in run.curve]
@@ -78,8 +101,10 @@ def test_a_recorder_notes_scores_clocks_and_the_best(tmp_path: Path) -> None:
     run.save(tmp_path / "run.npz")
     loaded = Run.load(tmp_path / "run.npz")
     assert loaded.curve == run.curve
-    assert loaded.scores["test"].tolist() == [[0.0, -1.0, -2.0, -3.0, -4.0]] * 2
+    assert loaded.ranks["validation"].tolist() == [[1, 1], [1, 1]]
+    assert loaded.ranks["test"].tolist() == [[1, 1], [2, 2]]
     assert (loaded.versions, loaded.users_per_s) == (run.versions, run.users_per_s)
+    assert (loaded.chosen, loaded.cut_short) == ({"rate": 3}, False)
 
 
 def test_a_recorder_goes_on_with_curve_and_clocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,15 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.peer_exchange import Point, Run, Split
+from benchmarks.peer_exchange import Point, Run
 from benchmarks.peer_jobs import BenchmarkError, Job, System
 from benchmarks.peer_report import Measured, choose_best, compare, compare_all, summarize
 from benchmarks.peer_settings import Setting
-from ur4rec.data.sequences import Histories
 
-EMPTY = Histories(np.array([0, 0, 0]), np.array([], dtype=np.int64), np.array([], dtype=np.int64))
-TARGETS = np.array([[1, 2, 0]])
-SPLIT = Split(3, {"validation": EMPTY, "test": EMPTY}, {"validation": TARGETS, "test": TARGETS})
 SECOND_OF_THREE = 0.6309297535714575  # 1 / log2(3)
 
 
@@ -21,31 +17,31 @@ def make_run(*scores: float, uncounted: int = 0, seconds: float = 10.0) -> Run:
         Point(number, score, number * seconds, number * seconds * 2, number * 1.0, number > uncounted)
         for number, score in enumerate(scores, 1)
     )
-    matrix = np.array([[0.0, 3.0, 2.0, 1.0]], dtype=np.float32)  # ranks item 2 second
-    return Run(curve, {"validation": matrix, "test": matrix}, 1.5, 100.0, 50.0, {})
+    ranks = np.array([[2, 2]])
+    return Run(curve, {"validation": ranks, "test": ranks}, 1.5, 100.0, 50.0, {})
 
 
 def measured(system: System, run: Run, name: str = "any") -> Measured:
     job = Job(system, Setting(name, "a test"), "module", Path("python"), {})
-    return Measured(job, run, summarize(run, SPLIT))
+    return Measured(job, run, summarize(run))
 
 
 def test_figures_are_those_of_the_best_validation() -> None:
-    figures = summarize(make_run(0.1, SECOND_OF_THREE, SECOND_OF_THREE, 0.2), SPLIT)
+    figures = summarize(make_run(0.1, SECOND_OF_THREE, SECOND_OF_THREE, 0.2))
     assert (figures.best_epoch, figures.epochs) == (2, 4)
     assert (figures.wall_s, figures.cpu_s, figures.validation_s, figures.total_wall_s) == (20.0, 40.0, 2.0, 40.0)
     assert figures.test_ndcg_10 == pytest.approx(SECOND_OF_THREE)
     assert figures.test_hit_10 == 1.0
 
 
-def test_scores_that_contradict_the_curve_are_refused() -> None:
+def test_ranks_that_contradict_the_curve_are_refused() -> None:
     with pytest.raises(BenchmarkError, match=r"0\.6309.*0\.9000 at epoch 1"):
-        summarize(make_run(0.9), SPLIT)
+        summarize(make_run(0.9))
 
 
 def test_a_score_of_a_part_is_not_the_systems() -> None:
     run = make_run(0.9, 0.3, SECOND_OF_THREE, uncounted=1)
-    assert summarize(run, SPLIT).best_epoch == 3
+    assert summarize(run).best_epoch == 3
 
 
 def test_time_to_the_peers_best() -> None:

@@ -99,12 +99,13 @@ class RecencyEASE(Baseline):
         f"weighted {RECENCY_DECAY:g} to the power of their age"
     )
     is_dense = True
+    decay = RECENCY_DECAY
 
     def __call__(self, users: np.ndarray) -> Float[Tensor, "B N1"]:
         """Score the catalogue for each user."""
         rows, positions = self.histories.find_rows(users, RECENT_ITEMS)
         ages = self.histories.offsets[users + 1][rows] - 1 - positions
-        weights = (RECENCY_DECAY**ages).astype(np.float32)  # an item consumed twice counts twice
+        weights = (self.decay**ages).astype(np.float32)  # an item consumed twice counts twice
         shape = len(users), len(self.training.ease_weights)
         query = _sparse_matrix(rows, self.histories.items[positions], shape, weights)
         return torch.from_numpy(query @ self.training.ease_weights.numpy())
