@@ -9,6 +9,8 @@ import re
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
+from enum import EnumType
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar, get_args
 
@@ -49,6 +51,15 @@ class ConfigSection(BaseModel):
         if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
             raise ValueError("expected a number")
         return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _takes_names_in_any_case(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation: Any = cls.model_fields[str(info.field_name)].annotation
+        names = _list_names(annotation)
+        if names and isinstance(value, list | tuple):
+            return [_spell(part, names) for part in value]
+        return _spell(value, names)
 
     @field_validator("*")
     @classmethod
@@ -94,6 +105,19 @@ class ConfigSection(BaseModel):
     def digest(self) -> str:
         """Return the sha256 over the values, independent of the order of declaration."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _list_names(annotation: Any) -> dict[str, str]:
+    """Return the names that a field may hold, by what they are when case does not count."""
+    if isinstance(annotation, str):
+        return {annotation.casefold(): annotation}
+    parts = tuple(annotation) if isinstance(annotation, EnumType) else get_args(annotation)
+    return {folded: name for part in parts for folded, name in _list_names(part).items()}
+
+
+def _spell(value: Any, names: Mapping[str, str]) -> Any:
+    return names.get(value.casefold(), value) if isinstance(value, str) else value
 
 
 def _explain(problem: ErrorDetails) -> str:
