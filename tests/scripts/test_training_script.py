@@ -95,6 +95,10 @@ def test_a_script_trains_its_system_and_leaves_the_files_of_its_stages(
     assert results["config"]["system"] == system
     assert (results["config"]["epochs_per_stage"], results["config"]["patience"]) == (1, 1)
     assert f"{results['test'][system]['ndcg@10']['value']:.4f}" in result.stdout
+    last = tmp_path / "stages/end_to_end"
+    assert result.stdout.splitlines()[-1] == (
+        f"register: ur4rec register {folder}/data/sequences {last}/checkpoint {last}/memories --outputs {tmp_path}"
+    )
 
 
 @pytest.mark.slow

@@ -99,7 +99,7 @@ def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Con
         FolderInUseError: Another run writes to the output folder.
     """
     from ur4rec.commands.evaluation import show_results
-    from ur4rec.commands.training import show_stages
+    from ur4rec.commands.training import show_next, show_stages
     from ur4rec.local import read_warm_start, train_all
 
     with lock_folder(output_dir, "another --output_dir"):
@@ -111,6 +111,7 @@ def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Con
     show_stages(outcome.summaries)
     show_results(outcome.results)
     show(f"outputs: {output_dir}")
+    show_next(sequences, outcome, output_dir)
 
 
 def find_sequences(data_dir: Path, output_dir: Path) -> Path:
