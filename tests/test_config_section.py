@@ -100,6 +100,16 @@ def test_a_wrong_name_is_told_those_that_do(key: str, value: object) -> None:
         Names.parse({key: value}, "run.yaml")
 
 
+@pytest.mark.parametrize("key", ["direction", "choice", "number_or_name", "text"])
+def test_a_list_where_one_value_belongs_is_told_where_lists_go(key: str) -> None:
+    message = (
+        rf"run\.yaml: {key}: expected one value; a list of values to try goes into a file for `ur4rec tune --space`"
+    )
+    with pytest.raises(ConfigError, match=message):
+        Names.parse({key: ["up", "down"]}, "run.yaml")
+    assert Names.parse({"several": ["up"]}).several == (Direction.UP,)
+
+
 class Name(ConfigSection):
     name: str = "plays"
 
