@@ -17,6 +17,7 @@ from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.scripts import train_moe_memory, train_ur4rec_moe, train_v2
 from ur4rec.scripts.training_script import find_artifact, fix_system
 from ur4rec.storage.artifacts import read_artifact, write_artifact
@@ -200,6 +201,8 @@ def test_the_old_folders_are_imported_and_trained_on(old: Path, tmp_path: Path) 
     sequences = load_sequences(tmp_path / "sequences")
     assert (sequences.name, set(sequences.item_ids[1:])) == ("plays", {f"i{item}" for item in range(NUM_ITEMS)})
     assert not list(old.rglob("manifest.json"))
+    stats = UR4RecV2MoE.from_folder(tmp_path).get_memory_stats()
+    assert stats == json.loads((tmp_path / "results.json").read_text())["memory"]
 
 
 def test_old_files_that_ask_for_code_are_refused_by_name(old: Path, tmp_path: Path) -> None:
