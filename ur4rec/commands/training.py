@@ -163,7 +163,13 @@ def show_next(sequences: Path, run: TrainingRun, output: Path) -> None:
 def show_stages(summaries: dict[str, StageRecord]) -> None:
     """A row a stage."""
     rows = [
-        (name, summary.epochs, f"{summary.seconds:.1f}", summary.validation["ndcg@10"])
+        (
+            name,
+            summary.epochs,
+            str(summary.best_epoch or "none: nothing changed"),
+            f"{summary.seconds:.1f}",
+            summary.validation["ndcg@10"],
+        )
         for name, summary in summaries.items()
     ]
-    show_table("stages", ("stage", "epochs", "seconds", "validation ndcg@10"), rows)
+    show_table("stages", ("stage", "epochs", "best epoch", "seconds", "validation ndcg@10"), rows)
