@@ -1,10 +1,13 @@
+from enum import EnumType
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
+import yaml
 
-from ur4rec.config import CONFIGS, SHIPPED, load_config
+from ur4rec.config import CONFIGS, SHIPPED, Config, load_config
 from ur4rec.config_section import ConfigError
-from ur4rec.models.config import UpdateTrigger
+from ur4rec.models.config import MemoryConfig, UpdateTrigger
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
@@ -69,3 +72,36 @@ def test_a_wrong_override_does_not_blame_the_file() -> None:
 def test_both_keys_of_a_width_may_be_overridden() -> None:
     config = load_config("toy", {"sasrec_hidden_dim": "15", "sasrec_num_heads": "3", "moe_num_heads": "1"})
     assert (config.sasrec_hidden_dim, config.sasrec_num_heads, config.moe_num_heads) == (15, 3, 1)
+
+
+def list_choices() -> dict[str, tuple[str, ...]]:
+    """Return every key whose value is one of some names."""
+    choices: dict[str, tuple[str, ...]] = {}
+    for key, field in Config.model_fields.items():
+        kind: Any = field.annotation
+        if isinstance(kind, EnumType) or get_origin(kind) is Literal:
+            choices[key] = tuple(kind) if isinstance(kind, EnumType) else get_args(kind)
+    return choices
+
+
+def test_every_choice_is_taken_in_any_case(tmp_path: Path) -> None:
+    choices = list_choices()
+    assert {"update_trigger", "fusion_method", "system", "split", "eval_protocol", "text_provider"} <= choices.keys()
+    server = {"text_base_url": "http://localhost:8000/v1", "text_model": "toy"}
+    for key, name in ((key, name) for key, names in choices.items() for name in names):
+        needed = server if name == "openai" else {}
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump({key: name.upper()} | needed))
+        assert getattr(load_config(tmp_path / "run.yaml"), key) == name
+        for given in (name.upper(), name.lower(), name.title()):
+            assert getattr(load_config("toy", {key: given} | needed), key) == name
+
+
+@pytest.mark.parametrize("trigger", list(UpdateTrigger))
+def test_triggers_are_taken_as_the_guide_spells_them(trigger: UpdateTrigger) -> None:
+    assert MemoryConfig(update_trigger=trigger.name).update_trigger is trigger
+
+
+def test_a_wrong_trigger_is_told_the_four() -> None:
+    names = "'interaction_count', 'drift_threshold', 'time_based' or 'explicit'"
+    with pytest.raises(ConfigError, match=f"update_trigger: Input should be {names}, got 'SOMETIMES'"):
+        load_config("toy", {"update_trigger": "SOMETIMES"})

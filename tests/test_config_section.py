@@ -1,7 +1,9 @@
 import pickle
 import shlex
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from pydantic import Field
@@ -61,6 +63,53 @@ def test_narrow_keeps_values_and_drops_other_groups() -> None:
 def test_digest_follows_values_only() -> None:
     assert Shape(width=7).digest() == Shape.parse({"dropout": 0.1, "width": 7}).digest()
     assert Shape(width=7).digest() != Shape(width=8).digest()
+
+
+class Direction(StrEnum):
+    UP = "up"
+    DOWN = "Down"
+
+
+class Names(ConfigSection):
+    direction: Direction = Direction.UP
+    several: tuple[Direction, ...] = (Direction.UP,)
+    choice: Literal["full", "Sampled"] | None = None
+    number_or_name: int | Literal["auto"] = 3
+    text: str = "Free"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"direction": "UP"}, {"direction": "up"}),
+        ({"direction": "down"}, {"direction": "Down"}),
+        ({"several": ["DOWN", "Up"]}, {"several": ["Down", "up"]}),
+        ({"choice": "SAMPLED"}, {"choice": "Sampled"}),
+        ({"number_or_name": "AUTO"}, {"number_or_name": "auto"}),
+        ({"number_or_name": 5}, {"number_or_name": 5}),
+        ({"text": "AUTO"}, {"text": "AUTO"}),
+    ],
+)
+def test_names_are_taken_in_any_case_and_kept_as_they_are_spelled(given: dict[str, Any], expected: object) -> None:
+    for section in (Names.parse(given), Names(**given)):
+        assert section.to_dict() == Names().to_dict() | expected  # type: ignore[operator]
+        assert section.digest() == Names.parse(expected).digest()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("key", "value"), [("direction", "sideways"), ("several", ["UP", "sideways"])])
+def test_a_wrong_name_is_told_those_that_do(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"run\.yaml: {key}.*'up' or 'Down', got 'sideways'"):
+        Names.parse({key: value}, "run.yaml")
+
+
+@pytest.mark.parametrize("key", ["direction", "choice", "number_or_name", "text"])
+def test_a_list_where_one_value_belongs_is_told_where_lists_go(key: str) -> None:
+    message = (
+        rf"run\.yaml: {key}: expected one value; a list of values to try goes into a file for `ur4rec tune --space`"
+    )
+    with pytest.raises(ConfigError, match=message):
+        Names.parse({key: ["up", "down"]}, "run.yaml")
+    assert Names.parse({"several": ["up"]}).several == (Direction.UP,)
 
 
 class Name(ConfigSection):

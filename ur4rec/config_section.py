@@ -9,8 +9,11 @@ import re
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
+from enum import EnumType
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -29,6 +32,8 @@ LARGEST_WHOLE = 2**53 - 1
 """The pipeline carries every number as a double, in which a larger one would lose digits."""
 UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 """The null character, and what is half of a character."""
+
+SINGLE = {bool, int, float, str, NoneType}
 
 Section = TypeVar("Section", bound="ConfigSection")
 Value = TypeVar("Value")
@@ -86,6 +91,23 @@ class ConfigSection(BaseModel):
         if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
             raise ValueError("expected a number")
         return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_one_value(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation: Any = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, list | tuple) and _holds_one_value(annotation):
+            raise ValueError("expected one value; a list of values to try goes into a file for `ur4rec tune --space`")
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _takes_names_in_any_case(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation: Any = cls.model_fields[str(info.field_name)].annotation
+        names = _list_names(annotation)
+        if names and isinstance(value, list | tuple):
+            return [_spell(part, names) for part in value]
+        return _spell(value, names)
 
     @field_validator("*")
     @classmethod
@@ -148,6 +170,26 @@ class ConfigSection(BaseModel):
 
 def _is_left(value: Any, metadata: list[Any]) -> bool:
     return isinstance(value, str) and value == AUTO and AUTO in metadata
+
+
+@cache
+def _list_names(annotation: Any) -> dict[str, str]:
+    """Return the names that a field may hold, by what they are when case does not count."""
+    if isinstance(annotation, str):
+        return {annotation.casefold(): annotation}
+    parts = tuple(annotation) if isinstance(annotation, EnumType) else get_args(annotation)
+    return {folded: name for part in parts for folded, name in _list_names(part).items()}
+
+
+@cache
+def _holds_one_value(annotation: Any) -> bool:
+    """Return whether a field takes a number, a name or text, and nothing that several of them make up."""
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return all(kind in SINGLE or isinstance(kind, EnumType) or get_origin(kind) is Literal for kind in kinds)
+
+
+def _spell(value: Any, names: Mapping[str, str]) -> Any:
+    return names.get(value.casefold(), value) if isinstance(value, str) else value
 
 
 def _explain(problem: ErrorDetails) -> str:

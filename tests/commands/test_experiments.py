@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from toy_experiments import STAGE, VARIANTS, write_yaml
 from typer.testing import CliRunner, Result
@@ -123,6 +124,22 @@ def test_a_finished_tuning_is_shown_again(tuned: tuple[Path, Tuning], folders: d
     assert f"{tuned[1].trials[0].value:.4f}" in result.stdout
     assert "importance: after 39 more complete trials; of fewer it would be noise" in result.stdout
     assert "the base configuration is no trial" not in result.stdout
+
+
+def test_a_grid_in_the_form_of_the_guide_is_gone_through(folders: dict[str, Any], tmp_path: Path) -> None:
+    space = write_yaml(tmp_path / "grid.yaml", {"sasrec_dropout": [0.1, 0.3], "sasrec_num_blocks": [1, 2]})
+    where = (*folders["config"], "--space", space, "--stage", "pretrain_sasrec", "-o", tmp_path / "out")
+    result = invoke("tune", *folders["data"], *where, "--device", "cpu", "--grid", "--trials", 3)
+    assert "best of 3 trials" in result.stdout, result.output
+    result = invoke("tune", *folders["data"], *where, "--device", "cpu", "--grid")
+    assert result.exit_code == 0, result.output
+    assert "best of 4 trials" in result.stdout
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/out/study.db")
+    tried = [tuple(trial.params.values()) for trial in study.trials]
+    assert tried == [(0.1, 1), (0.1, 2), (0.3, 1), (0.3, 2)]
+    other = invoke("tune", *folders["data"], *where, "--device", "cpu")
+    assert other.exit_code == 2
+    assert "holds trials with another way to search, --grid or not" in other.stderr
 
 
 def test_a_base_configuration_outside_of_the_space_is_told(

@@ -178,3 +178,15 @@ def test_no_database_is_not_made_by_asking(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "not found; register a model first" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", ["results.json", "report.html"])
+def test_registering_what_an_old_script_trained_names_outputs(tmp_path: Path, missing: str) -> None:
+    for name in ("sequences", "checkpoint", "memories", "outputs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "outputs" / ({"results.json", "report.html"} - {missing}).pop()).touch()
+    folders = [str(tmp_path / name) for name in ("sequences", "checkpoint", "memories")]
+    result = runner.invoke(app, ["register", *folders, "--outputs", str(tmp_path / "outputs")])
+    assert result.exit_code == 2
+    assert f"--outputs {tmp_path}/outputs: holds no {missing}; name the folder of this model's" in result.stderr
+    assert "the --output_dir of a training script" in result.stderr

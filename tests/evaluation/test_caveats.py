@@ -7,7 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from ur4rec.data.sequences import Sequences
-from ur4rec.evaluation.caveats import describe_caveats, describe_texts, describe_times, repeated_targets_share
+from ur4rec.evaluation.caveats import (
+    describe_caveats,
+    describe_stages,
+    describe_texts,
+    describe_times,
+    repeated_targets_share,
+)
+from ur4rec.evaluation.history import TrainingHistory
 from ur4rec.storage.artifacts import Manifest
 
 
@@ -98,3 +105,14 @@ def test_texts_that_the_encoder_could_not_read_are_noted() -> None:
         "30% of the words of the items are unknown to toy: the text says less than it could."
     ]
     assert describe_texts([write_manifest("encode_text", model="toy")]) == []
+
+
+def test_a_stage_that_bettered_nothing_is_noted() -> None:
+    parts = {"seconds": 1.0, "validation": {"ndcg@10": 0.1}, "series": []}
+    stages = [
+        {"stage": "joint_finetune", "epochs": 9, "best_epoch": 4} | parts,
+        {"stage": "end_to_end", "epochs": 5, "best_epoch": 0} | parts,
+    ]
+    assert describe_stages(TrainingHistory.model_validate({"stages": stages})) == [
+        "end_to_end keeps the weights it began with: none of its 5 epochs had a higher validation ndcg@10."
+    ]

@@ -1,5 +1,4 @@
 from pathlib import Path
-from typing import Any
 
 import pytest
 from optuna.trial import FixedTrial
@@ -7,7 +6,7 @@ from toy_experiments import STAGE, write_yaml
 
 from ur4rec.config import load_config
 from ur4rec.config_section import ConfigError
-from ur4rec.experiments.search_space import Choices, Range, SearchSpace, find_outside, load_space, suggest
+from ur4rec.experiments.search_space import Choices, Range, SearchSpace, find_outside, list_grid, load_space, suggest
 from ur4rec.experiments.yaml_files import ExperimentError
 
 
@@ -41,9 +40,12 @@ def test_the_shipped_space_is_that_of_the_guide() -> None:
         ("retriever_lr", {"low": 0.1, "high": 0.5, "step": 0.1, "log": True}, "log: goes with"),
         ("decay_factor", {"low": 0.9}, "decay_factor"),
         ("decay_factor", {"choices": []}, "decay_factor"),
+        ("decay_factor", [], "decay_factor"),
+        ("decay_factor", 0.9, "decay_factor"),
+        ("update_trigger", ["DRIFT_THRESHOLD", "SOMETIMES"], "update_trigger: .*got 'SOMETIMES'"),
     ],
 )
-def test_a_wrong_space_is_named_with_its_key(tmp_path: Path, name: str, values: dict[str, Any], message: str) -> None:
+def test_a_wrong_space_is_named_with_its_key(tmp_path: Path, name: str, values: object, message: str) -> None:
     path = write_yaml(tmp_path / "s.yaml", {name: values})
     with pytest.raises((ConfigError, ExperimentError), match=message) as error:
         load_space(path, load_config(), STAGE)
@@ -70,6 +72,60 @@ def test_what_lies_outside_of_the_space_is_found() -> None:
     }
     assert find_outside(space, {"decay_factor": 0.95, "fusion_method": "learned", "seed": 1}) == {}
     assert find_outside(space, {"decay_factor": 0.5, "fusion_method": "learned"}) == {"decay_factor": 0.5}
+
+
+GUIDE = {
+    "interaction_threshold": [5, 10, 15, 20],
+    "decay_factor": [0.9, 0.95, 0.99],
+    "update_trigger": ["INTERACTION_COUNT", "DRIFT_THRESHOLD"],
+}
+
+
+def test_lists_are_choices_as_the_configuration_spells_them(tmp_path: Path) -> None:
+    space = load_space(write_yaml(tmp_path / "s.yaml", GUIDE), load_config(), STAGE)
+    assert space == {
+        "interaction_threshold": Choices(choices=(5, 10, 15, 20)),
+        "decay_factor": Choices(choices=(0.9, 0.95, 0.99)),
+        "update_trigger": Choices(choices=("interaction_count", "drift_threshold")),
+    }
+    assert find_outside(space, load_config().to_dict()) == {}
+
+
+def test_a_grid_is_every_combination_once(tmp_path: Path) -> None:
+    grid = list_grid(load_space(write_yaml(tmp_path / "s.yaml", GUIDE), load_config(), STAGE))
+    assert len(grid) == 4 * 3 * 2 == len({tuple(values.values()) for values in grid})
+    assert grid[:2] == [
+        {"interaction_threshold": 5, "decay_factor": 0.9, "update_trigger": trigger}
+        for trigger in ("interaction_count", "drift_threshold")
+    ]
+
+
+def test_a_grid_goes_through_ranges_by_their_steps() -> None:
+    space: SearchSpace = {
+        "moe_num_proxies": Range(low=2, high=8),
+        "interaction_threshold": Range(low=5, high=20, step=5),
+        "decay_factor": Range(low=0.1, high=0.5, step=0.1),
+    }
+    values = {name: list(dict.fromkeys(each[name] for each in list_grid(space))) for name in space}
+    assert values == {
+        "moe_num_proxies": [2, 3, 4, 5, 6, 7, 8],
+        "interaction_threshold": [5, 10, 15, 20],
+        "decay_factor": [0.1, 0.2, 0.3, 0.4, 0.5],
+    }
+    assert all(suggest(space, FixedTrial(each)) == each for each in list_grid(space))
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"retriever_lr": Range(low=0.1, high=0.5)}, "retriever_lr: --grid needs a list of values"),
+        ({"moe_num_proxies": Range(low=1, high=8, log=True)}, "moe_num_proxies: --grid needs a list of values"),
+        ({"seed": Choices(choices=tuple(range(10_001)))}, "--grid: 10,001 combinations; expected at most 10,000"),
+    ],
+)
+def test_a_grid_that_has_no_end_is_refused(space: SearchSpace, message: str) -> None:
+    with pytest.raises(ExperimentError, match=message):
+        list_grid(space)
 
 
 def test_an_empty_space_is_refused(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from ur4rec.experiments.study import (
     begin_with,
     count_asked,
     count_finished,
+    count_waiting,
     fail,
     open_study,
+    queue_grid,
     rank_trials,
     weigh_importance,
 )
@@ -121,3 +123,24 @@ def test_trials_with_other_settings_are_not_mixed(tmp_path: Path) -> None:
     open_toy(tmp_path, metric="mrr", seed=1, space=[1, 2])
     with pytest.raises(ExperimentError, match="holds trials with another metric, seed; choose another --output"):
         open_toy(tmp_path, metric="hit@1", seed=2, space=[1, 2])
+
+
+def test_a_grid_is_gone_through_once_in_order_whatever_came_between(tmp_path: Path) -> None:
+    grid = [{"decay_factor": decay, "moe_num_proxies": proxies} for decay in (0.5, 0.7) for proxies in (2, 4)]
+
+    def open_grid() -> optuna.Study:
+        study = open_study(tmp_path, {}, prune=False)
+        queue_grid(study, grid)
+        return study
+
+    run(open_grid(), 1)
+    suggest(SPACE, ask(open_grid()))  # a process is killed here
+    failing = open_grid()
+    fail(failing, ask(failing), "out of luck")
+    study = open_grid()
+    assert count_waiting(study) == 2
+    run(study, 2)
+    assert count_waiting(open_grid()) == 0
+    tried = [settings for settings, _ in finished(study)]
+    assert len(tried) == 3
+    assert sorted(map(str, tried)) == sorted(str(values) for values in grid if values != grid[2])

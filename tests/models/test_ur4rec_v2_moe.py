@@ -7,8 +7,8 @@ import torch
 from present import present
 
 from ur4rec.config_section import ConfigError
-from ur4rec.models import ur4rec_v2_moe
-from ur4rec.models.config import Expert, FusionMethod, Part, System
+from ur4rec.models import retriever_moe_memory
+from ur4rec.models.config import Expert, FusionMethod, ModelConfig, Part, System
 from ur4rec.models.cooccurrence import NeighborTables
 from ur4rec.models.retriever_moe_memory import MemoryConfig, UpdateTrigger, Window
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
@@ -161,14 +161,72 @@ def test_nothing_is_absorbed_twice_and_reading_changes_nothing(window: Window) -
     model = make()
     replayed(model, window.items, window.timestamps)
     before = {name: tensor.clone() for name, tensor in model.memory_tensors().items()}
-    first, _ = model(window.user_ids, window.items, timestamps=window.timestamps, update_memory=True)
-    second, _ = model(window.user_ids, window.items, timestamps=window.timestamps, update_memory=True)
+    read = memory_of(model).absorbed[window.user_ids]
+    again = {"timestamps": window.timestamps, "seq_end": read, "update_memory": True}
+    first, _ = model(window.user_ids, window.items, **again)
+    second, _ = model(window.user_ids, window.items, **again)
+    without, _ = model(window.user_ids, window.items, timestamps=window.timestamps)
     assert torch.equal(first, second)
+    assert torch.equal(first, without)
     later = torch.tensor([20, 20, 20])
     model(window.user_ids, window.items, timestamps=window.timestamps, seq_end=later, update_memory=False)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.memory_tensors().items())
     model(window.user_ids, window.items, timestamps=window.timestamps, seq_end=later, update_memory=True)
     assert memory_of(model).absorbed[1:].tolist() == [20, 20, 20, 0]
+
+
+def test_a_memory_is_not_updated_by_a_sequence_that_nothing_places(window: Window) -> None:
+    model = make()
+    nobody = torch.tensor([0, 99, -1])
+    for users in (window.user_ids, nobody, nobody):  # who has no memory yet needs no seq_end
+        model(users, window.items, timestamps=window.timestamps, update_memory=True)
+    user = int(window.user_ids[0])
+    before = {name: tensor.clone() for name, tensor in model.memory_tensors().items()}
+    message = rf"update_memory: the memory of user {user} has read \d+ interactions; expected seq_end"
+    with pytest.raises(ValueError, match=message):
+        model(window.user_ids, window.items, timestamps=window.timestamps, update_memory=True)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.memory_tensors().items())
+
+
+def test_the_memory_may_come_as_a_configuration_of_its_own() -> None:
+    memory = MemoryConfig(memory_dim=6, max_memory_size=3, update_trigger=UpdateTrigger.DRIFT_THRESHOLD)
+    model = UR4RecV2MoE(num_items=5, num_users=4, memory_config=memory, decay_factor=0.5, sasrec_hidden_dim=8)
+    assert model.config.narrow(MemoryConfig) == memory.model_copy(update={"decay_factor": 0.5})
+    assert memory_of(model).history.shape == (5, 3, 6)
+    other = UR4RecV2MoE(5, 4, ModelConfig(sasrec_hidden_dim=16), memory_config=memory)
+    assert (other.config.sasrec_hidden_dim, memory_of(other).history.shape) == (16, (5, 3, 6))
+
+
+def test_counts_are_whole_numbers() -> None:
+    model = make()
+    model.update_memory(torch.tensor([1, 3]), torch.randn(2, 8), force=True)
+    stats = model.get_memory_stats()
+    assert stats == {"total_users": 4, "users_with_memory": 2, "avg_memory_size": 1, "avg_interaction_count": 0}
+    assert [type(stats[name]) for name in ("total_users", "users_with_memory")] == [int, int]
+
+
+def test_the_names_of_the_original_code_update_one_user() -> None:
+    models = [make(), make()]
+    given = torch.randn(8)
+    models[0].update_memory(torch.tensor([3]), given[None], force=True)
+    retriever = models[1].preference_retriever.moe_retriever
+    row = retriever.get_user_memory(3)
+    assert not row.memory_vector.any()
+    retriever._update_memory(user_memory=row, current_repr=given, force=True)
+    for name, tensor in models[0].memory_tensors().items():
+        assert torch.equal(tensor, models[1].memory_tensors()[name])
+    assert row.memory_vector.any()  # a view: it was there before
+    assert row.memory_history.shape == (1, 6)
+    assert row.memory_vector.data_ptr() == memory_of(models[1]).history[3].data_ptr()
+    assert row.interaction_count == 0
+
+
+def test_who_has_no_stored_memory_has_no_view() -> None:
+    retriever = make().preference_retriever.moe_retriever
+    with pytest.raises(ValueError, match="user_id 9: expected 1 to 4"):
+        retriever.get_user_memory(9)
+    with pytest.raises(ValueError, match="the model has no memory"):
+        make(max_memory_size=0).preference_retriever.moe_retriever.get_user_memory(1)
 
 
 def test_unknown_users_get_their_own_ephemeral_memory(window: Window) -> None:
@@ -228,7 +286,7 @@ def test_many_users_are_updated_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     models = [make(), make()]
     users, given = torch.tensor([4, 1, 3]), torch.randn(3, 8)
     models[0].update_memory(users, given, force=True)
-    monkeypatch.setattr(ur4rec_v2_moe, "USERS_AT_ONCE", 2)
+    monkeypatch.setattr(retriever_moe_memory, "USERS_AT_ONCE", 2)
     models[1].update_memory(users, given, force=True)
     assert memory_of(models[0]).memory_size.tolist() == [0, 1, 0, 1, 1]
     first, second = (memory_of(model).history for model in models)

@@ -16,6 +16,8 @@ from ur4rec.config import load_config
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.data.sequences import load_sequences
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.scripts import train_moe_memory, train_ur4rec_moe, train_v2
 from ur4rec.scripts.training_script import find_artifact, fix_system
 from ur4rec.storage.artifacts import read_artifact, write_artifact
@@ -53,6 +55,25 @@ def list_options(folder: Path, output: Path, *more: Path | str) -> list[str]:
     return [str(option) for option in [*options, "--epochs_per_stage", 1, "--patience", 1, "--device", "cpu", *more]]
 
 
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the guide: pickled sequences, `item_map.json`, and two JSON files of texts beside it."""
+    folder = tmp_path_factory.mktemp("old")
+    (folder / "plays").mkdir()
+    (folder / "llm").mkdir()
+    histories = {f"u{user}": [(user + step) % NUM_ITEMS + 1 for step in range(LENGTH)] for user in range(NUM_USERS)}
+    targets = {"train": slice(-2), "val": slice(-2, -1), "test": slice(-1, None)}
+    for part, rows in targets.items():
+        taken = {user: items[rows] for user, items in histories.items()}
+        np.save(folder / f"plays/{part}_sequences.npy", taken, allow_pickle=True)  # type: ignore[arg-type]
+    items = {f"i{item}": item + 1 for item in range(NUM_ITEMS)}
+    (folder / "plays/item_map.json").write_text(json.dumps(items))
+    (folder / "llm/item_descriptions.json").write_text(json.dumps({item: f"About {item}." for item in items}))
+    (folder / "llm/user_preferences.json").write_text(json.dumps({user: f"Likes {user}." for user in histories}))
+    (folder / "toy.yaml").write_text(TOY)
+    return folder
+
+
 def list_files(stages: tuple[str, ...]) -> set[str]:
     files = {f"{stage}_{kind}.pt" for stage in stages for kind in ("best", "memories")}
     return files | {"final_model.pt", "final_memories.pt", "results.json"}
@@ -75,6 +96,10 @@ def test_a_script_trains_its_system_and_leaves_the_files_of_its_stages(
     assert results["config"]["system"] == system
     assert (results["config"]["epochs_per_stage"], results["config"]["patience"]) == (1, 1)
     assert f"{results['test'][system]['ndcg@10']['value']:.4f}" in result.stdout
+    last = tmp_path / "stages/end_to_end"
+    assert result.stdout.splitlines()[-1] == (
+        f"register: ur4rec register {folder}/data/sequences {last}/checkpoint {last}/memories --outputs {tmp_path}"
+    )
 
 
 @pytest.mark.slow
@@ -160,3 +185,44 @@ def test_a_second_script_in_the_same_folder_is_refused(folder: Path, tmp_path: P
     assert f"{tmp_path}: another run is using it" in result.stderr
     assert "choose another --output_dir" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+
+
+def test_the_old_folders_are_imported_and_trained_on(old: Path, tmp_path: Path) -> None:
+    options = list_options(old, tmp_path, "--data_dir", old / "plays", "--llm_data_dir", old / "llm")
+    result = runner.invoke(train_ur4rec_moe.app, options)
+    assert result.exit_code == 0, result.output + str(result.exception)
+    assert list_files(FOUR) <= {path.name for path in tmp_path.iterdir()}
+    lines = result.stdout.splitlines()
+    told = "old pickled sequences, read without running what they bring along: 20 users, 18 items, 200 interactions"
+    assert f"{old}/plays: {told}; see {tmp_path}/sequences" in lines
+    assert f"{old}/llm: item_descriptions.json and user_preferences.json, read as texts that exist already" in lines
+    assert "generate_text: 18 item descriptions: 18 imported" in lines
+    assert sum(line.startswith("generate_text: leak check: ") for line in lines) == 1
+    sequences = load_sequences(tmp_path / "sequences")
+    assert (sequences.name, set(sequences.item_ids[1:])) == ("plays", {f"i{item}" for item in range(NUM_ITEMS)})
+    assert not list(old.rglob("manifest.json"))
+    stats = UR4RecV2MoE.from_folder(tmp_path).get_memory_stats()
+    assert stats == json.loads((tmp_path / "results.json").read_text())["memory"]
+
+
+def test_old_files_that_ask_for_code_are_refused_by_name(old: Path, tmp_path: Path) -> None:
+    shutil.copytree(old / "plays", tmp_path / "plays")
+    np.save(tmp_path / "plays/val_sequences.npy", {"u1": Path("x")}, allow_pickle=True)  # type: ignore[arg-type]
+    options = list_options(old, tmp_path / "out", "--data_dir", tmp_path / "plays", "--llm_data_dir", old / "llm")
+    result = runner.invoke(train_ur4rec_moe.app, options)
+    assert result.exit_code == 2
+    assert f"{tmp_path}/plays/val_sequences.npy" in result.stderr
+    assert "pathlib" in result.stderr
+
+
+def test_texts_of_the_old_files_that_know_the_future_are_refused(old: Path, tmp_path: Path) -> None:
+    held_out = {user: [(user + LENGTH - step) % NUM_ITEMS for step in (2, 1)] for user in range(NUM_USERS)}
+    leaky = {f"u{user}": f"Will like Item i{val} and Item i{test}." for user, (val, test) in held_out.items()}
+    (tmp_path / "llm").mkdir()
+    (tmp_path / "llm/user_preferences.json").write_text(json.dumps(leaky))
+    out = tmp_path / "out"
+    options = list_options(old, out, "--data_dir", old / "plays", "--llm_data_dir", tmp_path / "llm")
+    result = runner.invoke(train_ur4rec_moe.app, options)
+    assert result.exit_code == 2, result.output
+    assert f"{out}/texts: the texts know what they should not" in result.stderr
+    assert not list(out.glob("*.pt"))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SEEDS = "--seeds"
 MOST_SEEDS = 1000
+DEFAULT_TRIALS = 20
 SHOWN_TRIALS = 10
 FAILED = 1
 
@@ -107,7 +108,15 @@ def tune(
     sequences: SequencesArgument,
     embeddings: EmbeddingsArgument,
     output: OutputOption = Path("outputs/tuning"),
-    trials: Annotated[int, typer.Option(help="Finished trials to come to, earlier runs included.", min=1)] = 20,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            help="Finished trials to come to, earlier runs included.", min=1, show_default="20; with --grid all"
+        ),
+    ] = None,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Try every combination of the values in the space, instead of TPE.")
+    ] = False,
     space: Annotated[
         Path | None,
         typer.Option(help="YAML file of what to vary, instead of the shipped one.", exists=True, dir_okay=False),
@@ -123,20 +132,24 @@ def tune(
     config: ConfigOption = None,
     settings: SetOption = None,
 ) -> None:
-    """Search settings with a better validation metric (TPE); a run that was stopped goes on.
+    """Search settings with a better validation metric (TPE, or a whole grid); a run that was stopped goes on.
 
     For example:
 
         ur4rec tune outputs/sequences outputs/text_embeddings -o outputs/tuning --config ur4rec_moe_100k --trials 40
 
+        ur4rec tune outputs/sequences outputs/text_embeddings --grid --space grid.yaml
+
         ur4rec train outputs/sequences outputs/text_embeddings --config outputs/tuning/best.yaml
     """
-    from ur4rec.experiments.search_space import find_outside, load_space
+    from ur4rec.experiments.search_space import find_outside, list_grid, load_space
     from ur4rec.experiments.tune import Search
     from ur4rec.experiments.tune import tune as run_tuning
 
     base = _read_base(config, settings, sequences, "tune")
-    search = Search(load_space(space, base, stage.value), trials, metric, stage.value, timeout, prune)
+    searched = load_space(space, base, stage.value)
+    trials = trials or (len(list_grid(searched)) if grid else DEFAULT_TRIALS)
+    search = Search(searched, trials, metric, stage.value, timeout, prune, grid)
     if outside := find_outside(search.space, base.to_dict()):
         listed = ", ".join(f"{name} {value}" for name, value in outside.items())
         show(f"the base configuration is no trial, and may be better than all of them; outside of the space: {listed}")

@@ -55,6 +55,12 @@ def register(
     from ur4rec.registry.config import RegistryConfig
     from ur4rec.registry.register import register_model
 
+    for name in ("results.json", "report.html"):
+        if not (outputs / name).is_file():
+            raise OptionError(
+                f"--outputs {outputs}: holds no {name}; name the folder of this model's results.json and report.html, "
+                "the --output_dir of a training script, or evaluate the model (`ur4rec evaluate`)"
+            )
     registration = register_model(
         sequences,
         checkpoint,

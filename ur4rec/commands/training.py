@@ -28,6 +28,7 @@ from ur4rec.training.stage_names import Stage
 
 if TYPE_CHECKING:
     from ur4rec.config import Config
+    from ur4rec.local import TrainingRun
     from ur4rec.training.trainer import StageRecord
     from ur4rec.training.warm_start import WarmStart
 
@@ -116,7 +117,7 @@ def _train_all(
     show_stages(run.summaries)
     show_results(run.results)
     show(f"outputs: {output}")
-    show(f"register: ur4rec register {sequences} {run.checkpoint} {run.memories} --outputs {output}")
+    show_next(sequences, run, output)
 
 
 def _train_one(
@@ -154,10 +155,21 @@ def _train_one(
     show(f"outputs: {output}")
 
 
+def show_next(sequences: Path, run: TrainingRun, output: Path) -> None:
+    """Show how to register what was trained."""
+    show(f"register: ur4rec register {sequences} {run.checkpoint} {run.memories} --outputs {output}")
+
+
 def show_stages(summaries: dict[str, StageRecord]) -> None:
     """A row a stage."""
     rows = [
-        (name, summary.epochs, f"{summary.seconds:.1f}", summary.validation["ndcg@10"])
+        (
+            name,
+            summary.epochs,
+            str(summary.best_epoch or "none: nothing changed"),
+            f"{summary.seconds:.1f}",
+            summary.validation["ndcg@10"],
+        )
         for name, summary in summaries.items()
     ]
-    show_table("stages", ("stage", "epochs", "seconds", "validation ndcg@10"), rows)
+    show_table("stages", ("stage", "epochs", "best epoch", "seconds", "validation ndcg@10"), rows)

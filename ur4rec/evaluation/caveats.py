@@ -14,6 +14,7 @@ from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import ARE_POSITIONS, Histories, Sequences
 from ur4rec.data.summary import MANY_TIES
 from ur4rec.evaluation.candidates import Candidates
+from ur4rec.evaluation.history import TrainingHistory
 from ur4rec.storage.artifacts import Manifest
 from ur4rec.text.embeddings import PRODUCER
 from ur4rec.text.readability import describe_doubts
@@ -73,6 +74,16 @@ def describe_sample(data: Sequences, candidates: Candidates | None) -> list[str]
             "seen_items says: to know what was seen is enough to rank these first."
         )
     return notes
+
+
+def describe_stages(history: TrainingHistory) -> list[str]:
+    """Return a sentence, for the notes of a result, about each stage whose training bettered nothing."""
+    return [
+        f"{stage.stage} keeps the weights it began with: none of its {stage.epochs:,} epochs had a higher validation "
+        "ndcg@10."
+        for stage in history.stages
+        if stage.best_epoch == 0
+    ]
 
 
 def describe_times(sequences: Manifest) -> list[str]:

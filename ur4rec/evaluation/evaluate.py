@@ -13,7 +13,7 @@ import numpy as np
 from ur4rec.data.sequences import Histories, Sequences, load_sequences
 from ur4rec.evaluation.baselines import Baselines
 from ur4rec.evaluation.candidates import CANDIDATES, Candidates, Horizon, write_candidates
-from ur4rec.evaluation.caveats import describe_caveats, describe_sample, describe_texts, describe_times
+from ur4rec.evaluation.caveats import describe_caveats, describe_sample, describe_stages, describe_texts, describe_times
 from ur4rec.evaluation.comparison import (
     Ranks,
     estimate_lists,
@@ -60,7 +60,7 @@ class ModelSystems(Interface):
         """Mean router weight of each expert for the histories of the last call, over all users or some."""
         ...
 
-    def memory_stats(self) -> dict[str, float]:
+    def memory_stats(self) -> dict[str, int | float]:
         """Statistics of the user memories, for the histories of the last call."""
         ...
 
@@ -144,6 +144,7 @@ def measure(
             *baselines.notes,
             *describe_sample(data, drawn),
             *describe_caveats(data, systems.excludes_seen),
+            *describe_stages(history),
             *describe_times(manifests[0]),
             *describe_texts(manifests),
         ],

@@ -45,7 +45,7 @@ class TrainedSystems:
         assert self._scorer is not None
         return self._scorer.expert_weights(users)
 
-    def memory_stats(self) -> dict[str, float]:
+    def memory_stats(self) -> dict[str, int | float]:
         """Statistics of the user memories, for the histories of the last call."""
         assert self._scorer is not None
         return self._scorer.memory_stats()

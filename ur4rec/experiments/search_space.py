@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +24,9 @@ DIGITS = 12
 """Kept of a float, so that a step of 0.1 gives 0.3 and not 0.30000000000000004."""
 
 Scalar = bool | int | float | str | None
+
+
+LARGEST_GRID = 10_000
 
 
 class _Part(BaseModel):
@@ -58,6 +63,19 @@ class Range(_Part):
         steps = (value - self.low) / self.step if self.step else 0.0
         return abs(steps - round(steps)) < TOLERANCE
 
+    def values(self, name: str) -> list[Any]:
+        """Every value that a trial may come to.
+
+        Raises:
+            ExperimentError: They are not counted.
+        """
+        is_whole = Config.model_fields[name].annotation is int
+        if self.log or not (is_whole or self.step):
+            raise ExperimentError(f"{name}: --grid needs a list of values, or low, high and step without log")
+        step = self.step or 1
+        values = [self.low + step * number for number in range(round((self.high - self.low) / step) + 1)]
+        return [int(value) if is_whole else tidy(value) for value in values]
+
     def suggest(self, trial: BaseTrial, name: str) -> Scalar:
         """A value of the trial."""
         if Config.model_fields[name].annotation is int:
@@ -66,9 +84,14 @@ class Range(_Part):
 
 
 class Choices(_Part):
-    """One of a few values."""
+    """One of a few values; a list of them does as well."""
 
     choices: Annotated[tuple[Scalar, ...], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_list(cls, given: Any) -> Any:
+        return {"choices": given} if isinstance(given, list) else given
 
     def ends(self) -> list[Any]:
         """What must be valid for every value to be."""
@@ -77,6 +100,10 @@ class Choices(_Part):
     def contains(self, value: Any) -> bool:
         """Whether a trial may come to `value`."""
         return value in self.choices
+
+    def values(self, name: str) -> list[Any]:
+        """Every value that a trial may come to."""
+        return list(self.choices)
 
     def suggest(self, trial: BaseTrial, name: str) -> Scalar:
         """A value of the trial."""
@@ -105,8 +132,9 @@ def load_space(path: Path | None, base: Config, stage: str) -> SearchSpace:
     space = read_yaml(path, _Space).root
     read = list_read(stage, base.narrow(StageConfig))
     for name, parameter in space.items():
-        for value in parameter.ends():
-            Config.parse(base.to_dict() | {name: value}, str(path))
+        ends = [Config.parse(base.to_dict() | {name: value}, str(path)).to_dict()[name] for value in parameter.ends()]
+        if isinstance(parameter, Choices):
+            space[name] = Choices(choices=tuple(dict.fromkeys(ends)))  # as the configuration spells them
         if name not in read or name in FIXED:
             raise ExperimentError(
                 f"{path}: {name}: the stages up to {stage} do not read it, it is the seed, or all trials are measured "
@@ -115,6 +143,18 @@ def load_space(path: Path | None, base: Config, stage: str) -> SearchSpace:
         if isinstance(parameter, Range) and Config.model_fields[name].annotation not in (int, float):
             raise ExperimentError(f"{path}: {name}: is no number; expected choices instead of low and high")
     return space
+
+
+def list_grid(space: SearchSpace) -> list[dict[str, Scalar]]:
+    """Return every combination of the values of a space, the last key changing first.
+
+    Raises:
+        ExperimentError: A range has values without number, or there are too many combinations.
+    """
+    values = [parameter.values(name) for name, parameter in space.items()]
+    if (size := math.prod(map(len, values))) > LARGEST_GRID:
+        raise ExperimentError(f"--grid: {size:,} combinations; expected at most {LARGEST_GRID:,}; name fewer values")
+    return [dict(zip(space, combination, strict=True)) for combination in itertools.product(*values)]
 
 
 def find_outside(space: SearchSpace, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,17 @@ def begin_with(study: Study, space: SearchSpace, base: dict[str, Any]) -> None:
     """Makes the base configuration the first trial, where the space holds it."""
     if not study.trials and not find_outside(space, base):
         study.enqueue_trial({name: base[name] for name in space})
+
+
+def queue_grid(study: Study, grid: Iterable[dict[str, Any]]) -> None:
+    """Makes every combination that is no trial yet one, in order."""
+    for values in grid:
+        study.enqueue_trial(values, skip_if_exists=True)
+
+
+def count_waiting(study: Study) -> int:
+    """Trials whose values are known and that have not begun."""
+    return len(study.get_trials(deepcopy=False, states=[TrialState.WAITING]))
 
 
 def ask(study: Study) -> Trial:

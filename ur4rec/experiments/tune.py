@@ -20,7 +20,7 @@ from ur4rec.config import Config
 from ur4rec.config_section import ConfigError
 from ur4rec.data.sequences import load_sequences
 from ur4rec.experiments import study as studies
-from ur4rec.experiments.search_space import SearchSpace, suggest, tidy
+from ur4rec.experiments.search_space import SearchSpace, list_grid, suggest, tidy
 from ur4rec.experiments.stage_cache import STAGES_FOLDER, StageInputs, check_stage, obtain_stages, read_inputs
 from ur4rec.experiments.variants import check_metric
 from ur4rec.experiments.workers import Failure, open_workers
@@ -55,6 +55,8 @@ class Search:
     """No trial begins later than this after the start."""
     prune: bool = False
     """Whether a trial ends after a stage that came out below the median of the same stage."""
+    grid: bool = False
+    """Whether the trials are every combination of the space's values, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class TrialRunner:
     def run(self, jobs: int) -> None:
         """Runs trials until there are enough or the time is over; one that has begun is brought to its end."""
         self._remaining = self.search.num_trials - studies.count_finished(self.study)
+        if self.search.grid:
+            self._remaining = min(self._remaining, studies.count_waiting(self.study))
         self._end = time.monotonic() + (math.inf if self.search.timeout_s is None else self.search.timeout_s)
         with open_workers(train_step, jobs) as workers:
             while True:
@@ -195,8 +199,8 @@ def tune(
     """Run the trials that an earlier run has not left in `output`, and write `best.yaml` there.
 
     The value of a trial is the metric that its last stage measured on the validation targets. No test target is read.
-    The configuration is the first trial, where the space holds it. More than one of the `jobs`, a process each, makes
-    the order of results, and so the later trials, depend on time.
+    The configuration is the first trial, where the space holds it; the trials of a grid come in order. More than one of
+    the `jobs`, a process each, makes the order of results, and so the later trials, depend on time.
 
     Raises:
         ExperimentError: The metric is unknown, the folder holds trials with other settings, another process is
@@ -210,7 +214,10 @@ def tune(
     message = f"{output}: another process is tuning there; wait for it or choose another --output"
     with hold_lock(output / LOCK, ExperimentError(message)), studies.explaining_database(output):
         study = studies.open_study(output, _list_settings(config, search, inputs), search.prune)
-        studies.begin_with(study, search.space, config.to_dict())
+        if search.grid:
+            studies.queue_grid(study, list_grid(search.space))
+        else:
+            studies.begin_with(study, search.space, config.to_dict())
         runner = TrialRunner(study, search, config, inputs, output, on_trial)
         runner.run(jobs)
         tuning = _summarize(study, config, runner.failures)
@@ -226,6 +233,7 @@ def _list_settings(config: Config, search: Search, inputs: StageInputs) -> dict[
         "search space": {name: parameter.model_dump() for name, parameter in search.space.items()},
         "metric": search.metric,
         "last stage": search.stage,
+        **({"way to search, --grid or not": "grid"} if search.grid else {}),
         "device": inputs.device,
         "sequences folder": inputs.sequences_digest,
         "embeddings folder": inputs.embeddings_digest,

@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ur4rec.models.config import MemoryConfig, RetrieverConfig, UpdateTrigger
 from ur4rec.models.memory_replay import replay
 from ur4rec.models.text_preference_retriever_moe import ItemSide, RetrieverOutput, TextPreferenceRetrieverMoE
-from ur4rec.models.user_memory import MemoryState, Runs, UserMemory
+from ur4rec.models.user_memory import USERS_AT_ONCE, MemoryState, Runs, UserMemory
+from ur4rec.models.user_row import UserRow
 
 ITEMS_AT_ONCE = 1 << 16
 """Items whose vectors are made together for a replay: a large catalogue is never held twice."""
@@ -105,3 +107,41 @@ class RetrieverMoEMemory(nn.Module):
             for part in torch.split(occurring, ITEMS_AT_ONCE)
         ]
         return replay(self.memory, torch.cat(directions), replace(runs, items=rows))
+
+    @torch.no_grad()
+    def update_memory(
+        self, user_ids: Int[Tensor, "B"], representation: Float[Tensor, "B F"], force: bool = False
+    ) -> None:
+        """Folds a representation (an item vector or a mean of some) into the memories, if triggered or with `force`."""
+        if self.memory is None:
+            return
+        parts = (torch.split(tensor, USERS_AT_ONCE) for tensor in (user_ids, representation))
+        for users, given in zip(*parts, strict=True):
+            given = functional.rms_norm(given, given.shape[-1:])
+            self.memory.store(users, self.memory.force_update(self.memory.stored_state(users), given, force))
+
+    @property
+    def moe_retriever(self) -> RetrieverMoEMemory:
+        """This very module, where the original code had one within another."""
+        return self
+
+    def get_user_memory(self, user_id: int) -> UserRow:
+        """Returns a view of what the memory holds of a user.
+
+        Raises:
+            ValueError: The model has no memory, or no such user.
+        """
+        if self.memory is None:
+            raise ValueError("the model has no memory (max_memory_size: 0)")
+        return UserRow(self.memory, user_id)
+
+    def _update_memory(self, user_memory: UserRow, current_repr: Float[Tensor, "F"], force: bool = False) -> None:
+        """Does what `update_memory` does, for one user and by the names of the original code.
+
+        Args:
+            user_memory: What `get_user_memory` returned.
+            current_repr: The representation.
+            force: Whether to update without a trigger, too.
+        """
+        user = torch.tensor([user_memory.user_id], device=current_repr.device)
+        self.update_memory(user, current_repr.reshape(1, -1), force)

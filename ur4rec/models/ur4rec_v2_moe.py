@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
-from ur4rec.models.config import ModelConfig, Part
+from ur4rec.models.config import MemoryConfig, ModelConfig, Part
 from ur4rec.models.cooccurrence import CooccurrenceScorer
 from ur4rec.models.fusion import Fusion
 from ur4rec.models.retriever_moe_memory import RetrieverMoEMemory, Window
 from ur4rec.models.sasrec import SASRec, align_left
+from ur4rec.models.saved_model import FINAL_MEMORIES, FINAL_MODEL, MODEL_CONFIG, CheckpointError, read_model_config
 from ur4rec.models.tensor_files import (
     ResizableBuffers,
     TensorFileError,
@@ -29,7 +29,7 @@ from ur4rec.models.tensor_files import (
     write_tensors,
 )
 from ur4rec.models.text_preference_retriever_moe import ItemSide
-from ur4rec.models.user_memory import STATE_FIELDS, USERS_AT_ONCE, MemoryState, find_state_fault
+from ur4rec.models.user_memory import STATE_FIELDS, MemoryState, find_state_fault
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,23 @@ class UR4RecV2MoE(nn.Module):
     Args:
         num_items: N; item 0 is padding.
         num_users: Users with a memory; user 0 is nobody.
-        config: Shape; alternatively its fields as keywords.
+        config: Shape; alternatively, or in place of some of its fields, these as keywords.
+        memory_config: The fields of the memory.
 
     Raises:
         ConfigError: A keyword is not a field of `ModelConfig`, or its value is out of range.
     """
 
-    def __init__(self, num_items: int, num_users: int, config: ModelConfig | None = None, **fields: Any) -> None:
+    def __init__(
+        self,
+        num_items: int,
+        num_users: int,
+        config: ModelConfig | None = None,
+        memory_config: MemoryConfig | None = None,
+        **fields: Any,
+    ) -> None:
         super().__init__()
-        config = (config or ModelConfig.parse(fields, "UR4RecV2MoE")).resolve()
+        config = _join(config, dict(memory_config or ()) | fields).resolve()
         self.config, self.num_items, self.num_users = config, num_items, num_users
         self.sasrec = None if config.whole is Part.RETRIEVER else SASRec(num_items, config)
         self.retriever = RetrieverMoEMemory(num_items, num_users, config.max_seq_len, config, config)
@@ -159,12 +167,17 @@ class UR4RecV2MoE(nn.Module):
             timestamps: Seconds, beside `input_seq`; needed by `time_based` only.
             seq_end: How many interactions the user has had by the end of the sequence; by default what the memory has
                 read, so nothing is absorbed twice. What lies beyond the memory's cursor is absorbed.
+
+        Raises:
+            ValueError: A memory is to be updated that has read something already, and nothing says what is new.
         """
         times = torch.zeros_like(input_seq) if timestamps is None else timestamps
         items, times, lengths = _newest(*align_left(input_seq, times), self.config.max_seq_len)
         memory = self.retriever.memory
         state = None if memory is None else memory.stored_state(user_ids)
         known = (user_ids > 0) & (user_ids <= self.num_users)
+        if update_memory and seq_end is None and state is not None:
+            _refuse_unplaced(user_ids, state.absorbed)
         cursor = lengths if state is None else torch.where(state.absorbed > 0, state.absorbed, lengths)
         end = torch.where(known, cursor if seq_end is None else seq_end, lengths)
         window = Window(user_ids, items, times, end - lengths)
@@ -177,18 +190,11 @@ class UR4RecV2MoE(nn.Module):
             scores = scores.gather(1, target_items)
         return scores, _explain(encoded)
 
-    @torch.no_grad()
     def update_memory(
         self, user_ids: Int[Tensor, "B"], representation: Float[Tensor, "B F"], force: bool = False
     ) -> None:
         """Folds a representation (an item vector or a mean of some) into the memories, if triggered or with `force`."""
-        memory = self.retriever.memory
-        if memory is None:
-            return
-        parts = (torch.split(tensor, USERS_AT_ONCE) for tensor in (user_ids, representation))
-        for users, given in zip(*parts, strict=True):
-            given = functional.rms_norm(given, given.shape[-1:])
-            memory.store(users, memory.force_update(memory.stored_state(users), given, force))
+        self.retriever.update_memory(user_ids, representation, force)
 
     def load_weights(self, path: Path, state: Mapping[str, Any], prefixes: tuple[str, ...] = ("",)) -> None:
         """Takes a state dictionary over, if it is one of this very model.
@@ -215,16 +221,16 @@ class UR4RecV2MoE(nn.Module):
             if fault := table.find_fault():
                 raise TensorFileError(path, f"{name}.{fault}")
 
-    def get_memory_stats(self) -> dict[str, float]:
-        """Users, users with a memory, and their mean slots in use and interactions read."""
+    def get_memory_stats(self) -> dict[str, int | float]:
+        """Users and users with a memory, whole numbers, and their mean slots in use and interactions read."""
         memory = self.retriever.memory
-        stats = {"total_users": float(self.num_users), "users_with_memory": 0.0}
-        stats |= {"avg_memory_size": 0.0, "avg_interaction_count": 0.0}
+        stats = {"total_users": self.num_users, "users_with_memory": 0}
+        means = {"avg_memory_size": 0.0, "avg_interaction_count": 0.0}
         if memory is not None and bool((used := memory.memory_size > 0).any()):
-            stats["users_with_memory"] = float(used.sum())
-            stats["avg_memory_size"] = memory.memory_size[used].double().mean().item()
-            stats["avg_interaction_count"] = memory.absorbed[used].double().mean().item()
-        return stats
+            stats["users_with_memory"] = int(used.sum())
+            means["avg_memory_size"] = memory.memory_size[used].double().mean().item()
+            means["avg_interaction_count"] = memory.absorbed[used].double().mean().item()
+        return {**stats, **means}
 
     def memory_tensors(self) -> dict[str, Tensor]:
         """The state of every user, a plain dictionary of tensors."""
@@ -265,6 +271,46 @@ class UR4RecV2MoE(nn.Module):
         for name in expected:
             loaded[name][0] = 0  # nobody's, and what unknown users begin with
             setattr(self.retriever.memory, name, loaded[name].to(self.device))
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, device: str = "cpu") -> UR4RecV2MoE:
+        """Returns the model that training left in a folder of outputs, with its memories, ready to score.
+
+        Raises:
+            CheckpointError: The folder does not hold such a model, or a part of it is damaged.
+            TensorFileError: Weights or memories are damaged, or are not of the model that the folder describes.
+        """
+        folder = Path(folder)
+        content = read_model_config(folder)
+        if lacking := [name for name in (FINAL_MODEL, FINAL_MEMORIES) if not (folder / name).is_file()]:
+            raise CheckpointError(f"{folder / lacking[0]}: not found; expected the output folder of a whole training")
+        config = ModelConfig.parse(content["config"], str(folder / MODEL_CONFIG))
+        model = cls(content["num_items"], content["num_users"], config)
+        model.load_weights(folder / FINAL_MODEL, read_tensors(folder / FINAL_MODEL))
+        model.to(device).load_memories(folder / FINAL_MEMORIES)
+        return model.eval()
+
+    @property
+    def preference_retriever(self) -> RetrieverMoEMemory:
+        """The retriever, by the name that it has in the original code."""
+        return self.retriever
+
+
+def _join(config: ModelConfig | None, fields: dict[str, Any]) -> ModelConfig:
+    """Returns a configuration with some fields replaced."""
+    if config is not None and not fields:
+        return config
+    return ModelConfig.parse((dict(config.narrow(ModelConfig)) if config else {}) | fields, "UR4RecV2MoE")
+
+
+def _refuse_unplaced(user_ids: Int[Tensor, "B"], absorbed: Int[Tensor, "B"]) -> None:
+    """Refuses to update the memories of users of whom nothing says which interactions are new."""
+    if bool((has_read := absorbed > 0).any()):
+        user, count = int(user_ids[has_read][0]), int(absorbed[has_read][0])
+        raise ValueError(
+            f"update_memory: the memory of user {user} has read {count} interactions; expected seq_end, how many each "
+            "user has had by the end of input_seq, because without it nothing there would be new"
+        )
 
 
 def _explain(encoded: Encoded) -> dict[str, Tensor]:

@@ -43,7 +43,7 @@ class UserMemoryReport:
     """Cosine of each slot in use with the current state."""
 
 
-def memory_statistics(folder: Path) -> tuple[str, dict[str, float]]:
+def memory_statistics(folder: Path) -> tuple[str, dict[str, int | float]]:
     """Count what the memories of a bundle or a folder of outputs hold, and the bytes that they take.
 
     Returns:

@@ -17,6 +17,7 @@ from ur4rec.commands.console import (
     show,
 )
 from ur4rec.commands.progress import progress_bars
+from ur4rec.scripts.old_files import import_old_sequences, import_old_texts
 from ur4rec.storage.artifacts import MANIFEST, read_artifact
 from ur4rec.storage.locks import lock_folder
 
@@ -28,11 +29,13 @@ TEXTS = "generate_text"
 EMBEDDINGS = "encode_text"
 
 DataOption = Annotated[
-    Path, typer.Option("--data_dir", help="Sequences folder, or a folder that holds it.", exists=True)
+    Path, typer.Option("--data_dir", help="Sequences folder, one that holds it, or old pickled sequences.", exists=True)
 ]
 TextOption = Annotated[
     Path | None,
-    typer.Option("--llm_data_dir", help="Text embeddings or texts, or a folder that holds them.", exists=True),
+    typer.Option(
+        "--llm_data_dir", help="Text embeddings, texts, a folder that holds them, or the old JSON files.", exists=True
+    ),
 ]
 OutputsOption = Annotated[
     Path, typer.Option("--output_dir", help="Gets the weights and memories of every stage, results.json and logs/.")
@@ -89,7 +92,7 @@ def fix_system(config: Config, system: str) -> Config:
 
 
 def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Config, device: str) -> None:
-    """Finds the artifact folders, makes texts and encodes them where need be, trains.
+    """Finds the artifact folders, imports old files, makes texts and encodes them where need be, trains.
 
     Raises:
         OptionError: A folder holds nothing that can be used, or several things.
@@ -97,15 +100,13 @@ def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Con
     """
     from ur4rec.auto.settle import settle
     from ur4rec.commands.evaluation import show_results
-    from ur4rec.commands.training import show_stages
+    from ur4rec.commands.training import show_next, show_stages
     from ur4rec.data.sequences import load_sequences
     from ur4rec.local import read_warm_start, train_all
     from ur4rec.training.warm_start import shape_of
 
-    sequences = find_artifact(data_dir, SEQUENCES)
-    if sequences is None:
-        raise OptionError(f"--data_dir {data_dir}: holds no sequences; make them with `ur4rec data preprocess`")
     with lock_folder(output_dir, "another --output_dir"):
+        sequences = find_sequences(data_dir, output_dir)
         warm_start = read_warm_start(None, config)
         config = settle(config, load_sequences(sequences), "train", shape_of(warm_start))
         embeddings = _find_or_encode(sequences, llm_data_dir, output_dir, config, device)
@@ -114,6 +115,22 @@ def run(data_dir: Path, llm_data_dir: Path | None, output_dir: Path, config: Con
     show_stages(outcome.summaries)
     show_results(outcome.results)
     show(f"outputs: {output_dir}")
+    show_next(sequences, outcome, output_dir)
+
+
+def find_sequences(data_dir: Path, output_dir: Path) -> Path:
+    """The sequences folder of `find_artifact`, or one below `output_dir` that is made from old pickled files.
+
+    Raises:
+        OptionError: There is nothing of the kind.
+    """
+    found = find_artifact(data_dir, SEQUENCES) or import_old_sequences(data_dir, output_dir / "sequences")
+    if found is None:
+        raise OptionError(
+            f"--data_dir {data_dir}: holds no sequences; make them with `ur4rec data preprocess`, or name the folder "
+            "of the old train_sequences.npy, val_sequences.npy and test_sequences.npy"
+        )
+    return found
 
 
 def find_artifact(folder: Path, producer: str) -> Path | None:
@@ -150,15 +167,12 @@ def _find_or_encode(sequences: Path, llm_data_dir: Path | None, output_dir: Path
     if llm_data_dir is None:
         return make_embeddings(sequences, output_dir, config.model_copy(update={"text_provider": "template"}), device)
     embeddings = output_dir / "text_embeddings"
-    encode_text(sequences, _find_texts(llm_data_dir), embeddings, config.narrow(EncodeConfig), device=device)
-    return embeddings
-
-
-def _find_texts(llm_data_dir: Path) -> Path:
     texts = find_artifact(llm_data_dir, TEXTS)
+    texts = texts or import_old_texts(llm_data_dir, sequences, output_dir / "texts", config)
     if texts is None:
         raise OptionError(
-            f"--llm_data_dir {llm_data_dir}: holds neither embeddings nor texts; "
-            "make them with `ur4rec text generate` and `ur4rec text encode`"
+            f"--llm_data_dir {llm_data_dir}: holds neither embeddings nor texts; make them with `ur4rec text generate` "
+            "and `ur4rec text encode`, or name the folder of item_descriptions.json and user_preferences.json"
         )
-    return texts
+    encode_text(sequences, texts, embeddings, config.narrow(EncodeConfig), device=device)
+    return embeddings

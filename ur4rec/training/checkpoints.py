@@ -11,22 +11,23 @@ from typing import Any
 import torch
 
 from ur4rec.models.config import ModelConfig, Part
+from ur4rec.models.saved_model import FINAL_MEMORIES as FINAL_MEMORIES
+from ur4rec.models.saved_model import FINAL_MODEL as FINAL_MODEL
+from ur4rec.models.saved_model import MEND, read_json, read_model_config
+from ur4rec.models.saved_model import MODEL_CONFIG as MODEL_CONFIG
+from ur4rec.models.saved_model import CheckpointError as CheckpointError
 from ur4rec.models.tensor_files import read_tensors
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import read_artifact
 from ur4rec.training.stage_names import STAGES, Stage
 
-MODEL_CONFIG = "model_config.json"
 DATASET_DIGEST = "dataset_digest"
 """Key of the model configuration."""
 HISTORY = "history.json"
 WARM_START = "warm_start"
 """Key of the history, beside `stages`: the origin of a training that did not begin from scratch."""
-FINAL_MODEL = "final_model.pt"
-FINAL_MEMORIES = "final_memories.pt"
 STAGE_KEYS = {"stage", "epochs", "best_epoch", "seconds", "validation", "series"}
 """Keys of each entry of the history's `stages`."""
-MEND = "copy the file anew from where it is whole, or train again"
 
 
 SASREC = ("sasrec.", "fusion.sasrec_log_temperature")
@@ -37,10 +38,6 @@ HELD: Mapping[str, tuple[str, ...]] = {
     Stage.PRETRAIN_RETRIEVER: (*SASREC, *RETRIEVER),
 }
 """Prefixes of what a pretraining stage leaves, for the rest has the shape of later stages; those leave everything."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint folder that does not hold what was asked for."""
 
 
 def best_file(stage: str) -> str:
@@ -99,7 +96,7 @@ def read_raw_history(checkpoint: Path) -> dict[str, Any]:
         CheckpointError: The file is missing or damaged, or a key is missing; names it.
     """
     path = checkpoint / HISTORY
-    content = _read_json(path)
+    content = read_json(path)
     stages = content.get("stages")
     if not isinstance(stages, list):
         raise CheckpointError(f"{path}: stages: expected a list; {MEND}")
@@ -160,7 +157,7 @@ def load_model(checkpoint: Path, device: str = "cpu", stage: str | None = None) 
         CheckpointError: The folder does not hold the stage or the configuration, or that is damaged.
         TensorFileError: The file of the weights is damaged, or is not of the configured model.
     """
-    content = _read_model_config(Path(checkpoint))
+    content = read_model_config(Path(checkpoint))
     weights = find_weights(Path(checkpoint), stage)
     state = read_tensors(weights)
     config = _parse_shape(Path(checkpoint), content)
@@ -176,7 +173,7 @@ def check_dataset(checkpoint: Path, sequences: Path) -> None:
         ArtifactError: The sequences are missing or altered.
         CheckpointError: The model was trained on others; names both folders.
     """
-    content, manifest = _read_model_config(Path(checkpoint)), read_artifact(Path(sequences))
+    content, manifest = read_model_config(Path(checkpoint)), read_artifact(Path(sequences))
     here: dict[str, Any] = manifest.details | {DATASET_DIGEST: manifest.content_digest}
     told = {name: content[name] for name in ("num_items", "num_users", DATASET_DIGEST) if content.get(name)}
     if different := [name for name, value in told.items() if here.get(name, value) != value]:
@@ -198,36 +195,11 @@ def read_shape(checkpoint: Path) -> ModelConfig:
         CheckpointError: The folder does not hold the configuration, or that is damaged.
         ConfigError: It holds a key that this release does not know, or a value out of range.
     """
-    return _parse_shape(checkpoint, _read_model_config(checkpoint))
+    return _parse_shape(checkpoint, read_model_config(checkpoint))
 
 
 def _parse_shape(checkpoint: Path, content: dict[str, Any]) -> ModelConfig:
     return ModelConfig.parse(content["config"], str(checkpoint / MODEL_CONFIG))
-
-
-def _read_model_config(checkpoint: Path) -> dict[str, Any]:
-    path = checkpoint / MODEL_CONFIG
-    if not path.is_file():
-        raise CheckpointError(f"{path}: not found; expected the folder that a training stage wrote")
-    content = _read_json(path)
-    kinds: dict[str, type] = {"num_items": int, "num_users": int, "config": dict}
-    if missing := [name for name in kinds if name not in content]:
-        raise CheckpointError(f"{path}: {missing[0]}: missing; {MEND}")
-    for name, kind in kinds.items():
-        if type(content[name]) is not kind or (kind is int and content[name] < 1):
-            what = "a number from 1 on" if kind is int else "keys and values"
-            raise CheckpointError(f"{path}: {name}: expected {what}, found {content[name]!r:.40}; {MEND}")
-    return content
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: damaged or cut short, not JSON ({error}); {MEND}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: expected keys and values, found {type(content).__name__}; {MEND}")
-    return content
 
 
 def resolve_device(device: str) -> torch.device:

@@ -177,8 +177,8 @@ class ModelScorer:
         if not self.usage.count:
             return {}
         weights = {f"expert_weight/{name}": value for name, value in self.expert_weights().items()}
-        return weights | {f"memory/{name}": value for name, value in self.memory_stats().items()}
+        return weights | {f"memory/{name}": float(value) for name, value in self.memory_stats().items()}
 
-    def memory_stats(self) -> dict[str, float]:
+    def memory_stats(self) -> dict[str, int | float]:
         """Statistics of the replayed memories."""
         return self.model.get_memory_stats()
