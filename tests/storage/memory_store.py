@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ur4rec.storage.checksums import crc32c_of
-from ur4rec.storage.objects import Location, ObjectReplacedError, ObjectStore, StoredObject, StoreError
+from ur4rec.storage.objects import NO_OBJECT, Location, ObjectReplacedError, ObjectStore, StoredObject, StoreError
 
 Bucket = dict[str, tuple[bytes, StoredObject]]
 """Whole name of an object → its content and what is known of it."""
@@ -34,22 +34,25 @@ class MemoryStore(ObjectStore):
         names = (name.removeprefix(self._folder) for name in self._bucket if name.startswith(self._folder))
         return sorted({name.partition("/")[0] for name in names if "/" in name})
 
-    def read(self, name: str) -> tuple[bytes, int] | None:
+    def read(self, name: str) -> tuple[bytes, str] | None:
         if self._folder + name not in self._bucket:
             return None
         content, stored = self._bucket[self._folder + name]
-        return content, stored.generation
+        return content, stored.tag
 
-    def replace(self, name: str, content: bytes | Path, generation: int, crc32c: str = "") -> StoredObject:
+    def number(self, tag: str) -> int:
+        return int(tag)
+
+    def replace(self, name: str, content: bytes | Path, tag: str, crc32c: str = "") -> StoredObject:
         whole, content = self._folder + name, content if isinstance(content, bytes) else content.read_bytes()
         found = self._bucket.get(whole)
-        if (found[1].generation if found else 0) != generation:
+        if (found[1].tag if found else NO_OBJECT) != tag:
             if found is None or found[0] != content:
                 raise ObjectReplacedError(f"{self.location / name}: another writer was faster")
             return self._describe(whole)
         if crc32c and crc32c != crc32c_of(content):
             raise StoreError(f"{self.location}: could not create {whole}: damaged on its way")
-        stored = StoredObject(whole, next(self._numbers), len(content), time.time(), crc32c_of(content))
+        stored = StoredObject(whole, str(next(self._numbers)), len(content), time.time(), crc32c_of(content))
         self._bucket[whole] = content, stored
         return self._describe(whole)
 
@@ -82,9 +85,9 @@ class MemoryStore(ObjectStore):
 
     def _holds(self, stored: StoredObject) -> bool:
         found = self.read(stored.name)
-        return found is not None and found[1] == stored.generation
+        return found is not None and found[1] == stored.tag
 
     def _describe(self, whole: str) -> StoredObject:
         stored = self._bucket[whole][1]
         name = whole.removeprefix(self._folder)
-        return StoredObject(name, stored.generation, stored.size_bytes, stored.created_at_s, stored.crc32c)
+        return StoredObject(name, stored.tag, stored.size_bytes, stored.created_at_s, stored.crc32c)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from memory_store import Bucket, MemoryStore
+from present import present
 
-from ur4rec.storage.objects import ObjectExistsError, ObjectReplacedError, ObjectStore, StoreError
+from ur4rec.storage.objects import NO_OBJECT, ObjectExistsError, ObjectReplacedError, ObjectStore, StoreError
 from ur4rec.storage.stores import open_store, parse_location
 
 OpenStore = Callable[[str], ObjectStore]
@@ -53,7 +54,7 @@ def test_lists_only_what_is_directly_below(store: ObjectStore, open_at: OpenStor
     second, first = store.upload_new("b", b"12345"), store.upload_new("a", b"")
     assert store.list_objects() == [first, second]
     assert (first.name, first.size_bytes, second.size_bytes) == ("a", 0, 5)
-    assert second.generation < first.generation
+    assert present(store.number(second.tag)) < present(store.number(first.tag))
     assert second.created_at_s <= first.created_at_s
     assert [stored.name for stored in store.list_objects(deep=True)] == ["a", "b", "deeper/other"]
     assert (store.list_folders(), open_at("").list_folders()) == (["deeper"], ["some"])
@@ -71,20 +72,20 @@ def test_never_replaces_an_object(store: ObjectStore, tmp_path: Path) -> None:
 
 def test_replaces_the_version_that_was_read_and_no_other(store: ObjectStore) -> None:
     assert store.read("a") is None
-    first = store.replace("a", b"one", 0)
-    assert store.read("a") == (b"one", first.generation)
-    second = store.replace("a", b"two", first.generation)
-    assert store.read("a") == (b"two", second.generation)
-    assert second.generation > first.generation
-    for generation in (0, first.generation):
+    first = store.replace("a", b"one", NO_OBJECT)
+    assert store.read("a") == (b"one", first.tag)
+    second = store.replace("a", b"two", first.tag)
+    assert store.read("a") == (b"two", second.tag)
+    assert present(store.number(second.tag)) > present(store.number(first.tag))
+    for tag in (NO_OBJECT, first.tag):
         with pytest.raises(ObjectReplacedError, match="some/place/a: another writer was faster"):
-            store.replace("a", b"three", generation)
-    assert store.replace("a", b"two", first.generation) == second  # its content is there already
+            store.replace("a", b"three", tag)
+    assert store.replace("a", b"two", first.tag) == second  # its content is there already
 
 
 def test_other_bytes_than_those_of_the_checksum_are_refused(store: ObjectStore) -> None:
     with pytest.raises(StoreError, match="damaged on its way"):
-        store.replace("a", b"one", 0, crc32c="AAAAAA==")
+        store.replace("a", b"one", NO_OBJECT, crc32c="AAAAAA==")
     assert store.list_objects() == []
 
 
@@ -100,7 +101,7 @@ def test_downloads_in_parallel_and_tells_what_has_gone(store: ObjectStore, tmp_p
 
 def test_a_replaced_version_is_gone_and_not_deleted(store: ObjectStore, tmp_path: Path) -> None:
     first = store.upload_new("deep/a", b"one")
-    second = store.replace("deep/a", b"two", first.generation)
+    second = store.replace("deep/a", b"two", first.tag)
     assert store.download([first], tmp_path) == [first]
     if isinstance(store, MemoryStore):  # the emulator deletes whichever version is there
         store.delete([first])

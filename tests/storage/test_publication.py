@@ -9,7 +9,7 @@ from ur4rec.storage.checksums import FileDigest
 from ur4rec.storage.publication import Publication, PublishedFile, check_file_name, is_leftover, name_version
 from ur4rec.storage.publication import parse_publication as parse
 
-A, B, C = (f"content/{generation}-{letter * 16}" for generation, letter in ((0, "a"), (7, "b"), (9, "c")))
+A, B, C = (f"content/{number}-{letter * 16}" for number, letter in ((0, "a"), (7, "b"), (9, "c")))
 
 
 def make(name: str = "sub/a.npy") -> dict[str, object]:
@@ -55,7 +55,7 @@ def test_a_version_is_named_by_what_it_replaces_and_by_its_contents() -> None:
 
 def test_only_what_is_built_on_a_replaced_manifest_is_left_over() -> None:
     publication = Publication(content=B, former=A, files={})
-    named = {name: is_leftover(name, publication, generation=9) for name in (A, B, C)}
+    named = {name: is_leftover(name, publication, number=9) for name in (A, B, C)}
     assert named == {A: False, B: False, C: False}  # former, current, built on the current one
     assert is_leftover("content/8-0123456789abcdef", publication, 9)
     assert is_leftover(A, Publication(content=C, former=B, files={}), 12)

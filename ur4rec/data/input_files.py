@@ -128,7 +128,7 @@ def _find_parts(folder: Path) -> dict[str, Path]:
 def digest_data(interactions: str, items: str = "") -> str:
     """Return a digest of the interactions and of the item table, the named one or else the one beside them.
 
-    It is taken of the contents of files, and of the names and generations of objects.
+    It is taken of the contents of files, and of the names and versions of objects.
 
     Raises:
         DataError: A file is missing.

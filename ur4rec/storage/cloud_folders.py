@@ -18,6 +18,7 @@ from ur4rec.storage.artifacts import MANIFEST, ArtifactError, sha256_file
 from ur4rec.storage.checksums import HASHERS, FileDigest, crc32c_of
 from ur4rec.storage.objects import (
     CHUNK_BYTES,
+    NO_OBJECT,
     Location,
     ObjectReplacedError,
     ObjectStore,
@@ -48,8 +49,10 @@ class Current:
     """What is published now."""
 
     publication: Publication | None
-    generation: int
-    """That of the manifest; 0 where there is none."""
+    tag: str
+    """That of the manifest."""
+    number: int
+    """What a successor is built on: larger than what any former manifest was."""
 
     def holds(self, files: Mapping[str, FileDigest]) -> bool:
         """Return whether these contents are published."""
@@ -81,8 +84,13 @@ def find_current(store: ObjectStore) -> Current:
     """Find what is published below a prefix; an `ArtifactError` tells that its manifest is damaged."""
     found = store.read(MANIFEST)
     if found is None:
-        return Current(None, 0)
-    return Current(parse_publication(found[0], f"{store.location}/{MANIFEST}"), found[1])
+        return Current(None, NO_OBJECT, 0)
+    return _describe(store, parse_publication(found[0], f"{store.location}/{MANIFEST}"), found[1])
+
+
+def _describe(store: ObjectStore, publication: Publication | None, tag: str) -> Current:
+    counted = store.number(tag)
+    return Current(publication, tag, counted or (publication.number + 1 if publication else 0))
 
 
 def publish(folder: Path, files: Mapping[str, FileDigest], location: Location) -> Published:
@@ -95,11 +103,11 @@ def publish(folder: Path, files: Mapping[str, FileDigest], location: Location) -
     """
     with open_store(location) as store:
         current = find_current(store)
-        if current.generation and current.publication is None:
+        if current.tag and current.publication is None:
             raise ArtifactError(f"{location}/{MANIFEST}: was not made by publishing; choose another prefix")
         if current.holds(files):
             return Published.of(files, False, _remove_leftovers(store, current))
-        version = name_version(current.generation, files)
+        version = name_version(current.number, files)
         _upload(folder, files, location / version)
         former = current.publication.content if current.publication else None
         described = {
@@ -112,7 +120,7 @@ def publish(folder: Path, files: Mapping[str, FileDigest], location: Location) -
 def _commit(store: ObjectStore, publication: Publication, found: Current, files: Mapping[str, FileDigest]) -> Published:
     content = publication.model_dump_json(indent=1).encode()
     try:
-        stored = store.replace(MANIFEST, content, found.generation)
+        stored = store.replace(MANIFEST, content, found.tag)
     except ObjectReplacedError:
         current = find_current(store)
         removed = _remove_leftovers(store, current)
@@ -121,7 +129,7 @@ def _commit(store: ObjectStore, publication: Publication, found: Current, files:
         raise PublishConflictError(
             f"{store.location}: another publisher was faster, and its version stands; publish again to replace it"
         ) from None
-    return Published.of(files, True, _remove_leftovers(store, Current(publication, stored.generation)))
+    return Published.of(files, True, _remove_leftovers(store, _describe(store, publication, stored.tag)))
 
 
 def _upload(folder: Path, files: Mapping[str, FileDigest], location: Location) -> None:
@@ -132,8 +140,8 @@ def _upload(folder: Path, files: Mapping[str, FileDigest], location: Location) -
 
         def send(name: str) -> None:
             stored, expected = present.get(name), files[name]
-            if not _is_whole(stored, expected):
-                _send(store, folder / name, name, stored.generation if stored else 0, expected)
+            if not _is_whole(store, stored, expected):
+                _send(store, folder / name, name, stored.tag if stored else NO_OBJECT, expected)
             advance(expected.size_bytes)
 
         large = {name for name, file in files.items() if file.size_bytes > CHUNK_BYTES}
@@ -142,9 +150,9 @@ def _upload(folder: Path, files: Mapping[str, FileDigest], location: Location) -
         _check_uploaded(folder, files, store)
 
 
-def _send(store: ObjectStore, file: Path, name: str, generation: int, expected: FileDigest) -> None:
+def _send(store: ObjectStore, file: Path, name: str, tag: str, expected: FileDigest) -> None:
     try:
-        store.replace(name, file, generation, expected.crc32c)
+        store.replace(name, file, tag, expected.crc32c)
     except StoreError:
         if crc32c_of(file) != expected.crc32c:
             raise _changed(file) from None
@@ -153,19 +161,24 @@ def _send(store: ObjectStore, file: Path, name: str, generation: int, expected: 
 
 def _check_uploaded(folder: Path, files: Mapping[str, FileDigest], store: ObjectStore) -> None:
     present = {stored.name: stored for stored in store.list_objects(deep=True)}
-    for name, expected in files.items():
+
+    def check(name: str) -> None:
         if name not in present:
             raise PublishConflictError(f"{store.location}/{name}: removed by another publisher; publish again")
-        if not _is_whole(present[name], expected):
+        if not _is_whole(store, present[name], files[name]):
             raise _changed(folder / name)
+
+    in_parallel(check, files)
 
 
 def _changed(file: Path) -> ArtifactError:
     return ArtifactError(f"{file}: changed while it was published; publish again when it is finished")
 
 
-def _is_whole(stored: StoredObject | None, expected: FileDigest) -> bool:
-    return stored is not None and (stored.crc32c, stored.size_bytes) == (expected.crc32c, expected.size_bytes)
+def _is_whole(store: ObjectStore, stored: StoredObject | None, expected: FileDigest) -> bool:
+    if stored is None or stored.size_bytes != expected.size_bytes:
+        return False
+    return store.find_crc32c(stored) == expected.crc32c
 
 
 def _remove_leftovers(store: ObjectStore, current: Current) -> list[str]:
@@ -177,7 +190,7 @@ def _remove_leftovers(store: ObjectStore, current: Current) -> list[str]:
         with open_store(store.location / CONTENT) as content:
             objects = content.list_objects(deep=True)
             versions = {stored: f"{CONTENT}/{stored.name.partition('/')[0]}" for stored in objects}
-            stale = [stored for stored in objects if is_leftover(versions[stored], publication, current.generation)]
+            stale = [stored for stored in objects if is_leftover(versions[stored], publication, current.number)]
             content.delete(stale)
     except StoreError as error:
         logging.getLogger(__name__).warning("leftovers stay, the next publication removes them: %s", error)
@@ -203,8 +216,8 @@ def fetch_published(store: ObjectStore, current: Current, folder: Path) -> Publi
         missing = _download(publication, store.location / publication.content, folder)
         if not missing:
             return publication
-        before, current = current.generation, find_current(store)
-        if current.generation == before:
+        before, current = current.tag, find_current(store)
+        if current.tag == before:
             raise ArtifactError(
                 f"{store.location}/{publication.content}/{missing[0]}: named in the manifest but missing; "
                 "publish the folder again"

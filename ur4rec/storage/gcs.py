@@ -61,22 +61,26 @@ class GcsStore(ObjectStore):
                 pass
             return sorted(name.removeprefix(self._folder).rstrip("/") for name in blobs.prefixes)
 
-    def read(self, name: str) -> tuple[bytes, int] | None:
+    def read(self, name: str) -> tuple[bytes, str] | None:
         """Return the content of a small object and its generation; None where there is no such object."""
         from ur4rec.storage.gcs_transfers import read
 
         blob = self._bucket.blob(self._folder + name)
         with self._explaining("read"):
             content = read(blob, self._retry)
-        return None if content is None else (content, int(blob.generation))
+        return None if content is None else (content, str(blob.generation))
 
-    def replace(self, name: str, content: bytes | Path, generation: int, crc32c: str = "") -> StoredObject:
+    def number(self, tag: str) -> int:
+        """Return the generation: it is the tag."""
+        return int(tag or 0)
+
+    def replace(self, name: str, content: bytes | Path, tag: str, crc32c: str = "") -> StoredObject:
         """Create an object in the place of one version of it; one that has the content already will do."""
         from ur4rec.storage.gcs_transfers import upload
 
         blob, crc32c = self._bucket.blob(self._folder + name), crc32c or crc32c_of(content)
         with self._explaining("create"):
-            if not upload(blob, content, crc32c, generation, self._retry):
+            if not upload(blob, content, crc32c, self.number(tag), self._retry):
                 size_bytes = len(content) if isinstance(content, bytes) else content.stat().st_size
                 blob = self._bucket.get_blob(blob.name, retry=self._retry)
                 if blob is None or (blob.crc32c, blob.size) != (crc32c, size_bytes):
@@ -90,7 +94,7 @@ class GcsStore(ObjectStore):
         from ur4rec.storage.gcs_transfers import download
 
         def fetch(stored: StoredObject) -> bool:
-            blob = self._bucket.blob(self._folder + stored.name, generation=stored.generation)
+            blob = self._bucket.blob(self._folder + stored.name, generation=self.number(stored.tag))
             is_there = download(blob, stored.size_bytes, folder / stored.name, self._retry)
             if is_there:
                 done(stored)
@@ -111,7 +115,7 @@ class GcsStore(ObjectStore):
         from ur4rec.storage.gcs_transfers import delete
 
         def remove(stored: StoredObject) -> None:
-            delete(self._bucket.blob(self._folder + stored.name), stored.generation, self._retry)
+            delete(self._bucket.blob(self._folder + stored.name), self.number(stored.tag), self._retry)
 
         with self._explaining("delete"):
             in_parallel(remove, objects)
@@ -122,7 +126,7 @@ class GcsStore(ObjectStore):
 
     def _describe(self, blob: storage.Blob) -> StoredObject:
         name = blob.name.removeprefix(self._folder)
-        return StoredObject(name, int(blob.generation), int(blob.size), blob.time_created.timestamp(), blob.crc32c)
+        return StoredObject(name, str(blob.generation), int(blob.size), blob.time_created.timestamp(), blob.crc32c)
 
     @contextmanager
     def _explaining(self, verb: str) -> Iterator[None]:

@@ -97,7 +97,7 @@ def digest_inputs(*locations: str | Path) -> str:
 
 
 def list_versions(location: str | Path) -> list[str]:
-    """Return the sha256 of a file, or name and generation of every object: other contents give other ones.
+    """Return the sha256 of a file, or name and tag of every object: other contents give other ones.
 
     Raises:
         StoreError: Nothing is there, or it cannot be listed.
@@ -105,7 +105,7 @@ def list_versions(location: str | Path) -> list[str]:
     if not is_cloud(location):
         return [sha256_file(Path(location))]
     with _open_objects(str(location)) as found:
-        return [f"{stored.name}#{stored.generation}" for stored in found.objects]
+        return [f"{stored.name}#{stored.tag}" for stored in found.objects]
 
 
 def list_some(names: Iterable[str]) -> str:

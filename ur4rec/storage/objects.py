@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Protocol, Self, TypeVar
 
 CONTROL = re.compile(r"[\x00-\x1f]")
 PARALLEL_TRANSFERS = 8  # below the ten connections of Google's client
+NO_OBJECT = ""
+"""Stands for the tag of an object that there is not."""
 CHUNK_BYTES = 8 << 20
 """Larger objects come in chunks of this size, several at a time."""
 
@@ -66,13 +68,13 @@ class StoredObject:
     """One version of an object. Its name is relative to the prefix."""
 
     name: str
-    generation: int
-    """Tells versions of an object apart; a later one has a larger number."""
+    tag: str
+    """Tells versions of an object apart: other contents have another one."""
     size_bytes: int
-    created_at_s: float
+    created_at_s: float = field(compare=False)
     """Seconds since 1970 by the clock of the service."""
-    crc32c: str
-    """In base64."""
+    crc32c: str = field(compare=False)
+    """In base64; empty where the service does not tell it with the rest."""
 
 
 class ObjectStore(Protocol):
@@ -90,16 +92,23 @@ class ObjectStore(Protocol):
     def list_folders(self) -> list[str]:
         """Return the names of the folders directly below the prefix that have objects somewhere below them."""
 
-    def read(self, name: str) -> tuple[bytes, int] | None:
-        """Return the content of a small object and the generation that has it; None where there is no such object."""
+    def read(self, name: str) -> tuple[bytes, str] | None:
+        """Return the content of a small object and the tag of its version; None where there is no such object."""
 
-    def replace(self, name: str, content: bytes | Path, generation: int, crc32c: str = "") -> StoredObject:
+    def find_crc32c(self, stored: StoredObject) -> str:
+        """Return the checksum of this version, asked for where it was not told; empty where there is none."""
+        return stored.crc32c
+
+    def number(self, tag: str) -> int | None:
+        """Return what grows from version to version of an object; None where the service does not count them."""
+
+    def replace(self, name: str, content: bytes | Path, tag: str, crc32c: str = "") -> StoredObject:
         """Create an object in the place of one version of it; one that has the content already will do.
 
         Args:
             name: The object's, below the prefix.
             content: Bytes, or a file with them.
-            generation: The version to replace; 0: there must be none.
+            tag: That of the version to replace; `NO_OBJECT`: there must be none.
             crc32c: Of the content, where the caller has taken it; other bytes count as damaged. Empty: taken here.
 
         Raises:
@@ -115,7 +124,7 @@ class ObjectStore(Protocol):
             ObjectExistsError: The name is taken by other content.
         """
         try:
-            return self.replace(name, content, generation=0)
+            return self.replace(name, content, NO_OBJECT)
         except ObjectReplacedError:
             raise ObjectExistsError(f"{self.location / name}: exists with other content") from None
 

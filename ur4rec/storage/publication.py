@@ -3,12 +3,13 @@
 `manifest.json` below the prefix names a sub-prefix and every file in it:
 
     gs://bucket/prefix/manifest.json
-    gs://bucket/prefix/content/<generation>-<digest>/<path of a file>
+    gs://bucket/prefix/content/<number>-<digest>/<path of a file>
 
-The generation is that of the manifest which the publisher found (0: none) and whose replacement is the condition of
-putting its own there. So what is built on another generation than the current one can never be named by a manifest any
-more: it is a leftover, whoever left it, and removing it takes no clock. The digest is that of the contents: a publisher
-that was killed and starts again finds what it has uploaded.
+The number belongs to the manifest which the publisher found (0: none) and whose replacement is the condition of putting
+its own there: its generation where the service counts versions, else one more than the number in it. So what is built
+on a smaller number than the current one can never be named by a manifest any more: it is a leftover, whoever left it,
+and removing it takes no clock. The digest is that of the contents: a publisher that was killed and starts again finds
+what it has uploaded.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def check_file_name(name: str) -> str:
 
 def _check_version(name: str) -> str:
     if VERSION.fullmatch(name) is None:
-        raise ArtifactError(f"{name!r}: expected {CONTENT}/<generation>-<digest>")
+        raise ArtifactError(f"{name!r}: expected {CONTENT}/<number>-<digest>")
     return name
 
 
@@ -67,6 +68,11 @@ class Publication(BaseModel):
     """Relative path → content of every file."""
 
     @property
+    def number(self) -> int:
+        """What the publisher built on."""
+        return _number_of(self.content)
+
+    @property
     def size_bytes(self) -> int:
         """The bytes of all files."""
         return sum(file.size_bytes for file in self.files.values())
@@ -87,14 +93,18 @@ def parse_publication(content: bytes, place: str) -> Publication | None:
         raise ArtifactError(f"{place}: not the manifest of a published folder; publish it again: {error}") from None
 
 
-def name_version(generation: int, files: Mapping[str, FileDigest]) -> str:
-    """Name the sub-prefix for these contents, built on a generation of the manifest."""
+def name_version(number: int, files: Mapping[str, FileDigest]) -> str:
+    """Name the sub-prefix for these contents, built on the manifest of a number."""
     digests = {name: digest.sha256 for name, digest in files.items()}
     digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-    return f"{CONTENT}/{generation}-{digest[:16]}"
+    return f"{CONTENT}/{number}-{digest[:16]}"
 
 
-def is_leftover(version: str, publication: Publication, generation: int) -> bool:
+def is_leftover(version: str, publication: Publication, number: int) -> bool:
     """Return whether a sub-prefix can neither be read nor published any more, given the current manifest."""
-    match = VERSION.fullmatch(version)
-    return bool(match and int(match[1]) < generation and version not in (publication.content, publication.former))
+    is_ours = VERSION.fullmatch(version) is not None
+    return is_ours and _number_of(version) < number and version not in (publication.content, publication.former)
+
+
+def _number_of(version: str) -> int:
+    return int(version.removeprefix(f"{CONTENT}/").partition("-")[0])

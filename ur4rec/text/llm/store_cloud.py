@@ -123,7 +123,7 @@ class CloudCache(AnswerCache):
 
 def name_merged(parts: Iterable[StoredObject]) -> str:
     """The name of the object that replaces others: a function of them that sorts after each of their names."""
-    versions = sorted((stored.name, stored.generation) for stored in parts)
+    versions = sorted((stored.name, stored.tag) for stored in parts)
     newest = NAME.fullmatch(versions[-1][0])
     assert newest is not None
     digest = hashlib.sha256(repr(versions).encode()).hexdigest()[:16]
