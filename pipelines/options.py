@@ -84,7 +84,10 @@ class ClusterOptions:
     config: Annotated[str | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None
     settings: SetOption = None
     tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow's address as pods see it; else MLFLOW_TRACKING_URI.", show_default=False)
+        str | None,
+        typer.Option(
+            help="MLflow's address as pods see it; else MLFLOW_TRACKING_URI, else the cluster's.", show_default=False
+        ),
     ] = None
     state: Annotated[str | None, typer.Option(help="gs://bucket/prefix of unfinished stages; else none.")] = None
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None

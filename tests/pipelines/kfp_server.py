@@ -26,6 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import kfp_server_api
 import yaml
+from pods import Pods
 
 from pipelines.cluster.triggers import Cron
 
@@ -256,6 +257,22 @@ class KfpServer:
             "pipeline_spec": specification,
         }
         return self._add(self.versions, "pipeline_version_id", body)
+
+    def upload_pipeline(self, query: dict[str, str], content: bytes) -> Json:
+        """As the interface does: the first version comes with the pipeline."""
+        pipeline = self.create_pipeline({"display_name": query["name"]})
+        self.upload_version({"pipelineid": pipeline["pipeline_id"], "name": query["name"]}, content)
+        return pipeline
+
+    def execute(self, run_id: str, folder: Path, pods: Pods) -> str:
+        """Runs the tasks of a run, each in a pod of its own; returns what they print."""
+        run = self.runs[run_id]
+        version = self.versions[run["pipeline_version_reference"]["pipeline_version_id"]]
+        parameters = run.get("runtime_config", {}).get("parameters", {})
+        states, log = pods.execute(version["pipeline_spec"], parameters, run_id, folder)
+        state = "FAILED" if "FAILED" in states.values() else "SUCCEEDED"
+        self._frames[run_id] = deque([Frame(state, states)])
+        return log
 
     def create_run(self, body: Json) -> Json:
         check_class(kfp_server_api.V2beta1Run, body, "run")
@@ -491,6 +508,10 @@ def find_route(server: KfpServer, call: str) -> tuple[set[str], Action]:
         "GET /healthz": (set(), lambda query, body, file: {"multi_user": server.multi_user}),
         "POST /experiments": (set(), lambda query, body, file: server.create_experiment(body)),
         "POST /pipelines": (set(), lambda query, body, file: server.create_pipeline(body)),
+        "POST /pipelines/upload": (
+            {"name", "display_name", "namespace", "description", "tags"},
+            lambda query, body, file: server.upload_pipeline(query, file),
+        ),
         "POST /pipelines/upload_version": (
             {"name", "display_name", "pipelineid", "description", "tags"},
             lambda query, body, file: server.upload_version(query, file),
