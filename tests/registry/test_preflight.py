@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,5 +99,5 @@ def test_what_does_not_answer_in_time_is_missing() -> None:
     def fail() -> None:
         raise KeyError("key")
 
-    checks = {"slow": threading.Event().wait, "good": lambda: None, "bad": fail}
+    checks: dict[str, Callable[[], object]] = {"slow": threading.Event().wait, "good": lambda: None, "bad": fail}
     assert find_faults(checks, limit_s=0.2) == ["slow: no answer within 0.2 s", "bad: 'key'"]
