@@ -205,7 +205,8 @@ class KfpServer:
         while schedule.get("no_catchup") and self._next(trigger, tick) <= self.now:
             tick = self._next(trigger, tick)
         active = [run for run in self.runs.values() if run.get("recurring_run_id") == key and run["state"] in ACTIVE]
-        is_due = tick <= self.now and schedule["status"] == "ENABLED"
+        end = datetime.fromisoformat(trigger.get("end_time") or "9999-12-31T00:00:00+00:00")
+        is_due = tick <= min(self.now, end) and schedule["status"] == "ENABLED"
         if is_due and len(active) < int(schedule["max_concurrency"]):
             self.last_ticks[key] = tick
             body = {
@@ -292,6 +293,19 @@ class KfpServer:
             run["run_details"] = {"task_details": list(make_details(run_id, frame, self.now))}
         return run
 
+    def terminate_run(self, run_id: str) -> Json:
+        run = self._get(self.runs, run_id, "Run")
+        if run["state"] not in ACTIVE:
+            raise RefusedError(400, f"Run {run_id} is not running")
+        self._frames[run_id] = deque([Frame("CANCELED")])
+        return {}
+
+    def retry_run(self, run_id: str) -> Json:
+        if self._get(self.runs, run_id, "Run")["state"] not in {"FAILED", "CANCELED"}:
+            raise RefusedError(400, "Workflow must be Failed/Error to retry")
+        self._frames[run_id] = deque([Frame("SUCCEEDED")])
+        return {}
+
     def create_schedule(self, body: Json) -> Json:
         check_class(kfp_server_api.V2beta1RecurringRun, body, "recurring_run")
         self._check_reference(body)
@@ -321,10 +335,12 @@ class KfpServer:
     def listing(self, kind: str, found: list[Json], query: dict[str, str]) -> Json:
         """One page; a token is the place of the next."""
         if query.get("filter"):
-            (predicate,) = json.loads(query["filter"])["predicates"]
-            check_class(kfp_server_api.V2beta1Predicate, predicate, "filter")
-            assert predicate["operation"] == "EQUALS", predicate
-            found = [one for one in found if one[predicate["key"]] == predicate["string_value"]]
+            for predicate in json.loads(query["filter"])["predicates"]:
+                check_class(kfp_server_api.V2beta1Predicate, predicate, "filter")
+                holds = {"EQUALS": str.__eq__, "IS_SUBSTRING": str.__contains__}[predicate["operation"]]
+                found = [one for one in found if holds(one[predicate["key"]], predicate["string_value"])]
+        if query.get("experiment_id"):
+            found = [one for one in found if one["experiment_id"] == query["experiment_id"]]
         if query.get("sort_by") == "created_at desc":
             found = found[::-1]
         start, size = int(query.get("page_token") or 0), int(query.get("page_size") or 10)
@@ -533,6 +549,9 @@ def find_item(server: KfpServer, call: str) -> tuple[set[str], Action]:
     part = r"([^/:]+)"
     items: dict[str, Callable[..., tuple[set[str], Action]]] = {
         f"GET /runs/{part}": lambda key: ({"experiment_id"}, lambda q, b, f: server.get_run(key)),
+        f"POST /runs/{part}:terminate": lambda key: ({"experiment_id"}, lambda q, b, f: server.terminate_run(key)),
+        f"POST /runs/{part}:retry": lambda key: ({"experiment_id"}, lambda q, b, f: server.retry_run(key)),
+        f"GET /pipelines/{part}": lambda key: (set(), lambda q, b, f: server._get(server.pipelines, key, "Pipeline")),
         f"GET /recurringruns/{part}": lambda key: (
             set(),
             lambda q, b, f: server._get(server.schedules, key, "Recurring run"),
