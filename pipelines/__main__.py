@@ -77,7 +77,16 @@ def run(options: RunOptions) -> None:
     raise typer.Exit(_run(prepare(options), started))
 
 
-for command in (run_commands.submit, run_commands.status, run_commands.watch, run_commands.logs):
+for command in (
+    run_commands.submit,
+    run_commands.runs,
+    run_commands.status,
+    run_commands.watch,
+    run_commands.logs,
+    run_commands.cancel,
+    run_commands.retry,
+    run_commands.clone,
+):
     app.command()(command)
 app.add_typer(schedule_commands.app, name="schedule")
 

@@ -83,7 +83,7 @@ def build_arguments(config: Config, inputs: Inputs, scheduled: bool = False) -> 
     digests = {name: code_digest(*modules) for name, modules in CODE.items()}
     if Path(config.text_model_name).is_dir():
         digests["text_code"] += f" with {_digest_folder(Path(config.text_model_name))}"
-    if not inputs.tracking.parameter:
+    if inputs.tracking.uri and not inputs.tracking.parameter:
         digests["registry_code"] += f" for {inputs.tracking.public}"
     return {
         **read,

@@ -13,6 +13,7 @@ NAMED_BY_VERSION = ImageOptions()
 PIPELINE_FILE = Path(__file__).parents[1] / "pipeline.yaml"
 """The committed file: made by `python -m pipelines compile`, never edited."""
 SDK_VERSION = re.compile(rb"^sdkVersion: .*$", re.MULTILINE)
+CACHED = re.compile(rb"cachingOptions:\n +enableCache: true\n")
 _DIGEST = re.compile(r"(slim|train)=(sha256:[0-9a-f]{64})")
 _NAME = re.compile(r"(?P<repository>.+):(?P<version>[^:]+?)-(?P<target>slim|train-cpu)")
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:[._:/-]+[a-z0-9]+)*")
@@ -127,4 +128,5 @@ def compile_training(options: ImageOptions = NAMED_BY_VERSION) -> bytes:
     with scratch_folder("compile") as scratch:
         file = scratch / "pipeline.yaml"
         Compiler().compile(build_training(profile), str(file))
-        return name_images(file.read_bytes(), options, profile.uses_gpu)
+        compiled = CACHED.sub(b"cachingOptions: {}\n", file.read_bytes()) if options.no_cache else file.read_bytes()
+        return name_images(compiled, options, profile.uses_gpu)

@@ -192,19 +192,15 @@ def name_inputs(options: ClusterOptions) -> dict[str, Any]:
 
 
 def require_inputs(options: ClusterOptions) -> Inputs:
-    """Return the inputs of a run on a cluster; neither data nor MLflow have a default that pods could reach.
+    """Return the inputs of a run on a cluster; data have no default that pods could reach.
 
     Raises:
-        OptionError: One of the two is not named.
+        OptionError: They are not named.
         ConfigError: The rules of the gate cannot be used.
     """
     if not options.data:
         raise OptionError("--data: missing; expected gs://bucket/…, which pods can read")
-    uri = options.tracking_uri or os.environ.get(TRACKING_URI)
-    if not uri:
-        raise OptionError(
-            f"--tracking-uri: missing; expected MLflow's address as pods see it, here or in {TRACKING_URI}"
-        )
+    uri = options.tracking_uri or os.environ.get(TRACKING_URI, "")
     return Inputs(**{"gate_rules": read_gate_rules(None)} | name_inputs(options) | {"tracking": Tracking(uri)})
 
 
@@ -252,6 +248,9 @@ def _expect_cloud(name: str, location: str, step: str) -> None:
 
 
 def _check_tracking(tracking: Tracking) -> None:
+    """Check an address; none is left to the first task, which knows the cluster's own."""
+    if not tracking.uri:
+        return
     if urlsplit(tracking.uri).scheme not in ("http", "https"):
         raise LocationError(
             f"--tracking-uri {tracking.public}: expected MLflow's address as pods see it, such as "

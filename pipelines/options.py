@@ -86,9 +86,17 @@ class ClusterOptions:
     config: Annotated[str | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None
     settings: SetOption = None
     tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow's address as pods see it; else MLFLOW_TRACKING_URI.", show_default=False)
+        str | None,
+        typer.Option(
+            help="MLflow's address as pods see it; else MLFLOW_TRACKING_URI, else the cluster's.", show_default=False
+        ),
     ] = None
-    state: Annotated[str | None, typer.Option(help="gs://bucket/prefix of unfinished stages; else none.")] = None
+    state: Annotated[
+        str | None,
+        typer.Option(
+            help="gs://bucket/prefix of unfinished stages; else state/ of --pipeline-root, else the cluster's."
+        ),
+    ] = None
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None
     gate_rules: GateRulesOption = None
 
@@ -127,6 +135,7 @@ class ImageOptions:
     profile: Annotated[
         str | None, typer.Option(help="Resources: cpu-small, gpu (with the image train-gpu), toy, or a YAML file.")
     ] = None
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every task, whatever ran before.")] = False
 
 
 @dataclass(frozen=True)
@@ -161,6 +170,9 @@ class TimeOptions:
         typer.Option(help="Six fields, seconds first: '0 0 3 * * *' is 3:00 every day. Or @daily, @hourly, …"),
     ] = None
     every: Annotated[str | None, typer.Option(help="Interval instead: 6h, 90m, 1d.")] = None
+    end: Annotated[
+        str | None, typer.Option(help="No runs later than this: 2027-01-31, or 2027-01-31T18:00, in --time-zone.")
+    ] = None
 
 
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, as `submit` prints it.", metavar="RUN_ID")]

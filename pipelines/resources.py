@@ -10,7 +10,8 @@ from kfp import dsl, kubernetes
 from pydantic import Field
 
 from ur4rec.config_section import ConfigError, ConfigSection, locate_shipped, read_settings
-from ur4rec.registry.config import PIPELINE_RUN
+from ur4rec.registry.config import DEFAULTS, PIPELINE_RUN, STATE
+from ur4rec.registry.mlflow_client import TRACKING_URI
 from ur4rec.text.provider_table import API_KEYS
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -58,6 +59,14 @@ class Resources(ConfigSection):
 class Profile(ConfigSection):
     """Resources of every kind of task; what a profile does not name stays as it is here."""
 
+    preflight: Resources = Resources(
+        cpu_request="500m",
+        cpu_limit="1",
+        memory_request="512Mi",
+        memory_limit="1Gi",
+        timeout_s=10 * MINUTE_S,
+        num_retries=0,  # what is missing is told at once
+    )
     bookkeeping: Resources = Resources(
         cpu_request="100m", cpu_limit="1", memory_request="256Mi", memory_limit="512Mi", timeout_s=10 * MINUTE_S
     )
@@ -134,11 +143,12 @@ def size_task(
     task.set_caching_options(enable_caching=caching)
     task.set_cpu_request(resources.cpu_request).set_cpu_limit(resources.cpu_limit)
     task.set_memory_request(resources.memory_request).set_memory_limit(resources.memory_limit)
-    backoff = {
-        "backoff_duration": f"{resources.backoff_s}s",
-        "backoff_max_duration": f"{10 * resources.backoff_s}s",
-    }
-    task.set_retry(resources.num_retries, backoff_factor=2, **backoff)
+    if resources.num_retries:
+        backoff = {
+            "backoff_duration": f"{resources.backoff_s}s",
+            "backoff_max_duration": f"{10 * resources.backoff_s}s",
+        }
+        task.set_retry(resources.num_retries, backoff_factor=2, **backoff)
     if resources.gpus:
         task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(resources.gpus)
     kubernetes.set_timeout(task, resources.timeout_s)
@@ -173,3 +183,10 @@ def give_registry_keys(task: dsl.PipelineTask) -> dsl.PipelineTask:
     """
     kubernetes.use_field_path_as_env(task, PIPELINE_RUN, "metadata.labels['pipeline/runid']")
     return kubernetes.use_secret_as_env(task, REGISTRY_SECRET, {key: key for key in REGISTRY_KEYS}, optional=True)
+
+
+def give_defaults(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Let a task read what a run is not told from a config map of the namespace, where there is one."""
+    return kubernetes.use_config_map_as_env(
+        task, DEFAULTS, {name: name for name in (TRACKING_URI, STATE)}, optional=True
+    )

@@ -13,6 +13,7 @@ from components.gate_model import gate_model
 from components.generate_text import generate_text
 from components.joint_finetune import joint_finetune
 from components.plan_text_shards import plan_text_shards
+from components.preflight import preflight
 from components.preprocess_sequences import preprocess_sequences
 from components.pretrain_retriever import pretrain_retriever
 from components.pretrain_sasrec import pretrain_sasrec
@@ -21,7 +22,7 @@ from components.register_model import register_model
 from components.report_run import report_run
 from components.resolve_inputs import resolve_inputs
 from components.resolve_warm_start import resolve_warm_start
-from pipelines.resources import Profile, give_registry_keys, give_text_keys, size_task
+from pipelines.resources import Profile, give_defaults, give_registry_keys, give_text_keys, size_task
 
 MAX_TEXT_SHARDS = 8
 """Tasks that ask a language model at once; each keeps to the limits of the configuration by itself."""
@@ -72,8 +73,9 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             user_text: The same of users.
             text_digest: Digest of both, and of the prompts; empty: the same.
             device: auto, cpu or cuda.
-            state: Folder or gs://bucket/prefix that keeps the state of unfinished stages; empty: a retry begins anew.
-            tracking_uri: MLflow's address without credentials; empty: MLFLOW_TRACKING_URI of the task.
+            state: Folder or gs://bucket/prefix that keeps the state of unfinished stages; empty: UR4REC_STATE of the
+                config map ur4rec-defaults, and without it a retry begins anew.
+            tracking_uri: MLflow's address without credentials; empty: MLFLOW_TRACKING_URI of the config map.
             data_config: Settings of DataConfig that differ from the defaults.
             text_config: The same of TextConfig.
             shards_config: The same of ShardsConfig.
@@ -95,6 +97,30 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             gate_code: The same of gate_model and promote_model.
         """
         with dsl.ExitHandler(size(report_run(), "bookkeeping", "Report the run", caching=False)):
+            checked = preflight(
+                interactions=interactions,
+                items=items,
+                item_text=item_text,
+                user_text=user_text,
+                state=state,
+                tracking_uri=tracking_uri,
+                data_config=data_config,
+                text_config=text_config,
+                shards_config=shards_config,
+                writing_config=writing_config,
+                encode_config=encode_config,
+                sasrec_config=sasrec_config,
+                retriever_config=retriever_config,
+                joint_config=joint_config,
+                final_config=final_config,
+                evaluation_config=evaluation_config,
+                registration_config=registration_config,
+                registry_config=registry_config,
+                gate_rules=gate_rules,
+            )
+            give_defaults(give_text_keys(give_registry_keys(size(checked, "preflight", "Preflight", caching=False))))
+            registry, kept = checked.outputs["tracking_uri"], checked.outputs["state"]
+
             resolved = resolve_inputs(
                 interactions=interactions,
                 items=items,
@@ -104,7 +130,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                 text_digest=text_digest,
                 config=text_config,
             )
-            size(resolved, "bookkeeping", "Resolve inputs", caching=False)
+            size(resolved, "bookkeeping", "Resolve inputs", caching=False).after(checked)
 
             preprocessed = preprocess_sequences(
                 interactions=interactions,
@@ -156,14 +182,14 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             size(encoded, "encoding", "Encode text")
             embeddings = encoded.outputs["embeddings"]
 
-            started = resolve_warm_start(config=registry_config, tracking_uri=tracking_uri)
+            started = resolve_warm_start(config=registry_config, tracking_uri=registry)
             give_registry_keys(size(started, "registration", "Resolve warm start", caching=False))
 
             sasrec = pretrain_sasrec(
                 code_digest=training_code,
                 config=sasrec_config,
                 device=device,
-                state=state,
+                state=kept,
                 warm_start=started.outputs["warm_start"],
                 tracking_uri=started.outputs["tracking_uri"],
                 sequences=sequences,
@@ -180,7 +206,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                     code_digest=training_code,
                     config=config,
                     device=device,
-                    state=state,
+                    state=kept,
                     sequences=sequences,
                     embeddings=embeddings,
                     previous_checkpoint=stages[-1].outputs["checkpoint"],
@@ -205,7 +231,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             registered = register_model(
                 code_digest=registry_code,
                 config=registration_config,
-                tracking_uri=tracking_uri,
+                tracking_uri=registry,
                 sequences=sequences,
                 checkpoint=final.outputs["checkpoint"],
                 memories=final.outputs["memories"],
@@ -218,7 +244,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                 code_digest=gate_code,
                 config=registry_config,
                 rules=gate_rules,
-                tracking_uri=tracking_uri,
+                tracking_uri=registry,
                 sequences=sequences,
                 registration=registered.outputs["registration"],
             )
@@ -227,7 +253,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             concluded = promote_model(
                 code_digest=gate_code,
                 config=registry_config,
-                tracking_uri=tracking_uri,
+                tracking_uri=registry,
                 registration=registered.outputs["registration"],
                 decision=judged.outputs["decision"],
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +28,12 @@ from pipelines.inputs import check_locations, require_inputs
 from pipelines.options import ClusterOptions, ImageOptions, PlaceOptions, PodOptions
 from ur4rec import __version__
 from ur4rec.commands.console import read_config
+from ur4rec.storage.stores import is_cloud
 from ur4rec.storage.temporaries import scratch_folder
 
+STATE_FOLDER = "state"
+UNCACHED = "-uncached"
+"""Ends the name of a pipeline whose versions take nothing from the cache: none is the latest of another pipeline."""
 DIGEST_PREFIX = "sha256:"
 DIGEST_DIGITS = 16
 KINDS: dict[str, tuple[type, ...]] = {
@@ -142,24 +146,34 @@ class Submission:
         }
 
 
-def prepare(run: ClusterOptions, images: ImageOptions, scheduled: bool) -> tuple[Package, dict[str, Any]]:
+def prepare(
+    run: ClusterOptions, images: ImageOptions, pods: PodOptions, scheduled: bool
+) -> tuple[Package, dict[str, Any]]:
     """Compile the pipeline and build its parameters; both are checked, and no server is asked.
 
     Args:
         run: What to run.
         images: How to compile.
+        pods: Where artifacts go, and the state of unfinished stages with them, unless it has a place of its own.
         scheduled: The run finds out what the data are; else this is done now, so their bucket must be readable.
 
     Raises:
         ValueError: Typed: a setting, a place, an image or a profile cannot be used.
     """
     inputs = require_inputs(run)
+    if not inputs.state and is_cloud(pods.pipeline_root or ""):
+        inputs = replace(inputs, state=f"{str(pods.pipeline_root).rstrip('/')}/{STATE_FOLDER}")
     config = read_config(Path(run.config) if run.config else None, run.settings)
     package = Package(compile_training(images))
     check_locations(config, inputs)
     parameters = build_arguments(config, inputs, scheduled)
     package.check(parameters)
     return package, parameters
+
+
+def name_pipeline(name: str, images: ImageOptions) -> str:
+    """Return the name of the pipeline that a version goes to."""
+    return name + UNCACHED if images.no_cache and not name.endswith(UNCACHED) else name
 
 
 def stamp_now() -> str:

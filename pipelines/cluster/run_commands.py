@@ -1,8 +1,9 @@
-"""`python -m pipelines submit | status | watch | logs`."""
+"""`python -m pipelines submit | runs | status | watch | logs | cancel | retry | clone`."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +17,7 @@ from pipelines.options import (
     ServerOptions,
     grouped,
 )
-from ur4rec.commands.console import OptionError, show
+from ur4rec.commands.console import OptionError, SetOption, show
 from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
@@ -50,9 +51,10 @@ def submit(
 
         python -m pipelines submit --data gs://bucket/plays --image-repository registry.example/team/ur4rec --dry-run
     """
-    from pipelines.cluster.package import Submission, prepare, stamp_now, submit
+    from pipelines.cluster.package import Submission, name_pipeline, prepare, stamp_now, submit
 
-    package, parameters = prepare(run, images, scheduled=False)
+    package, parameters = prepare(run, images, pods, scheduled=False)
+    place = replace(place, pipeline=name_pipeline(place.pipeline, images))
     submission = Submission(
         package=package,
         parameters=parameters,
@@ -69,10 +71,7 @@ def submit(
     for image in submission.package.images:
         show(f"image:   {image}{'' if '@sha256:' in image else ' (by tag; pin it with --image-digest)'}")
     show(f"run:     {started.run_id}")
-    show(f"page:    {cluster.run_url(started.run_id)}")
-    if wait:
-        raise typer.Exit(_follow(cluster, started.run_id))
-    show(f"follow:  python -m pipelines status {started.run_id} --wait")
+    _show_next(cluster, started.run_id, wait)
 
 
 @grouped
@@ -125,6 +124,89 @@ def logs(
         names = ", ".join(one.name for one in found.tasks)
         raise OptionError(f"--task {task}: the run has no such task; it has {names}")
     show_logs(found, wanted, cluster)
+
+
+@grouped
+def runs(
+    *,
+    state: Annotated[str | None, typer.Option(help="Only these: running, failed, succeeded, …")] = None,
+    name: Annotated[str | None, typer.Option(help="Only those with this in their name.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Only those of this experiment.")] = None,
+    limit: Annotated[int, typer.Option(help="So many at most.", min=1, max=200)] = 20,
+    page: Annotated[str, typer.Option(help="What follows, as the command before has printed it.")] = "",
+    server: ServerOptions,
+) -> None:
+    """List runs, the newest first.
+
+    Examples:
+        python -m pipelines runs
+
+        python -m pipelines runs --state failed --name nightly --limit 5
+    """
+    from pipelines.cluster.runs import Wanted, list_page
+    from pipelines.cluster.tables import show_runs
+
+    found, following = list_page(server.connect(), Wanted(state, name, experiment, limit, page))
+    show_runs(found)
+    if following:
+        show(f"more: add --page {following}")
+
+
+@grouped
+def cancel(run_id: RunArgument, server: ServerOptions) -> None:
+    """Stop a run; its training tasks keep their state, where they have a place for it.
+
+    Example:
+        python -m pipelines cancel RUN_ID
+    """
+    from pipelines.cluster.runs import cancel_run
+
+    run = cancel_run(server.connect(), run_id)
+    show(f"canceling: {run.display_name}; python -m pipelines status {run_id} --wait")
+
+
+@grouped
+def retry(run_id: RunArgument, server: ServerOptions, wait: WaitOption = False) -> None:
+    """Start the failed tasks of a run again, and those that follow; what succeeded is not done twice.
+
+    Example:
+        python -m pipelines retry RUN_ID --wait
+    """
+    from pipelines.cluster.runs import retry_run
+
+    cluster = server.connect()
+    run = retry_run(cluster, run_id)
+    show(f"again: {run.display_name}")
+    _show_next(cluster, run_id, wait)
+
+
+@grouped
+def clone(
+    *,
+    run_id: RunArgument,
+    name: Annotated[str | None, typer.Option(help="Of the new run.", show_default="that of the run, and time")] = None,
+    settings: SetOption = None,
+    server: ServerOptions,
+    wait: WaitOption = False,
+) -> None:
+    """Start a run once more: the same version, data and parameters, apart from what is set.
+
+    Example:
+        python -m pipelines clone RUN_ID --set epochs_per_stage=20
+    """
+    from pipelines.cluster.runs import clone_run
+
+    cluster = server.connect()
+    started = clone_run(cluster, run_id, name, settings or ())
+    show(f"run:     {started.run_id}")
+    _show_next(cluster, started.run_id, wait)
+
+
+def _show_next(cluster: Cluster, run_id: str, wait: bool) -> None:
+    show(f"page:    {cluster.run_url(run_id)}")
+    if wait:
+        raise typer.Exit(_follow(cluster, run_id))
+    show(f"follow:  python -m pipelines status {run_id} --wait")
 
 
 def _follow(cluster: Cluster, run_id: str) -> int:

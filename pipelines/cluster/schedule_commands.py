@@ -33,6 +33,9 @@ def create(
     *,
     name: Annotated[str, typer.Argument(help="Of the schedule; unique.")],
     time: TimeOptions,
+    start: Annotated[
+        str | None, typer.Option(help="No runs before this: 2027-01-31, or 2027-01-31T18:00, in --time-zone.")
+    ] = None,
     time_zone: TimeZoneOption = "UTC",
     max_concurrency: Annotated[int, typer.Option(help="Runs under way at once, 1 to 10.")] = 1,
     catchup: Annotated[
@@ -54,20 +57,24 @@ def create(
         python -m pipelines schedule create nightly --cron '0 0 3 * * *' --data gs://bucket/plays
 
         python -m pipelines schedule create often --every 6h --latest-version --data gs://bucket/plays
-    """
-    from pipelines.cluster.package import ensure_experiment, ensure_version, prepare
-    from pipelines.cluster.schedules import Plan, check_free, create_schedule
-    from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
 
-    trigger, zone = read_trigger(time.cron, time.every), read_zone(time_zone)
+        python -m pipelines schedule create may --cron @daily --start 2027-05-01 --end 2027-06-01 --data gs://bucket/plays
+    """
+    from pipelines.cluster.package import ensure_experiment, ensure_version, name_pipeline, prepare
+    from pipelines.cluster.schedules import Plan, check_free, create_schedule
+    from pipelines.cluster.triggers import check_concurrency, limit_trigger, read_moment, read_trigger, read_zone
+
+    zone = read_zone(time_zone)
+    begin, end = read_moment("--start", start, zone), read_moment("--end", time.end, zone)
+    trigger = limit_trigger(read_trigger(time.cron, time.every), begin, end, zone)
     check_concurrency(max_concurrency)
-    package, parameters = prepare(run, images, scheduled=True)
+    package, parameters = prepare(run, images, pods, scheduled=True)
     cluster = server.connect()
     check_free(cluster, name)
     plan = Plan(
         name=name,
         trigger=trigger,
-        version=ensure_version(cluster, place.pipeline, package),
+        version=ensure_version(cluster, name_pipeline(place.pipeline, images), package),
         follows_latest=latest_version,
         parameters=parameters,
         experiment_id=ensure_experiment(cluster, place.experiment),
@@ -176,7 +183,7 @@ def update(
         python -m pipelines schedule update nightly --set epochs_per_stage=20 --this-version
     """
     from pipelines.cluster.schedule_update import Changes, exchange_schedule, plan_changes
-    from pipelines.cluster.triggers import check_concurrency, read_trigger, read_zone
+    from pipelines.cluster.triggers import check_concurrency, read_moment, read_trigger, read_zone
     from pipelines.compilation import check_images
     from pipelines.inputs import name_inputs
 
@@ -191,6 +198,7 @@ def update(
         settings=tuple(run.settings or ()),
         inputs=name_inputs(run),
         images=images,
+        end=read_moment("--end", time.end, zone),
     )
     cluster, found = _find(schedule, server)
     plan = plan_changes(cluster, found, changes)

@@ -25,7 +25,14 @@ from kfp_server_api import V2beta1RecurringRun
 
 from pipelines.arguments import build_arguments, restore_config
 from pipelines.cluster.connection import Cluster, ClusterError, as_known
-from pipelines.cluster.package import Package, Version, ensure_version_of
+from pipelines.cluster.package import (
+    UNCACHED,
+    Package,
+    Version,
+    ensure_version,
+    ensure_version_of,
+    name_pipeline,
+)
 from pipelines.cluster.schedules import (
     Plan,
     beginning_of,
@@ -64,6 +71,7 @@ class Changes:
     inputs: Mapping[str, Any]
     """Field of `Inputs` → value."""
     images: ImageOptions = NAMED_BY_VERSION
+    end: datetime | None = None
 
     @property
     def compiles(self) -> bool:
@@ -85,14 +93,12 @@ def plan_changes(cluster: Cluster, schedule: V2beta1RecurringRun, changes: Chang
         max_concurrency=changes.max_concurrency or plan.max_concurrency,
         no_catchup=plan.no_catchup if changes.no_catchup is None else changes.no_catchup,
         follows_latest=plan.follows_latest if changes.follows_latest is None else changes.follows_latest,
+        trigger=replace(plan.trigger, end=changes.end or _find_end(schedule)),
     )
     if not changes.compiles:
         return plan
     parameters = _change_parameters(plan.parameters, changes)
-    package = Package(compile_training(changes.images))
-    package.check(parameters)
-    version = ensure_version_of(cluster, plan.version.pipeline_id, package)
-    return replace(plan, parameters=parameters, version=version)
+    return replace(plan, parameters=parameters, version=_compile_version(cluster, plan, parameters, changes.images))
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,8 @@ def exchange_schedule(
     unchanged = before is not None and before.rule == plan.trigger.rule
     passes_on = unchanged and (unrun is not None or not is_enabled(old))
     start = last if passes_on else plan.trigger.resume_point(now, last if unchanged else now)
+    if before and before.start and before.start > now:  # it has not begun, and neither shall the new one
+        start = before.start
     new = create_schedule(cluster, replace(plan, trigger=replace(plan.trigger, start=start)))
     try:
         delete_schedule(cluster, old)
@@ -154,6 +162,24 @@ def exchange_schedule(
         return Exchange(new)
     run = trigger_now(cluster, new)
     return Exchange(new, f"the tick of {format_time(unrun, zone)} had no run yet; run {run.run_id} is for it")
+
+
+def _compile_version(cluster: Cluster, plan: Plan, parameters: Mapping[str, Any], images: ImageOptions) -> Version:
+    """Return the version of what is compiled now; a schedule that takes nothing from the cache never does."""
+    pipeline_id = plan.version.pipeline_id
+    get = cluster.client.pipelines.pipeline_service_get_pipeline
+    name = cluster.ask(f"pipeline {pipeline_id}", get, pipeline_id).display_name
+    images = replace(images, no_cache=images.no_cache or name.endswith(UNCACHED))
+    package = Package(compile_training(images))
+    package.check(parameters)
+    if name_pipeline(name, images) == name:
+        return ensure_version_of(cluster, pipeline_id, package)
+    return ensure_version(cluster, name_pipeline(name, images), package)
+
+
+def _find_end(schedule: V2beta1RecurringRun) -> datetime | None:
+    trigger = trigger_of(schedule.trigger)
+    return trigger.end if trigger else None
 
 
 def _change_parameters(parameters: Mapping[str, Any], changes: Changes) -> dict[str, Any]:

@@ -73,6 +73,17 @@ class RunStatus:
         return self.state in FINAL
 
 
+def get_run(cluster: Cluster, run_id: str) -> Any:
+    """Ask for a run.
+
+    Raises:
+        ClusterError: The id cannot be that of a run.
+    """
+    if not run_id.strip() or set(run_id) & set("/?#% "):
+        raise ClusterError(f"run {run_id!r}: expected the id of a run, as `submit` prints it")
+    return cluster.ask(f"run {run_id}", cluster.client.runs.run_service_get_run, run_id)
+
+
 class RunReader:
     """Reads one run again and again; the tasks are read once and then updated in place.
 
@@ -81,19 +92,14 @@ class RunReader:
     """
 
     def __init__(self, cluster: Cluster, run_id: str) -> None:
-        if not run_id.strip() or set(run_id) & set("/?#% "):
-            raise ClusterError(f"run {run_id!r}: expected the id of a run, as `submit` prints it")
         self._cluster = cluster
-        run = self._ask(run_id)
+        run = get_run(cluster, run_id)
         self.status = RunStatus(run.run_id, run.display_name or run_id, "", _read_tasks(cluster, run))
         self._update(run)
 
     def refresh(self) -> list[Task]:
         """Ask again and return the tasks whose status has changed."""
-        return self._update(self._ask(self.status.run_id))
-
-    def _ask(self, run_id: str) -> Any:
-        return self._cluster.ask(f"run {run_id}", self._cluster.client.runs.run_service_get_run, run_id)
+        return self._update(get_run(self._cluster, self.status.run_id))
 
     def _update(self, run: V2beta1Run) -> list[Task]:
         details = (run.run_details.task_details if run.run_details else None) or []

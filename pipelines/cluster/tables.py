@@ -45,6 +45,17 @@ def show_end(status: RunStatus, cluster: Cluster) -> None:
     show(f"page:   {cluster.run_url(status.run_id)}")
 
 
+def show_runs(runs: Sequence[V2beta1Run]) -> None:
+    """Print a row for each run."""
+    if not runs:
+        show("no such runs")
+        return
+    rows = [
+        (format_time(as_known(run.created_at)), run.state or "PENDING", run.display_name, run.run_id) for run in runs
+    ]
+    show_table("runs", ("made", "state", "name", "id"), rows)
+
+
 def show_logs(status: RunStatus, tasks: Sequence[Task], cluster: Cluster) -> None:
     """Print what the API tells of tasks, and the commands that print their logs, which it does not tell."""
     for task in tasks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
@@ -181,6 +181,34 @@ class Trigger:
     def describe(self) -> str:
         """Return the trigger in words."""
         return f"cron {self.cron.text}" if self.cron else f"every {format_interval(self.interval_s or 0)}"
+
+
+def read_moment(option: str, text: str | None, zone: ZoneInfo) -> datetime | None:
+    """Return the moment that an option names, in UTC; one without a time zone is meant in the given one.
+
+    Raises:
+        ScheduleError: It cannot be read.
+    """
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ScheduleError(f"{option} {text}: expected a time such as 2027-01-31 or 2027-01-31T18:00") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def limit_trigger(trigger: Trigger, start: datetime | None, end: datetime | None, zone: ZoneInfo) -> Trigger:
+    """Return a trigger whose ticks lie between two moments; None: it stays open on that side.
+
+    Raises:
+        ScheduleError: There would be none.
+    """
+    limited = replace(trigger, start=start, end=end)
+    begin = max(start or datetime.now(UTC), datetime.now(UTC))
+    if end and limited.next_after(begin, start or begin, zone) is None:
+        raise ScheduleError(f"--end {format_time(end)}: no run would start before it; choose a later one")
+    return limited
 
 
 def read_trigger(cron: str | None, every: str | None) -> Trigger:

@@ -12,6 +12,7 @@ from compiled_once import compile_and_digest_once
 from emulators import put_object
 from kfp import compiler, dsl
 
+from components.preflight import preflight
 from components.preprocess_sequences import preprocess_sequences
 from components.resolve_inputs import resolve_inputs
 from components.resolve_warm_start import resolve_warm_start
@@ -22,6 +23,7 @@ from pipelines.local_run import LocalRun, execute
 from pipelines.options import ImageOptions
 from pipelines.tasks import Status
 from ur4rec.config import load_config
+from ur4rec.registry.preflight import Places
 from ur4rec.registry.warm_start import ResolvedStart
 from ur4rec.terminal import PlainConsole
 
@@ -31,7 +33,7 @@ FROM_ENCODING = {"encode-text", *LATER}
 FROM_TEXT = {"plan-text-shards", "ask-texts", "generate-text", *FROM_ENCODING}
 FROM_TRAINING = {"pretrain-sasrec", *LATER}
 EVERYTHING = {"preprocess-sequences", *FROM_TEXT, *FROM_TRAINING}
-RESOLVED = {"resolve-inputs": resolve_inputs, "resolve-warm-start": resolve_warm_start}
+RESOLVED = {"preflight": preflight, "resolve-inputs": resolve_inputs, "resolve-warm-start": resolve_warm_start}
 """Tasks that are not cached and whose results are parameters of others."""
 LANGUAGE_MODEL = {"text_provider": "dashscope"}
 
@@ -120,6 +122,11 @@ def cache() -> Cache:
 def _code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Digests of code have tests of their own, and take a while."""
     monkeypatch.setattr("pipelines.arguments.code_digest", lambda *modules: str(modules))
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ur4rec.registry.preflight.check_run", lambda inputs, settings, *places: Places(*places))
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import kfp_server_api
 import yaml
+from pods import Pods
 
 from pipelines.cluster.triggers import Cron
 
@@ -204,7 +205,8 @@ class KfpServer:
         while schedule.get("no_catchup") and self._next(trigger, tick) <= self.now:
             tick = self._next(trigger, tick)
         active = [run for run in self.runs.values() if run.get("recurring_run_id") == key and run["state"] in ACTIVE]
-        is_due = tick <= self.now and schedule["status"] == "ENABLED"
+        end = datetime.fromisoformat(trigger.get("end_time") or "9999-12-31T00:00:00+00:00")
+        is_due = tick <= min(self.now, end) and schedule["status"] == "ENABLED"
         if is_due and len(active) < int(schedule["max_concurrency"]):
             self.last_ticks[key] = tick
             body = {
@@ -257,6 +259,22 @@ class KfpServer:
         }
         return self._add(self.versions, "pipeline_version_id", body)
 
+    def upload_pipeline(self, query: dict[str, str], content: bytes) -> Json:
+        """As the interface does: the first version comes with the pipeline."""
+        pipeline = self.create_pipeline({"display_name": query["name"]})
+        self.upload_version({"pipelineid": pipeline["pipeline_id"], "name": query["name"]}, content)
+        return pipeline
+
+    def execute(self, run_id: str, folder: Path, pods: Pods) -> str:
+        """Runs the tasks of a run, each in a pod of its own; returns what they print."""
+        run = self.runs[run_id]
+        version = self.versions[run["pipeline_version_reference"]["pipeline_version_id"]]
+        parameters = run.get("runtime_config", {}).get("parameters", {})
+        states, log = pods.execute(version["pipeline_spec"], parameters, run_id, folder)
+        state = "FAILED" if "FAILED" in states.values() else "SUCCEEDED"
+        self._frames[run_id] = deque([Frame(state, states)])
+        return log
+
     def create_run(self, body: Json) -> Json:
         check_class(kfp_server_api.V2beta1Run, body, "run")
         version = self._check_reference(body)
@@ -274,6 +292,19 @@ class KfpServer:
             run["state"] = frame.state
             run["run_details"] = {"task_details": list(make_details(run_id, frame, self.now))}
         return run
+
+    def terminate_run(self, run_id: str) -> Json:
+        run = self._get(self.runs, run_id, "Run")
+        if run["state"] not in ACTIVE:
+            raise RefusedError(400, f"Run {run_id} is not running")
+        self._frames[run_id] = deque([Frame("CANCELED")])
+        return {}
+
+    def retry_run(self, run_id: str) -> Json:
+        if self._get(self.runs, run_id, "Run")["state"] not in {"FAILED", "CANCELED"}:
+            raise RefusedError(400, "Workflow must be Failed/Error to retry")
+        self._frames[run_id] = deque([Frame("SUCCEEDED")])
+        return {}
 
     def create_schedule(self, body: Json) -> Json:
         check_class(kfp_server_api.V2beta1RecurringRun, body, "recurring_run")
@@ -304,10 +335,12 @@ class KfpServer:
     def listing(self, kind: str, found: list[Json], query: dict[str, str]) -> Json:
         """One page; a token is the place of the next."""
         if query.get("filter"):
-            (predicate,) = json.loads(query["filter"])["predicates"]
-            check_class(kfp_server_api.V2beta1Predicate, predicate, "filter")
-            assert predicate["operation"] == "EQUALS", predicate
-            found = [one for one in found if one[predicate["key"]] == predicate["string_value"]]
+            for predicate in json.loads(query["filter"])["predicates"]:
+                check_class(kfp_server_api.V2beta1Predicate, predicate, "filter")
+                holds = {"EQUALS": str.__eq__, "IS_SUBSTRING": str.__contains__}[predicate["operation"]]
+                found = [one for one in found if holds(one[predicate["key"]], predicate["string_value"])]
+        if query.get("experiment_id"):
+            found = [one for one in found if one["experiment_id"] == query["experiment_id"]]
         if query.get("sort_by") == "created_at desc":
             found = found[::-1]
         start, size = int(query.get("page_token") or 0), int(query.get("page_size") or 10)
@@ -491,6 +524,10 @@ def find_route(server: KfpServer, call: str) -> tuple[set[str], Action]:
         "GET /healthz": (set(), lambda query, body, file: {"multi_user": server.multi_user}),
         "POST /experiments": (set(), lambda query, body, file: server.create_experiment(body)),
         "POST /pipelines": (set(), lambda query, body, file: server.create_pipeline(body)),
+        "POST /pipelines/upload": (
+            {"name", "display_name", "namespace", "description", "tags"},
+            lambda query, body, file: server.upload_pipeline(query, file),
+        ),
         "POST /pipelines/upload_version": (
             {"name", "display_name", "pipelineid", "description", "tags"},
             lambda query, body, file: server.upload_version(query, file),
@@ -512,6 +549,9 @@ def find_item(server: KfpServer, call: str) -> tuple[set[str], Action]:
     part = r"([^/:]+)"
     items: dict[str, Callable[..., tuple[set[str], Action]]] = {
         f"GET /runs/{part}": lambda key: ({"experiment_id"}, lambda q, b, f: server.get_run(key)),
+        f"POST /runs/{part}:terminate": lambda key: ({"experiment_id"}, lambda q, b, f: server.terminate_run(key)),
+        f"POST /runs/{part}:retry": lambda key: ({"experiment_id"}, lambda q, b, f: server.retry_run(key)),
+        f"GET /pipelines/{part}": lambda key: (set(), lambda q, b, f: server._get(server.pipelines, key, "Pipeline")),
         f"GET /recurringruns/{part}": lambda key: (
             set(),
             lambda q, b, f: server._get(server.schedules, key, "Recurring run"),

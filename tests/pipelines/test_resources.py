@@ -12,7 +12,7 @@ from pipelines.resources import GCS_KEY_FOLDER, KINDS, PROFILES, Profile, load_p
 from ur4rec.config_section import ConfigError
 
 TRAINING = ("pretrain-sasrec", "pretrain-retriever", "joint-finetune", "end-to-end")
-ASK_REGISTRY = ("resolve-warm-start", "pretrain-sasrec", "register-model", "gate-model", "promote-model")
+ASK_REGISTRY = ("preflight", "resolve-warm-start", "pretrain-sasrec", "register-model", "gate-model", "promote-model")
 
 
 def compile_with(profile: Path | str, folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -28,13 +28,14 @@ def compile_with(profile: Path | str, folder: Path) -> tuple[dict[str, Any], dic
 @pytest.mark.parametrize("name", ["cpu-small", "gpu", "toy"])
 def test_every_shipped_profile_compiles_and_every_task_keeps_its_limits(name: str, tmp_path: Path) -> None:
     containers, kubernetes, tasks = compile_with(name, tmp_path)
-    assert len(containers) == 16
+    assert len(containers) == 17
     for executor, container in containers.items():
         quantities = {f"resource{part}{what}" for part in ("Cpu", "Memory") for what in ("Request", "Limit")}
         assert quantities <= set(container["resources"])
         assert container["resources"]["memoryRequest"] <= container["resources"]["memoryLimit"]
         assert int(kubernetes[executor]["activeDeadlineSeconds"]) > 0
-        assert tasks[executor.removeprefix("exec-")]["retryPolicy"]["maxRetryCount"] >= 1
+        is_told_at_once = executor == "exec-preflight"
+        assert ("retryPolicy" not in tasks[executor.removeprefix("exec-")]) == is_told_at_once
 
 
 def test_the_shipped_profiles_are_those() -> None:
@@ -77,13 +78,13 @@ def test_a_profile_of_ones_own_names_only_what_differs(tmp_path: Path) -> None:
 def test_secrets_reach_the_tasks_that_need_them_and_no_value_is_compiled(tmp_path: Path) -> None:
     _, kubernetes, _ = compile_with("toy", tmp_path)
     secrets = {
-        name.removeprefix("exec-"): secret["secretName"]
+        (name.removeprefix("exec-"), secret["secretName"])
         for name, settings in kubernetes.items()
         for secret in settings.get("secretAsEnv", [])
     }
     assert secrets == {
-        **dict.fromkeys(("ask-texts", "generate-text"), "ur4rec-text"),
-        **dict.fromkeys(ASK_REGISTRY, "ur4rec-mlflow"),
+        *((task, "ur4rec-text") for task in ("preflight", "ask-texts", "generate-text")),
+        *((task, "ur4rec-mlflow") for task in ASK_REGISTRY),
     }
 
 

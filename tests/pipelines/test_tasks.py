@@ -11,6 +11,7 @@ from pipelines.tasks import OUTPUTS, Task, TaskError, read_tasks
 def test_reads_the_tasks_each_after_those_it_waits_for() -> None:
     tasks = read_tasks(PIPELINE_FILE)
     assert [task.name for task in tasks] == [
+        "preflight",
         "resolve-inputs",
         "resolve-warm-start",
         "preprocess-sequences",
@@ -28,7 +29,7 @@ def test_reads_the_tasks_each_after_those_it_waits_for() -> None:
         "promote-model",
         "report-run",
     ]
-    assert tasks[2].title == "Preprocess sequences"
+    assert tasks[3].title == "Preprocess sequences"
     assert {output: task.name for task in tasks for output in task.outputs} == {
         output: task for output, (task, _) in OUTPUTS.items()
     }

@@ -12,11 +12,15 @@ from pipelines.arguments import CODE
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.resources import REGISTRY_KEYS, TEXT_KEYS
 from pipelines.tasks import OUTPUTS
+from ur4rec.registry.config import DEFAULTS, STATE
+from ur4rec.registry.mlflow_client import TRACKING_URI
+from ur4rec.registry.preflight import READERS
 from ur4rec.training.stage_names import STAGES
 
 SPEC, PLATFORM = yaml.safe_load_all(PIPELINE_FILE.read_text(encoding="utf-8"))
 ROOT: dict[str, dict[str, Any]] = SPEC["root"]["dag"]["tasks"]
 HANDLER, REPORT, RESOLVE, START = "exit-handler-1", "report-run", "resolve-inputs", "resolve-warm-start"
+PREFLIGHT = "preflight"
 TOP: dict[str, dict[str, Any]] = SPEC["components"][f"comp-{HANDLER}"]["dag"]["tasks"]
 (LOOP,) = (name for name in TOP if name.startswith("for-loop"))
 IN_LOOP: dict[str, dict[str, Any]] = SPEC["components"][f"comp-{LOOP}"]["dag"]["tasks"]
@@ -36,18 +40,18 @@ TASKS_OF = {f"{group}_code": tasks for group, tasks in GROUPS.items()}
 
 ASKING = {"preprocess-sequences", "plan-text-shards", "ask-texts", "generate-text"}
 NO_TORCH = ASKING | {RESOLVE, REPORT}
-UNCACHED = {RESOLVE, START, REPORT, *JUDGING}
-UNCODED = {RESOLVE, START, REPORT}
+UNCACHED = {PREFLIGHT, RESOLVE, START, REPORT, *JUDGING}
+UNCODED = {PREFLIGHT, RESOLVE, START, REPORT}
 ARGUMENTS = {"log_metrics", "load_rules", "open_warm_start"}
 """What a component calls beside its library call: its metrics, and what it reads an argument with."""
-SECRETS_OF = {"ask-texts", "generate-text"}
-ASK_REGISTRY = {START, "pretrain-sasrec", "register-model", *JUDGING}
+SECRETS_OF = {PREFLIGHT, "ask-texts", "generate-text"}
+ASK_REGISTRY = {PREFLIGHT, START, "pretrain-sasrec", "register-model", *JUDGING}
 
 
 def find_ancestors(task: str) -> set[str]:
     """All tasks that come before, resolution apart; those of the loop wait for what the loop waits for."""
     waited = {*TASKS[task].get("dependentTasks", []), *(TOP[LOOP]["dependentTasks"] if task in IN_LOOP else ())}
-    waited -= {RESOLVE, START}
+    waited -= {PREFLIGHT, RESOLVE, START}
     parents = (waited - {LOOP}) | (set(IN_LOOP) if LOOP in waited else set())
     return parents.union(*map(find_ancestors, parents))
 
@@ -56,6 +60,12 @@ def find_parameter(task: str, name: str) -> str:
     """The parameter of the pipeline; a loop hands it on under a prefix."""
     parameter: str = TASKS[task]["inputs"]["parameters"][name]["componentInputParameter"]
     return parameter.removeprefix("pipelinechannel--")
+
+
+def find_source(task: str, name: str) -> dict[str, str]:
+    """The output of a task that a parameter is."""
+    source: dict[str, str] = TOP[task]["inputs"]["parameters"][name]["taskOutputParameter"]
+    return source
 
 
 def test_sasrec_runs_beside_the_texts() -> None:
@@ -81,7 +91,32 @@ def test_the_first_stage_is_keyed_by_the_version_that_it_starts_from() -> None:
     given = TOP["pretrain-sasrec"]["inputs"]["parameters"]
     for name in ("warm_start", "tracking_uri"):
         assert given[name]["taskOutputParameter"] == {"outputParameterKey": name, "producerTask": START}
-    assert not set(TOP[START]) & {"dependentTasks"}
+    assert TOP[START]["dependentTasks"] == [PREFLIGHT]
+
+
+def test_nothing_is_begun_before_everything_is_checked() -> None:
+    waiting = {name: set(task.get("dependentTasks", ())) for name, task in TOP.items()}
+    assert [name for name, waited in waiting.items() if not waited] == [PREFLIGHT]
+    parameters = SPEC["root"]["inputDefinitions"]["parameters"]
+    settings = {name for name in parameters if name.endswith("_config") or name == "gate_rules"}
+    assert settings == set(READERS) <= set(TOP[PREFLIGHT]["inputs"]["parameters"])
+
+
+def test_where_a_run_logs_to_and_keeps_its_state_is_what_was_checked() -> None:
+    for task in (START, "register-model", *JUDGING):
+        assert find_source(task, "tracking_uri") == {"outputParameterKey": "tracking_uri", "producerTask": PREFLIGHT}
+    for stage in STAGES:
+        source = find_source(stage.replace("_", "-"), "state")
+        assert source == {"outputParameterKey": "state", "producerTask": PREFLIGHT}
+
+
+def test_what_a_run_is_not_told_comes_from_a_config_map() -> None:
+    executors = PLATFORM["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    maps = {name: settings["configMapAsEnv"] for name, settings in executors.items() if "configMapAsEnv" in settings}
+    (source,) = maps.pop(f"exec-{PREFLIGHT}")
+    assert not maps
+    assert (source["configMapName"], source["optional"]) == (DEFAULTS, True)
+    assert {pair["envVar"] for pair in source["keyToEnv"]} == {TRACKING_URI, STATE}
 
 
 def test_whatever_happens_the_end_is_reported() -> None:
@@ -99,7 +134,8 @@ def test_every_named_output_is_an_artifact_of_a_task() -> None:
 def test_every_task_is_cached_sized_retried_and_named(task: str) -> None:
     container = EXECUTORS[f"exec-{task}"]
     assert TASKS[task]["cachingOptions"] == ({} if task in UNCACHED else {"enableCache": True})
-    assert TASKS[task]["retryPolicy"]["maxRetryCount"] == (5 if task == "ask-texts" else 2)
+    retries = {"ask-texts": 5, PREFLIGHT: 0}.get(task, 2)
+    assert TASKS[task].get("retryPolicy", {"maxRetryCount": 0})["maxRetryCount"] == retries
     assert TASKS[task]["taskInfo"]["name"] != task
     assert container["image"] == (SLIM if task in NO_TORCH else TRAIN)
     assert {"cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit"} <= set(container["resources"])
@@ -168,9 +204,8 @@ def test_the_file_holds_no_digest_and_names_secrets_without_their_values() -> No
     }
     assert set(named) == SECRETS_OF | ASK_REGISTRY
     for task, secrets in named.items():
-        (secret,) = secrets
-        assert secret["optional"]
-        assert {pair["envVar"] for pair in secret["keyToEnv"]} == set(
-            TEXT_KEYS if task in SECRETS_OF else REGISTRY_KEYS
-        )
-        assert set(secret) <= {"secretName", "secretNameParameter", "keyToEnv", "optional"}
+        keys = {pair["envVar"] for secret in secrets for pair in secret["keyToEnv"]}
+        assert keys == {*(TEXT_KEYS if task in SECRETS_OF else ()), *(REGISTRY_KEYS if task in ASK_REGISTRY else ())}
+        for secret in secrets:
+            assert secret["optional"]
+            assert set(secret) <= {"secretName", "secretNameParameter", "keyToEnv", "optional"}

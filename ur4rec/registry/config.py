@@ -11,6 +11,10 @@ from ur4rec.config_section import ConfigSection, parse_setting, quote_setting
 
 PIPELINE_RUN = "KFP_RUN_ID"
 """Variable of a task on a cluster that names its run; tasks of a run on this machine have none."""
+DEFAULTS = "ur4rec-defaults"
+"""Config map of a cluster with what a run is not told."""
+STATE = "UR4REC_STATE"
+"""Key of it: the place for the state of unfinished stages."""
 
 
 def _matching(pattern: str, expected: str) -> AfterValidator:

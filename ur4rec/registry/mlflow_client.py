@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from filelock import Timeout
 
+from ur4rec.registry.config import DEFAULTS, PIPELINE_RUN
 from ur4rec.registry.local_database import TAG_FOLDER, follow_database, hold_database, make_database
 
 if TYPE_CHECKING:
@@ -132,8 +133,15 @@ def answer_or_none(refusal: str, ask: Callable[P, T], *args: P.args, **kwargs: P
 
 
 def resolve_tracking_uri(tracking_uri: str | None) -> str:
-    """Return the address to use; sqlite paths become absolute."""
-    uri = tracking_uri or os.environ.get(TRACKING_URI) or SQLITE + DEFAULT_DATABASE
+    """Return the address to use; sqlite paths become absolute.
+
+    Raises:
+        RegistryError: A task of a cluster is given none: a file would be gone with its pod.
+    """
+    uri = tracking_uri or os.environ.get(TRACKING_URI) or ""
+    if not uri and os.environ.get(PIPELINE_RUN):
+        raise RegistryError(f"tracking_uri: missing; expected MLflow's address, here or in the config map {DEFAULTS}")
+    uri = uri or SQLITE + DEFAULT_DATABASE
     if not uri.startswith(SQLITE):
         return uri
     return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"

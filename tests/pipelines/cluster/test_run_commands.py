@@ -76,6 +76,45 @@ def test_submit_makes_what_is_missing_and_tells_where_the_run_is(kfp_server: Kfp
     assert config["parameters"]["tracking_uri"] == "http://mlflow:5000"
 
 
+def test_without_an_address_the_first_task_asks_the_cluster_for_one(
+    kfp_server: KfpServer, objects: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    submit()
+    parameters = only_run(kfp_server)["runtime_config"]["parameters"]  # type: ignore[index]
+    assert parameters["tracking_uri"] == ""
+    assert " for " not in parameters["registry_code"]
+
+
+@pytest.mark.parametrize(
+    ("options", "state"),
+    [
+        ((), ""),
+        (("--pipeline-root", "gs://bucket/root/"), "gs://bucket/root/state"),
+        (("--pipeline-root", "gs://bucket/root", "--state", "gs://other/state"), "gs://other/state"),
+        (("--pipeline-root", "minio://mlpipeline/root"), ""),
+    ],
+)
+def test_unfinished_stages_are_kept_where_a_place_is_known(
+    kfp_server: KfpServer, objects: list[str], options: tuple[str, ...], state: str
+) -> None:
+    submit(*options)
+    assert only_run(kfp_server)["runtime_config"]["parameters"]["state"] == state  # type: ignore[index]
+
+
+def test_without_the_cache_a_run_has_a_pipeline_of_its_own(kfp_server: KfpServer, objects: list[str]) -> None:
+    """The newest version of the usual pipeline stays one that uses the cache: schedules may follow it."""
+    submit()
+    submit("--no-cache")
+    assert [one["display_name"] for one in kfp_server.pipelines.values()] == [
+        "ur4rec-training",
+        "ur4rec-training-uncached",
+    ]
+    cached, uncached = (json.dumps(version["pipeline_spec"]) for version in kfp_server.versions.values())
+    assert '"enableCache": true' in cached
+    assert "enableCache" not in uncached
+
+
 def test_a_version_is_uploaded_only_when_its_bytes_change(kfp_server: KfpServer, objects: list[str]) -> None:
     submit()
     assert "there already" in submit().output
@@ -277,7 +316,10 @@ def test_logs_are_left_to_kubectl(kfp_server: KfpServer, objects: list[str], mon
     assert "Preprocess" not in result.output
     unknown = invoke("logs", run_id, "--task", "evaluation")
     assert unknown.exit_code == 2
-    assert "the run has no such task; it has resolve-inputs, resolve-warm-start, preprocess-sequences" in unknown.output
+    assert (
+        "the run has no such task; it has preflight, resolve-inputs, resolve-warm-start, preprocess-sequences"
+        in unknown.output
+    )
 
 
 @pytest.mark.parametrize(

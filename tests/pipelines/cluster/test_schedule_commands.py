@@ -85,6 +85,9 @@ def test_five_fields_would_run_every_hour_and_are_refused(kfp_server: KfpServer)
         (("--every", "1h", "--max-concurrency", "11"), "--max-concurrency 11: expected 1 to 10"),
         (("--every", "1h", "--max-concurrency", "0"), "--max-concurrency 0: expected 1 to 10"),
         (("--every", "1h", "--data", "plays.csv"), "--data plays.csv: expected gs://"),
+        (("--every", "1h", "--start", "May"), "--start May: expected a time such as 2027-01-31"),
+        (("--every", "1h", "--end", "2020-01-01"), "--end 2020-01-01 00:00:00 UTC: no run would start before it"),
+        (("--every", "1d", "--start", "2099-01-01", "--end", "2099-01-01T09:00"), "no run would start before it"),
     ],
 )
 def test_what_the_server_would_misread_is_refused_before_it_is_asked(
@@ -206,6 +209,45 @@ def test_the_rules_of_the_gate_are_those_of_the_schedule_until_others_are_given(
         "update", "nightly", "--gate-rules", str(tmp_path / "others.yaml"), expected=2
     )
     assert parameters_of(only(kfp_server)) == after
+
+
+def test_runs_start_between_two_moments_and_an_update_keeps_both(kfp_server: KfpServer) -> None:
+    begin, end = kfp_server.now + timedelta(days=3), kfp_server.now + timedelta(days=5)
+    zone = ("--time-zone", "Asia/Tokyo")
+    local = (begin + timedelta(hours=9)).replace(tzinfo=None)
+    invoke("create", "few", "--config", "toy", "--data", "gs://b/p", "--every", "1d", *zone,
+           "--start", local.isoformat(), "--end", end.isoformat())  # fmt: skip
+    (first,) = kfp_server.schedules
+    assert {read_moment(only(kfp_server), name) for name in ("start_time", "end_time")} == {begin, end}
+    invoke("update", "few", "--max-concurrency", "2")
+    (second,) = kfp_server.schedules
+    assert {read_moment(only(kfp_server), name) for name in ("start_time", "end_time")} == {begin, end}
+    invoke("update", "few", "--end", (end + timedelta(days=1)).isoformat())
+    (third,) = kfp_server.schedules
+    for _ in range(10):
+        kfp_server.advance(kfp_server.now + timedelta(days=1))
+        for run in kfp_server.runs.values():
+            run["state"] = "SUCCEEDED"
+    ticks = kfp_server.ticks_of(first, second, third)
+    assert ticks == [(begin + timedelta(days=day)).isoformat() for day in (1, 2, 3)]
+
+
+def read_moment(schedule: dict[str, Any], name: str) -> datetime:
+    (trigger,) = schedule["trigger"].values()
+    return datetime.fromisoformat(trigger[name])
+
+
+def test_a_schedule_without_the_cache_stays_without_it(kfp_server: KfpServer) -> None:
+    create("--no-cache")
+    invoke("update", "nightly", "--set", "epochs_per_stage=5")
+    assert [one["display_name"] for one in kfp_server.pipelines.values()] == ["ur4rec-training-uncached"]
+    create(name="other")
+    invoke("update", "other", "--no-cache")
+    for schedule in kfp_server.schedules.values():
+        version = kfp_server.versions[schedule["pipeline_version_reference"]["pipeline_version_id"]]
+        assert "enableCache" not in str(version["pipeline_spec"])
+    (cached,) = (one for one in kfp_server.pipelines.values() if one["display_name"] == "ur4rec-training")
+    assert len([one for one in kfp_server.versions.values() if one["pipeline_id"] == cached["pipeline_id"]]) == 1
 
 
 def test_a_schedule_may_follow_the_latest_version(kfp_server: KfpServer) -> None:

@@ -80,7 +80,7 @@ def test_tasks_are_in_the_order_of_the_pipeline_and_told_when_they_change(
             Frame("FAILED", {"preprocess-sequences": "SUCCEEDED", "evaluate": "SKIPPED", "register-model": "CANCELED"}),
         ),
     )
-    assert reader.status.tasks[0].title == "Resolve inputs"
+    assert reader.status.tasks[0].title == "Preflight"
     assert {task.status for task in reader.status.tasks} == {Status.WAITING}
     assert [(task.name, task.status) for task in reader.refresh()] == [("preprocess-sequences", Status.RUNNING)]
     assert reader.refresh() == []
