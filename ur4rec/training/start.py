@@ -95,7 +95,9 @@ def add_text(model: UR4RecV2MoE, text: TextEmbeddings) -> None:
     """Gives the retriever its texts."""
     arrays = text.item_descriptions, text.sentences, text.offsets, text.snapshots
     tensors = [torch.from_numpy(array.copy()) for array in arrays]
-    model.retriever.encoder.text.fill(tensors[0], tensors[1], tensors[2], tensors[3], model.num_users)
+    model.retriever.encoder.text.fill(
+        tensors[0], tensors[1], tensors[2], tensors[3], model.num_users, model.config.text_whitening
+    )
 
 
 @torch.no_grad()
