@@ -71,7 +71,7 @@ class Fusion(nn.Module):
     def weigh(
         self, sequence: Float[Tensor, "*batch D"], retriever: Float[Tensor, "*batch F"]
     ) -> Float[Tensor, "*batch S"]:
-        """Weights before the temperatures: of SASRec, the retriever, then co-occurrence and content if they are there."""
+        """Weights before the temperatures: SASRec, the retriever, then co-occurrence and content if they are there."""
         if self.method is FusionMethod.WEIGHTED:
             weights = self.get_buffer("weights")
             return weights.expand(*sequence.shape[:-1], len(weights))

@@ -155,13 +155,13 @@ class UR4RecV2MoE(nn.Module):
 
         `encoded` is what `encode` returned for the last item alone, `items` what the method of that name did.
         """
-        assert encoded.sasrec is not None and encoded.retriever is not None
-        assert items.sasrec is not None and items.retriever is not None
-        fusion = self.fusion
-        parts = [
-            fusion.calibrate_sasrec(encoded.sasrec)[:, 0] @ items.sasrec.T,
-            fusion.calibrate_retriever(encoded.retriever)[:, 0] @ items.retriever.vectors().T,
-        ]
+        fusion, parts = self.fusion, []
+        for part, sides in (
+            (Part.SASREC, items.sasrec),
+            (Part.RETRIEVER, items.retriever and items.retriever.vectors()),
+        ):
+            assert sides is not None
+            parts.append(self.user_vectors(encoded, part)[:, 0] @ sides.T)
         if self.cooccurrence is not None:
             temperature = fusion.get_buffer("cooccurrence_log_temperature")
             parts.append(self.cooccurrence.last(window.items) * (-temperature).exp())
