@@ -245,4 +245,5 @@ class TextPreferenceRetrieverMoE(nn.Module):
 def _bound(identity: Float[Tensor, "C D"], described: Float[Tensor, "C D"], bound: float) -> Float[Tensor, "C D"]:
     """Shortens ID vectors to `bound` times the length of their texts' (after arXiv 2507.19473)."""
     length = identity.norm(dim=1, keepdim=True).clamp_min(torch.finfo(identity.dtype).tiny)
-    return identity * (bound * described.norm(dim=1, keepdim=True) / length).clamp_max(1)
+    bounded: Tensor = identity * (bound * described.norm(dim=1, keepdim=True) / length).clamp_max(1)
+    return bounded

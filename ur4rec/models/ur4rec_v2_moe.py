@@ -155,11 +155,9 @@ class UR4RecV2MoE(nn.Module):
 
         `encoded` is what `encode` returned for the last item alone, `items` what the method of that name did.
         """
+        assert items.retriever is not None
         fusion, parts = self.fusion, []
-        for part, sides in (
-            (Part.SASREC, items.sasrec),
-            (Part.RETRIEVER, items.retriever and items.retriever.vectors()),
-        ):
+        for part, sides in ((Part.SASREC, items.sasrec), (Part.RETRIEVER, items.retriever.vectors())):
             assert sides is not None
             parts.append(self.user_vectors(encoded, part)[:, 0] @ sides.T)
         if self.cooccurrence is not None:
