@@ -198,11 +198,13 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
 
     def run(histories: Histories, case: dict[str, Any], stage: str, seed: int) -> Recorded:
         torch.manual_seed(seed)
-        model = UR4RecV2MoE(NUM_ITEMS, NUM_USERS, **(SMALL | case))
+        windows = {name: value for name, value in case.items() if name == "windows_per_user"}
+        shape = {name: value for name, value in case.items() if name not in windows}
+        model = UR4RecV2MoE(NUM_ITEMS, NUM_USERS, **(SMALL | shape))
         add_text(model, write_texts(histories))
         if model.sasrec is not None:
             model.sasrec.start_from(torch.randn(NUM_ITEMS + 1, 8))
-        config = TrainingConfig(batch_size=32, weight_decay=0, random_window_share=0.7, seed=seed)
+        config = TrainingConfig(batch_size=32, weight_decay=0, random_window_share=0.7, seed=seed, **windows)
         plan = plans_of(model.config)[stage]
         trainer = Trainer(unsettle(model), histories, np.empty((0, 3), np.int64), plan, config)
         trainer.objective = Recorder(model, plan.part, trainer.objective.tables, config, trainer.generator)
@@ -237,6 +239,7 @@ STAGE_CASES = [
     *((case, "end_to_end") for case in CASES),
     ({"system": System.V2_MOE.value}, "pretrain_sasrec"),
     ({"system": System.V2_MOE.value}, "pretrain_retriever"),
+    ({"windows_per_user": "all"}, "end_to_end"),
 ]
 
 

@@ -116,6 +116,7 @@ CHANGES = {
     "warmup_share": Change(0.9, see_first),
     "gradient_clip": Change(1e-5, see_first),
     "ema_decay": Change(0, see_first),
+    "windows_per_user": Change("all", see_first),
     "random_window_share": Change(1, see_first),
     "shuffle_ties": Change(False, see_first),
     "precision": Change("bf16", see_stages),

@@ -22,7 +22,7 @@ FIRST_READS = {
     *SASRecConfig.model_fields,
     *("cooccurrence_window", "cooccurrence_gap_decay", "num_negatives", "batch_size", "epochs_per_stage", "patience"),
     *("sasrec_lr", "weight_decay", "warmup_share", "gradient_clip", "ema_decay", "random_window_share"),
-    *("shuffle_ties", "precision", "seed", "seen_items"),
+    *("windows_per_user", "shuffle_ties", "precision", "seed", "seen_items"),
 }
 UNREAD = {
     FIRST: StageConfig.model_fields.keys() - FIRST_READS,
@@ -53,7 +53,7 @@ def find_another(value: Any) -> Any:
     if isinstance(value, StrEnum):
         return list(type(value))[1 if value == next(iter(type(value))) else 0]
     if isinstance(value, str):
-        return {"exclude": "include"}.get(value, "bf16")
+        return {"exclude": "include", "one": "all"}.get(value, "bf16")
     if isinstance(value, bool):
         return not value
     return value / 2 or 0.25 if isinstance(value, float) else 2 * value or 1

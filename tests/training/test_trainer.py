@@ -142,3 +142,13 @@ def test_negatives_change_the_loss(data: Data) -> None:
         train(make(), data, "pretrain_sasrec", epochs=1, num_negatives=count).series[1] for count in (0, 5)
     )
     assert full["loss"] != sampled["loss"]
+
+
+def test_all_windows_of_a_user_are_trained_on(data: Data) -> None:
+    """11 inputs are two windows of 8, so that an epoch has twice the steps, and the schedule knows it."""
+    one, all_windows = (
+        train(make(), data, "end_to_end", epochs=2, windows_per_user=windows) for windows in ("one", "all")
+    )
+    assert [entry["step"] for entry in one.series] == [0, 3, 6]
+    assert [entry["step"] for entry in all_windows.series] == [0, 6, 12]
+    assert all_windows.series[-1]["lr"] == one.series[-1]["lr"] == 0

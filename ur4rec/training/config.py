@@ -19,6 +19,8 @@ from ur4rec.models.config import (
 )
 from ur4rec.training.stage_names import Stage
 
+WindowsPerUser = Literal["one", "all"]
+
 
 class NegativesConfig(ConfigSection):
     """Settings of what a target competes with in training."""
@@ -53,6 +55,8 @@ class EpochsConfig(NegativesConfig):
     gradient_clip: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.98, ge=0, lt=1)
     """Decay of the averaged weights that are evaluated and kept; 0 keeps the last ones."""
+    windows_per_user: WindowsPerUser = "one"
+    """An epoch reads one window of each user, or as many as hold every interaction."""
     random_window_share: float = Field(0.5, ge=0, le=1)
     shuffle_ties: bool = True
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -30,7 +30,7 @@ from ur4rec.training.cooccurrence import fit_fold_tables, fit_log_temperature, u
 from ur4rec.training.fusion_fit import fit_fusion
 from ur4rec.training.objective import Objective
 from ur4rec.training.scoring import ExpertUsage, ModelScorer
-from ur4rec.training.windows import Epoch, batches, sample_epoch
+from ur4rec.training.windows import Epoch, batches, count_windows, sample_epoch
 
 SELECTION_METRIC = "ndcg@10"
 SCORES_AT_ONCE = 1 << 25
@@ -130,7 +130,8 @@ class Trainer:
         fixed = [*model.buffers(), *(value for name, value in model.named_parameters() if name not in self.trainable)]
         self.average = deepcopy(model, {id(tensor): tensor for tensor in fixed})  # what nobody trains is shared
         self.averaged = {name: value for name, value in self.average.named_parameters() if name in self.trainable}
-        steps = config.epochs_per_stage * math.ceil((histories.lengths >= 2).sum() / config.batch_size)
+        num_windows = count_windows(histories, model.config.max_seq_len, config.windows_per_user)
+        steps = config.epochs_per_stage * math.ceil(num_windows / config.batch_size)
         self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=config.weight_decay)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, _warmup_cosine(steps, config.warmup_share))
         self.alternation = Alternation(
@@ -216,6 +217,7 @@ class Trainer:
             config.random_window_share,
             config.shuffle_ties,
             self.device,
+            config.windows_per_user,
         )
         states = None
         if self.plan.part is not Part.SASREC:
