@@ -16,7 +16,8 @@ from ur4rec.training.stages import run_stage
 
 FIRST, SECOND = STAGES[:2]
 FINETUNING = {"finetune_lr_scale", "adaptive_switch_threshold", "adaptive_min_steps"}
-FUSION = {"fusion_method", "sasrec_weight", "retriever_weight", "cooccurrence_weight"}
+FUSION = {"fusion_method", "fusion_start", "sasrec_weight", "retriever_weight", "cooccurrence_weight"}
+CONTENT = {"content_weight", "content_age_decay"}
 SCORER = {"cooccurrence_neighbors", "cooccurrence_smoothing", "cooccurrence_age_decay"}
 FIRST_READS = {
     *SASRecConfig.model_fields,
@@ -26,7 +27,7 @@ FIRST_READS = {
 }
 UNREAD = {
     FIRST: StageConfig.model_fields.keys() - FIRST_READS,
-    SECOND: {"sasrec_lr", *FINETUNING, *FUSION, *SCORER},
+    SECOND: {"sasrec_lr", *FINETUNING, *FUSION, *SCORER, *CONTENT},
     STAGES[2]: {"text_control"},
     STAGES[3]: {"text_control", "adaptive_switch_threshold", "adaptive_min_steps"},
 }
@@ -53,7 +54,7 @@ def find_another(value: Any) -> Any:
     if isinstance(value, StrEnum):
         return list(type(value))[1 if value == next(iter(type(value))) else 0]
     if isinstance(value, str):
-        return {"exclude": "include", "one": "all"}.get(value, "bf16")
+        return {"exclude": "include", "one": "all", "configured": "fitted"}.get(value, "bf16")
     if isinstance(value, bool):
         return not value
     return value / 2 or 0.25 if isinstance(value, float) else 2 * value or 1

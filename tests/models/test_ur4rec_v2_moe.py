@@ -9,6 +9,7 @@ from present import present
 from ur4rec.config_section import ConfigError
 from ur4rec.models import retriever_moe_memory
 from ur4rec.models.config import Expert, FusionMethod, ModelConfig, Part, System
+from ur4rec.models.content import content_users
 from ur4rec.models.cooccurrence import NeighborTables
 from ur4rec.models.retriever_moe_memory import MemoryConfig, UpdateTrigger, Window
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
@@ -351,6 +352,55 @@ def test_a_co_occurrence_weight_of_zero_is_the_system_without_it(window: Window)
     })  # fmt: skip
     scores = [model(window.user_ids, window.items)[0] for model in (with_scorer, without)]
     assert torch.equal(*scores)
+
+
+@pytest.mark.parametrize("method", list(FusionMethod))
+def test_the_content_scorer_adds_its_weighted_cosine(window: Window, method: FusionMethod) -> None:
+    fields: dict[str, Any] = {"fusion_method": method, "cooccurrence_neighbors": 0}
+    model, without = make(content_weight=0.4, **fields), make(**fields)
+    model.load_state_dict(without.state_dict() | {
+        name: value for name, value in model.state_dict().items() if name.startswith("fusion")
+    })  # fmt: skip
+    model.fusion.get_buffer("content_log_temperature").fill_(0.5)
+    scores = [each(window.user_ids, window.items)[0] for each in (model, without)]
+    texts = model.items().content
+    assert texts is not None
+    users = content_users(window.items, texts, 0.7, torch.tensor([11, 11, 6]))[:, 0]
+    assert torch.allclose(scores[0], scores[1] + 0.4 * torch.tensor(-0.5).exp() * users @ texts.T, atol=1e-5)
+
+
+def test_without_texts_the_content_scorer_says_nothing(window: Window) -> None:
+    model = UR4RecV2MoE(num_items=30, num_users=4, content_weight=0.4, **SMALL).eval()
+    assert model.items().content is None
+    assert model(window.user_ids, window.items)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("method", list(FusionMethod))
+@pytest.mark.parametrize("content", [0.0, 0.3])
+def test_the_parts_add_up_to_the_fused_score(window: Window, method: FusionMethod, content: float) -> None:
+    weights = {"sasrec_weight": 0.7, "retriever_weight": 0.2, "cooccurrence_weight": 0.4}
+    model = make(fusion_method=method, content_weight=content, **weights)
+    items, last = model.items(), torch.tensor([11, 11, 6])
+    encoded = model.encode(window, memory_of(model).empty_state(3), items=items, last=last)
+    parts = model.score_parts(encoded, window, items)
+    expected = torch.tensor([*weights.values(), *([content] if content else [])])
+    fused = model.score_last(encoded, window, items.vectors())
+    assert torch.allclose(torch.einsum("s,bsn->bn", expected, parts), fused, atol=1e-5)
+
+
+def test_a_bounded_id_vector_is_no_longer_than_its_share_of_the_text(window: Window) -> None:
+    model, free = make(id_bound=0.5), make()
+    with torch.no_grad():
+        free.retriever.encoder.item_embedding.weight[1] = 0.001
+    model.load_state_dict(free.state_dict())
+    side, whole = (each.items(Part.RETRIEVER).retriever for each in (model, free))
+    assert side is not None
+    assert side.description is not None
+    assert whole is not None
+    assert torch.equal(side.identity[1], whole.identity[1])
+    limits = 0.5 * side.description.norm(dim=1)
+    assert (side.identity.norm(dim=1) <= limits * (1 + 1e-6)).all()
+    assert torch.allclose(side.identity[2:].norm(dim=1), limits[2:])
 
 
 @pytest.mark.parametrize("system", list(System))

@@ -57,8 +57,13 @@ class RetrieverConfig(ConfigSection):
     """Experts that take part."""
     text_components: int = Field(128, ge=1, le=WIDEST)
     """Principal components of the text embeddings that are kept."""
+    text_whitening: float = Field(1.0, ge=0, le=1)
+    """Power to which their standard deviations are taken out: 1 leaves all components alike, 0 as they are."""
     id_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of items whose ID embedding is left out of a training step, so that their text must do."""
+    id_bound: float = Field(0.0, ge=0)
+    """Largest length of an item's ID vector, as a multiple of its projected text's; 0 sets no bound. With a bound, ID
+    vectors begin at zero, and the retriever says something else than SASRec does."""
 
     @model_validator(mode="after")
     def _splits_retriever_into_heads(self) -> RetrieverConfig:
@@ -113,6 +118,13 @@ class FusionConfig(ConfigSection):
     """Read by `weighted`; where the others start. A scorer of weight 0 is off, whatever the method."""
     retriever_weight: float = Field(0.5, ge=0)
     cooccurrence_weight: float = Field(0.5, ge=0)
+    fusion_start: Literal["configured", "fitted"] = "configured"
+    """`fitted`: joint fine-tuning begins with the weights that rank the validation targets best, instead of those
+    given here; read by the methods that train them."""
+    content_weight: float = Field(0.0, ge=0)
+    """Of the scorer that compares texts in a closed form; 0 leaves it out."""
+    content_age_decay: float = Field(0.7, gt=0, le=1)
+    """Weight of an item of the history in that scorer relative to the next newer one."""
 
 
 class SeenItemsConfig(ConfigSection):
@@ -171,10 +183,12 @@ PRESETS: dict[System, dict[str, Any]] = {
         "moe_experts": (Expert.USER_PREFERENCE, Expert.ITEM_DESCRIPTION),
         "max_memory_size": 0,
         "cooccurrence_neighbors": 0,
+        "content_weight": 0.0,
     },
     System.MOE_MEMORY: {
         "moe_experts": (Expert.ITEM_DESCRIPTION, Expert.ITEM_EMBEDDING),
         "cooccurrence_neighbors": 0,
+        "content_weight": 0.0,
     },
 }
 """Settings that a system fixes, whatever else the configuration says."""

@@ -21,11 +21,19 @@ class Fusion(nn.Module):
     Args:
         sasrec_dim: Width D.
         retriever_dim: Width F.
-        has_cooccurrence: Whether a third scorer takes part.
+        has_cooccurrence: Whether the co-occurrence scorer takes part.
+        has_content: Whether the content scorer takes part.
         config: Method and weights.
     """
 
-    def __init__(self, sasrec_dim: int, retriever_dim: int, has_cooccurrence: bool, config: FusionConfig) -> None:
+    def __init__(
+        self,
+        sasrec_dim: int,
+        retriever_dim: int,
+        has_cooccurrence: bool,
+        has_content: bool,
+        config: FusionConfig,
+    ) -> None:
         super().__init__()
         self.method = config.fusion_method
         self.sasrec_log_temperature = nn.Parameter(torch.zeros(()))
@@ -34,6 +42,10 @@ class Fusion(nn.Module):
         if has_cooccurrence:
             self.register_buffer("cooccurrence_log_temperature", torch.zeros(()))
             start.append(config.cooccurrence_weight)
+        self.content_place = len(start)
+        if has_content:
+            self.register_buffer("content_log_temperature", torch.zeros(()))
+            start.append(config.content_weight)
         if self.method is FusionMethod.WEIGHTED:
             self.register_buffer("weights", torch.tensor(start))
         else:
@@ -44,10 +56,22 @@ class Fusion(nn.Module):
             nn.init.zeros_(self.gate.weight)
             nn.init.zeros_(self.gate.bias)
 
+    @property
+    def scorers_on(self) -> list[bool]:
+        """Which scorers take part, in the order of the weights."""
+        is_on = self.get_buffer("weights") > 0 if self.method is FusionMethod.WEIGHTED else self.get_buffer("is_on")
+        return [bool(each) for each in is_on]
+
+    @torch.no_grad()
+    def start_from(self, weights: Float[Tensor, "S"]) -> None:
+        """Begins with these weights; scorers that are off stay so, and fixed weights as they are."""
+        if self.method is not FusionMethod.WEIGHTED:
+            self.log_weights.copy_(weights.clamp_min(torch.finfo(weights.dtype).tiny).log())
+
     def weigh(
         self, sequence: Float[Tensor, "*batch D"], retriever: Float[Tensor, "*batch F"]
     ) -> Float[Tensor, "*batch S"]:
-        """Weight of SASRec, the retriever and the co-occurrence scorer before their temperatures."""
+        """Weights before the temperatures: SASRec, the retriever, then co-occurrence and content if they are there."""
         if self.method is FusionMethod.WEIGHTED:
             weights = self.get_buffer("weights")
             return weights.expand(*sequence.shape[:-1], len(weights))
@@ -64,19 +88,24 @@ class Fusion(nn.Module):
         sequence: Float[Tensor, "*batch D"],
         retriever: Float[Tensor, "*batch F"],
         weights: Float[Tensor, "*batch S"],
-    ) -> Float[Tensor, "*batch DF"]:
-        """User side of the fused score of the two encoders, to be multiplied with the item sides set side by side."""
-        return torch.cat(
-            [
-                weights[..., :1] * self.calibrate_sasrec(sequence),
-                weights[..., 1:2] * self.calibrate_retriever(retriever),
-            ],
-            dim=-1,
-        )
+        content: Float[Tensor, "*batch K"] | None = None,
+    ) -> Float[Tensor, "*batch V"]:
+        """User side of the fused score of the encoders, to be multiplied with the item sides set side by side."""
+        sides = [
+            weights[..., :1] * self.calibrate_sasrec(sequence),
+            weights[..., 1:2] * self.calibrate_retriever(retriever),
+        ]
+        if content is not None:
+            sides.append(weights[..., self.content_place, None] * self.calibrate_content(content))
+        return torch.cat(sides, dim=-1)
 
     def calibrate_cooccurrence(self, weights: Float[Tensor, "*batch S"]) -> Float[Tensor, "*batch"]:
         """Factor of the co-occurrence logits at each position."""
         return weights[..., 2] * (-self.get_buffer("cooccurrence_log_temperature")).exp()
+
+    def calibrate_content(self, content: Float[Tensor, "*batch K"]) -> Float[Tensor, "*batch K"]:
+        """User side of the content scorer's calibrated score."""
+        return content * (-self.get_buffer("content_log_temperature")).exp()
 
     def calibrate_sasrec(self, sequence: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """User side of SASRec's own calibrated score."""

@@ -126,7 +126,7 @@ class TextPreferenceRetrieverMoE(nn.Module):
     def __init__(self, num_items: int, max_seq_len: int, memory_dim: int, config: RetrieverConfig) -> None:
         super().__init__()
         dim, dropout, text_dim = config.retriever_output_dim, config.moe_dropout, config.text_components
-        self.id_dropout, self.enabled = config.id_dropout, config.moe_experts
+        self.id_dropout, self.id_bound, self.enabled = config.id_dropout, config.id_bound, config.moe_experts
         self.text = TextTable(text_dim)
         self.item_embedding = item_table(num_items, dim)
         self.register_buffer("is_trained", torch.ones(num_items + 1, dtype=torch.bool))
@@ -180,7 +180,10 @@ class TextPreferenceRetrieverMoE(nn.Module):
             kept = kept & (torch.rand(len(kept), device=kept.device) >= self.id_dropout)
         identity = identity * kept[:, None]
         item_text = self.text.items(rows)
-        return ItemSide(identity, None if item_text is None else self.description_projection(item_text))
+        if item_text is None:
+            return ItemSide(identity, None)
+        described = self.description_projection(item_text)
+        return ItemSide(_bound(identity, described, self.id_bound) if self.id_bound else identity, described)
 
     def forward(
         self,
@@ -237,3 +240,10 @@ class TextPreferenceRetrieverMoE(nn.Module):
         gate = torch.sigmoid(self.memory_gate(torch.cat([query, memory], dim=-1)))
         remembered: Tensor = self.dropout(gate * self.memory_projection(memory))
         return remembered
+
+
+def _bound(identity: Float[Tensor, "C D"], described: Float[Tensor, "C D"], bound: float) -> Float[Tensor, "C D"]:
+    """Shortens ID vectors to `bound` times the length of their texts' (after arXiv 2507.19473)."""
+    length = identity.norm(dim=1, keepdim=True).clamp_min(torch.finfo(identity.dtype).tiny)
+    bounded: Tensor = identity * (bound * described.norm(dim=1, keepdim=True) / length).clamp_max(1)
+    return bounded

@@ -52,6 +52,7 @@ class TextTable(ResizableBuffers):
         sentence_offsets: Int[Tensor, "P1"],
         snapshots: Int[Tensor, "P 2"],
         num_users: int,
+        whitening: float = 1.0,
     ) -> None:
         """Takes embeddings in, whitened and kept in half precision.
 
@@ -61,8 +62,9 @@ class TextTable(ResizableBuffers):
             sentence_offsets: The sentences of snapshot p are `sentence_offsets[p]:sentence_offsets[p + 1]`.
             snapshots: User index and `as_of` of each snapshot, sorted.
             num_users: U.
+            whitening: Power to which the components' standard deviations are taken out.
         """
-        whiten = _whitening(item_text[1:], self.components)
+        whiten = _whitening(item_text[1:], self.components, whitening)
         self.item_text = whiten(item_text).half()
         self.item_text[0] = 0
         self.sentences = whiten(sentences).half()
@@ -142,9 +144,13 @@ class TextTable(ResizableBuffers):
 
 
 def _whitening(
-    item_text: Float[Tensor, "N T"], components: int
+    item_text: Float[Tensor, "N T"], components: int, power: float
 ) -> Callable[[Float[Tensor, "R T"]], Float[Tensor, "R C"]]:
-    """Map onto the principal components of the items, each of unit variance; components beyond the rank are zero."""
+    """Map onto the principal components of the items, of unit variance in the mean; those beyond the rank are zero.
+
+    A power of 1 gives each of them unit variance (whitening), 0 leaves their proportions as they are. Su et al. 2021,
+    "Whitening Sentence Representations for Better Semantics and Faster Retrieval".
+    """
     if not len(item_text):
         return lambda embeddings: embeddings.new_zeros(len(embeddings), components)
     mean = item_text.mean(dim=0, dtype=torch.float64)
@@ -155,6 +161,8 @@ def _whitening(
     variances, directions = torch.linalg.eigh(covariance / len(item_text))
     variances, directions = variances.flip(0)[:components], directions.flip(1)[:, :components]
     usable = variances > 1e-6 * variances[0].clamp_min(torch.finfo(torch.float64).tiny)
-    scale = torch.where(usable, variances.clamp_min(torch.finfo(torch.float64).tiny).rsqrt(), 0.0)
+    scale = torch.where(usable, variances.clamp_min(torch.finfo(torch.float64).tiny) ** (-power / 2), 0.0)
+    if power < 1:
+        scale = scale * (variances * scale.square())[usable].mean().rsqrt()
     basis = functional.pad(directions * scale, (0, components - len(scale))).to(item_text.dtype)
     return lambda embeddings: (embeddings - mean.to(embeddings.dtype)) @ basis

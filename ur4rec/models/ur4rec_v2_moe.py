@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ur4rec.models.config import MemoryConfig, ModelConfig, Part
+from ur4rec.models.content import content_items, content_users
 from ur4rec.models.cooccurrence import CooccurrenceScorer
 from ur4rec.models.fusion import Fusion
 from ur4rec.models.retriever_moe_memory import RetrieverMoEMemory, Window
@@ -38,11 +39,12 @@ class Items:
 
     sasrec: Float[Tensor, "C D"] | None
     retriever: ItemSide | None
+    content: Float[Tensor, "C K"] | None = None
 
     def vectors(self) -> Float[Tensor, "C V"]:
         """Returns the sides one beside the other."""
-        sides = [] if self.sasrec is None else [self.sasrec]
-        return torch.cat(sides if self.retriever is None else [*sides, self.retriever.vectors()], dim=1)
+        retriever = None if self.retriever is None else self.retriever.vectors()
+        return torch.cat([side for side in (self.sasrec, retriever, self.content) if side is not None], dim=1)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Encoded:
     expert_weights: Float[Tensor, "B Q X"] | None
     fusion_weights: Float[Tensor, "B Q S"] | None
     state: MemoryState | None
+    content: Float[Tensor, "B Q K"] | None = None
 
 
 class UR4RecV2MoE(nn.Module):
@@ -84,7 +87,7 @@ class UR4RecV2MoE(nn.Module):
         self.retriever = RetrieverMoEMemory(num_items, num_users, config.max_seq_len, config, config)
         self.cooccurrence = CooccurrenceScorer(num_items, config) if config.cooccurrence_neighbors else None
         widths = config.sasrec_hidden_dim, config.retriever_output_dim
-        self.fusion = Fusion(*widths, self.cooccurrence is not None, config)
+        self.fusion = Fusion(*widths, self.cooccurrence is not None, config.content_weight > 0, config)
 
     @property
     def device(self) -> torch.device:
@@ -98,7 +101,11 @@ class UR4RecV2MoE(nn.Module):
         """
         sasrec = None if part is Part.RETRIEVER or self.sasrec is None else self.sasrec.item_vectors(rows)
         retriever = None if part is Part.SASREC else self.retriever.encoder.item_side(rows, drop_ids)
-        return Items(sasrec, retriever)
+        texts = self.retriever.encoder.text.items(rows) if self._compares_texts(part) else None
+        return Items(sasrec, retriever, None if texts is None else content_items(texts))
+
+    def _compares_texts(self, part: Part) -> bool:
+        return part is Part.FUSED and self.config.content_weight > 0
 
     def encode(
         self,
@@ -120,7 +127,10 @@ class UR4RecV2MoE(nn.Module):
             return Encoded(sasrec, None, None, None, state)
         output, state = self.retriever(window, state, items.retriever, last)
         weights = None if sasrec is None else self.fusion.weigh(sasrec, output.vectors)
-        return Encoded(sasrec, output.vectors, output.expert_weights, weights, state)
+        content = None
+        if items.content is not None:
+            content = content_users(window.items, items.content, self.config.content_age_decay, last)
+        return Encoded(sasrec, output.vectors, output.expert_weights, weights, state, content)
 
     def user_vectors(self, encoded: Encoded, part: Part = Part.FUSED) -> Float[Tensor, "B Q V"]:
         """Calibrated user side of a part's score."""
@@ -130,7 +140,7 @@ class UR4RecV2MoE(nn.Module):
         assert encoded.retriever is not None
         if part is Part.RETRIEVER or encoded.sasrec is None:
             return self.fusion.calibrate_retriever(encoded.retriever)
-        fused: Tensor = self.fusion(encoded.sasrec, encoded.retriever, encoded.fusion_weights)
+        fused: Tensor = self.fusion(encoded.sasrec, encoded.retriever, encoded.fusion_weights, encoded.content)
         return fused
 
     def score_last(
@@ -147,6 +157,26 @@ class UR4RecV2MoE(nn.Module):
         assert encoded.fusion_weights is not None
         factor = self.fusion.calibrate_cooccurrence(encoded.fusion_weights[:, 0])
         return torch.addcmul(scores, factor[:, None], self.cooccurrence.last(window.items))
+
+    def score_parts(self, encoded: Encoded, window: Window, items: Items) -> Float[Tensor, "B S N1"]:
+        """Calibrated scores of every scorer of the fusion, before their weights, after each row's last item.
+
+        `encoded` is what `encode` returned for the last item alone, `items` what the method of that name did.
+        """
+        assert items.retriever is not None
+        fusion, parts = self.fusion, []
+        for part, sides in ((Part.SASREC, items.sasrec), (Part.RETRIEVER, items.retriever.vectors())):
+            assert sides is not None
+            parts.append(self.user_vectors(encoded, part)[:, 0] @ sides.T)
+        if self.cooccurrence is not None:
+            temperature = fusion.get_buffer("cooccurrence_log_temperature")
+            parts.append(self.cooccurrence.last(window.items) * (-temperature).exp())
+        if self.config.content_weight:
+            content = torch.zeros_like(parts[0])
+            if encoded.content is not None and items.content is not None:
+                content = fusion.calibrate_content(encoded.content)[:, 0] @ items.content.T
+            parts.append(content)
+        return torch.stack(parts, dim=1)
 
     def forward(
         self,

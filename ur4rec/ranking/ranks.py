@@ -90,7 +90,7 @@ def rank_users(
         users = batch[:, USER]
         with torch.no_grad():
             scores = _score(scorer, users, batch[:, ITEM])
-            is_seen = partial(_seen_mask, users, seen, scores)
+            is_seen = partial(seen_mask, users, seen, scores)
             excluded = is_seen() if candidates is None else _rest_mask(users, candidates[rows], scores)
             ranks[rows] = tied_ranks(scores, torch.from_numpy(batch[:, ITEM]).to(scores.device), excluded).cpu().numpy()
             if lists:
@@ -110,7 +110,8 @@ def _score(scorer: Scorer, users: np.ndarray, targets: np.ndarray) -> Float[Tens
     return scores
 
 
-def _seen_mask(users: np.ndarray, seen: Histories | None, scores: Float[Tensor, "B N1"]) -> Bool[Tensor, "B N1"]:
+def seen_mask(users: np.ndarray, seen: Histories | None, scores: Float[Tensor, "B N1"]) -> Bool[Tensor, "B N1"]:
+    """Mark the items that each user has seen; none without histories."""
     mask = torch.zeros_like(scores, dtype=torch.bool)
     if seen is None:
         return mask

@@ -5,7 +5,7 @@ Dimensions: U users, N items, R interactions, K neighbours per item, T tables, F
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import CooccurrenceConfig
-from ur4rec.models.cooccurrence import CooccurrenceScorer, NeighborTables, to_logits
+from ur4rec.models.cooccurrence import NeighborTables
+from ur4rec.models.retriever_moe_memory import Window
 from ur4rec.training.windows import Epoch
 
 Indices = TypeVar("Indices", np.ndarray, Tensor)
@@ -122,20 +123,22 @@ def fit_fold_tables(
 
 
 @torch.no_grad()
-def fit_log_temperature(scorer: CooccurrenceScorer, tables: NeighborTables, epoch: Epoch) -> Tensor:
+def fit_log_temperature(scan: Callable[[Window], Iterator[Tensor]], epoch: Epoch) -> Tensor:
     """Returns the logarithm of the temperature that fits a scorer's logits to the windows of an epoch.
 
-    It is Newton's method on the mean cross-entropy, which is convex in the inverse temperature. Each fold of users has
-    a table of its own.
+    It is Newton's method on the mean cross-entropy, which is convex in the inverse temperature.
+
+    Args:
+        scan: Logits `[B, N + 1]` of the windows after each position.
+        epoch: Of which the first windows are read.
     """
     inverse = torch.ones((), dtype=torch.float64, device=epoch.users.device)
     for _ in range(CALIBRATION_STEPS):
         slope, curvature = torch.zeros(2, dtype=torch.float64, device=inverse.device)
         for rows in torch.arange(min(len(epoch.users), MAX_WINDOWS), device=inverse.device).split(CALIBRATION_BATCH):
             window, targets = epoch.window(rows)
-            scan = scorer.scan(window.items, tables, user_folds(window.user_ids))
-            for raw, target in zip(scan, targets.T, strict=True):
-                logits, valid = to_logits(raw)[:, 1:][target > 0], target[target > 0] - 1
+            for scores, target in zip(scan(window), targets.T, strict=True):
+                logits, valid = scores[:, 1:][target > 0], target[target > 0] - 1
                 share = (logits * inverse.float()).softmax(dim=1)
                 mean = (share * logits).sum(dim=1)
                 slope += (mean - logits.gather(1, valid[:, None])[:, 0]).double().sum()

@@ -17,7 +17,7 @@ from torch import Tensor
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import Part
 from ur4rec.models.retriever_moe_memory import Window
-from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
+from ur4rec.models.ur4rec_v2_moe import Encoded, UR4RecV2MoE
 from ur4rec.models.user_memory import MemoryState, Runs
 
 NUM_BINS = 20
@@ -153,16 +153,28 @@ class ModelScorer:
         return self._score(users, runs, None if sides is None else self.model.retriever.replay(runs, sides))
 
     @torch.no_grad()
+    def score_parts(self, users: np.ndarray) -> Float[Tensor, "B S N1"]:
+        """Calibrated scores of every scorer that is fused, before their weights."""
+        rows, memory = self._to_tensor(users), self.model.retriever.memory
+        state = None if memory is None else memory.stored_state(rows)
+        encoded, window = self._encode(rows, self._select(rows), state)
+        return self.model.score_parts(encoded, window, self.sides)
+
+    @torch.no_grad()
     def _score(self, users: Int[Tensor, "B"], runs: Runs, state: MemoryState | None) -> Float[Tensor, "B N1"]:
-        kept = runs.lengths.clamp_max(self.model.config.max_seq_len)
-        starts = runs.lengths - kept
-        newest = replace(runs, starts=runs.starts + starts, lengths=kept)
-        window = Window(users, *newest.pad(0 if len(kept) and int(kept.max()) else 1), starts)
-        encoded = self.model.encode(window, state, self.part, self.sides, (kept - 1).clamp_min(0))
+        encoded, window = self._encode(users, runs, state)
         if encoded.expert_weights is not None:
             self.usage.add(encoded.expert_weights[:, 0])
             self._weights[users] = encoded.expert_weights[:, 0].float()
         return self.model.score_last(encoded, window, self.item_vectors, self.part)
+
+    def _encode(self, users: Int[Tensor, "B"], runs: Runs, state: MemoryState | None) -> tuple[Encoded, Window]:
+        """User sides after the last item of each run."""
+        kept = runs.lengths.clamp_max(self.model.config.max_seq_len)
+        starts = runs.lengths - kept
+        newest = replace(runs, starts=runs.starts + starts, lengths=kept)
+        window = Window(users, *newest.pad(0 if len(kept) and int(kept.max()) else 1), starts)
+        return self.model.encode(window, state, self.part, self.sides, (kept - 1).clamp_min(0)), window
 
     def expert_weights(self, users: np.ndarray | None = None) -> dict[str, float]:
         """Mean router weight of each expert over the users scored so far, or over some of them, each counted once."""

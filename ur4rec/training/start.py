@@ -95,7 +95,8 @@ def add_text(model: UR4RecV2MoE, text: TextEmbeddings) -> None:
     """Gives the retriever its texts."""
     arrays = text.item_descriptions, text.sentences, text.offsets, text.snapshots
     tensors = [torch.from_numpy(array.copy()) for array in arrays]
-    model.retriever.encoder.text.fill(tensors[0], tensors[1], tensors[2], tensors[3], model.num_users)
+    whitening = model.config.text_whitening
+    model.retriever.encoder.text.fill(tensors[0], tensors[1], tensors[2], tensors[3], model.num_users, whitening)
 
 
 @torch.no_grad()
@@ -122,8 +123,16 @@ def _start_sasrec(
 
 @torch.no_grad()
 def _start_retriever(model: UR4RecV2MoE, counts: csr_array, seed: int, previous: Previous | None) -> None:
-    """The retriever begins with what SASRec knows about the items; without SASRec, with the item factors, as it did."""
+    """The retriever begins with what SASRec knows about the items; without SASRec, with the item factors, as it did.
+
+    Where ID vectors are bounded it begins with the texts alone.
+    """
     embedding = model.retriever.encoder.item_embedding
+    if model.config.id_bound:
+        embedding.weight.zero_()
+        if previous is not None:
+            _take(model, previous)
+        return
     if previous is None:
         factors = item_factors(counts, embedding.embedding_dim, seed)
         embedding.weight.copy_(torch.from_numpy(factors) * EMBEDDING_STD)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,16 @@ from torch import Tensor, nn
 
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import Part
-from ur4rec.models.cooccurrence import NeighborTables
+from ur4rec.models.content import content_users
+from ur4rec.models.cooccurrence import NeighborTables, to_logits
+from ur4rec.models.retriever_moe_memory import Window
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.models.user_memory import MemoryState
 from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.ranking.ranks import rank_users
 from ur4rec.training.config import TrainingConfig
-from ur4rec.training.cooccurrence import fit_fold_tables, fit_log_temperature
+from ur4rec.training.cooccurrence import fit_fold_tables, fit_log_temperature, user_folds
+from ur4rec.training.fusion_fit import fit_fusion
 from ur4rec.training.objective import Objective
 from ur4rec.training.scoring import ExpertUsage, ModelScorer
 from ur4rec.training.windows import Epoch, batches, count_windows, sample_epoch
@@ -137,7 +141,7 @@ class Trainer:
         self.record = StageRecord(plan.name)
         self.best: dict[str, Tensor] = {}
         tables = self._fold_tables()
-        if plan.calibrate and tables is not None:
+        if plan.calibrate:
             self._calibrate(tables)
         self.objective = Objective(model, plan.part, tables, config, self.generator)
         if plan.alternate:
@@ -244,11 +248,27 @@ class Trainer:
             return None
         return fit_fold_tables(self.histories, self.model.num_items, self.model.config, self.device)
 
-    def _calibrate(self, tables: NeighborTables) -> None:
+    def _calibrate(self, tables: NeighborTables | None) -> None:
+        """Fits the temperatures of the scorers that nobody trains, then the weights that the fusion begins with."""
+        config, fusion = self.model.config, self.model.fusion  # `average` shares what is set here
+        epoch = sample_epoch(self.histories, config.max_seq_len, self.generator, 0, False, self.device)
+        if tables is not None:
+            temperature = fit_log_temperature(partial(self._scan_cooccurrence, tables), epoch)
+            fusion.get_buffer("cooccurrence_log_temperature").copy_(temperature)
+        if (items := self.model.items(Part.FUSED).content) is not None:
+            fusion.get_buffer("content_log_temperature").copy_(
+                fit_log_temperature(partial(self._scan_content, items), epoch)
+            )
+        if config.fusion_start == "fitted":
+            fit_fusion(self.model, self.histories, self.targets)
+
+    def _scan_cooccurrence(self, tables: NeighborTables, window: Window) -> Iterator[Tensor]:
         assert self.model.cooccurrence is not None
-        epoch = sample_epoch(self.histories, self.model.config.max_seq_len, self.generator, 0, False, self.device)
-        temperature = fit_log_temperature(self.model.cooccurrence, tables, epoch)
-        self.model.fusion.get_buffer("cooccurrence_log_temperature").copy_(temperature)  # `average` shares it
+        return map(to_logits, self.model.cooccurrence.scan(window.items, tables, user_folds(window.user_ids)))
+
+    def _scan_content(self, items: Tensor, window: Window) -> Iterator[Tensor]:
+        users = content_users(window.items, items, self.model.config.content_age_decay)
+        return (user @ items.T for user in users.transpose(0, 1))
 
     def _switch_to(self, module: str) -> None:
         for name, value in self.trainable.items():
