@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -110,11 +109,12 @@ def main(
     with report_errors():
         chosen = _check(systems or SYSTEMS, peers_python)
         loaded, machine = load_config(config, split_settings(overrides or ())), describe_machine(threads)
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # of the process that encodes
         with_text = any(reads_text(system) for system in chosen)
         datasets = [prepare_dataset(place, embeddings or (), output / "data", loaded, with_text) for place in data]
         seconds = math.inf if limit is None else 60 * limit
-        options = Options(output, loaded, seeds or [42], peers_python, threads, seconds, settings or (), quick)
+        options = Options(
+            output.absolute(), loaded, seeds or [42], peers_python, threads, seconds, settings or (), quick
+        )
         outcomes = run_all(datasets, chosen, options, jobs)
         report = {"protocol": PROTOCOL, "quick": quick, "machine": machine, "versions": describe_versions()}
         report["datasets"] = [describe_dataset(each) for each in outcomes]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.peer_exchange import HORIZONS, Split
+from benchmarks.peer_exchange import Split
 from ur4rec.config import Config
 from ur4rec.data.config import DataConfig
 from ur4rec.data.input_files import digest_data
@@ -33,6 +33,7 @@ class Dataset:
     """None where no system reads texts."""
     split: Path
     data: Sequences
+    embeddings_digest: str = ""
 
     @property
     def key(self) -> str:
@@ -57,16 +58,16 @@ def prepare_dataset(place: Path, embeddings: Sequence[Path], output: Path, confi
     """
     sequences = _find_sequences(place) or _make_sequences(place, output, config.narrow(DataConfig))
     data = load_sequences(sequences)
-    texts = (
-        _find_embeddings(data, embeddings) or _make_embeddings(sequences, data, output, config) if reads_text else None
-    )
+    texts = None
+    if reads_text:
+        texts = (_find_embeddings(data, embeddings) or _make_embeddings(sequences, data, output, config)).absolute()
     split = output / f"{data.name}-{data.digest[:DIGITS]}.npz"
     split.parent.mkdir(parents=True, exist_ok=True)
     seen = {"validation": data.histories("validation"), "test": data.histories("test")}
-    Split(data.num_items, seen, dict(zip(HORIZONS, (data.val, data.test), strict=True)), config.excludes_seen).save(
-        split
-    )
-    return Dataset(sequences.absolute(), texts and texts.absolute(), split.absolute(), data)
+    targets = {"validation": data.val, "test": data.test}
+    Split(data.num_items, seen, targets, config.excludes_seen).save(split)
+    digest = read_artifact(texts).content_digest if texts else ""
+    return Dataset(sequences.absolute(), texts, split.absolute(), data, digest)
 
 
 def _find_sequences(place: Path) -> Path | None:
@@ -94,11 +95,6 @@ def _make_embeddings(sequences: Path, data: Sequences, output: Path, config: Con
         generate_text(sequences, written, texts)
         encode_text(sequences, written, folder, encoder, device="cpu")
     return folder
-
-
-def digest_embeddings(dataset: Dataset) -> str:
-    """Equal for equal vectors; empty without any."""
-    return read_artifact(dataset.embeddings).content_digest if dataset.embeddings else ""
 
 
 def item_vectors(dataset: Dataset) -> str:

@@ -7,10 +7,11 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets_inputs import DIGITS, Dataset, digest_embeddings, item_vectors
+from benchmarks.datasets_inputs import DIGITS, Dataset, item_vectors
 from benchmarks.peer_closed import DENSE, FORMS, READS_TEXT
 from benchmarks.peer_exchange import Run
 from benchmarks.peer_jobs import Job, identify, run_job
@@ -98,10 +99,10 @@ def list_jobs(system: str, dataset: Dataset, options: Options, seed: int) -> lis
 
 def _form_job(system: str, dataset: Dataset, options: Options) -> Job:
     module = Path(__file__).with_name("peer_closed.py")
-    values = {"form": system, "code": [sha256_file(module), code_digest(*CLOSED_CODE)]}
+    values = {"form": system, "code": [sha256_file(module), _digest_code(*CLOSED_CODE)]}
     inputs = _limits(options)
     if issubclass(FORMS[system], READS_TEXT):
-        values["texts_digest"] = digest_embeddings(dataset)
+        values["texts_digest"] = dataset.embeddings_digest
         inputs["texts"] = item_vectors(dataset)
     setting = Setting("chosen", "each parameter tried on validation, in turn")
     return Job(system, setting, "benchmarks.peer_closed", Path(sys.executable), values, inputs)
@@ -110,8 +111,8 @@ def _form_job(system: str, dataset: Dataset, options: Options) -> Job:
 def _our_job(system: str, dataset: Dataset, options: Options, seed: int) -> Job:
     stage, part = OURS[system]
     settings = options.config.narrow(StageConfig).to_dict() | {"seed": seed}
-    values = {"stage": stage.value, "part": part.value, "settings": settings, "code": code_digest(CODE)}
-    values["embeddings_digest"] = digest_embeddings(dataset)
+    values = {"stage": stage.value, "part": part.value, "settings": settings, "code": _digest_code(CODE)}
+    values["embeddings_digest"] = dataset.embeddings_digest
     inputs = {"sequences": dataset.sequences, "embeddings": dataset.embeddings, "cache": options.output / "stages"}
     paths = {name: str(Path(path or "").absolute()) for name, path in inputs.items()}
     return Job(system, Setting("configured", "ur4rec"), "benchmarks.peer_stages", Path(sys.executable), values, paths)
@@ -126,6 +127,9 @@ def _peer_jobs(system: str, dataset: Dataset, options: Options, seed: int) -> It
                 peer.shared | setting.values | {"seed": seed} | (peer.quick if options.quick else {})
             )
             yield Job(system, setting, peer.module, options.peers_python.absolute(), values, _limits(options))
+
+
+_digest_code = cache(code_digest)
 
 
 def _limits(options: Options) -> dict[str, str]:

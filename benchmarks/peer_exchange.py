@@ -52,7 +52,8 @@ class Split:
             histories = self.seen[horizon]
             arrays |= {f"{horizon}_{field.name}": getattr(histories, field.name) for field in fields(Histories)}
             arrays[f"{horizon}_targets"] = self.targets[horizon]
-        np.savez(path, **arrays)
+        with replacing(path) as new, new.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -72,7 +72,7 @@ def main() -> None:
     def scorer(histories: Histories) -> ModelScorer:
         return ModelScorer(model, histories, values["part"])
 
-    run = recorder.finish(scorer, PACKAGES)
+    run = recorder.finish(scorer, PACKAGES, stages[-1].manifest().config)
     replace(run, peak_memory_mb=peak_of(stages) or run.peak_memory_mb).save(Path(run_path))
 
 

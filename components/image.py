@@ -11,3 +11,5 @@ SLIM = f"{REPOSITORY}:{__version__}-slim"
 """Preprocessing and texts."""
 TRAIN = f"{REPOSITORY}:{__version__}-train-cpu"
 """Everything that needs torch."""
+IMAGE_USER = 10001
+"""Who all of them run as."""

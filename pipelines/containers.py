@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from components.image import IMAGE_USER
 from pipelines.inputs import Inputs, list_local_files
 from ur4rec.storage.stores import is_cloud
 from ur4rec.text.provider_table import API_KEYS
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from ur4rec.config import Config
 
-IMAGE_USER = 10001
-"""Who the images run as."""
 FORWARDED = (*API_KEYS.values(), "STORAGE_EMULATOR_HOST", "OMP_NUM_THREADS")
 LAST_LINES_S = 20.0
 """How long to wait for what a container has printed before it ended."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from kfp import dsl, kubernetes
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from components.image import IMAGE_USER
 from ur4rec.config_section import ConfigError, ConfigSection, locate_shipped, read_settings
 from ur4rec.registry.config import DEFAULTS, PIPELINE_RUN, STATE
 from ur4rec.registry.mlflow_client import TRACKING_URI
@@ -24,6 +27,10 @@ TEXT_SECRET = "ur4rec-text"  # noqa: S105  # the name of a Kubernetes secret, no
 REGISTRY_SECRET = "ur4rec-mlflow"  # noqa: S105
 GCS_KEY_FOLDER = "/var/secrets/gcs"
 GCS_KEY_FILE = f"{GCS_KEY_FOLDER}/key.json"
+CA_FOLDER = "/etc/ur4rec/ca"
+CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
+"""What the clients of MLflow, of the stores and of language models read."""
+SECRET_NAME = re.compile(r"(?i)passw|secret|token|credential|(api|access)[-_]?key")
 TEXT_KEYS = tuple(API_KEYS.values())
 REGISTRY_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
@@ -35,6 +42,37 @@ class Toleration(ConfigSection):
     operator: Literal["Exists", "Equal"] = "Exists"
     value: str | None = None
     effect: Literal["NoSchedule", "NoExecute", "PreferNoSchedule"] | None = None
+
+
+class Requirement(ConfigSection):
+    """A label that a node has or has not."""
+
+    key: str = Field(min_length=1)
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = "In"
+    values: tuple[str, ...] = ()
+
+
+class Affinity(ConfigSection):
+    """Requirements that a node meets, all of them."""
+
+    match_expressions: tuple[Requirement, ...] = Field(min_length=1)
+    weight: int | None = Field(None, ge=1, le=100)
+    """How much nodes that meet them are preferred; None: no other will do."""
+
+
+class Volume(ConfigSection):
+    """A persistent volume that is there already."""
+
+    claim: str = Field(min_length=1)
+    mount_path: str = Field(pattern="^/")
+    sub_path: str = ""
+
+
+class Security(ConfigSection):
+    """Who a task is: by default the user of the images."""
+
+    run_as_user: int = Field(IMAGE_USER, ge=1)
+    run_as_group: int = Field(IMAGE_USER, ge=1)
 
 
 class Resources(ConfigSection):
@@ -54,6 +92,7 @@ class Resources(ConfigSection):
     """The size of `/dev/shm`, which counts as memory; None leaves the 64 MB of the container runtime."""
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
+    node_affinity: tuple[Affinity, ...] = ()
 
 
 class Profile(ConfigSection):
@@ -92,6 +131,23 @@ class Profile(ConfigSection):
     """Secrets of the namespace with which images are pulled."""
     gcs_key_secret: str | None = Field(None, min_length=1)
     """Secret of the namespace whose `key.json` opens cloud storage; None where the service account does."""
+    security: Security | None = Security()
+    """None: as the server or a policy says."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Variables of every task, such as `HTTPS_PROXY`; never secrets, for the compiled file shows them."""
+    ca_config_map: str | None = Field(None, min_length=1)
+    """Config map of the namespace whose `ca.crt` holds all authorities that are trusted, as PEM."""
+    volumes: tuple[Volume, ...] = ()
+
+    @field_validator("environment")
+    @classmethod
+    def _hold_no_secret(cls, environment: dict[str, str]) -> dict[str, str]:
+        for name, value in environment.items():
+            if SECRET_NAME.search(name) or "@" in urlsplit(value).netloc:
+                raise ValueError(f"{name} looks like a secret, and the compiled file is for all to see")
+        return environment
 
     @property
     def uses_gpu(self) -> bool:
@@ -154,10 +210,31 @@ def size_task(
     kubernetes.set_timeout(task, resources.timeout_s)
     if profile.image_pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(profile.image_pull_secrets))
+    return _place(_equip(task, profile), resources)
+
+
+def _equip(task: dsl.PipelineTask, profile: Profile) -> dsl.PipelineTask:
+    """Give a task what all tasks have: who they are, their labels and variables, and what is mounted."""
+    environment = dict(profile.environment)
+    if profile.security:
+        kubernetes.set_security_context(task, **profile.security.to_dict(), run_as_non_root=True)
+    for add, pairs in (
+        (kubernetes.add_pod_label, profile.labels),
+        (kubernetes.add_pod_annotation, profile.annotations),
+    ):
+        for key, value in pairs.items():
+            add(task, key, value)
     if profile.gcs_key_secret:
         kubernetes.use_secret_as_volume(task, profile.gcs_key_secret, mount_path=GCS_KEY_FOLDER)
-        task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", GCS_KEY_FILE)
-    return _place(task, resources)
+        environment["GOOGLE_APPLICATION_CREDENTIALS"] = GCS_KEY_FILE
+    if profile.ca_config_map:
+        kubernetes.use_config_map_as_volume(task, profile.ca_config_map, mount_path=CA_FOLDER)
+        environment |= dict.fromkeys(CA_VARIABLES, f"{CA_FOLDER}/ca.crt")
+    for volume in profile.volumes:
+        kubernetes.mount_pvc(task, volume.claim, volume.mount_path, volume.sub_path)
+    for name, value in environment.items():
+        task.set_env_variable(name, value)
+    return task
 
 
 def _place(task: dsl.PipelineTask, resources: Resources) -> dsl.PipelineTask:
@@ -168,6 +245,8 @@ def _place(task: dsl.PipelineTask, resources: Resources) -> dsl.PipelineTask:
         kubernetes.add_node_selector(task, key, value)
     for toleration in resources.tolerations:
         kubernetes.add_toleration(task, **toleration.model_dump(exclude_none=True))
+    for affinity in resources.node_affinity:
+        kubernetes.add_node_affinity(task, **affinity.model_dump(mode="json"))
     return task
 
 

@@ -7,7 +7,8 @@ from threading import Event
 
 import pytest
 
-from pipelines.containers import IMAGE_USER, ContainerError, plan_containers, run_container
+from components.image import IMAGE_USER
+from pipelines.containers import ContainerError, plan_containers, run_container
 from pipelines.inputs import Inputs, Tracking
 from ur4rec.config import load_config
 

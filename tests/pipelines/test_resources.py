@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
+from components.image import IMAGE_USER
 from pipelines.compilation import compile_pipeline
 from pipelines.options import ImageOptions
-from pipelines.resources import GCS_KEY_FOLDER, KINDS, PROFILES, Profile, load_profile
+from pipelines.resources import CA_VARIABLES, GCS_KEY_FOLDER, KINDS, PROFILES, Profile, load_profile
 from ur4rec.config_section import ConfigError
 
 TRAINING = ("pretrain-sasrec", "pretrain-retriever", "joint-finetune", "end-to-end")
@@ -97,6 +98,71 @@ def test_a_key_for_cloud_storage_is_mounted_in_every_task_and_its_value_is_not_c
         assert container["env"] == [{"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{GCS_KEY_FOLDER}/key.json"}]
 
 
+RESTRICTED_VOLUMES = {"secretAsVolume", "configMapAsVolume", "pvcMount", "emptyDirMounts"}
+"""Those that the restricted pod-security standard knows, under the names of kfp."""
+
+
+@pytest.mark.parametrize("name", ["cpu-small", "gpu", "toy"])
+def test_tasks_ask_for_nothing_that_the_restricted_standard_refuses(name: str, tmp_path: Path) -> None:
+    """KFP itself drops all capabilities, allows no escalation and sets seccomp; the identity is the pipeline's part."""
+    _, kubernetes, _ = compile_with(name, tmp_path)
+    for settings in kubernetes.values():
+        context = settings["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert int(context["runAsUser"]) == int(context["runAsGroup"]) == IMAGE_USER
+        mounted = {key for key in settings if "Mount" in key or "Volume" in key}
+        assert mounted <= RESTRICTED_VOLUMES
+
+
+def test_every_task_is_who_the_profile_says_or_who_the_cluster_says(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("security: {run_as_user: 1234}\n")
+    (tmp_path / "none.yaml").write_text("security: null\n")
+    _, kubernetes, _ = compile_with(tmp_path / "mine.yaml", tmp_path)
+    assert {settings["securityContext"]["runAsUser"] for settings in kubernetes.values()} == {"1234"}
+    _, kubernetes, _ = compile_with(tmp_path / "none.yaml", tmp_path)
+    assert not [settings for settings in kubernetes.values() if "securityContext" in settings]
+
+
+PROFILE = """
+labels: {team: music}
+annotations: {sidecar.istio.io/inject: "false"}
+environment: {HTTPS_PROXY: "http://proxy:3128", NO_PROXY: ".svc,.local"}
+ca_config_map: company-ca
+volumes: [{claim: encoders, mount_path: /models, sub_path: text}]
+training:
+  node_affinity:
+    - {match_expressions: [{key: zone, values: [a, b]}, {key: gpu, operator: Exists}]}
+    - {match_expressions: [{key: disk, values: [ssd]}], weight: 7}
+"""
+
+
+def test_labels_annotations_variables_authorities_and_volumes_reach_every_task(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(PROFILE)
+    containers, kubernetes, _ = compile_with(tmp_path / "mine.yaml", tmp_path)
+    for name, container in containers.items():
+        assert kubernetes[name]["podMetadata"] == {
+            "labels": {"team": "music"},
+            "annotations": {"sidecar.istio.io/inject": "false"},
+        }
+        variables = {pair["name"]: pair["value"] for pair in container["env"]}
+        assert variables == {
+            "HTTPS_PROXY": "http://proxy:3128",
+            "NO_PROXY": ".svc,.local",
+            **dict.fromkeys(CA_VARIABLES, "/etc/ur4rec/ca/ca.crt"),
+        }
+        (authorities,) = kubernetes[name]["configMapAsVolume"]
+        assert (authorities["configMapName"], authorities["mountPath"]) == ("company-ca", "/etc/ur4rec/ca")
+        (volume,) = kubernetes[name]["pvcMount"]
+        assert (volume["constant"], volume["mountPath"], volume["subPath"]) == ("encoders", "/models", "text")
+    required, preferred = kubernetes["exec-end-to-end"]["nodeAffinity"]
+    assert required["matchExpressions"] == [
+        {"key": "zone", "operator": "In", "values": ["a", "b"]},
+        {"key": "gpu", "operator": "Exists"},
+    ]
+    assert preferred["weight"] == 7
+    assert "nodeAffinity" not in kubernetes["exec-evaluate"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -106,6 +172,11 @@ def test_a_key_for_cloud_storage_is_mounted_in_every_task_and_its_value_is_not_c
         ("training: 3", "training: expected keys and values such as memory_limit: 8Gi"),
         ("training: {tolerations: [{}]}", "training: tolerations.0.key: "),
         ("- 1", "expected keys and values, found list"),
+        ("security: {run_as_user: 0}", "security.run_as_user: "),
+        ("volumes: [{claim: c, mount_path: models}]", "volumes.0.mount_path: "),
+        ("environment: {DB_PASSWORD: x}", "environment: DB_PASSWORD looks like a secret, and the compiled file is for"),
+        ("environment: {HTTPS_PROXY: 'http://me:hunter2@proxy'}", "environment: HTTPS_PROXY looks like a secret"),
+        ("training: {node_affinity: [{match_expressions: []}]}", "training: node_affinity.0.match_expressions: "),
         ("a: [", "cannot be read as YAML"),
     ],
 )
