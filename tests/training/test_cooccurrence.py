@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,8 @@ from torch import Tensor
 
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import CooccurrenceConfig
-from ur4rec.models.cooccurrence import CooccurrenceScorer, NeighborTables
+from ur4rec.models.cooccurrence import CooccurrenceScorer, NeighborTables, to_logits
+from ur4rec.models.retriever_moe_memory import Window
 from ur4rec.training import cooccurrence
 from ur4rec.training.cooccurrence import fit_log_temperature
 from ur4rec.training.windows import sample_epoch
@@ -78,7 +81,11 @@ def test_the_temperature_is_the_one_that_predicts_best(histories: Histories) -> 
     tables = NeighborTables(tables.neighbors, tables.strengths + 0.1 * (tables.neighbors > 0))
     scorer = CooccurrenceScorer(4, CONFIG)
     epoch = sample_epoch(histories, 5, np.random.default_rng(0), 0, False, torch.device("cpu"))
-    best = fit_log_temperature(scorer, tables, epoch)
+
+    def scan(window: Window) -> Iterator[Tensor]:
+        return map(to_logits, scorer.scan(window.items, tables, cooccurrence.user_folds(window.user_ids)))
+
+    best = fit_log_temperature(scan, epoch)
 
     def loss(log_temperature: Tensor) -> float:
         window, targets = epoch.window(torch.arange(len(epoch.users)))
