@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from ur4rec.auto.rules import RULES, Value, choose
+from ur4rec.auto.rules import ALL_EXPERTS, READERS_OF_TEXT, RULES, Value, choose
 from ur4rec.auto.statistics import DataStatistics
 from ur4rec.config import Config, load_config
 from ur4rec.config_section import AUTO
@@ -27,6 +27,8 @@ EXPECTED: dict[str, tuple[Value, Value, Value, Value]] = {
     "sasrec_item_factors": (128, 128, 128, 32),
     "retriever_output_dim": (64, 64, 128, 64),
     "memory_dim": (64, 64, 128, 64),
+    "moe_experts": (ALL_EXPERTS, READERS_OF_TEXT, ALL_EXPERTS, READERS_OF_TEXT),
+    "id_bound": (0.0, 0.5, 0.0, 0.5),
     "num_negatives": (0, 0, 0, 1024),
     "cooccurrence_window": (10, 10, 5, 5),
     "cooccurrence_neighbors": (256, 256, 256, 32),

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from ur4rec.auto.statistics import DataStatistics
 
-Value = int | float | str
+Value = int | float | str | tuple[str, ...]
 
 LENGTHS = (10, 20, 50, 100, 200)
 SPARSE = 20
 """A median history shorter than this says little of its user."""
+READERS_OF_TEXT = ("user_preference", "item_description")
+ALL_EXPERTS = (*READERS_OF_TEXT, "item_embedding")
 MANY = 500_000
 """Interactions that fill a wider model."""
 HUGE = 2_000_000
@@ -104,6 +106,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "retriever_output_dim": Rule(_width, "{size}"),
     "memory_dim": Rule(_width, "{size}"),
+    "moe_experts": Rule(lambda data: READERS_OF_TEXT if data.median < SPARSE else ALL_EXPERTS, "{density}"),
+    "id_bound": Rule(lambda data: 0.5 if data.median < SPARSE else 0.0, "{density}"),
     "num_negatives": Rule(
         lambda data: 0 if data.num_items <= LARGE_CATALOGUE else 1024,
         "{data.num_items:,} items; up to 50,000 a softmax over all of them",

@@ -53,7 +53,7 @@ class RetrieverConfig(ConfigSection):
     moe_dropout: FromData[float] = Field(0.2, ge=0, lt=1)
     moe_num_proxies: int = Field(4, ge=0, le=WIDEST)
     """Learnable tokens that refine the mixture; 0 replaces router and self-attention by a plain average."""
-    moe_experts: tuple[Expert, ...] = Field(tuple(Expert), min_length=1)
+    moe_experts: FromData[tuple[Expert, ...]] = Field(tuple(Expert), min_length=1)
     """Experts that take part."""
     text_components: int = Field(128, ge=1, le=WIDEST)
     """Principal components of the text embeddings that are kept."""
@@ -61,7 +61,7 @@ class RetrieverConfig(ConfigSection):
     """Power to which their standard deviations are taken out: 1 leaves all components alike, 0 as they are."""
     id_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of items whose ID embedding is left out of a training step, so that their text must do."""
-    id_bound: float = Field(0.0, ge=0)
+    id_bound: FromData[float] = Field(0.0, ge=0)
     """Largest length of an item's ID vector, as a multiple of its projected text's; 0 sets no bound. With a bound, ID
     vectors begin at zero, and the retriever says something else than SASRec does."""
 
