@@ -78,6 +78,5 @@ def test_all_rules_are_valid_from_one_interaction_to_ten_million() -> None:
 
 def test_more_data_never_write_fewer_texts_anew() -> None:
     """A grid from another power of two holds the points of the coarser one: what is written stays of use."""
-    bases = [int(choose(DataStatistics(9, 9, 9, short, short, short))["snapshot_base"].value) for short in range(40)]
-    assert set(bases) == {1, 2, 4, 8}
-    assert bases == sorted(bases)
+    bases = [choose(DataStatistics(9, 9, 9, short, short, short))["snapshot_base"].value for short in range(40)]
+    assert list(dict.fromkeys(bases)) == [1, 2, 4, 8]
