@@ -5,9 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from ur4rec.auto.rules import choose
+from ur4rec.auto.statistics import DataStatistics
 from ur4rec.config import load_config
 from ur4rec.local import fit
+from ur4rec.models.config import ModelConfig
+from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import REASONS, read_artifact
 from ur4rec.training.stages import stages_of
 
@@ -39,3 +44,17 @@ def test_three_interactions_thirty_thousand_and_fifty_items(tmp_path: Path, caps
         assert manifest.config["max_seq_len"] == 50
         assert "epochs_per_stage" not in manifest.details[REASONS]
         assert manifest.details[REASONS]["max_seq_len"].startswith("90 % of the histories have at most")
+
+
+def test_a_million_items_leave_room_in_eight_gigabytes() -> None:
+    """What a training holds of such a model at most, counted without making it; the texts and neighbours come later."""
+    data = DataStatistics(200_000, 1_000_000, 5_000_000, short=5, median=15, long=60)
+    chosen = {name: choice.value for name, choice in choose(data).items()}
+    config = load_config("auto").settle(chosen, dict.fromkeys(chosen, "a rule"))
+    with torch.device("meta"):
+        model = UR4RecV2MoE(data.num_items, data.num_users, config.narrow(ModelConfig))
+    weights, buffers = (sum(each.nbytes for each in parts()) for parts in (model.parameters, model.buffers))
+    copies = 6  # weights, gradients, two moments, averages, the best
+    later = 4 * data.num_items * config.text_components + 5 * 8 * data.num_items * config.cooccurrence_neighbors
+    assert copies * weights + buffers + later < 6 * 2**30
+    assert config.num_negatives  # no softmax over all of them
