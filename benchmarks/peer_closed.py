@@ -19,14 +19,15 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.peer_exchange import Recorder, Run, Split, pad_histories
+from benchmarks.peer_exchange import Recorder, Run, Split
 from ur4rec.data.sequences import Histories
 from ur4rec.evaluation.baselines import EASE, Again, Popularity, RecencyEASE, TrainingPrefixes, fit_ease
 from ur4rec.models.config import CooccurrenceConfig
-from ur4rec.models.cooccurrence import CooccurrenceScorer
+from ur4rec.models.cooccurrence import to_logits
 from ur4rec.models.text_table import TextTable
 from ur4rec.ranking.ranks import Scorer
 from ur4rec.training.cooccurrence import count_pairs, fit_table
@@ -104,6 +105,14 @@ class RecencyEASEForm(EASEForm):
         return scorer
 
 
+def weigh_histories(histories: Histories, users: np.ndarray, decay: float, num_items: int) -> csr_array:
+    """The newest items of every user, each weighted by the decay to the power of its age, `[B, N1]`."""
+    rows, positions = histories.find_rows(users, NEWEST)
+    ages = histories.offsets[users + 1][rows] - 1 - positions
+    weights = (decay**ages).astype(np.float32)
+    return csr_array((weights, (rows, histories.items[positions])), shape=(len(users), num_items + 1))
+
+
 class CooccurrenceForm(Form):
     """What others did beside the items of the history: the logits of the model's own closed-form scorer."""
 
@@ -125,12 +134,15 @@ class CooccurrenceForm(Form):
     def scorer(self, histories: Histories, values: Values) -> Scorer:
         """With any of the settings of the model's own."""
         config = CooccurrenceConfig.parse({name: values[name] for name in CooccurrenceForm.grid})
-        table = CooccurrenceScorer(self.num_items, config)
-        table.fill(fit_table(self.count(config.cooccurrence_window, config.cooccurrence_gap_decay), config))
+        table = fit_table(self.count(config.cooccurrence_window, config.cooccurrence_gap_decay), config)
+        neighbors, strengths = table.neighbors[0].numpy(), table.strengths[0].numpy()
+        starts = np.arange(len(neighbors) + 1) * neighbors.shape[1]
+        shape = len(neighbors), len(neighbors)
+        beside = csr_array((strengths.ravel(), neighbors.ravel(), starts), shape=shape)
 
         def score(users: np.ndarray) -> Float[Tensor, "B N1"]:
-            items, _lengths = pad_histories(histories, users, NEWEST, left=False)
-            return table.last(torch.from_numpy(items))
+            query = weigh_histories(histories, users, config.cooccurrence_age_decay, self.num_items)
+            return to_logits(torch.from_numpy((query @ beside).toarray()))
 
         return score
 
@@ -156,10 +168,7 @@ class TextForm(Form):
         vectors, decay = self.whiten(values["text_components"]), values["text_decay"]
 
         def score(users: np.ndarray) -> Float[Tensor, "B N1"]:
-            rows, positions = histories.find_rows(users, NEWEST)
-            ages = histories.offsets[users + 1][rows] - 1 - positions
-            weighted = vectors[histories.items[positions]] * torch.from_numpy(decay**ages).float()[:, None]
-            query = torch.zeros(len(users), vectors.shape[1]).index_add_(0, torch.from_numpy(rows), weighted)
+            query = torch.from_numpy(weigh_histories(histories, users, decay, self.num_items) @ vectors.numpy())
             return functional.normalize(query, dim=1) @ vectors.T
 
         return score

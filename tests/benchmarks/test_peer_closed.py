@@ -19,7 +19,10 @@ from benchmarks.peer_closed import (
 from benchmarks.peer_exchange import Recorder, Split
 from ur4rec.data.sequences import Histories
 from ur4rec.evaluation.baselines import fit_ease
+from ur4rec.models.config import CooccurrenceConfig
+from ur4rec.models.cooccurrence import CooccurrenceScorer
 from ur4rec.ranking.ranks import Scorer
+from ur4rec.training.cooccurrence import count_pairs, fit_table
 
 HISTORIES = Histories(np.array([0, 0, 3, 5]), np.array([1, 2, 3, 1, 3]), np.arange(5))
 TARGETS = np.array([[1, 4, 0], [2, 2, 0]])
@@ -44,6 +47,15 @@ def test_cooccurrence_by_hand() -> None:
     scores = CooccurrenceForm(SPLIT).scorer(HISTORIES, BESIDE)(USERS)
     raw = torch.tensor([[0, 0.5 + 0.25, 0.5 + 0.125, 0.25 + 0.125, 0], [0, 0.5, 0.5 + 0.25, 0.25, 0]])
     assert torch.allclose(scores, torch.log1p(raw / 0.01))
+
+
+def test_cooccurrence_is_the_scorer_of_the_model() -> None:
+    config = CooccurrenceConfig.parse(BESIDE | {"cooccurrence_window": 2})
+    scorer = CooccurrenceScorer(4, config)
+    scorer.fill(fit_table(count_pairs(HISTORIES, 4, config), config))
+    expected = scorer.last(torch.tensor([[1, 2, 3], [1, 3, 0]]))
+    scores = CooccurrenceForm(SPLIT).scorer(HISTORIES, BESIDE | {"cooccurrence_window": 2})(USERS)
+    assert torch.allclose(scores, expected)
 
 
 def test_text_by_hand() -> None:
