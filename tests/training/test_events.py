@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy_trainer import Data, make
 
 from ur4rec.training.config import TrainingConfig
@@ -9,6 +10,13 @@ from ur4rec.training.events import train_stage
 from ur4rec.training.resume import ResumePoint
 from ur4rec.training.stages import PLANS
 from ur4rec.training.trainer import Trainer
+
+
+def read_scalars(folder: Path) -> dict[str, list[int]]:
+    """Curve → its steps."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 class Noted(ResumePoint):
@@ -29,3 +37,35 @@ def test_the_state_is_shared_after_each_epoch_once_it_is_kept(data: Data, tmp_pa
     record = train_stage(Trainer(make(), *data, PLANS["pretrain_sasrec"], config), tmp_path / "logs", point)
     assert record.epochs == 3
     assert point.shared == [0, 1, 2, 3]
+
+
+class Watched(Noted):
+    """Looks at the curves as they are there after each epoch."""
+
+    def __init__(self, home: Path, live: Path) -> None:
+        super().__init__(home)
+        self.live = live
+        self.seen: list[list[int]] = []
+
+    def share(self) -> None:
+        self.seen.append(read_scalars(self.live)["all_stages/validation_loss"])
+
+
+def test_curves_are_there_while_the_stage_trains(data: Data, tmp_path: Path) -> None:
+    config = TrainingConfig(epochs_per_stage=2, batch_size=8)
+    point = Watched(tmp_path / "state", tmp_path / "live")
+    trainer = Trainer(make(), *data, PLANS["pretrain_sasrec"], config)
+    train_stage(trainer, tmp_path / "logs", point, tmp_path / "live")
+    assert point.seen == [[0], [0, 1], [0, 1, 2]]
+    assert read_scalars(tmp_path / "live") == read_scalars(tmp_path / "logs")
+
+
+def test_the_curves_of_all_stages_share_their_names(data: Data, tmp_path: Path) -> None:
+    """TensorBoard draws one name in several runs, here a folder for each stage, into one chart."""
+    for stage, plan in PLANS.items():
+        config = TrainingConfig(epochs_per_stage=1, batch_size=8)
+        train_stage(Trainer(make(), *data, plan, config), tmp_path / stage)
+        curves = read_scalars(tmp_path / stage)
+        assert curves["all_stages/loss"] == curves[f"{stage}/loss"] == [1]
+        for name in ("validation_loss", "ndcg@10", "hit@10", "mrr"):
+            assert curves[f"all_stages/{name}"] == curves[f"{stage}/{name}"] == [0, 1]

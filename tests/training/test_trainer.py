@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from present import present
+from torch.nn import functional
 from toy_trainer import Data, make
 
 from ur4rec.data.sequences import Histories
@@ -47,6 +48,16 @@ def test_a_stage_never_ends_worse_than_it_began(data: Data, stage: str) -> None:
     trainer = Trainer(model, *data, PLANS[stage], TrainingConfig())
     again = trainer.validate(ModelScorer(model, trainer.histories, PLANS[stage].part.value))
     assert again == record.validation
+
+
+@pytest.mark.parametrize("stage", list(PLANS))
+def test_the_validation_loss_is_the_cross_entropy_of_the_targets(data: Data, stage: str) -> None:
+    model, targets = make(), data[1]
+    record = train(model, data, stage, epochs=2)
+    assert all(entry["validation_loss"] > 0 for entry in record.series)
+    scores = ModelScorer(model, data[0], PLANS[stage].part.value)(targets[:, 0])
+    expected = functional.cross_entropy(scores[:, 1:].double(), torch.from_numpy(targets[:, 1]) - 1).item()
+    assert record.series[record.best_epoch]["validation_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_early_stopping_ranks_by_the_models_rule_for_seen_items(data: tuple[Histories, np.ndarray]) -> None:

@@ -166,7 +166,7 @@ def show_stages(summaries: dict[str, StageRecord]) -> None:
         (
             name,
             summary.epochs,
-            str(summary.best_epoch or "none: nothing changed"),
+            str(summary.best_epoch or "unchanged"),
             f"{summary.seconds:.1f}",
             summary.validation["ndcg@10"],
         )

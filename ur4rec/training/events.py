@@ -18,18 +18,24 @@ from ur4rec.stop_signals import finished_first
 from ur4rec.storage.writing import writing
 from ur4rec.training.resume import ResumePoint
 from ur4rec.training.scoring import NUM_BINS, ExpertUsage
-from ur4rec.training.trainer import SELECTION_METRIC, StageRecord, Trainer
+from ur4rec.training.trainer import SELECTION_METRIC, VALIDATION_LOSS, StageRecord, Trainer
 
 NOT_A_CURVE = ("epoch", "step")
+ALL_STAGES = "all_stages"
+"""Each stage is a run of TensorBoard, which draws what goes by one name in all runs into one chart."""
+COMPARED = ("loss", VALIDATION_LOSS, SELECTION_METRIC, "hit@10", "mrr")
 
 
-def train_stage(trainer: Trainer, logs: Path, resume: ResumePoint | None = None) -> StageRecord:
+def train_stage(
+    trainer: Trainer, logs: Path, resume: ResumePoint | None = None, live: Path | None = None
+) -> StageRecord:
     """Trains to the end, from where an earlier run was stopped if it left a state.
 
     Args:
         trainer: Of the stage, at its start.
         logs: Folder that gets the TensorBoard events.
         resume: Where the state is kept while the stage runs.
+        live: Folder that gets the same events after every epoch.
 
     Raises:
         CheckpointError: The state left behind is damaged.
@@ -48,8 +54,10 @@ def train_stage(trainer: Trainer, logs: Path, resume: ResumePoint | None = None)
                 _log_epoch(writer, trainer.plan.name, entry, usage)
                 headline = {name: entry[name] for name in ("epoch", "loss", SELECTION_METRIC) if name in entry}
                 report(trainer.plan.name, {"epochs": trainer.config.epochs_per_stage, **headline})
+                writer.flush()
+                if live:
+                    shutil.copytree(events, live, dirs_exist_ok=True)
                 if resume:
-                    writer.flush()
                     resume.save(trainer.state_dict())
             if resume:
                 resume.share()
@@ -87,6 +95,8 @@ def _log_epoch(writer: SummaryWriter, stage: str, entry: dict[str, float], usage
     for name, value in entry.items():
         if name not in NOT_A_CURVE:
             writer.add_scalar(f"{stage}/{name}", value, epoch)
+            if name in COMPARED:
+                writer.add_scalar(f"{ALL_STAGES}/{name}", value, epoch)
     limits = torch.linspace(0, 1, NUM_BINS + 1)[1:].tolist()
     for name, weights in usage.distributions().items():
         writer.add_histogram_raw(

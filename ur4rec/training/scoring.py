@@ -1,24 +1,27 @@
 """Scores of the whole catalogue for users with a history, and how the router used the experts meanwhile.
 
-Dimensions: B users, N items, R interactions, X experts, K bins.
+Dimensions: B users, N items (N1 = N + 1 columns), R interactions, X experts, K bins.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
+from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import Part
 from ur4rec.models.retriever_moe_memory import Window
 from ur4rec.models.ur4rec_v2_moe import Encoded, UR4RecV2MoE
 from ur4rec.models.user_memory import MemoryState, Runs
+from ur4rec.ranking.ranks import Scorer
 
 NUM_BINS = 20
 
@@ -71,6 +74,33 @@ class ExpertUsage:
             return {}
         columns = zip(self.experts, *self.sums.tolist(), self.bins.tolist(), strict=True)
         return {name: Distribution(self.count, total, squares, bins) for name, total, squares, bins in columns}
+
+
+class LossMeter:
+    """Scores users as another scorer does, and sums the cross-entropy of their targets over the catalogue on the way.
+
+    Args:
+        scorer: User indices → scores that are logits; column 0 is padding.
+        targets: Rows `user, item, timestamp_s` of the users, one each, `[V, 3]`.
+    """
+
+    def __init__(self, scorer: Scorer, targets: np.ndarray) -> None:
+        self.scorer, self.total, self.count = scorer, 0.0, 0
+        self._target_of = np.zeros(int(targets[:, USER].max(initial=0)) + 1, dtype=np.int64)
+        self._target_of[targets[:, USER]] = targets[:, ITEM]
+
+    def __call__(self, users: Int64[np.ndarray, "B"]) -> Float[Tensor, "B N1"]:
+        """Scores of users, who have a target each."""
+        scores = self.scorer(users)
+        target = torch.from_numpy(self._target_of[users]).to(scores.device)
+        loss = scores[:, 1:].logsumexp(dim=1) - scores.gather(1, target[:, None])[:, 0]
+        self.total += float(loss.double().sum())
+        self.count += len(users)
+        return scores
+
+    def mean(self) -> float:
+        """Mean loss of the users so far; NaN of none."""
+        return self.total / self.count if self.count else math.nan
 
 
 class ModelScorer:

@@ -24,15 +24,16 @@ from ur4rec.models.retriever_moe_memory import Window
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.models.user_memory import MemoryState
 from ur4rec.ranking.metrics import metrics_from_ranks
-from ur4rec.ranking.ranks import rank_users
+from ur4rec.ranking.ranks import Scorer, rank_users
 from ur4rec.training.config import TrainingConfig
 from ur4rec.training.cooccurrence import fit_fold_tables, fit_log_temperature, user_folds
 from ur4rec.training.fusion_fit import fit_fusion
 from ur4rec.training.objective import Objective
-from ur4rec.training.scoring import ExpertUsage, ModelScorer
+from ur4rec.training.scoring import ExpertUsage, LossMeter, ModelScorer
 from ur4rec.training.windows import Epoch, batches, count_windows, sample_epoch
 
 SELECTION_METRIC = "ndcg@10"
+VALIDATION_LOSS = "validation_loss"
 SCORES_AT_ONCE = 1 << 25
 """Scores of a validation batch."""
 USERS_AT_ONCE = 4096
@@ -155,20 +156,27 @@ class Trainer:
             entry = self._train_epoch() if epoch else {}
             self.optimizer.zero_grad(set_to_none=True)
             scorer = ModelScorer(self.average, self.histories, self.plan.part.value)
-            metrics = self.validate(scorer)
+            meter = LossMeter(scorer, self.targets)
+            metrics = self.validate(meter)
             if not self.best or metrics[SELECTION_METRIC] > self.record.validation[SELECTION_METRIC]:
                 self.record.best_epoch, self.record.validation = epoch, metrics
                 self.best = {name: value.detach().clone() for name, value in self.averaged.items()}
             self.record.epochs = epoch
             self.record.seconds += time.perf_counter() - started
-            self.record.series.append({"epoch": epoch, "step": self.step} | entry | metrics | scorer.statistics())
+            self.record.series.append(
+                {"epoch": epoch, "step": self.step}
+                | entry
+                | {VALIDATION_LOSS: meter.mean()}
+                | metrics
+                | scorer.statistics()
+            )
             on_epoch(self.record.series[-1], scorer.usage)
         with torch.no_grad():
             for name, value in self.trainable.items():
                 value.copy_(self.best[name])
         return self.record
 
-    def validate(self, scorer: ModelScorer) -> dict[str, float]:
+    def validate(self, scorer: Scorer) -> dict[str, float]:
         """Metrics over the validation targets: whole catalogue, seen items excluded unless the model includes them."""
         batch_size = min(max(1, SCORES_AT_ONCE // self.model.num_items), USERS_AT_ONCE)
         seen = self.histories if self.model.config.excludes_seen else None
