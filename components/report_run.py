@@ -1,4 +1,4 @@
-"""The end of a run, whatever it was → one line."""
+"""The end of a run, whatever it was → one line, and a notice where it failed."""
 
 from kfp import dsl
 
@@ -7,7 +7,7 @@ from components.image import SLIM
 
 @dsl.component(base_image=SLIM, install_kfp_package=False)
 def report_run(status: dsl.PipelineTaskFinalStatus) -> None:
-    """Thin wrapper around `ur4rec.storage.task_metrics.report_outcome`."""
-    from ur4rec.storage.task_metrics import report_outcome
+    """Thin wrapper around `ur4rec.registry.notifications.report_end`."""
+    from ur4rec.registry.notifications import report_end
 
-    report_outcome(status.state, status.pipeline_job_resource_name, status.error_message)
+    report_end(status.state, status.pipeline_job_resource_name, status.error_message)

@@ -15,6 +15,7 @@ from components.image import IMAGE_USER
 from ur4rec.config_section import ConfigError, ConfigSection, locate_shipped, read_settings
 from ur4rec.registry.config import DEFAULTS, PIPELINE_RUN, STATE
 from ur4rec.registry.mlflow_client import TRACKING_URI
+from ur4rec.registry.notifications import FORM, UI, WEBHOOK
 from ur4rec.text.provider_table import API_KEYS
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -25,6 +26,7 @@ MEMORY = r"^\d+(\.\d+)?([KMGT]i?)?$"
 
 TEXT_SECRET = "ur4rec-text"  # noqa: S105  # the name of a Kubernetes secret, not what it holds
 REGISTRY_SECRET = "ur4rec-mlflow"  # noqa: S105
+WEBHOOK_SECRET = "ur4rec-webhook"  # noqa: S105
 GCS_KEY_FOLDER = "/var/secrets/gcs"
 GCS_KEY_FILE = f"{GCS_KEY_FOLDER}/key.json"
 CA_FOLDER = "/etc/ur4rec/ca"
@@ -260,8 +262,19 @@ def give_registry_keys(task: dsl.PipelineTask) -> dsl.PipelineTask:
 
     The id is a variable and no parameter: parameters are part of the cache key, and it differs in every run.
     """
-    kubernetes.use_field_path_as_env(task, PIPELINE_RUN, "metadata.labels['pipeline/runid']")
+    give_run_id(task)
     return kubernetes.use_secret_as_env(task, REGISTRY_SECRET, {key: key for key in REGISTRY_KEYS}, optional=True)
+
+
+def give_run_id(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Let a task read the id of its run."""
+    return kubernetes.use_field_path_as_env(task, PIPELINE_RUN, "metadata.labels['pipeline/runid']")
+
+
+def give_webhook(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Let a task read where notices go, and at which address people see the runs, where the namespace says so."""
+    kubernetes.use_config_map_as_env(task, DEFAULTS, {UI: UI}, optional=True)
+    return kubernetes.use_secret_as_env(task, WEBHOOK_SECRET, {key: key for key in (WEBHOOK, FORM)}, optional=True)
 
 
 def give_defaults(task: dsl.PipelineTask) -> dsl.PipelineTask:

@@ -22,7 +22,15 @@ from components.register_model import register_model
 from components.report_run import report_run
 from components.resolve_inputs import resolve_inputs
 from components.resolve_warm_start import resolve_warm_start
-from pipelines.resources import Profile, give_defaults, give_registry_keys, give_text_keys, size_task
+from pipelines.resources import (
+    Profile,
+    give_defaults,
+    give_registry_keys,
+    give_run_id,
+    give_text_keys,
+    give_webhook,
+    size_task,
+)
 
 MAX_TEXT_SHARDS = 8
 """Tasks that ask a language model at once; each keeps to the limits of the configuration by itself."""
@@ -96,7 +104,8 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             registry_code: The same of register_model.
             gate_code: The same of gate_model and promote_model.
         """
-        with dsl.ExitHandler(size(report_run(), "bookkeeping", "Report the run", caching=False)):
+        reported = size(report_run(), "bookkeeping", "Report the run", caching=False)
+        with dsl.ExitHandler(give_webhook(give_run_id(reported))):
             checked = preflight(
                 interactions=interactions,
                 items=items,
@@ -257,6 +266,6 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                 registration=registered.outputs["registration"],
                 decision=judged.outputs["decision"],
             )
-            give_registry_keys(size(concluded, "registration", "Promote model", caching=False))
+            give_webhook(give_registry_keys(size(concluded, "registration", "Promote model", caching=False)))
 
     return training

@@ -12,7 +12,10 @@ import pytest
 import yaml
 
 from components.image import TRAIN
-from pipelines.resources import GCS_KEY_FILE, REGISTRY_KEYS, REGISTRY_SECRET, TEXT_KEYS, TEXT_SECRET
+from pipelines.resources import GCS_KEY_FILE, REGISTRY_KEYS, REGISTRY_SECRET, TEXT_KEYS, TEXT_SECRET, WEBHOOK_SECRET
+from ur4rec.registry.config import DEFAULTS, STATE
+from ur4rec.registry.mlflow_client import TRACKING_URI
+from ur4rec.registry.notifications import FORM, UI, WEBHOOK
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate")
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -114,6 +117,15 @@ def test_images_are_those_of_the_tasks() -> None:
     assert len({image.rpartition("-")[0].partition("-")[0] for image in images}) == 1
 
 
+def test_what_a_run_is_not_told_leads_to_the_registry_of_the_base() -> None:
+    (defaults,) = read(DEPLOY / "base/defaults.yaml")
+    assert defaults["metadata"]["name"] == DEFAULTS
+    assert set(defaults["data"]) == {TRACKING_URI, STATE, UI}
+    (service,) = (m for m in read(DEPLOY / "base/mlflow.yaml") if m["kind"] == "Service")
+    port = service["spec"]["ports"][0]["port"]
+    assert defaults["data"][TRACKING_URI] == f"http://{service['metadata']['name']}:{port}"
+
+
 def test_a_task_may_change_nothing_but_its_own_result() -> None:
     (role,) = (manifest for manifest in read(DEPLOY / "base/runner.yaml") if manifest["kind"] == "Role")
     for rule in role["rules"]:
@@ -129,6 +141,7 @@ def test_the_template_of_secrets_has_the_keys_that_tasks_read_and_no_value() -> 
     }
     assert set(secrets[TEXT_SECRET]) == set(TEXT_KEYS)
     assert set(secrets[REGISTRY_SECRET]) == set(REGISTRY_KEYS)
+    assert set(secrets[WEBHOOK_SECRET]) == {WEBHOOK, FORM}
     assert set(secrets["ur4rec-gcs"]) == {Path(GCS_KEY_FILE).name}
     assert {value for keys in secrets.values() for value in keys.values()} == {""}
     assert "deploy/secrets.yaml" in (DEPLOY.parent / ".gitignore").read_text().splitlines()

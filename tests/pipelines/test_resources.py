@@ -86,6 +86,7 @@ def test_secrets_reach_the_tasks_that_need_them_and_no_value_is_compiled(tmp_pat
     assert secrets == {
         *((task, "ur4rec-text") for task in ("preflight", "ask-texts", "generate-text")),
         *((task, "ur4rec-mlflow") for task in ASK_REGISTRY),
+        *((task, "ur4rec-webhook") for task in ("promote-model", "report-run")),
     }
 
 

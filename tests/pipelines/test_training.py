@@ -14,6 +14,7 @@ from pipelines.resources import REGISTRY_KEYS, TEXT_KEYS
 from pipelines.tasks import OUTPUTS
 from ur4rec.registry.config import DEFAULTS, STATE
 from ur4rec.registry.mlflow_client import TRACKING_URI
+from ur4rec.registry.notifications import FORM, WEBHOOK
 from ur4rec.registry.preflight import READERS
 from ur4rec.training.stage_names import STAGES
 
@@ -46,6 +47,7 @@ ARGUMENTS = {"log_metrics", "load_rules", "open_warm_start"}
 """What a component calls beside its library call: its metrics, and what it reads an argument with."""
 SECRETS_OF = {PREFLIGHT, "ask-texts", "generate-text"}
 ASK_REGISTRY = {PREFLIGHT, START, "pretrain-sasrec", "register-model", *JUDGING}
+NOTIFYING = {REPORT, "promote-model"}
 
 
 def find_ancestors(task: str) -> set[str]:
@@ -114,7 +116,7 @@ def test_what_a_run_is_not_told_comes_from_a_config_map() -> None:
     executors = PLATFORM["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     maps = {name: settings["configMapAsEnv"] for name, settings in executors.items() if "configMapAsEnv" in settings}
     (source,) = maps.pop(f"exec-{PREFLIGHT}")
-    assert not maps
+    assert set(maps) == {f"exec-{task}" for task in NOTIFYING}
     assert (source["configMapName"], source["optional"]) == (DEFAULTS, True)
     assert {pair["envVar"] for pair in source["keyToEnv"]} == {TRACKING_URI, STATE}
 
@@ -202,10 +204,12 @@ def test_the_file_holds_no_digest_and_names_secrets_without_their_values() -> No
     named = {
         name.removeprefix("exec-"): rest["secretAsEnv"] for name, rest in executors.items() if "secretAsEnv" in rest
     }
-    assert set(named) == SECRETS_OF | ASK_REGISTRY
+    assert set(named) == SECRETS_OF | ASK_REGISTRY | NOTIFYING
     for task, secrets in named.items():
         keys = {pair["envVar"] for secret in secrets for pair in secret["keyToEnv"]}
-        assert keys == {*(TEXT_KEYS if task in SECRETS_OF else ()), *(REGISTRY_KEYS if task in ASK_REGISTRY else ())}
+        of_texts, of_registry = task in SECRETS_OF, task in ASK_REGISTRY
+        expected = {*(TEXT_KEYS if of_texts else ()), *(REGISTRY_KEYS if of_registry else ())}
+        assert keys == expected | ({WEBHOOK, FORM} if task in NOTIFYING else set())
         for secret in secrets:
             assert secret["optional"]
             assert set(secret) <= {"secretName", "secretNameParameter", "keyToEnv", "optional"}

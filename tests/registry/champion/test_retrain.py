@@ -92,6 +92,18 @@ def test_without_leave_it_waits_and_the_notice_names_the_command(
     assert history().number == 0
 
 
+def test_who_listens_is_told_what_became_of_a_model(
+    conclude: Callable[..., RetrainOutcome], add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr("ur4rec.registry.champion.retrain.notify", lambda event, text: told.append((event, text)))
+    outcomes = [conclude(add("failed"), "failed"), conclude(add(), config=RegistryConfig()), conclude(add())]
+    assert told == [(outcome.ending, outcome.notice) for outcome in outcomes]
+    assert [event for event, _ in told] == [Ending.FAILED, Ending.WAITS, Ending.PROMOTED]
+    assert conclude("3").ending is Ending.CHAMPION
+    assert len(told) == 3, "a task that is tried again has told it already"
+
+
 def test_what_failed_stays_the_challenger(
     conclude: Callable[..., RetrainOutcome], add: Callable[..., str], history: Callable[[], History]
 ) -> None:

@@ -14,6 +14,7 @@ from ur4rec.registry.champion.promotion import promote
 from ur4rec.registry.config import RegistryConfig, name_command
 from ur4rec.registry.gate.verdict import NOBODY, Verdict, load_verdict
 from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
+from ur4rec.registry.notifications import notify
 from ur4rec.registry.register import Registration, load_registration
 from ur4rec.storage.artifacts import write_texts_atomic
 
@@ -61,7 +62,7 @@ def conclude_retrain(
     """Promote a registered model where the gate and the configuration say so; otherwise it stays the challenger.
 
     The JSON files of the registration and of the verdict on it are read; the outcome is written as JSON, its notice as
-    Markdown.
+    Markdown. Who listens to the webhook is told.
 
     Raises:
         ArtifactError: The registration cannot be read.
@@ -87,6 +88,8 @@ def conclude_retrain(
     name, text = escape_markdown(outcome.name), escape_markdown(notice)
     card = f"# {name} version {outcome.version}: {outcome.ending}\n\n{text}\n"
     write_texts_atomic({Path(output): outcome.model_dump_json(indent=2) + "\n", Path(summary): card})
+    if ending is not Ending.CHAMPION:
+        notify(ending, notice)
     return outcome
 
 
