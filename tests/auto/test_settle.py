@@ -28,7 +28,8 @@ def test_what_is_given_stays(data: Sequences) -> None:
     config = load_config("auto", {"max_seq_len": "33", "seed": "7"})
     settled = settle(config, data)
     chosen = {name: choice.value for name, choice in choose(measure(data)).items()}
-    assert settled.to_dict() == load_config(None, chosen | {"max_seq_len": 33, "seed": 7}).to_dict()
+    fixed = load_config("auto").to_dict() | chosen | {"max_seq_len": 33, "seed": 7}
+    assert settled.to_dict() == load_config(None, fixed).to_dict()
     assert settled.reasons.keys() == chosen.keys() - {"max_seq_len"}
     assert not settled.left_to_data
 
