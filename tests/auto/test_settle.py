@@ -29,7 +29,7 @@ def test_what_is_given_stays(data: Sequences) -> None:
     settled = settle(config, data)
     chosen = {name: choice.value for name, choice in choose(measure(data)).items()}
     fixed = load_config("auto").to_dict() | chosen | {"max_seq_len": 33, "seed": 7}
-    assert settled.to_dict() == load_config(None, fixed).to_dict()
+    assert settled.to_dict() == Config.parse(fixed).to_dict()
     assert settled.reasons.keys() == chosen.keys() - {"max_seq_len"}
     assert not settled.left_to_data
 

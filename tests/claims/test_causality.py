@@ -50,6 +50,7 @@ from ur4rec.training.trainer import Trainer
 from ur4rec.training.windows import Epoch, sample_epoch
 
 NUM_USERS, NUM_ITEMS, LONGEST, TEXT_DIM, TRIALS = 20, 30, 14, 6, 3
+MOST_SENTENCES = 6
 CPU = torch.device("cpu")
 Horizon = Literal["validation", "test"]
 Prepared = tuple[Horizon, tuple[Sequences, TextEmbeddings], tuple[Sequences, TextEmbeddings]]
@@ -120,8 +121,8 @@ def embed(sentence: str) -> NDArray[np.float32]:
 
 
 def embed_texts(points: NDArray[np.int64], texts: Sequence[str]) -> TextEmbeddings:
-    """Vectors that differ as soon as a sentence does."""
-    split = [split_sentences(text) for text in texts]
+    """Vectors that differ as soon as a sentence does; all texts have as many, so that dropout draws alike."""
+    split = [[*split_sentences(text), *("",) * MOST_SENTENCES][:MOST_SENTENCES] for text in texts]
     sentences = np.array([embed(sentence) for part in split for sentence in part])
     descriptions = np.concatenate([np.zeros((1, TEXT_DIM)), [embed(f"item {item}") for item in range(NUM_ITEMS)]])
     return TextEmbeddings(descriptions.astype(np.float32), sentences, np.cumsum([0, *map(len, split)]), points)
