@@ -150,14 +150,14 @@ def locate_data(data: str) -> str:
     if not is_cloud(data) and not Path(data).exists():
         names = ", ".join(dataset.name for dataset in DATASETS)
         raise DataNotFoundError(
-            f"--data {data}: expected {names}, amazon-2023/CATEGORY, an existing file or folder, or gs://…"
+            f"--data {data}: expected {names}, amazon-2023/CATEGORY, an existing file or folder, or gs://… or s3://…"
         )
     return _make_absolute(data)
 
 
 def _locate_file(option: str, location: str | None, kind: str) -> str:
     if location and not is_cloud(location) and not Path(location).is_file():
-        raise DataNotFoundError(f"{option} {location}: no such file; expected {kind}, or gs://…")
+        raise DataNotFoundError(f"{option} {location}: no such file; expected {kind}, or gs://… or s3://…")
     return _make_absolute(location) if location else ""
 
 
@@ -199,7 +199,7 @@ def require_inputs(options: ClusterOptions) -> Inputs:
         ConfigError: The rules of the gate cannot be used.
     """
     if not options.data:
-        raise OptionError("--data: missing; expected gs://bucket/…, which pods can read")
+        raise OptionError("--data: missing; expected gs://bucket/… or s3://bucket/…, which pods can read")
     uri = options.tracking_uri or os.environ.get(TRACKING_URI, "")
     return Inputs(**{"gate_rules": read_gate_rules(None)} | name_inputs(options) | {"tracking": Tracking(uri)})
 
@@ -221,7 +221,7 @@ def check_locations(config: Config, inputs: Inputs) -> None:
     Raises:
         LocationError: Something is on this machine, or MLflow's address is not one that can be sent.
     """
-    _expect_cloud("--data", inputs.interactions, "copy the data there: `gcloud storage cp`")
+    _expect_cloud("--data", inputs.interactions, "copy the data there: `gcloud storage cp` or `aws s3 cp`")
     optional = {
         "--items": inputs.items,
         "--item-text": inputs.item_text,
@@ -244,7 +244,7 @@ def check_locations(config: Config, inputs: Inputs) -> None:
 
 def _expect_cloud(name: str, location: str, step: str) -> None:
     if not is_cloud(location):
-        raise LocationError(f"{name} {location}: expected gs://bucket/…; {step}")
+        raise LocationError(f"{name} {location}: expected gs://bucket/… or s3://bucket/…; {step}")
 
 
 def _check_tracking(tracking: Tracking) -> None:

@@ -42,13 +42,15 @@ class RunOptions:
     ] = None
     data: Annotated[
         str | None,
-        typer.Option(help="ml-100k, ml-1m, a CSV or Parquet file, a folder, or gs://.", show_default="ml-100k"),
+        typer.Option(
+            help="ml-100k, ml-1m, a CSV or Parquet file, a folder, or gs:// or s3://.", show_default="ml-100k"
+        ),
     ] = None
     items: Annotated[
-        str | None, typer.Option(help="Item table: item_id, title, genres, description; a file or gs://.")
+        str | None, typer.Option(help="Item table: item_id, title, genres, description; a file, gs:// or s3://.")
     ] = None
-    item_text: Annotated[str | None, typer.Option(help="Item texts that exist already; a file or gs://.")] = None
-    user_text: Annotated[str | None, typer.Option(help="User texts that exist already; a file or gs://.")] = None
+    item_text: Annotated[str | None, typer.Option(help="Item texts that exist already; a file, gs:// or s3://.")] = None
+    user_text: Annotated[str | None, typer.Option(help="User texts that exist already; a file, gs:// or s3://.")] = None
     output_dir: Annotated[
         Path, typer.Option("--output-dir", "-o", help="Gets the trained files, results and report.", file_okay=False)
     ] = Path("outputs/ur4rec_moe")
@@ -62,7 +64,7 @@ class RunOptions:
     state: Annotated[
         str | None,
         typer.Option(
-            help="Folder or gs://bucket/prefix where unfinished stages keep their state.",
+            help="Folder, or gs:// or s3://bucket/prefix, where unfinished stages keep their state.",
             show_default="in PIPELINE_ROOT",
         ),
     ] = None
@@ -76,12 +78,17 @@ class ClusterOptions:
     """What runs on a cluster are made from; None: the default, or in a schedule that is changed what it has."""
 
     data: Annotated[
-        str | None, typer.Option(help="Interactions: gs://bucket/… of a CSV or Parquet file, or of a folder.")
+        str | None,
+        typer.Option(help="Interactions: gs://bucket/… or s3://bucket/… of a CSV or Parquet file, or of a folder."),
     ] = None
-    items: Annotated[str | None, typer.Option(help="Item table below gs://; else the one beside the data.")] = None
-    item_text: Annotated[str | None, typer.Option(help="Item texts that exist already; gs:// of a JSON file.")] = None
+    items: Annotated[
+        str | None, typer.Option(help="Item table below gs:// or s3://; else the one beside the data.")
+    ] = None
+    item_text: Annotated[
+        str | None, typer.Option(help="Item texts that exist already; gs:// or s3:// of a JSON file.")
+    ] = None
     user_text: Annotated[
-        str | None, typer.Option(help="User texts that exist already; gs:// of a JSON or Parquet file.")
+        str | None, typer.Option(help="User texts that exist already; gs:// or s3:// of a JSON or Parquet file.")
     ] = None
     config: Annotated[str | None, typer.Option("--config", "-c", help=CONFIG_HELP)] = None
     settings: SetOption = None
@@ -94,7 +101,7 @@ class ClusterOptions:
     state: Annotated[
         str | None,
         typer.Option(
-            help="gs://bucket/prefix of unfinished stages; else state/ of --pipeline-root, else the cluster's."
+            help="gs:// or s3://bucket/prefix of unfinished stages; else state/ of --pipeline-root, else the cluster's."
         ),
     ] = None
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None

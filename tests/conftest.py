@@ -3,11 +3,11 @@
 import sys
 
 import pytest
-from emulators import bucket, gcs_emulator
+from emulators import bucket, cloud, gcs_emulator, s3_bucket, s3_emulator
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-__all__ = ["bucket", "gcs_emulator"]
+__all__ = ["bucket", "cloud", "gcs_emulator", "s3_bucket", "s3_emulator"]
 
 install_import_hook("ur4rec.models", "beartype.beartype")
 settings.register_profile("untimed", deadline=None)

@@ -146,7 +146,7 @@ def test_a_wrong_key_is_one_line_after_a_few_calls(sequences: Path, tmp_path: Pa
         (["--provider", "dashscope"], "set DASHSCOPE_API_KEY"),
         (["--set", "text_base_url=https://me:sk-toy-0123456789abcdef@host"], "without user and password"),
         (["--provider", "nobody"], f"{', '.join(NAMES[:-1])} or {NAMES[-1]}, got 'nobody'"),
-        (["--provider", "dashscope", "--cache", "s3://bucket"], "expected a folder or gs://bucket/prefix"),
+        (["--provider", "dashscope", "--cache", "s4://bucket"], "expected a folder or gs://bucket/prefix"),
         (["--max-failed-share", "2"], "text_max_failed_share"),
         (["--set", "text_item_prompt=item.v9"], "item.v9: no such prompt"),
         (["--budget", "-1"], "'--budget': Input should be greater than or equal to 0"),

@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-HOP_BY_HOP = {"connection", "host", "content-length", "transfer-encoding", "accept-encoding"}
+HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "accept-encoding"}
 
 
 class Fault(Enum):
@@ -38,17 +38,29 @@ class Request:
     def is_upload(self) -> bool:
         """Whether it carries the content of an object."""
         begins = self.method == "POST" and "uploadType=resumable" in self.path
-        return self.path.startswith("/upload/") and not begins
+        is_s3 = self.method == "PUT" and "/.ur4rec-probe/" not in self.path
+        return is_s3 if self.is_s3 else self.path.startswith("/upload/") and not begins
+
+    @property
+    def is_s3(self) -> bool:
+        """Whether it speaks S3; such requests are signed."""
+        return not re.match(r"/(upload/)?storage/|/download/", self.path)
+
+    @property
+    def is_completion(self) -> bool:
+        """Whether it joins the parts of an object."""
+        return self.is_s3 and self.method == "POST" and "uploadId=" in self.path
 
     @property
     def is_manifest(self) -> bool:
         """Whether it puts the manifest of a published folder."""
-        return self.is_upload and b"/manifest.json" in self.body[:1000]
+        named = self.path.encode() if self.is_s3 else self.body[:1000]
+        return self.is_upload and b"/manifest.json" in named
 
     @property
     def is_download(self) -> bool:
         """Whether it asks for the content of an object."""
-        return self.method == "GET" and "alt=media" in self.path
+        return self.method == "GET" and ("list-type=" not in self.path if self.is_s3 else "alt=media" in self.path)
 
 
 Plan = Callable[[Request], Fault]
@@ -156,12 +168,13 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             if name.lower() not in HOP_BY_HOP:
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+        self.send_header("Content-Length", length)
         self.end_headers()
         with suppress(ConnectionError):  # the client was killed
             self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
 
     def log_message(self, *_: object) -> None:
         return

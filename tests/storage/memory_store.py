@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from ur4rec.storage.checksums import crc32c_of
@@ -56,18 +56,12 @@ class MemoryStore(ObjectStore):
         self._bucket[whole] = content, stored
         return self._describe(whole)
 
-    def download(
-        self, objects: Iterable[StoredObject], folder: Path, done: Callable[[StoredObject], None] = lambda _: None
-    ) -> list[StoredObject]:
-        objects = list(objects)
-        self.check_names(objects)
-        gone = [stored for stored in objects if not self._holds(stored)]
-        for stored in objects:
-            if stored not in gone:
-                (folder / stored.name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / stored.name).write_bytes(self._bucket[self._folder + stored.name][0])
-                done(stored)
-        return gone
+    def fetch(self, stored: StoredObject, target: Path) -> bool:
+        is_there = self._holds(stored)
+        if is_there:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(self._bucket[self._folder + stored.name][0])
+        return is_there
 
     def delete(self, objects: Iterable[StoredObject]) -> None:
         for stored in objects:

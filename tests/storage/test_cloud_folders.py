@@ -1,4 +1,4 @@
-"""Publishing and fetching below `gs://`: several publishers at once, killed ones, readers in between."""
+"""Publishing and fetching in cloud storage: several publishers at once, killed ones, readers in between."""
 
 import multiprocessing
 import os
@@ -11,12 +11,14 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+from emulators import put_at
 from fault_proxy import Fault, Proxy, Request, first
 
 from ur4rec.storage import cloud_folders
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.storage.cloud_folders import PublishConflictError
 from ur4rec.storage.folders import fetch_folder, publish_folder
+from ur4rec.storage.stores import open_store, parse_location
 
 pytestmark = pytest.mark.emulator
 
@@ -25,8 +27,8 @@ Files = dict[str, bytes]
 
 
 @pytest.fixture
-def location(bucket: str) -> str:
-    return f"gs://{bucket}/models/ours"
+def location(cloud: str) -> str:
+    return f"{cloud}/models/ours"
 
 
 def make_folder(folder: Path, word: str) -> Path:
@@ -52,13 +54,13 @@ def fetch(location: str, tmp_path: Path) -> Files:
 
 
 def list_names(location: str) -> list[str]:
-    from google.cloud import storage
+    with open_store(location) as store:
+        return [stored.name for stored in store.list_objects(deep=True)]
 
-    bucket, _, prefix = location.removeprefix("gs://").partition("/")
-    client = storage.Client(project="toy")
-    names = [blob.name.removeprefix(f"{prefix}/") for blob in client.list_blobs(bucket, prefix=f"{prefix}/")]
-    client.close()
-    return names
+
+def delete_at(address: str) -> None:
+    with open_store(parse_location(address).parent) as store:
+        store.delete([stored for stored in store.list_objects() if address.endswith(f"/{stored.name}")])
 
 
 def list_versions_of(location: str) -> set[str]:
@@ -86,35 +88,25 @@ def test_the_former_version_stays_for_those_who_read_it(location: str, tmp_path:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda blob: blob.upload_from_string(b"One" * 1000), "sha256 differs from the manifest"),
-        (lambda blob: blob.upload_from_string(b""), "sha256 differs from the manifest"),
-        (lambda blob: blob.delete(), "named in the manifest but missing"),
+        (lambda address: put_at(address, b"One" * 1000), "sha256 differs from the manifest"),
+        (lambda address: put_at(address, b""), "sha256 differs from the manifest"),
+        (delete_at, "named in the manifest but missing"),
     ],
     ids=["one bit flipped", "emptied", "deleted"],
 )
 def test_an_object_that_was_harmed_is_named(
-    location: str, tmp_path: Path, harm: Callable[[object], None], message: str
+    location: str, tmp_path: Path, harm: Callable[[str], None], message: str
 ) -> None:
-    from google.cloud import storage
-
     publish_folder(make_folder(tmp_path / "a", "one"), location)
-    bucket, _, prefix = location.removeprefix("gs://").partition("/")
     (name,) = (name for name in list_names(location) if name.endswith("weights.pt"))
-    client = storage.Client(project="toy")
-    harm(client.bucket(bucket).blob(f"{prefix}/{name}"))
-    client.close()
+    harm(f"{location}/{name}")
     with pytest.raises(ArtifactError, match=f"{location}/content/.*/weights.pt: {message}; publish the folder again"):
         fetch_folder(location, tmp_path / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]  # nothing half done is left
 
 
 def test_a_manifest_of_something_else_is_not_replaced(location: str, tmp_path: Path) -> None:
-    from google.cloud import storage
-
-    bucket, _, prefix = location.removeprefix("gs://").partition("/")
-    client = storage.Client(project="toy")
-    client.bucket(bucket).blob(f"{prefix}/manifest.json").upload_from_string("{}")
-    client.close()
+    put_at(f"{location}/manifest.json", b"{}")
     with pytest.raises(ArtifactError, match=f"{location}/manifest.json: was not made by publishing; choose another"):
         publish_folder(make_folder(tmp_path / "a", "one"), location)
     assert list_names(location) == ["manifest.json"]

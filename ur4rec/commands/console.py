@@ -49,7 +49,8 @@ DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto is th
 ItemsOption = Annotated[
     str | None,
     typer.Option(
-        help="Item table: item_id, title, genres, description; a path or gs://….", parser=locations.path_or_cloud
+        help="Item table: item_id, title, genres, description; a path, gs://… or s3://….",
+        parser=locations.path_or_cloud,
     ),
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False)]
@@ -58,7 +59,7 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="models:/NAME@ALIAS, a bundle, or a folder of trained outputs; a path or gs://….",
+        help="models:/NAME@ALIAS, a bundle, or a folder of trained outputs; a path, gs://… or s3://….",
         parser=locations.model,
     ),
 ]

@@ -35,14 +35,17 @@ data_app = typer.Typer(help="Fetch and prepare interactions.", no_args_is_help=T
 
 @data_app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Data set, such as ml-25m or amazon-2023/All_Beauty; or gs://….")],
+    name: Annotated[
+        str, typer.Argument(help="Data set, such as ml-25m or amazon-2023/All_Beauty; or gs://… or s3://….")
+    ],
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="Folder or zip you already have; a path or gs://….", parser=locations.path),
+        typer.Option("--from", help="Folder or zip you already have; a path, gs://… or s3://….", parser=locations.path),
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Cache folder instead of the user's own.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where gs:// goes instead of the cache.", file_okay=False)
+        Path | None,
+        typer.Option("--output", "-o", help="Where gs:// or s3:// goes instead of the cache.", file_okay=False),
     ] = None,
 ) -> None:
     """Get a public data set or a folder in cloud storage, verified by digest, and print where it is.
@@ -64,11 +67,13 @@ def fetch(
 
     if not is_cloud(name):
         if output:
-            raise OptionError("--output: is for gs://… alone; a data set goes to the cache, or where --cache says")
+            raise OptionError(
+                "--output: is for gs://… and s3://… alone; a data set goes to the cache, or where --cache says"
+            )
         PlainConsole().tell(str(fetch_data(name, source=source, cache=cache)))
         return
     if source:
-        raise OptionError("--from: is for data sets alone; gs://… names its source")
+        raise OptionError("--from: is for data sets alone; gs://… and s3://… name their source")
     with redirect_stdout(sys.stderr):  # progress; the place is what a script reads
         place = fetch_folder(name, output) if output else fetch_into_cache(name, cache or default_cache())
     PlainConsole().tell(str(place))
@@ -78,7 +83,9 @@ def fetch(
 def preprocess(
     interactions: Annotated[
         str,
-        typer.Argument(help="A data set's folder, or a file; a path or gs://….", parser=locations.path_or_cloud),
+        typer.Argument(
+            help="A data set's folder, or a file; a path, gs://… or s3://….", parser=locations.path_or_cloud
+        ),
     ],
     output: OutputOption = Path("outputs/sequences"),
     items: ItemsOption = None,
@@ -223,7 +230,7 @@ def _count(manifest: Manifest) -> str:
 
 def publish(
     folder: Annotated[Path, typer.Argument(help="Folder with files.", exists=True, file_okay=False)],
-    target: Annotated[str, typer.Argument(help="gs://bucket/prefix, or a path.")],
+    target: Annotated[str, typer.Argument(help="gs://bucket/prefix, s3://bucket/prefix, or a path.")],
 ) -> None:
     """Put a folder where others read it: they see the version before or the whole new one, verified.
 

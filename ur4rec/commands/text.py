@@ -49,7 +49,8 @@ def generate(
     provider: Annotated[str | None, language_model_option(help=f"{', '.join(PROVIDERS)}.")] = None,
     model: Annotated[str | None, language_model_option(help="Model of the provider, such as qwen-flash.")] = None,
     cache: Annotated[
-        str | None, language_model_option(help="Folder or gs://bucket/prefix that keeps the answers.")
+        str | None,
+        language_model_option(help="Folder, gs://bucket/prefix or s3://bucket/prefix that keeps the answers."),
     ] = None,
     estimate: Annotated[
         bool, language_model_option("--estimate", help="Print calls, tokens and price; send nothing.")

@@ -51,7 +51,7 @@ def train(
     warm_start: Annotated[
         str | None,
         typer.Option(
-            help="Start from this model instead of from scratch: a bundle, models:/NAME@ALIAS; a path or gs://….",
+            help="Start from this model instead of from scratch: a bundle, models:/NAME@ALIAS; a path, gs://… or s3://….",
             parser=locations.model,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""Publishing and fetching whole folders: to and from a path or `gs://bucket/prefix`, with the same guarantees.
+"""Publishing and fetching whole folders: to and from a path or a prefix in cloud storage, with the same guarantees.
 
 What appears, appears whole, and every byte of it has been compared with its sha256.
 """
@@ -38,7 +38,7 @@ def publish_folder(folder: Path, target: str | Path) -> Published:
 
     Args:
         folder: What to publish; an artifact folder is verified first.
-        target: A path, or `gs://bucket/prefix`.
+        target: A path, `gs://bucket/prefix` or `s3://bucket/prefix`.
 
     Raises:
         ArtifactError: The folder is empty, altered, changes meanwhile or cannot be published; or something else, or an
@@ -56,7 +56,7 @@ def fetch_folder(source: str | Path, target: Path) -> Path:
     """Copy a published folder, or what is below a prefix or at a path; it appears at `target` whole or not at all.
 
     Args:
-        source: `gs://bucket/prefix` (or of a single object), or a path.
+        source: `gs://bucket/prefix` or `s3://bucket/prefix` (or of a single object), or a path.
         target: Folder to write; an older artifact folder of the same kind is replaced.
 
     Returns:

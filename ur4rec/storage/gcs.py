@@ -6,14 +6,13 @@ needs no credentials.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ur4rec.storage.checksums import crc32c_of
 from ur4rec.storage.objects import (
-    CHUNK_BYTES,
     Location,
     ObjectReplacedError,
     ObjectStore,
@@ -87,28 +86,13 @@ class GcsStore(ObjectStore):
                     raise ObjectReplacedError(f"{self.location / name}: another writer was faster")
         return self._describe(blob)
 
-    def download(
-        self, objects: Iterable[StoredObject], folder: Path, done: Callable[[StoredObject], None] = lambda _: None
-    ) -> list[StoredObject]:
-        """Copy objects into a folder under their names; return those that are no longer there."""
+    def fetch(self, stored: StoredObject, target: Path) -> bool:
+        """Copy this version of an object into a file; return whether it is still there."""
         from ur4rec.storage.gcs_transfers import download
 
-        def fetch(stored: StoredObject) -> bool:
-            blob = self._bucket.blob(self._folder + stored.name, generation=self.number(stored.tag))
-            is_there = download(blob, stored.size_bytes, folder / stored.name, self._retry)
-            if is_there:
-                done(stored)
-            return is_there
-
-        objects = list(objects)
-        self.check_names(objects)
-        small = [stored for stored in objects if stored.size_bytes <= CHUNK_BYTES]
+        blob = self._bucket.blob(self._folder + stored.name, generation=self.number(stored.tag))
         with self._explaining("read"):
-            fetched = dict(zip(small, in_parallel(fetch, small), strict=True))
-            for stored in objects:
-                if stored not in fetched:  # its chunks come in parallel
-                    fetched[stored] = fetch(stored)
-        return [stored for stored in objects if not fetched[stored]]
+            return download(blob, stored.size_bytes, target, self._retry)
 
     def delete(self, objects: Iterable[StoredObject]) -> None:
         """Delete these very versions; what is gone or was replaced is left alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ from typing import Protocol, Self, TypeVar
 
 CONTROL = re.compile(r"[\x00-\x1f]")
 PARALLEL_TRANSFERS = 8  # below the ten connections of Google's client
+PROBE = ".ur4rec-probe"
+"""Folder of objects that are made to see whether they can be, and deleted at once."""
 NO_OBJECT = ""
 """Stands for the tag of an object that there is not."""
 CHUNK_BYTES = 8 << 20
@@ -101,6 +104,7 @@ class ObjectStore(Protocol):
 
     def number(self, tag: str) -> int | None:
         """Return what grows from version to version of an object; None where the service does not count them."""
+        return None
 
     def replace(self, name: str, content: bytes | Path, tag: str, crc32c: str = "") -> StoredObject:
         """Create an object in the place of one version of it; one that has the content already will do.
@@ -141,9 +145,31 @@ class ObjectStore(Protocol):
         Returns:
             The objects that are no longer there.
         """
+        objects = list(objects)
+        self.check_names(objects)
+
+        def fetch(stored: StoredObject) -> bool:
+            is_there = self.fetch(stored, folder / stored.name)
+            if is_there:
+                done(stored)
+            return is_there
+
+        small = [stored for stored in objects if stored.size_bytes <= CHUNK_BYTES]
+        fetched = dict(zip(small, in_parallel(fetch, small), strict=True))
+        for stored in objects:
+            if stored not in fetched:  # its chunks come in parallel
+                fetched[stored] = fetch(stored)
+        return [stored for stored in objects if not fetched[stored]]
+
+    def fetch(self, stored: StoredObject, target: Path) -> bool:
+        """Copy this version of an object into a file, whole and compared; return whether it is still there."""
 
     def delete(self, objects: Iterable[StoredObject]) -> None:
         """Delete these very versions, several at a time; what is gone or was replaced is left alone."""
+
+    def check_writable(self) -> None:
+        """Raise a `StoreError` where objects cannot be created under a condition, or not be deleted."""
+        self.delete([self.upload_new(f"{PROBE}/{secrets.token_hex(8)}", b"")])
 
     def check_names(self, objects: Iterable[StoredObject]) -> None:
         """Refuse names that would leave a folder: they may hold anything, `..` too."""

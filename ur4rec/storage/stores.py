@@ -12,8 +12,17 @@ from pathlib import Path
 from ur4rec.storage.gcs import GcsStore
 from ur4rec.storage.objects import Location, ObjectStore, StoreError
 
+
+def _open_s3(location: Location) -> ObjectStore:
+    from ur4rec.storage.s3 import S3Store  # its client takes half a second to import
+
+    return S3Store(location)
+
+
 STORES: dict[str, Callable[[Location], ObjectStore]] = {
     "gs": GcsStore,
+    "s3": _open_s3,
+    "minio": _open_s3,
 }
 """Scheme of an address → what opens the store; none imports its client before that."""
 ADDRESS = re.compile(rf"({'|'.join(STORES)})://([a-z0-9][a-z0-9._-]{{1,220}}[a-z0-9])((?:/[^/\x00-\x1f]+)*)/?")
@@ -25,10 +34,10 @@ def is_cloud(location: str | Path) -> bool:
 
 
 def parse_location(address: str) -> Location:
-    """Read `gs://bucket` or `gs://bucket/some/prefix`; one slash at the end is ignored.
+    """Read `gs://bucket`, `s3://bucket` or `minio://bucket`, with a prefix or without; a slash at the end is ignored.
 
     Raises:
-        StoreError: The text is neither.
+        StoreError: The text is none of these.
     """
     match = ADDRESS.fullmatch(address)
     if match is None or {".", ".."} & set(match[3].split("/")):

@@ -135,7 +135,7 @@ class CloudResumePoint(ResumePoint):
     A stage that ends before its time uploads the last state that it has.
 
     Args:
-        home: `gs://bucket/prefix` below which the prefixes of all stages are.
+        home: `gs://bucket/prefix` or `s3://bucket/prefix` below which the prefixes of all stages are.
         stage: Name of the stage.
         key: Digest of all that shapes the result; another key is another prefix.
 
@@ -260,7 +260,7 @@ def open_resume_point(
     """Opens the place where the state of a stage is kept; None where it is not. An interruption says what is left.
 
     Args:
-        home: A folder or `gs://bucket/prefix`.
+        home: A folder, `gs://bucket/prefix` or `s3://bucket/prefix`.
         stage: Name of the stage.
         key: Digest of all that shapes the result.
         settings: Those that are part of the key.

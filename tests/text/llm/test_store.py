@@ -284,7 +284,7 @@ def test_closed_cache_is_of_no_use(folder: Path, reopen: Reopen) -> None:
     ("location", "message"),
     [
         ("{folder}/file/cache", "cannot be made .*; choose a folder"),
-        ("s3://bucket/prefix", "expected a folder or gs://bucket/prefix"),
+        ("s4://bucket/prefix", "expected a folder or gs://bucket/prefix"),
         ("gs://Not A Bucket", "expected gs://bucket/prefix"),
         ("{folder}", "cannot be read .*Is a directory"),
     ],

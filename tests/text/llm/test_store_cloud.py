@@ -1,4 +1,4 @@
-"""The cache below a `gs://` prefix, against the emulator."""
+"""The cache below a prefix in cloud storage, against the emulators."""
 
 import asyncio
 import random
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from cache_writer import kill_after, make_answer, put_all, start_writer
+from emulators import delete_bucket_of
 
-from ur4rec.storage.gcs import GcsStore
 from ur4rec.storage.objects import ObjectStore, StoredObject
 from ur4rec.storage.stores import open_store
 from ur4rec.text.llm.lookup import open_cache
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.emulator
 
 
 @pytest.fixture
-def prefix(bucket: str) -> Iterator[ObjectStore]:
-    prefix = open_store(f"gs://{bucket}/answers")
+def prefix(cloud: str) -> Iterator[ObjectStore]:
+    prefix = open_store(f"{cloud}/answers")
     yield prefix
     prefix.close()
 
@@ -89,17 +89,17 @@ def test_reader_that_lists_during_a_merge_loses_nothing(location: str, monkeypat
     writer = open_cache(location)
     for number in range(5):
         asyncio.run(writer.put(make_answer(number)))
-    download = GcsStore.download
+    download = ObjectStore.download
 
-    def merge_first(self: GcsStore, objects: list[StoredObject], folder: Path) -> list[StoredObject]:
-        monkeypatch.setattr(GcsStore, "download", download)
+    def merge_first(self: ObjectStore, objects: list[StoredObject], folder: Path) -> list[StoredObject]:
+        monkeypatch.setattr(ObjectStore, "download", download)
         assert len(objects) == 5
         writer.close()
         vanished = self.download(objects, folder)
         assert len(vanished) == 5
         return vanished
 
-    monkeypatch.setattr(GcsStore, "download", merge_first)
+    monkeypatch.setattr(ObjectStore, "download", merge_first)
     assert_holds(location, range(5))
 
 
@@ -140,18 +140,17 @@ def test_objects_that_are_not_understood_are_left_alone(location: str, prefix: O
     assert prefix.list_objects() == before
 
 
-def test_missing_bucket_is_named(bucket: str) -> None:
-    with pytest.raises(CacheError, match=f"gs://{bucket}-not/p: no such bucket; create it"):
-        open_cache(f"gs://{bucket}-not/p")
+def test_missing_bucket_is_named(cloud: str) -> None:
+    with pytest.raises(CacheError, match=f"{cloud}-not/p: no such bucket; create it"):
+        open_cache(f"{cloud}-not/p")
 
 
-def test_failed_upload_reaches_every_waiting_put(location: str, prefix: ObjectStore) -> None:
+def test_failed_upload_reaches_every_waiting_put(location: str) -> None:
     async def put_each(cache: AnswerCache) -> list[BaseException | None]:
         return await asyncio.gather(*(cache.put(make_answer(n)) for n in range(5)), return_exceptions=True)
 
     with open_cache(location) as cache:
-        assert isinstance(prefix, GcsStore)
-        prefix._bucket.delete()
+        delete_bucket_of(location)
         failures = asyncio.run(put_each(cache))
         assert [type(failure) for failure in failures] == [CacheError] * 5
         assert "no such bucket" in str(failures[0])

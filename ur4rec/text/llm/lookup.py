@@ -198,7 +198,7 @@ def open_cache(location: str, create: bool = True) -> AnswerCache:
     """Opens a cache; close it or use it as a context manager.
 
     Args:
-        location: A folder, or `gs://bucket/prefix`.
+        location: A folder, or a prefix in cloud storage.
         create: Whether a folder that is not there is made; without it nothing can be stored in one.
 
     Raises:
@@ -209,7 +209,7 @@ def open_cache(location: str, create: bool = True) -> AnswerCache:
 
         return CloudCache(location)
     if "://" in location:
-        raise CacheError(f"{location!r}: expected a folder or gs://bucket/prefix")
+        raise CacheError(f"{location!r}: expected a folder or gs://bucket/prefix or s3://bucket/prefix")
     folder = Path(location).expanduser()
     if create or folder.exists():
         _make_usable(folder)

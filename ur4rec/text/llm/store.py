@@ -1,7 +1,7 @@
 """Answers paid for once: an SQLite file keyed by content, shared between runs.
 
 An answer is a line of JSON with a checksum of its own, here as in the files of lines that earlier versions wrote in a
-folder and that are kept below a `gs://` prefix. The lines of such files are taken over when a cache opens.
+folder and that are kept below a prefix in cloud storage. The lines of such files are taken over when a cache opens.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Answers below a `gs://` prefix that several machines may share, read through a local copy.
+"""Answers below a prefix in cloud storage that several machines may share, read through a local copy.
 
 Each group of answers becomes an object `<writer>-<number>.jsonl`, created under the condition that there is none. When
 a writer closes, it merges its objects into one and deletes them. The name of a merged object sorts after the names of
@@ -39,7 +39,7 @@ class CloudCache(AnswerCache):
     """A cache below a prefix. What others store while it is open is seen at the next opening.
 
     Args:
-        location: `gs://bucket/prefix`.
+        location: `gs://bucket/prefix` or `s3://bucket/prefix`.
         leftover_age_s: Age from which small objects of other writers are merged when this one closes.
 
     Raises:
