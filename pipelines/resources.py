@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from components.image import IMAGE_USER
 from ur4rec.config_section import ConfigError, ConfigSection, locate_shipped, read_settings
-from ur4rec.registry.config import DEFAULTS, PIPELINE_RUN, STATE
+from ur4rec.registry.config import DEFAULTS, PIPELINE_RUN, PUBLIC_TRACKING_URL, STATE
 from ur4rec.registry.mlflow_client import TRACKING_URI
 from ur4rec.registry.notifications import FORM, UI, WEBHOOK
 from ur4rec.text.provider_table import API_KEYS
@@ -275,6 +275,12 @@ def give_webhook(task: dsl.PipelineTask) -> dsl.PipelineTask:
     """Let a task read where notices go, and at which address people see the runs, where the namespace says so."""
     kubernetes.use_config_map_as_env(task, DEFAULTS, {UI: UI}, optional=True)
     return kubernetes.use_secret_as_env(task, WEBHOOK_SECRET, {key: key for key in (WEBHOOK, FORM)}, optional=True)
+
+
+def give_public_links(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Let a task read at which address people see MLflow, where the namespace says so."""
+    names = {PUBLIC_TRACKING_URL: PUBLIC_TRACKING_URL}
+    return kubernetes.use_config_map_as_env(task, DEFAULTS, names, optional=True)
 
 
 def give_defaults(task: dsl.PipelineTask) -> dsl.PipelineTask:

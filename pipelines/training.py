@@ -25,6 +25,7 @@ from components.resolve_warm_start import resolve_warm_start
 from pipelines.resources import (
     Profile,
     give_defaults,
+    give_public_links,
     give_registry_keys,
     give_run_id,
     give_text_keys,
@@ -247,7 +248,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                 results=evaluated.outputs["results"],
                 report=evaluated.outputs["report"],
             )
-            give_registry_keys(size(registered, "registration", "Register model"))
+            give_public_links(give_registry_keys(size(registered, "registration", "Register model")))
 
             judged = gate_model(
                 code_digest=gate_code,

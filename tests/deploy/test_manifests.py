@@ -13,7 +13,7 @@ import yaml
 
 from components.image import TRAIN
 from pipelines.resources import GCS_KEY_FILE, REGISTRY_KEYS, REGISTRY_SECRET, TEXT_KEYS, TEXT_SECRET, WEBHOOK_SECRET
-from ur4rec.registry.config import DEFAULTS, STATE
+from ur4rec.registry.config import DEFAULTS, PUBLIC_TRACKING_URL, STATE
 from ur4rec.registry.mlflow_client import TRACKING_URI
 from ur4rec.registry.notifications import FORM, UI, WEBHOOK
 
@@ -120,7 +120,7 @@ def test_images_are_those_of_the_tasks() -> None:
 def test_what_a_run_is_not_told_leads_to_the_registry_of_the_base() -> None:
     (defaults,) = read(DEPLOY / "base/defaults.yaml")
     assert defaults["metadata"]["name"] == DEFAULTS
-    assert set(defaults["data"]) == {TRACKING_URI, STATE, UI}
+    assert set(defaults["data"]) == {TRACKING_URI, STATE, UI, PUBLIC_TRACKING_URL}
     (service,) = (m for m in read(DEPLOY / "base/mlflow.yaml") if m["kind"] == "Service")
     port = service["spec"]["ports"][0]["port"]
     assert defaults["data"][TRACKING_URI] == f"http://{service['metadata']['name']}:{port}"

@@ -116,7 +116,7 @@ def test_what_a_run_is_not_told_comes_from_a_config_map() -> None:
     executors = PLATFORM["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     maps = {name: settings["configMapAsEnv"] for name, settings in executors.items() if "configMapAsEnv" in settings}
     (source,) = maps.pop(f"exec-{PREFLIGHT}")
-    assert set(maps) == {f"exec-{task}" for task in NOTIFYING}
+    assert set(maps) == {f"exec-{task}" for task in (*NOTIFYING, "register-model")}
     assert (source["configMapName"], source["optional"]) == (DEFAULTS, True)
     assert {pair["envVar"] for pair in source["keyToEnv"]} == {TRACKING_URI, STATE}
 

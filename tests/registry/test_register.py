@@ -98,6 +98,9 @@ def test_the_run_of_the_pipeline_is_named_and_a_description_is_kept(
     assert tags["mlflow.note.content"] == "theirs"
     first, _, rest = card.read_text().partition("\n\n")
     assert first == f"In MLflow: ur4rec version 1, run {preset.info.run_id} in {tracking_uri}"
+    monkeypatch.setenv("UR4REC_PUBLIC_TRACKING_URL", "https://mlflow.example/")
+    register_model(*trained.inputs, RegistryConfig(), tmp_path / "registration.json", tracking_uri, card=card)
+    assert "](https://mlflow.example/#/models/ur4rec/versions/1), [run " in card.read_text().partition("\n\n")[0]
     assert rest == version.description
 
 

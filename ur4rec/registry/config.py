@@ -15,6 +15,8 @@ DEFAULTS = "ur4rec-defaults"
 """Config map of a cluster with what a run is not told."""
 STATE = "UR4REC_STATE"
 """Key of it: the place for the state of unfinished stages."""
+PUBLIC_TRACKING_URL = "UR4REC_PUBLIC_TRACKING_URL"
+"""Key of it: where a person's browser finds MLflow, which pods know by another name."""
 
 
 def _matching(pattern: str, expected: str) -> AfterValidator:

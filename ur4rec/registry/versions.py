@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ur4rec.evaluation.results import Results
 from ur4rec.markdown import escape_markdown
-from ur4rec.registry.config import PIPELINE_RUN
+from ur4rec.registry.config import PIPELINE_RUN, PUBLIC_TRACKING_URL
 from ur4rec.registry.local_database import find_local
 from ur4rec.registry.mlflow_client import (
     EXISTS,
@@ -196,7 +196,7 @@ def link_run(client: MlflowClient, version: ModelVersion, card: str) -> None:
 def describe_links(client: MlflowClient, version: ModelVersion) -> str:
     """Write Markdown that leads from the pipeline's interface to MLflow's; names alone where MLflow has no address."""
     experiment = client.get_run(str(version.run_id)).info.experiment_id
-    base = public_uri(str(client.tracking_uri)).rstrip("/")
+    base = (os.environ.get(PUBLIC_TRACKING_URL) or public_uri(str(client.tracking_uri))).rstrip("/")
     places = {
         f"{version.name} version {version.version}": f"models/{quote(version.name)}/versions/{version.version}",
         f"run {version.run_id}": f"experiments/{experiment}/runs/{version.run_id}",
