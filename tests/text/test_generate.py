@@ -159,10 +159,22 @@ def test_imported_items_go_first_and_the_rest_is_written(
     assert manifest.details["items"] == {
         "total": 6,
         "by_source": {"imported": 2, "template": 4},
+        "of_an_id_alone": 0,
         "imported_ids_not_in_data": 1,
     }
     assert manifest.inputs["item_text"] == sha256_file(path)
     assert "6 item descriptions: 2 imported, 4 template" in capsys.readouterr().out
+
+
+def test_a_forgotten_item_table_is_told(
+    build_sequences: BuildSequences, items: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("a", f"i{item}", item) for item in range(6)]
+    generate_text(build_sequences(rows, items), tmp_path / "with", CONFIG)
+    assert "nothing but the id" not in capsys.readouterr().out
+    manifest = generate_text(build_sequences(rows), tmp_path / "without", CONFIG)
+    assert manifest.details["items"]["of_an_id_alone"] == 6
+    assert "warning: nothing but the id is known of 6 of 6 items" in capsys.readouterr().out
 
 
 def test_imported_user_texts_are_marked_unverified(

@@ -21,6 +21,8 @@ from ur4rec.text.provider_table import PROVIDERS, OfflineWriter
 from ur4rec.text.providers import TextProvider
 
 PRODUCER = "generate_text"
+UNNAMED_SHARE = 0.5
+"""More items than this without title, genres and description are worth a warning."""
 
 
 def generate_text(
@@ -130,6 +132,11 @@ def _report(details: dict[str, Any], config: WritingConfig) -> None:
         lines.append(f"user texts: {details['provenance'][IMPORTED]}")
     if "language_model" in details:
         lines.append(_describe_usage(details["language_model"]))
+    if (unnamed := items["of_an_id_alone"]) > UNNAMED_SHARE * items["total"]:
+        lines.append(
+            f"warning: nothing but the id is known of {unnamed:,} of {items['total']:,} items, so texts say nothing of "
+            "them; give a table of titles, `ur4rec data preprocess … --items`, or texts by --item-text"
+        )
     for line in lines:
         print(f"{PRODUCER}: {line}")
 

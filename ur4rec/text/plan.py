@@ -108,6 +108,7 @@ class TextPlan:
             "items": {
                 "total": len(self.items),
                 "by_source": dict(item_sources),
+                "of_an_id_alone": sum(request == ItemRequest(request.item_id, "") for request in self.item_requests()),
                 "imported_ids_not_in_data": self.imported_items.num_unknown,
             },
             "users": {
