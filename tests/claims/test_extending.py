@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
 """File → what the page adds to it."""
-NEW_FILES = {"ur4rec/text/titles.py", "ur4rec/text/llm/example_client.py", "ur4rec/storage/s3.py"}
+NEW_FILES = {"ur4rec/text/titles.py", "ur4rec/text/llm/example_client.py", "ur4rec/storage/azure.py"}
 
 
 def add_to(file: str) -> dict[str, Any]:
@@ -115,8 +115,8 @@ def test_expert() -> None:
 
 
 def test_object_store() -> None:
-    with add_to("ur4rec/storage/s3.py")["S3Store"](Location("s3", "bucket", "a")) as store:
-        assert str(store.location) == "s3://bucket/a"
+    with add_to("ur4rec/storage/azure.py")["AzureStore"](Location("az", "bucket", "a")) as store:
+        assert str(store.location) == "az://bucket/a"
 
 
 def test_public_data_set(tmp_path: Path) -> None:
