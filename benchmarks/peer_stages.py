@@ -18,7 +18,7 @@ from benchmarks.peer_ours import PACKAGES, observe
 from ur4rec.data.sequences import Histories
 from ur4rec.experiments.stage_cache import CachedStage, StageInputs, obtain_stages, plan_stages, read_inputs
 from ur4rec.storage.artifacts import peak_memory_mb, write_text_atomic
-from ur4rec.training.checkpoints import load_model
+from ur4rec.training.checkpoints import load_model, read_raw_history
 from ur4rec.training.config import StageConfig
 from ur4rec.training.scoring import ModelScorer
 
@@ -36,14 +36,14 @@ def train(cache: Path, inputs: StageInputs, config: StageConfig, last: str) -> l
     return plan_stages(cache, inputs, config, last)
 
 
-def describe(stages: list[CachedStage]) -> list[Point]:
+def describe(checkpoint: Path) -> list[Point]:
     """A point for each stage: the end of its training; only that of the last one counts as the system's own."""
-    seconds = [stage.manifest().details["seconds"] for stage in stages]
-    epochs = [stage.manifest().details["epochs"] for stage in stages]
-    scores = [stage.validation()[METRIC] for stage in stages]
+    stages = read_raw_history(checkpoint)["stages"]
+    epochs, clocks = (list(accumulate([stage[name] for stage in stages])) for name in ("epochs", "seconds"))
+    scores = [stage["validation"][METRIC] for stage in stages]
     return [
-        Point(int(epoch), score, clock, clock, 0.0, stage is stages[-1])
-        for stage, epoch, score, clock in zip(stages, accumulate(epochs), scores, accumulate(seconds), strict=True)
+        Point(epoch, score, clock, clock, 0.0, place == len(stages))
+        for place, (epoch, score, clock) in enumerate(zip(epochs, scores, clocks, strict=True), 1)
     ]
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     observe(recorder, counted=(values["stage"],))
     inputs = read_inputs(Path(values["sequences"]), Path(values["embeddings"]), "cpu")
     stages = train(Path(values["cache"]), inputs, StageConfig.parse(values["settings"]), values["stage"])
-    recorder.curve = describe(stages)
+    recorder.curve = describe(stages[-1].checkpoint)
     model = load_model(stages[-1].checkpoint)
 
     def scorer(histories: Histories) -> ModelScorer:
