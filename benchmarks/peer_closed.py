@@ -118,7 +118,7 @@ class CooccurrenceForm(Form):
 
     grid: ClassVar[Grid] = {
         "cooccurrence_age_decay": (0.8, 0.3, 0.5, 0.65, 0.9, 0.95),
-        "cooccurrence_smoothing": (20.0, 0.0, 2.0, 5.0, 10.0, 50.0),
+        "cooccurrence_smoothing": (20.0, 0.0, 5.0, 50.0, 100.0, 200.0),
         "cooccurrence_window": (10, 1, 2, 3, 5, 20),
         "cooccurrence_gap_decay": (0.9, 0.5, 0.7, 1.0),
     }
@@ -150,7 +150,7 @@ class CooccurrenceForm(Form):
 class TextForm(Form):
     """Cosine of the whitened text of an item with that of the history, newer items weighing more."""
 
-    grid: ClassVar[Grid] = {"text_decay": (0.8, 0.3, 0.5, 0.65, 0.9, 0.95), "text_components": (128, 32, 64, 256)}
+    grid: ClassVar[Grid] = {"text_decay": (0.8, 0.3, 0.5, 0.65, 0.9, 0.95), "text_components": (128, 32, 64, 256, 384)}
 
     def __init__(self, split: Split, texts: Float[np.ndarray, "N1 T"] | None = None) -> None:
         super().__init__(split, texts)

@@ -75,7 +75,15 @@ def test_raw_data_by_a_closed_form_and_our_stages(interactions: Path, tmp_path: 
     raw = prepare_dataset(interactions, (), output / "data", TOY, reads_text=False)
     embeddings = make_embeddings(raw.sequences, tmp_path / "embeddings")
     names = ["cooccurrence-text", "ur4rec-stage1", "ur4rec"]
-    arguments = [interactions, "--embeddings", embeddings, "--config", "toy", "--set", "epochs_per_stage=1"]
+    arguments: list[str | Path] = [
+        interactions,
+        "--embeddings",
+        embeddings,
+        "--config",
+        "toy",
+        "--set",
+        "epochs_per_stage=1",
+    ]
     arguments += ["--seed", "1", "-o", output, *systems(*names)]
     first = run_cli(*arguments)
     assert first.exit_code == 0, first.output
