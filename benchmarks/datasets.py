@@ -46,13 +46,13 @@ class Board:
 
     @contextmanager
     def follow(self, name: str) -> Iterator[Any]:
-        """Gives a function for lines of progress."""
+        """Show a training; yields a function for its lines of progress."""
         line = self._bar.add_task(name, total=None)
         yield lambda text: self._bar.update(line, description=f"{name}: {text}")
         self._bar.remove_task(line)
 
     def advance(self, name: str) -> None:
-        """One more training is done."""
+        """Count one more training."""
         self._done += 1
         self._bar.advance(self._whole)
         if self._bar.disable:
@@ -60,7 +60,7 @@ class Board:
 
 
 def run_all(datasets: Sequence[Dataset], systems: Sequence[str], options: Options, jobs: int) -> list[list[Outcome]]:
-    """The outcomes of every system, by data set; one that fails leaves the others alone."""
+    """Return the outcomes of every system, by data set; one that fails leaves the others alone."""
     pairs = [(dataset, system) for dataset in datasets for system in systems]
     total = sum(count_trainings(dataset, system, options) for dataset, system in pairs)
     columns = PlainColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()

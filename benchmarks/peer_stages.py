@@ -27,7 +27,7 @@ MEMORY = ".memory"
 
 
 def train(cache: Path, inputs: StageInputs, config: StageConfig, last: str) -> list[CachedStage]:
-    """The stages, those trained here with a note of the memory that it took."""
+    """Return the stages, trained unless they are there; the memory that it took is noted."""
     for planned in plan_stages(cache, inputs, config, last):
         is_there = planned.is_complete
         obtain_stages(cache, inputs, config, planned.stage)
@@ -37,7 +37,7 @@ def train(cache: Path, inputs: StageInputs, config: StageConfig, last: str) -> l
 
 
 def describe(checkpoint: Path) -> list[Point]:
-    """A point for each stage: the end of its training; only that of the last one counts as the system's own."""
+    """Return a point for the end of each stage; only that of the last one counts as the system's own."""
     stages = read_raw_history(checkpoint)["stages"]
     epochs, clocks = (list(accumulate([stage[name] for stage in stages])) for name in ("epochs", "seconds"))
     scores = [stage["validation"][METRIC] for stage in stages]
@@ -48,7 +48,7 @@ def describe(checkpoint: Path) -> list[Point]:
 
 
 def peak_of(stages: list[CachedStage]) -> float:
-    """The largest peak of the processes that trained the stages, as far as it was noted."""
+    """Return the largest peak of the processes that trained the stages, as far as it was noted."""
     files = [_memory_file(stage) for stage in stages]
     return max((float(file.read_text(encoding="utf-8")) for file in files if file.is_file()), default=0.0)
 
@@ -58,7 +58,7 @@ def _memory_file(stage: CachedStage) -> Path:
 
 
 def main() -> None:
-    """Trains what is missing and writes the run."""
+    """Train what is missing and write the run."""
     split_path, run_path, setting = sys.argv[1:]
     values: dict[str, Any] = json.loads(setting)
     recorder = Recorder(Split.load(Path(split_path)), "UR4Rec")
