@@ -18,19 +18,22 @@ from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.table import Table
 
 from benchmarks.datasets_inputs import Dataset, prepare_dataset
 from benchmarks.datasets_report import COLUMNS, GROUPS, describe_dataset, list_group_rows, list_rows, write_markdown
 from benchmarks.datasets_systems import PEERS, SYSTEMS, Options, Outcome, count_trainings, reads_text, run_system
 from benchmarks.peer_jobs import BenchmarkError, Job
 from benchmarks.peers import describe_machine
-from ur4rec.commands.console import ConfigOption, SetOption, report_errors, show_table, split_settings
+from ur4rec.commands.console import ConfigOption, SetOption, report_errors, split_settings
 from ur4rec.config import SHIPPED, load_config
 from ur4rec.evaluation.provenance import describe_versions
 from ur4rec.storage.artifacts import write_text_atomic
 from ur4rec.terminal import PlainColumn, PlainConsole
 
 FOLDER = Path("outputs/bench/datasets")
+WIDTH = 200
+"""Columns of the terminal that the table takes."""
 PROTOCOL = "leave-one-out; whole catalogue; mean over the places of ties; every choice on validation"
 
 
@@ -43,13 +46,13 @@ class Board:
 
     @contextmanager
     def follow(self, name: str) -> Iterator[Any]:
-        """Gives a function for lines of progress."""
+        """Show a training; yields a function for its lines of progress."""
         line = self._bar.add_task(name, total=None)
         yield lambda text: self._bar.update(line, description=f"{name}: {text}")
         self._bar.remove_task(line)
 
     def advance(self, name: str) -> None:
-        """One more training is done."""
+        """Count one more training."""
         self._done += 1
         self._bar.advance(self._whole)
         if self._bar.disable:
@@ -57,7 +60,7 @@ class Board:
 
 
 def run_all(datasets: Sequence[Dataset], systems: Sequence[str], options: Options, jobs: int) -> list[list[Outcome]]:
-    """The outcomes of every system, by data set; one that fails leaves the others alone."""
+    """Return the outcomes of every system, by data set; one that fails leaves the others alone."""
     pairs = [(dataset, system) for dataset in datasets for system in systems]
     total = sum(count_trainings(dataset, system, options) for dataset, system in pairs)
     columns = PlainColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -137,13 +140,19 @@ def _check(systems: Sequence[str], python: Path) -> Sequence[str]:
 def _write(report: dict[str, Any], output: Path) -> None:
     write_text_atomic(output / "datasets.json", json.dumps(report, indent=1) + "\n")
     write_text_atomic(output / "datasets.md", write_markdown(report))
-    show_table("test targets; best other by its test score", COLUMNS, list_rows(report["datasets"]))
-    show_table(
-        "NDCG@10 by the target's training interactions",
-        ("data set", "system", *GROUPS),
-        list_group_rows(report["datasets"]),
-    )
+    _show("Test targets; the best other is that of the best test score", COLUMNS, list_rows(report["datasets"]))
+    groups = list_group_rows(report["datasets"])
+    _show("NDCG@10 by the target's training interactions", ("data set", "system", *GROUPS), groups)
     print(f"report: {output / 'datasets.json'}, {output / 'datasets.md'}")
+
+
+def _show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    PlainConsole(width=WIDTH).print(table)
 
 
 if __name__ == "__main__":

@@ -37,12 +37,12 @@ class Dataset:
 
     @property
     def key(self) -> str:
-        """Its name, and digits that differ where the data do."""
+        """Return its name, with digits that differ where the data do."""
         return f"{self.data.name}-{self.data.digest[:DIGITS]}"
 
     @property
     def mean_length(self) -> float:
-        """Training interactions of a user."""
+        """Return the mean number of training interactions of a user."""
         return len(self.data.train) / max(self.data.num_users, 1)
 
 
@@ -98,7 +98,7 @@ def _make_embeddings(sequences: Path, data: Sequences, output: Path, config: Con
 
 
 def item_vectors(dataset: Dataset) -> str:
-    """The file of the items' vectors; empty without any."""
+    """Return the file of the items' vectors; empty without any."""
     return str(dataset.embeddings / vectors.ITEM_DESCRIPTIONS) if dataset.embeddings else ""
 
 

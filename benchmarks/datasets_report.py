@@ -29,7 +29,7 @@ Means = dict[str, Float64[np.ndarray, "S"]]
 
 
 def describe_dataset(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """All rows of one data set; the outcomes are those of its systems."""
+    """Return all rows of one data set; the outcomes are those of its systems."""
     data = outcomes[0].dataset.data
     measured = [one for one in outcomes if one.trained]
     values = {one.system: _measure(one) for one in measured}
@@ -50,7 +50,7 @@ def describe_dataset(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _measure(outcome: Outcome) -> dict[str, Any]:
-    """Metric → value of each test user, the mean over the seeds; and the mean over the users with each seed."""
+    """Return each test user's value of each metric, the mean over the seeds, and each seed's mean over the users."""
     seeds = [per_user_metrics(one.run.ranks["test"]) for one in outcome.trained]
     return {metric: np.mean([each[metric] for each in seeds], axis=0) for metric in METRICS} | {
         "seeds": {metric: [float(each[metric].mean()) for each in seeds] for metric in METRICS}
@@ -86,7 +86,7 @@ def _summarize(by_seed: Sequence[float]) -> dict[str, Any]:
 
 
 def _add_intervals(rows: list[dict[str, Any]], values: dict[str, Any]) -> None:
-    """Intervals of the means, and of the differences to the best other system, over the same resampled users."""
+    """Add intervals of the means and of the differences to the best other, over the same resampled users."""
     for metric in METRICS:
         means = _resample({system: each[metric] for system, each in values.items()})
         for row in rows:
@@ -105,7 +105,7 @@ def _resample(values: Values) -> Means:
 
 
 def _best_other(system: str, means: dict[str, float]) -> str | None:
-    """The best of the others on the test items, which is the hardest to beat; ours are no others of ours."""
+    """Return the best of the others on the test items, the hardest to beat; ours are no others of ours."""
     others = [name for name in means if name != system and not (system in OURS and name in OURS)]
     return max(others, key=lambda name: means[name], default=None)
 
@@ -129,7 +129,7 @@ def _add_groups(rows: list[dict[str, Any]], values: dict[str, Any], counts: np.n
 
 
 def list_rows(datasets: Iterable[dict[str, Any]]) -> list[list[str]]:
-    """The cells of the table."""
+    """Return the cells of the table."""
     return [[each["name"], *_cells(row)] for each in datasets for row in each["systems"]]
 
 
@@ -154,7 +154,7 @@ def _interval(value: float, ends: Sequence[float], style: str, between: str = ""
 
 
 def _short(value: float, style: str = ".4f") -> str:
-    """Without the zero before the point.
+    """Return a number without the zero before its point.
 
     >>> _short(0.0731), _short(-0.00123, "+.4f"), _short(1.0)
     ('.0731', '−.0012', '1.0000')
@@ -164,7 +164,7 @@ def _short(value: float, style: str = ".4f") -> str:
 
 
 def list_group_rows(datasets: Iterable[dict[str, Any]]) -> list[list[str]]:
-    """The cells of the table of groups: a line with the numbers of targets, then NDCG@10 of each system."""
+    """Return the cells of the table of groups: a line of the numbers of targets, then each system's NDCG@10."""
     rows = []
     for each in datasets:
         for row in each["systems"]:
@@ -178,7 +178,7 @@ def list_group_rows(datasets: Iterable[dict[str, Any]]) -> list[list[str]]:
 
 
 def write_markdown(report: dict[str, Any]) -> str:
-    """The tables with what they are of."""
+    """Return the tables as Markdown, with what they are of."""
     datasets = report["datasets"]
     parts = [
         make_table(COLUMNS, _escape(list_rows(datasets))),

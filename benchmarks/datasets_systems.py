@@ -76,12 +76,12 @@ class Outcome:
 
 
 def reads_text(system: str) -> bool:
-    """Whether a system needs text embeddings; the cache of our stages is keyed by them, so all of ours do."""
+    """Tell whether a system needs text embeddings; the cache of our stages is keyed by them, so all of ours do."""
     return system in OURS or (system in FORMS and issubclass(FORMS[system], READS_TEXT))
 
 
 def find_obstacle(system: str, dataset: Dataset, options: Options) -> str:
-    """Why a system is left out; empty where it is not."""
+    """Return why a system is left out; empty where it is not."""
     limit = options.config.ease_max_items
     if system in FORMS and issubclass(FORMS[system], DENSE) and dataset.data.num_items > limit:
         return f"{dataset.data.num_items:,} items are more than ease_max_items ({limit:,})"
@@ -89,7 +89,7 @@ def find_obstacle(system: str, dataset: Dataset, options: Options) -> str:
 
 
 def list_jobs(system: str, dataset: Dataset, options: Options, seed: int) -> list[Job]:
-    """The trainings of a system with one seed: one, or one with every setting of a peer that suits the data."""
+    """Return the trainings of a system with one seed: one, or one with every setting that suits the data."""
     if system in FORMS:
         return [_form_job(system, dataset, options)]
     return (
@@ -172,7 +172,7 @@ def run_system(
 
 
 def count_trainings(dataset: Dataset, system: str, options: Options) -> int:
-    """The number of times that `run_system` calls `done`."""
+    """Return how often `run_system` calls `done`."""
     if find_obstacle(system, dataset, options):
         return 0
     settings = len(list_jobs(system, dataset, options, options.seeds[0]))

@@ -40,7 +40,7 @@ Grid = dict[str, tuple[Any, ...]]
 
 
 class Form(ABC):
-    """A way to score that is fitted without training.
+    """Scores by what is fitted without training.
 
     Args:
         split: Its training prefixes are what is fitted on.
@@ -55,14 +55,14 @@ class Form(ABC):
 
     @abstractmethod
     def scorer(self, histories: Histories, values: Values) -> Scorer:
-        """Of the form with these parameters, for users with these histories."""
+        """Return the scorer with these parameters, for users with these histories."""
 
 
 class PopularityForm(Form):
     """The same for everyone."""
 
     def scorer(self, histories: Histories, _values: Values) -> Scorer:
-        """Without parameters."""
+        """Return the scorer, which has nothing to choose."""
         return Popularity(TrainingPrefixes(self.training, self.num_items), histories)
 
 
@@ -70,7 +70,7 @@ class AgainForm(Form):
     """What a user has had; by popularity where that is no candidate."""
 
     def scorer(self, histories: Histories, _values: Values) -> Scorer:
-        """Without parameters."""
+        """Return the scorer, which has nothing to choose."""
         return Again(TrainingPrefixes(self.training, self.num_items), histories)
 
 
@@ -89,7 +89,7 @@ class EASEForm(Form):
         return prefixes
 
     def scorer(self, histories: Histories, values: Values) -> Scorer:
-        """With an L2."""
+        """Return EASE with an L2."""
         return EASE(self.fit(values["l2"]), histories)
 
 
@@ -99,14 +99,14 @@ class RecencyEASEForm(EASEForm):
     grid: ClassVar[Grid] = EASEForm.grid | {"decay": (0.9, 0.5, 0.7, 0.8, 0.95)}
 
     def scorer(self, histories: Histories, values: Values) -> Scorer:
-        """With an L2 and a decay."""
+        """Return EASE with an L2 and a decay."""
         scorer = RecencyEASE(self.fit(values["l2"]), histories)
         scorer.decay = values["decay"]
         return scorer
 
 
 def weigh_histories(histories: Histories, users: np.ndarray, decay: float, num_items: int) -> csr_array:
-    """The newest items of every user, each weighted by the decay to the power of its age, `[B, N1]`."""
+    """Return the newest items of every user, each weighted by the decay to the power of its age, `[B, N1]`."""
     rows, positions = histories.find_rows(users, NEWEST)
     ages = histories.offsets[users + 1][rows] - 1 - positions
     weights = (decay**ages).astype(np.float32)
@@ -118,7 +118,7 @@ class CooccurrenceForm(Form):
 
     grid: ClassVar[Grid] = {
         "cooccurrence_age_decay": (0.8, 0.3, 0.5, 0.65, 0.9, 0.95),
-        "cooccurrence_smoothing": (20.0, 0.0, 2.0, 5.0, 10.0, 50.0),
+        "cooccurrence_smoothing": (20.0, 0.0, 5.0, 50.0, 100.0, 200.0),
         "cooccurrence_window": (10, 1, 2, 3, 5, 20),
         "cooccurrence_gap_decay": (0.9, 0.5, 0.7, 1.0),
     }
@@ -132,7 +132,7 @@ class CooccurrenceForm(Form):
         return count_pairs(self.training, self.num_items, config)
 
     def scorer(self, histories: Histories, values: Values) -> Scorer:
-        """With any of the settings of the model's own."""
+        """Return what the model's own scorer with these settings computes, by a sparse product."""
         config = CooccurrenceConfig.parse({name: values[name] for name in CooccurrenceForm.grid})
         table = fit_table(self.count(config.cooccurrence_window, config.cooccurrence_gap_decay), config)
         neighbors, strengths = table.neighbors[0].numpy(), table.strengths[0].numpy()
@@ -150,7 +150,7 @@ class CooccurrenceForm(Form):
 class TextForm(Form):
     """Cosine of the whitened text of an item with that of the history, newer items weighing more."""
 
-    grid: ClassVar[Grid] = {"text_decay": (0.8, 0.3, 0.5, 0.65, 0.9, 0.95), "text_components": (128, 32, 64, 256)}
+    grid: ClassVar[Grid] = {"text_decay": (0.8, 0.3, 0.5, 0.65, 0.9, 0.95), "text_components": (128, 32, 64, 256, 384)}
 
     def __init__(self, split: Split, texts: Float[np.ndarray, "N1 T"] | None = None) -> None:
         super().__init__(split, texts)
@@ -164,7 +164,7 @@ class TextForm(Form):
         return functional.normalize(table.item_text.float(), dim=1)
 
     def scorer(self, histories: Histories, values: Values) -> Scorer:
-        """With a decay and a number of components."""
+        """Return the cosine with a decay and a number of components."""
         vectors, decay = self.whiten(values["text_components"]), values["text_decay"]
 
         def score(users: np.ndarray) -> Float[Tensor, "B N1"]:
@@ -184,7 +184,7 @@ class CooccurrenceTextForm(Form):
         self.beside, self.text = CooccurrenceForm(split), TextForm(split, texts)
 
     def scorer(self, histories: Histories, values: Values) -> Scorer:
-        """With the parameters of both, and the weight."""
+        """Return the sum with the parameters of both, and the weight."""
         beside, text = (form.scorer(histories, values) for form in (self.beside, self.text))
         return lambda users: beside(users) + values["text_weight"] * text(users)
 
@@ -202,7 +202,7 @@ DENSE, READS_TEXT = (EASEForm,), (TextForm, CooccurrenceTextForm)
 
 
 def search(form: Form, recorder: Recorder) -> dict[str, Any]:
-    """The parameters with the best validation score, by rounds of one parameter after the other."""
+    """Return the parameters with the best validation score, by rounds of one parameter after the other."""
     scores: dict[tuple[Any, ...], float] = {}
 
     def try_values(values: dict[str, Any]) -> float:
@@ -221,7 +221,7 @@ def search(form: Form, recorder: Recorder) -> dict[str, Any]:
 
 
 def fit(split: Split, name: str, texts: Path | None, limit_s: float) -> Run:
-    """A form with the parameters that are best on validation."""
+    """Fit a form with the parameters that are best on validation."""
     recorder = Recorder(split, name, limit_s)
     form = FORMS[name](split, None if texts is None else np.load(texts, mmap_mode="r", allow_pickle=False))
     recorder.start()
@@ -230,7 +230,7 @@ def fit(split: Split, name: str, texts: Path | None, limit_s: float) -> Run:
 
 
 def main() -> None:
-    """Fits one form and writes the run."""
+    """Fit one form and write the run."""
     split_path, run_path, setting = sys.argv[1:]
     values = json.loads(setting)
     texts = Path(values["texts"]) if "texts" in values else None

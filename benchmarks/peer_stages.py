@@ -18,7 +18,7 @@ from benchmarks.peer_ours import PACKAGES, observe
 from ur4rec.data.sequences import Histories
 from ur4rec.experiments.stage_cache import CachedStage, StageInputs, obtain_stages, plan_stages, read_inputs
 from ur4rec.storage.artifacts import peak_memory_mb, write_text_atomic
-from ur4rec.training.checkpoints import load_model
+from ur4rec.training.checkpoints import load_model, read_raw_history
 from ur4rec.training.config import StageConfig
 from ur4rec.training.scoring import ModelScorer
 
@@ -27,7 +27,7 @@ MEMORY = ".memory"
 
 
 def train(cache: Path, inputs: StageInputs, config: StageConfig, last: str) -> list[CachedStage]:
-    """The stages, those trained here with a note of the memory that it took."""
+    """Return the stages, trained unless they are there; the memory that it took is noted."""
     for planned in plan_stages(cache, inputs, config, last):
         is_there = planned.is_complete
         obtain_stages(cache, inputs, config, planned.stage)
@@ -36,19 +36,19 @@ def train(cache: Path, inputs: StageInputs, config: StageConfig, last: str) -> l
     return plan_stages(cache, inputs, config, last)
 
 
-def describe(stages: list[CachedStage]) -> list[Point]:
-    """A point for each stage: the end of its training; only that of the last one counts as the system's own."""
-    seconds = [stage.manifest().details["seconds"] for stage in stages]
-    epochs = [stage.manifest().details["epochs"] for stage in stages]
-    scores = [stage.validation()[METRIC] for stage in stages]
+def describe(checkpoint: Path) -> list[Point]:
+    """Return a point for the end of each stage; only that of the last one counts as the system's own."""
+    stages = read_raw_history(checkpoint)["stages"]
+    epochs, clocks = (list(accumulate([stage[name] for stage in stages])) for name in ("epochs", "seconds"))
+    scores = [stage["validation"][METRIC] for stage in stages]
     return [
-        Point(int(epoch), score, clock, clock, 0.0, stage is stages[-1])
-        for stage, epoch, score, clock in zip(stages, accumulate(epochs), scores, accumulate(seconds), strict=True)
+        Point(epoch, score, clock, clock, 0.0, place == len(stages))
+        for place, (epoch, score, clock) in enumerate(zip(epochs, scores, clocks, strict=True), 1)
     ]
 
 
 def peak_of(stages: list[CachedStage]) -> float:
-    """The largest peak of the processes that trained the stages, as far as it was noted."""
+    """Return the largest peak of the processes that trained the stages, as far as it was noted."""
     files = [_memory_file(stage) for stage in stages]
     return max((float(file.read_text(encoding="utf-8")) for file in files if file.is_file()), default=0.0)
 
@@ -58,7 +58,7 @@ def _memory_file(stage: CachedStage) -> Path:
 
 
 def main() -> None:
-    """Trains what is missing and writes the run."""
+    """Train what is missing and write the run."""
     split_path, run_path, setting = sys.argv[1:]
     values: dict[str, Any] = json.loads(setting)
     recorder = Recorder(Split.load(Path(split_path)), "UR4Rec")
@@ -66,7 +66,7 @@ def main() -> None:
     observe(recorder, counted=(values["stage"],))
     inputs = read_inputs(Path(values["sequences"]), Path(values["embeddings"]), "cpu")
     stages = train(Path(values["cache"]), inputs, StageConfig.parse(values["settings"]), values["stage"])
-    recorder.curve = describe(stages)
+    recorder.curve = describe(stages[-1].checkpoint)
     model = load_model(stages[-1].checkpoint)
 
     def scorer(histories: Histories) -> ModelScorer:
