@@ -38,7 +38,7 @@ from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.embeddings import check_embeddings
 from ur4rec.text.encode import encode_text
 from ur4rec.text.generate import generate_text
-from ur4rec.training.export import LOGS, REPORT, RESULTS, export_outputs
+from ur4rec.training.export import REPORT, RESULTS, export_outputs
 from ur4rec.training.stage_names import Stage
 from ur4rec.training.stages import run_stage, stages_of
 from ur4rec.training.trainer import StageRecord
@@ -240,7 +240,6 @@ def train_all(
             state=output_dir / STATE_FOLDER,
             resume=resume,
             warm_start=None if checkpoints else warm_start,
-            live_logs=output_dir / LOGS,
         )
         checkpoints.append(folder / "checkpoint")
         memories.append(folder / "memories")

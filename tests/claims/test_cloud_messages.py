@@ -116,7 +116,7 @@ NOT_THERE = "nothing is there; expected an object, or a prefix with objects belo
         (("train", "seq", "B/csvs", "--warm-start", "B/csvs"), "B/csvs"),
         (("evaluate", "seq", "B/csvs"), "B/csvs/model_config.json: not found; expected the folder that"),
         (("evaluate", "B/csvs", "B/csvs"), "B/csvs"),
-        (("register", "seq", "B/csvs", "B/csvs"), "B/csvs"),
+        (("register", "seq", "B/csvs", "B/csvs", "--outputs", "evaluated"), "B/csvs"),
         (("ablate", "B/csvs", "B/csvs"), "B/csvs"),
         (("tune", "B/csvs", "B/csvs"), "B/csvs"),
         (("recommend", "--user", "u", "--model", "B/csvs"), "B/csvs: is not a bundle"),
@@ -134,6 +134,9 @@ def test_a_message_names_the_location_and_no_copy(
 ) -> None:
     place = f"gs://{filled}"
     (tmp_path / "plays.csv").write_text(PLAYS)
+    (tmp_path / "evaluated").mkdir()
+    for name in ("results.json", "report.html"):
+        (tmp_path / "evaluated" / name).touch()
     runner.invoke(app, ["data", "preprocess", "plays.csv", "-o", "seq", "--set", "dataset_name=toy"])
     message = fail(app, *(each.replace("B", place) if each.startswith("B") else each for each in arguments))
     assert told.replace("B/", f"{place}/").replace("; B holds", f"; {place} holds") in message

@@ -54,12 +54,9 @@ def register(
     """
     from ur4rec.registry.config import RegistryConfig
     from ur4rec.registry.register import register_model
-    from ur4rec.storage.artifacts import read_artifact
 
     for name in ("results.json", "report.html"):
         if not (outputs / name).is_file():
-            for folder in (sequences, checkpoint, memories):  # what is wrong there is told first
-                read_artifact(folder)
             raise OptionError(
                 f"--outputs {outputs}: holds no {name}; name the folder of this model's results.json and report.html, "
                 "the --output_dir of a training script, or evaluate the model (`ur4rec evaluate`)"

@@ -26,16 +26,13 @@ ALL_STAGES = "all_stages"
 COMPARED = ("loss", VALIDATION_LOSS, SELECTION_METRIC, "hit@10", "mrr")
 
 
-def train_stage(
-    trainer: Trainer, logs: Path, resume: ResumePoint | None = None, live: Path | None = None
-) -> StageRecord:
+def train_stage(trainer: Trainer, logs: Path, resume: ResumePoint | None = None) -> StageRecord:
     """Trains to the end, from where an earlier run was stopped if it left a state.
 
     Args:
         trainer: Of the stage, at its start.
         logs: Folder that gets the TensorBoard events.
-        resume: Where the state is kept while the stage runs.
-        live: Folder that gets the same events after every epoch.
+        resume: Where the state is kept while the stage runs, with the events of every epoch so far.
 
     Raises:
         CheckpointError: The state left behind is damaged.
@@ -54,10 +51,8 @@ def train_stage(
                 _log_epoch(writer, trainer.plan.name, entry, usage)
                 headline = {name: entry[name] for name in ("epoch", "loss", SELECTION_METRIC) if name in entry}
                 report(trainer.plan.name, {"epochs": trainer.config.epochs_per_stage, **headline})
-                writer.flush()
-                if live:
-                    shutil.copytree(events, live, dirs_exist_ok=True)
                 if resume:
+                    writer.flush()
                     resume.save(trainer.state_dict())
             if resume:
                 resume.share()

@@ -104,7 +104,6 @@ def run_stage(
     state: Path | str | None = None,
     resume: bool = False,
     warm_start: WarmStart | None = None,
-    live_logs: Path | None = None,
 ) -> StageRecord:
     """Trains one stage.
 
@@ -123,7 +122,6 @@ def run_stage(
             None keeps nothing.
         resume: Whether to go on from that state, and to leave alone what is finished; the result is the same.
         warm_start: Trained model that `pretrain_sasrec` begins with; None: from scratch.
-        live_logs: Folder that has the TensorBoard events of the stage, under its name, while it trains.
 
     Raises:
         WarmStartError: That model does not fit the configuration, or was trained on what it is to be measured by.
@@ -163,8 +161,7 @@ def run_stage(
             plan = plans_of(config)[stage]
             trainer = Trainer(model, data.histories("validation"), data.val, plan, config)
             prepared_s = time.perf_counter() - started
-            live = live_logs and live_logs / stage
-            record = train_stage(trainer, writer.folder / "logs" / stage, point, live)
+            record = train_stage(trainer, writer.folder / "logs" / stage, point)
             record.seconds = round(prepared_s + record.seconds, 3)
             held = {name: value for name, value in model.state_dict().items() if name.startswith(list_held(stage))}
             weights = {name: value.cpu() for name, value in held.items()}  # any machine can read these
