@@ -28,6 +28,7 @@ TEXT_SECRET = "ur4rec-text"  # noqa: S105  # the name of a Kubernetes secret, no
 REGISTRY_SECRET = "ur4rec-mlflow"  # noqa: S105
 WEBHOOK_SECRET = "ur4rec-webhook"  # noqa: S105
 GCS_KEY_FOLDER = "/var/secrets/gcs"
+S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 GCS_KEY_FILE = f"{GCS_KEY_FOLDER}/key.json"
 CA_FOLDER = "/etc/ur4rec/ca"
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
@@ -133,6 +134,9 @@ class Profile(ConfigSection):
     """Secrets of the namespace with which images are pulled."""
     gcs_key_secret: str | None = Field(None, min_length=1)
     """Secret of the namespace whose `key.json` opens cloud storage; None where the service account does."""
+    s3_key_secret: str | None = Field(None, min_length=1)
+    """Secret of the namespace whose `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` open S3 or a relative of it; the
+    address of a relative is `AWS_ENDPOINT_URL` in `environment`. None where the service account has a role."""
     security: Security | None = Security()
     """None: as the server or a policy says."""
     labels: dict[str, str] = Field(default_factory=dict)
@@ -229,6 +233,8 @@ def _equip(task: dsl.PipelineTask, profile: Profile) -> dsl.PipelineTask:
     if profile.gcs_key_secret:
         kubernetes.use_secret_as_volume(task, profile.gcs_key_secret, mount_path=GCS_KEY_FOLDER)
         environment["GOOGLE_APPLICATION_CREDENTIALS"] = GCS_KEY_FILE
+    if profile.s3_key_secret:
+        kubernetes.use_secret_as_env(task, profile.s3_key_secret, {key: key for key in S3_KEYS})
     if profile.ca_config_map:
         kubernetes.use_config_map_as_volume(task, profile.ca_config_map, mount_path=CA_FOLDER)
         environment |= dict.fromkeys(CA_VARIABLES, f"{CA_FOLDER}/ca.crt")

@@ -196,7 +196,8 @@ def _explain(problem: ErrorDetails) -> str:
     if not problem["loc"]:  # a rule of ours over several keys, which names them
         return problem["msg"].removeprefix("Value error, ")
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(map(str, problem['loc']))}: {message}, got {problem['input']!r}"
+    got = "" if isinstance(problem["input"], Mapping) else f", got {problem['input']!r}"  # it may hold a secret
+    return f"{'.'.join(map(str, problem['loc']))}: {message}{got}"
 
 
 MAX_DEPTH = 50

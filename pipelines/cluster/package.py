@@ -28,7 +28,6 @@ from pipelines.inputs import check_locations, require_inputs
 from pipelines.options import ClusterOptions, ImageOptions, PlaceOptions, PodOptions
 from ur4rec import __version__
 from ur4rec.commands.console import read_config
-from ur4rec.storage.stores import is_cloud
 from ur4rec.storage.temporaries import scratch_folder
 
 STATE_FOLDER = "state"
@@ -161,7 +160,7 @@ def prepare(
         ValueError: Typed: a setting, a place, an image or a profile cannot be used.
     """
     inputs = require_inputs(run)
-    if not inputs.state and is_cloud(pods.pipeline_root or ""):
+    if not inputs.state and str(pods.pipeline_root or "").startswith("gs://"):  # of S3 the pods have no credentials
         inputs = replace(inputs, state=f"{str(pods.pipeline_root).rstrip('/')}/{STATE_FOLDER}")
     config = read_config(Path(run.config) if run.config else None, run.settings)
     package = Package(compile_training(images))

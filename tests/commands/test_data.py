@@ -64,7 +64,7 @@ def test_publishing_to_a_path(plays: Path, tmp_path: Path) -> None:
         (["data", "fetch", "gs://{}-not/a"], "no such bucket; create it or correct its name"),
         (["data", "fetch", "gs://Bad"], "expected gs://bucket/prefix"),
         (["data", "fetch", "gs://{}/a", "--from", "."], "--from: is for data sets alone"),
-        (["data", "fetch", "ml-100k", "-o", "x"], "--output: is for gs://… alone"),
+        (["data", "fetch", "ml-100k", "-o", "x"], "--output: is for gs://… and s3://… alone"),
         (["data", "preprocess", "nowhere.csv"], "Path 'nowhere.csv' does not exist"),
         (["data", "show", "nowhere"], "Directory 'nowhere' does not exist"),
         (["data", "show", "gs://{}/nowhere"], "nowhere: nothing is there; expected an object, or a prefix with"),

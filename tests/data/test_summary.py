@@ -287,7 +287,8 @@ def test_a_folder_of_an_earlier_release_tells_what_it_can(tmp_path: Path, monkey
     assert shown.exit_code == 0, shown.output
     assert "times: 2024-10-04" in shown.output
     assert "warning" not in shown.output
-    assert "history" not in shown.output
+    assert "│ median history" not in shown.output
+    assert "largest history" not in shown.output
     assert list_warnings(read_artifact(Path("sequences"))) == []
 
 

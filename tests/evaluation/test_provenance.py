@@ -41,6 +41,9 @@ def test_merges_time_memory_and_configuration(history: TrainingHistory) -> None:
     )
     assert origin.config == {"split": "time", "min_seq_len": 3, "seed": 7, "batch_size": 128}
     assert origin.seeds == [7]
+    settings = {"text_settings": {"snapshot_base": 2, "max_sentences": 1}}
+    embeddings = make_manifest("encode_text", {"max_sentences": 6}, 1.0, 1.0).model_copy(update={"details": settings})
+    assert trace([embeddings], history).config == {"snapshot_base": 2, "max_sentences": 6}
     assert list(origin.timings_s.items()) == [
         ("preprocess_sequences", 1.0),
         ("pretrain_sasrec", 10.0),  # from the history: its artifact is not at hand

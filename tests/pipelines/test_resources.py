@@ -99,6 +99,17 @@ def test_a_key_for_cloud_storage_is_mounted_in_every_task_and_its_value_is_not_c
         assert container["env"] == [{"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{GCS_KEY_FOLDER}/key.json"}]
 
 
+def test_keys_of_s3_reach_every_task_from_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "s3_key_secret: ur4rec-s3\nenvironment: {AWS_ENDPOINT_URL: 'http://minio:9000'}\n"
+    )
+    _, kubernetes, _ = compile_with(tmp_path / "mine.yaml", tmp_path)
+    for task in kubernetes.values():
+        (mine,) = (secret for secret in task["secretAsEnv"] if secret["secretName"] == "ur4rec-s3")
+        variables = {each["envVar"]: each["secretKey"] for each in mine["keyToEnv"]}
+        assert variables == {key: key for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+
+
 RESTRICTED_VOLUMES = {"secretAsVolume", "configMapAsVolume", "pvcMount", "emptyDirMounts"}
 """Those that the restricted pod-security standard knows, under the names of kfp."""
 
@@ -188,6 +199,7 @@ def test_wrong_profiles_are_refused_by_file_and_key(content: str, message: str, 
         load_profile(str(path))
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_missing_profile_names_the_shipped_ones() -> None:

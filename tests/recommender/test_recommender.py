@@ -181,6 +181,8 @@ def test_no_request_gives_an_empty_table(recommender: Recommender) -> None:
     ("arguments", "message"),
     [
         ({}, "got neither"),
+        ({"user_ids": "u1"}, "user_ids: expected a list, one entry a request; got the text 'u1'"),
+        ({"histories": "i1"}, "histories: expected a list"),
         ({"user_ids": ["ann"], "histories": [["a"], ["b"]]}, "1 ids and 2 histories"),
         ({"user_ids": ["ann"], "k": 0}, "k: expected at least 1, got 0"),
     ],

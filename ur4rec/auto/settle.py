@@ -40,6 +40,15 @@ def settle(
     return settled
 
 
+def spell(value: Value) -> str:
+    """Return a value as a file would have it.
+
+    >>> spell(("user_preference", "item_description")), spell(0.5)
+    ('[user_preference, item_description]', '0.5')
+    """
+    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
+
+
 def describe(choices: Mapping[str, Choice]) -> str:
     """Return a table of settings, values and reasons, a line each.
 
@@ -47,6 +56,6 @@ def describe(choices: Mapping[str, Choice]) -> str:
       max_seq_len   50  short
       batch_size   128  few
     """
-    rows = [(name, str(choice.value), choice.reason) for name, choice in choices.items()]
+    rows = [(name, spell(choice.value), choice.reason) for name, choice in choices.items()]
     name_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     return "\n".join(f"  {name:<{name_width}}  {value:>{value_width}}  {reason}" for name, value, reason in rows)

@@ -173,6 +173,7 @@ def show_sequences(sequences: SequencesArgument) -> None:
         ur4rec data show gs://bucket/sequences
     """
     from ur4rec.auto.rules import choose
+    from ur4rec.auto.settle import spell
     from ur4rec.auto.statistics import measure
     from ur4rec.data.sequences import load_sequences
     from ur4rec.storage.artifacts import read_artifact
@@ -192,7 +193,7 @@ def show_sequences(sequences: SequencesArgument) -> None:
     show_warnings(manifest)
     head = loaded.items.head(SHOWN_ITEMS)
     show_table("first items", ("item_id", "title", "genres"), head[["item_id", "title", "genres"]].to_numpy())
-    choices = [(name, str(each.value), each.reason) for name, each in choose(measure(loaded)).items()]
+    choices = [(name, spell(each.value), each.reason) for name, each in choose(measure(loaded)).items()]
     show_table("settings that auto chooses", ("setting", "value", "reason"), choices)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ur4rec.evaluation.history import TrainingHistory
 from ur4rec.storage.artifacts import Manifest
+from ur4rec.text.artifact import TEXT_SETTINGS
 
 _REPORTED_PACKAGES = ("ur4rec", "torch", "numpy", "scipy", "pandas", "sentence-transformers", "transformers")
 
@@ -30,7 +31,8 @@ def trace(manifests: Sequence[Manifest], history: TrainingHistory) -> Provenance
     Manifests are in the order in which the tasks ran: a later one wins where two disagree on a setting. A task may have
     written several artifacts, and a stage also notes its time in the history: the largest figure is the whole task's.
     """
-    config = {key: value for manifest in manifests for key, value in manifest.config.items()}
+    written = {key: value for manifest in manifests for key, value in manifest.details.get(TEXT_SETTINGS, {}).items()}
+    config = written | {key: value for manifest in manifests for key, value in manifest.config.items()}
     seed = config.get("seed")
     stages = [(stage.stage, stage.seconds) for stage in history.stages]
     timings = [(manifest.producer, manifest.seconds) for manifest in manifests]

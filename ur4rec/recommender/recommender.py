@@ -230,6 +230,9 @@ def _pair(
 ) -> list[Request]:
     if user_ids is None and histories is None:
         raise RecommendError("expected user_ids, histories or both; got neither")
+    for name, given in (("user_ids", user_ids), ("histories", histories)):
+        if isinstance(given, str):
+            raise RecommendError(f"{name}: expected a list, one entry a request; got the text {given!r}")
     if user_ids is not None and histories is not None and len(user_ids) != len(histories):
         raise RecommendError(
             f"expected one history a user id (or None), got {len(user_ids)} ids and {len(histories)} histories"

@@ -32,6 +32,8 @@ IMPORTED = "imported"
 SCHEMA = pa.schema([(USER_ID, pa.string()), (AS_OF, pa.int64()), (TEXT, pa.string()), (SOURCE, pa.string())])
 SEQUENCES_DIGEST = "sequences_digest"
 """This detail of the manifest says what the texts were written for."""
+TEXT_SETTINGS = "text_settings"
+"""This detail of the embeddings' manifest holds the settings that the texts were written by."""
 LEAK_CHECK = "leak_check"
 """This detail of the manifest holds the verdict of the leak check."""
 LEAK = "LEAK"

@@ -13,7 +13,15 @@ from ur4rec.data.sequences import load_sequences
 from ur4rec.memory_limits import naming_settings
 from ur4rec.progress import show_progress
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact
-from ur4rec.text.artifact import SEQUENCES_DIGEST, USER_SNAPSHOTS, LeakError, Texts, check_prefixes, load_texts
+from ur4rec.text.artifact import (
+    SEQUENCES_DIGEST,
+    TEXT_SETTINGS,
+    USER_SNAPSHOTS,
+    LeakError,
+    Texts,
+    check_prefixes,
+    load_texts,
+)
 from ur4rec.text.config import EncodeConfig
 from ur4rec.text.embeddings import PRODUCER, write_embeddings
 from ur4rec.text.encoder import Encoder, EncoderError, load_encoder
@@ -47,6 +55,7 @@ def encode_text(sequences: Path, texts: Path, output: Path, config: EncodeConfig
     check_prefixes(inputs["texts"] / USER_SNAPSHOTS, written.points, data)
     with write_artifact(output, PRODUCER, config, inputs) as writer:
         writer.details[SEQUENCES_DIGEST] = data.digest
+        writer.details[TEXT_SETTINGS] = read_artifact(inputs["texts"]).config
         _embed(written, load_encoder(config.text_model_name, device), config, writer)
     manifest = read_artifact(output)
     _report(manifest.details, config)
