@@ -71,7 +71,7 @@ def test_movielens_from_cloud_storage_to_a_registered_model(
         assert counts["wrong_key"] == 0
         again = run_pipeline(tmp_path, address, data, cache, asked)
         assert server.counts()["calls"] == counts["calls"]
-    assert "tasks: 16 run, 0 cached" in done.stdout
+    assert "tasks: 17 run, 0 cached" in done.stdout
     assert "model:       ur4rec version 1, alias challenger" in done.stdout
     assert again.returncode == 0, again.stdout + again.stderr
     assert "tasks: 5 run, 11 cached" in again.stdout

@@ -37,7 +37,7 @@ ELEVEN_FILES = {
     "results.json",
 }
 JUDGED = {"Judge model", "Promote model"}
-ALWAYS = {"Resolve inputs", "Resolve warm start", "Report the run", *JUDGED}
+ALWAYS = {"Preflight", "Resolve inputs", "Resolve warm start", "Report the run", *JUDGED}
 TITLES = {
     *ALWAYS,
     "Preprocess sequences",
@@ -116,7 +116,7 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     for system, metrics in results.test.items():
         assert re.search(rf"{system} +{metrics['ndcg@10'].value:.4f} \[", first.stdout)
     for line in (
-        r"tasks: 16 run, 0 cached; \d+ s of wall time, largest process [\d,]+ MB",
+        r"tasks: 17 run, 0 cached; \d+ s of wall time, largest process [\d,]+ MB",
         r"report: +outputs/ur4rec_moe/report.html",
         r"model: +ur4rec version 1, alias challenger",
         rf"experiments: +\S*mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db",
@@ -127,7 +127,7 @@ def test_the_whole_pipeline_then_the_cache_then_a_change_and_a_failure(folder: P
     second = run_pipeline(folder, code)
     assert second.returncode == 0, second.stdout + second.stderr
     assert list_titles(second.stdout, "cached") == TITLES - ALWAYS
-    assert "tasks: 5 run, 11 cached" in second.stdout
+    assert "tasks: 6 run, 11 cached" in second.stdout
     assert "    run succeeded: " in (outputs / "logs" / "pipeline.log").read_text()
     assert "--model models:/ur4rec/1\n" in second.stdout
     assert load_results(outputs / "results.json") == results
@@ -228,7 +228,10 @@ def test_commands_are_listed_without_kfp() -> None:
         "print(*sorted({'kfp', 'kfp_server_api', 'kubernetes', 'torch', 'mlflow'} & set(sys.modules)))\n"
     )
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert process.stdout.splitlines() == ["compile logs run schedule status submit watch", ""]
+    assert process.stdout.splitlines() == [
+        "cancel clone compile logs retry run runs schedule status submit watch",
+        "",
+    ]
 
 
 def list_commands() -> list[list[str]]:
@@ -256,4 +259,4 @@ def test_in_the_order_of_the_guide(kfp_server: KfpServer, monkeypatch: pytest.Mo
     for command in commands:
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, (command, result.output)
-    assert [schedule["display_name"] for schedule in kfp_server.schedules.values()] == ["often"]
+    assert [schedule["display_name"] for schedule in kfp_server.schedules.values()] == ["often", "may"]
