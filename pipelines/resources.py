@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from components.image import IMAGE_USER
 from ur4rec.config_section import ConfigError, ConfigSection, locate_shipped, read_settings
-from ur4rec.registry.config import DEFAULTS, PIPELINE_RUN, PUBLIC_TRACKING_URL, STATE
+from ur4rec.registry.environment import DEFAULTS, PIPELINE_RUN, PUBLIC_TRACKING_URL, STATE
 from ur4rec.registry.mlflow_client import TRACKING_URI
 from ur4rec.registry.notifications import FORM, UI, WEBHOOK
 from ur4rec.text.provider_table import API_KEYS

@@ -363,7 +363,7 @@ def test_ctrl_c_is_one_line(
     sequences, embeddings = folder / "sequences", folder / "embeddings"
     arguments = ["train", sequences, embeddings, "-o", tmp_path]
     if application is script:
-        arguments = ["--data_dir", sequences, "--llm_data_dir", embeddings, "--output_dir", tmp_path]
+        arguments = ["--data_dir", sequences, "--llm_data_dir", embeddings, "--output_dir", tmp_path, "--config", "toy"]
     result = runner.invoke(application, [str(argument) for argument in arguments])
     line = "interrupted" if application is script else "interrupted; the same command with --resume goes on from there"
     assert (result.exit_code, result.stderr, result.stdout) == (130, f"{line}\n", "")

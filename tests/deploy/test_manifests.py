@@ -13,7 +13,7 @@ import yaml
 
 from components.image import TRAIN
 from pipelines.resources import GCS_KEY_FILE, REGISTRY_KEYS, REGISTRY_SECRET, TEXT_KEYS, TEXT_SECRET, WEBHOOK_SECRET
-from ur4rec.registry.config import DEFAULTS, PUBLIC_TRACKING_URL, STATE
+from ur4rec.registry.environment import DEFAULTS, PUBLIC_TRACKING_URL, STATE
 from ur4rec.registry.mlflow_client import TRACKING_URI
 from ur4rec.registry.notifications import FORM, UI, WEBHOOK
 

@@ -12,7 +12,7 @@ from pipelines.arguments import CODE
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.resources import REGISTRY_KEYS, TEXT_KEYS
 from pipelines.tasks import OUTPUTS
-from ur4rec.registry.config import DEFAULTS, STATE
+from ur4rec.registry.environment import DEFAULTS, STATE
 from ur4rec.registry.mlflow_client import TRACKING_URI
 from ur4rec.registry.notifications import FORM, WEBHOOK
 from ur4rec.registry.preflight import READERS

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ur4rec.registry import notifications
-from ur4rec.registry.config import PIPELINE_RUN
+from ur4rec.registry.environment import PIPELINE_RUN
 from ur4rec.registry.notifications import FORM, UI, WEBHOOK, notify, report_end
 
 pytestmark = pytest.mark.server

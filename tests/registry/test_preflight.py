@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ur4rec.registry import preflight
-from ur4rec.registry.config import DEFAULTS, PIPELINE_RUN, STATE
+from ur4rec.registry.environment import DEFAULTS, PIPELINE_RUN, STATE
 from ur4rec.registry.mlflow_client import TRACKING_URI, RegistryError, open_mlflow, resolve_tracking_uri
 from ur4rec.registry.preflight import READERS, Places, PreflightError, check_run, find_faults
 

@@ -9,15 +9,6 @@ from pydantic import AfterValidator, model_validator
 
 from ur4rec.config_section import ConfigSection, parse_setting, quote_setting
 
-PIPELINE_RUN = "KFP_RUN_ID"
-"""Variable of a task on a cluster that names its run; tasks of a run on this machine have none."""
-DEFAULTS = "ur4rec-defaults"
-"""Config map of a cluster with what a run is not told."""
-STATE = "UR4REC_STATE"
-"""Key of it: the place for the state of unfinished stages."""
-PUBLIC_TRACKING_URL = "UR4REC_PUBLIC_TRACKING_URL"
-"""Key of it: where a person's browser finds MLflow, which pods know by another name."""
-
 
 def _matching(pattern: str, expected: str) -> AfterValidator:
     """Refuse now what MLflow, or a database below it, would refuse only when all training is done."""

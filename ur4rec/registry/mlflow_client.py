@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from filelock import Timeout
 
-from ur4rec.registry.config import DEFAULTS, PIPELINE_RUN
+from ur4rec.registry.environment import DEFAULTS, PIPELINE_RUN
 from ur4rec.registry.local_database import TAG_FOLDER, follow_database, hold_database, make_database
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 
 from tenacity import retry, stop_after_attempt, wait_fixed
 
-from ur4rec.registry.config import PIPELINE_RUN
+from ur4rec.registry.environment import PIPELINE_RUN
 from ur4rec.storage.task_metrics import GOOD_ENDS, describe_outcome, report_outcome
 
 WEBHOOK = "UR4REC_WEBHOOK_URL"

@@ -15,7 +15,8 @@ from uuid import uuid4
 
 from ur4rec.data.config import DataConfig
 from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.registry.config import DEFAULTS, PIPELINE_RUN, STATE, RegistrationConfig, RegistryConfig
+from ur4rec.registry.config import RegistrationConfig, RegistryConfig
+from ur4rec.registry.environment import DEFAULTS, PIPELINE_RUN, STATE
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.registry.mlflow_client import (
     GONE,

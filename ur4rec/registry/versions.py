@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ur4rec.evaluation.results import Results
 from ur4rec.markdown import escape_markdown
-from ur4rec.registry.config import PIPELINE_RUN, PUBLIC_TRACKING_URL
+from ur4rec.registry.environment import PIPELINE_RUN, PUBLIC_TRACKING_URL
 from ur4rec.registry.local_database import find_local
 from ur4rec.registry.mlflow_client import (
     EXISTS,

@@ -27,7 +27,7 @@ from pipelines.__main__ import app
 from pipelines.cluster.connection import connect
 from pipelines.compilation import compile_pipeline
 from pipelines.options import ImageOptions
-from ur4rec.registry.config import DEFAULTS
+from ur4rec.registry.environment import DEFAULTS
 
 pytestmark = [pytest.mark.server, pytest.mark.emulator, pytest.mark.slow]
 MANIFEST = Path(__file__).parents[3] / "deploy/base/defaults.yaml"

@@ -1,0 +1,12 @@
+"""Names in the environment of a task on a cluster; free of pydantic, so that `--help` loads nothing heavy."""
+
+from __future__ import annotations
+
+PIPELINE_RUN = "KFP_RUN_ID"
+"""Variable of a task on a cluster that names its run; tasks of a run on this machine have none."""
+DEFAULTS = "ur4rec-defaults"
+"""Config map of a cluster with what a run is not told."""
+STATE = "UR4REC_STATE"
+"""Key of it: the place for the state of unfinished stages."""
+PUBLIC_TRACKING_URL = "UR4REC_PUBLIC_TRACKING_URL"
+"""Key of it: where a person's browser finds MLflow, which pods know by another name."""
