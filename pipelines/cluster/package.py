@@ -160,7 +160,7 @@ def prepare(
         ValueError: Typed: a setting, a place, an image or a profile cannot be used.
     """
     inputs = require_inputs(run)
-    if not inputs.state and str(pods.pipeline_root or "").startswith("gs://"):  # of S3 the pods have no credentials
+    if not inputs.state and str(pods.pipeline_root or "").startswith("gs://"):  # keys of S3 are up to the profile
         inputs = replace(inputs, state=f"{str(pods.pipeline_root).rstrip('/')}/{STATE_FOLDER}")
     config = read_config(Path(run.config) if run.config else None, run.settings)
     package = Package(compile_training(images))

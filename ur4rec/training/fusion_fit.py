@@ -19,6 +19,7 @@ from torch import Tensor
 from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
+from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.ranking.ranks import seen_mask
 from ur4rec.training.scoring import ModelScorer
 
@@ -98,11 +99,11 @@ def _ascend(scores: Float[Tensor, "T S C"], is_on: Sequence[bool]) -> Float[Tens
 
 
 def _mean_gain(scores: Float[Tensor, "T S C"], powers: Sequence[float]) -> float:
-    """NDCG@10 of the targets in column 0; a tie takes the mean place."""
+    """NDCG@10 of the targets in column 0."""
     fused = torch.einsum("s,tsc->tc", 2.0 ** torch.tensor(powers), scores)
     target, others = fused[:, :1], fused[:, 1:]
-    place = (others > target).sum(dim=1) + (others == target).sum(dim=1) / 2
-    return float(torch.where(place < 10, 1 / torch.log2(2 + place), 0.0).double().mean())
+    higher, equal = (others > target).sum(dim=1), (others == target).sum(dim=1)
+    return metrics_from_ranks(1 + torch.stack([higher, higher + equal], dim=1).numpy())["ndcg@10"]
 
 
 def _fit_scale(fused: Float[Tensor, "T C"]) -> Float[Tensor, ""]:
