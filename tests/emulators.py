@@ -8,9 +8,11 @@ import socket
 import subprocess
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -26,6 +28,21 @@ S3_OPTIONS = {"ip": "127.0.0.1", "ip.bind": "127.0.0.1", "master.telemetry": "fa
 S3_OPTIONS |= {"volume.max": "2000", "filer": "true", "s3": "true", "s3.iam": "false", "s3.autoCreateBucket": "false"}
 S3_OPTIONS |= {"s3.port.iceberg": "0", "s3.port.lance": "0"}
 S3_PORTS = ("master", "volume", "filer", "s3")
+
+
+@contextmanager
+def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Yields the address of a server of this process that answers as the handler does."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """Failures of the service, by a server that fails on purpose; what every store does is in `test_objects`."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from emulators import answering
 
 from ur4rec.storage.gcs import GcsStore
 from ur4rec.storage.objects import StoreError
@@ -40,16 +40,8 @@ def serving(statuses: list[int]) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(Handler) as address:
+        yield address, asked
 
 
 @pytest.mark.parametrize(

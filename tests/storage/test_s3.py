@@ -1,15 +1,14 @@
 """What S3 alone has: credentials, endpoints, uploads in parts, and services that know less of its protocol."""
 
 import random
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from emulators import ADDRESS_VARIABLES, S3_ACCESS, put_at, s3_client
+from emulators import ADDRESS_VARIABLES, S3_ACCESS, answering, put_at, s3_client
 from fault_proxy import Fault, fault_proxy, first
 
 from ur4rec.storage import s3
@@ -94,17 +93,9 @@ def serving(statuses: list[int], monkeypatch: pytest.MonkeyPatch) -> Iterator[li
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    set_access(monkeypatch, f"http://127.0.0.1:{server.server_port}")
-    try:
+    with answering(Handler) as address:
+        set_access(monkeypatch, address)
         yield asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.mark.parametrize(
