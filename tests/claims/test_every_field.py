@@ -154,6 +154,7 @@ CHANGES = {
     "content_weight": Change(0.9, see_third),
     "content_age_decay": Change(0.2, see_third, {"content_weight": 0.5}),
     "fusion_start": Change("fitted", see_third),
+    "new_item_share": Change(0.5, see_third),
     "cooccurrence_neighbors": Change(3, see_third),
     "cooccurrence_window": Change(1, see_third),
     "cooccurrence_gap_decay": Change(0.5, see_third),

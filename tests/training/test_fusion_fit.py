@@ -5,12 +5,13 @@ import pytest
 import torch
 from toy_trainer import Data, data, make
 
+from ur4rec.columns import USER
 from ur4rec.models.config import FusionMethod
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.ranking.ranks import rank_users
 from ur4rec.training.config import TrainingConfig
-from ur4rec.training.fusion_fit import OFF, _ascend, _fit_scale, fit_fusion
+from ur4rec.training.fusion_fit import OFF, _ascend, _fit_scale, fit_fusion, place_new_items
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import PLANS
 from ur4rec.training.trainer import Trainer, deterministic
@@ -86,3 +87,41 @@ def test_joint_finetuning_begins_with_the_fitted_weights(data: Data) -> None:
         starts.append(record.series[0]["ndcg@10"])
     assert starts[1] >= starts[0]
     assert np.isfinite(model.fusion.log_weights.detach().numpy()).all()
+
+
+def share_of_places(model: UR4RecV2MoE, data: Data, is_new: torch.Tensor) -> float:
+    histories, targets = data
+    scores = ModelScorer(model, histories)(targets[:, USER])
+    scores[:, 0] = -1e9
+    return float(is_new[scores.topk(10).indices].float().mean())
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0, 2.0])
+def test_new_items_get_their_share_of_the_places(data: Data, share: float) -> None:
+    model = make(new_item_share=share, seen_items="include").eval()
+    is_trained = model.retriever.encoder.get_buffer("is_trained")
+    is_trained[[3, 8, 11, 17]] = False
+    place_new_items(model, *data)
+    wanted = share * 4 / model.num_items
+    assert share_of_places(model, data, ~is_trained) == pytest.approx(wanted, abs=0.6 / len(data[1]))
+
+
+def test_the_offset_moves_new_items_alone(data: Data) -> None:
+    model, without = make(new_item_share=0.5).eval(), make().eval()
+    without.load_state_dict({name: value for name, value in model.state_dict().items() if "new_item" not in name})
+    for each in (model, without):
+        each.retriever.encoder.get_buffer("is_trained")[5] = False
+    place_new_items(model, *data)
+    users = data[1][:, USER]
+    difference = ModelScorer(model, data[0])(users) - ModelScorer(without, data[0])(users)
+    offset = model.fusion.get_buffer("new_item_offset")
+    assert offset != 0
+    assert torch.allclose(difference[:, 5], offset.expand(len(users)), atol=1e-4)
+    difference[:, 5] = 0
+    assert float(difference[:, 1:].abs().max()) < 1e-5
+
+
+def test_without_new_items_nothing_is_raised(data: Data) -> None:
+    model = make(new_item_share=0.5).eval()
+    place_new_items(model, *data)
+    assert model.fusion.get_buffer("new_item_offset") == 0

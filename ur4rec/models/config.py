@@ -125,6 +125,9 @@ class FusionConfig(ConfigSection):
     """Of the scorer that compares texts in a closed form; 0 leaves it out."""
     content_age_decay: float = Field(0.7, gt=0, le=1)
     """Weight of an item of the history in that scorer relative to the next newer one."""
+    new_item_share: float = Field(0.0, ge=0, le=10)
+    """Places of the top 10 that items without training interactions get, relative to their share of the catalogue; 0
+    leaves them where their scores put them, which is behind nearly all others."""
 
 
 class SeenItemsConfig(ConfigSection):

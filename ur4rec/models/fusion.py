@@ -9,7 +9,7 @@ Dimensions: B users, L positions, D width of SASRec, F width of the retriever, N
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ur4rec.models.config import FusionConfig, FusionMethod
@@ -46,6 +46,9 @@ class Fusion(nn.Module):
         if has_content:
             self.register_buffer("content_log_temperature", torch.zeros(()))
             start.append(config.content_weight)
+        self.raises_new_items = config.new_item_share > 0
+        if self.raises_new_items:
+            self.register_buffer("new_item_offset", torch.zeros(()))
         if self.method is FusionMethod.WEIGHTED:
             self.register_buffer("weights", torch.tensor(start))
         else:
@@ -97,7 +100,13 @@ class Fusion(nn.Module):
         ]
         if content is not None:
             sides.append(weights[..., self.content_place, None] * self.calibrate_content(content))
+        if self.raises_new_items:
+            sides.append(torch.ones_like(weights[..., :1]))  # meets the items' offset
         return torch.cat(sides, dim=-1)
+
+    def new_item_offsets(self, is_trained: Bool[Tensor, "C"]) -> Float[Tensor, "C 1"]:
+        """What is added to the scores of items that training does not know; zeros for the others."""
+        return (~is_trained)[:, None] * self.get_buffer("new_item_offset")
 
     def calibrate_cooccurrence(self, weights: Float[Tensor, "*batch S"]) -> Float[Tensor, "*batch"]:
         """Factor of the co-occurrence logits at each position."""

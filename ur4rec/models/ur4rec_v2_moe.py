@@ -40,11 +40,14 @@ class Items:
     sasrec: Float[Tensor, "C D"] | None
     retriever: ItemSide | None
     content: Float[Tensor, "C K"] | None = None
+    offset: Float[Tensor, "C 1"] | None = None
+    """Added to the fused score of an item."""
 
     def vectors(self) -> Float[Tensor, "C V"]:
         """Returns the sides one beside the other."""
         retriever = None if self.retriever is None else self.retriever.vectors()
-        return torch.cat([side for side in (self.sasrec, retriever, self.content) if side is not None], dim=1)
+        sides = self.sasrec, retriever, self.content, self.offset
+        return torch.cat([side for side in sides if side is not None], dim=1)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,13 @@ class UR4RecV2MoE(nn.Module):
         sasrec = None if part is Part.RETRIEVER or self.sasrec is None else self.sasrec.item_vectors(rows)
         retriever = None if part is Part.SASREC else self.retriever.encoder.item_side(rows, drop_ids)
         texts = self.retriever.encoder.text.items(rows) if self._compares_texts(part) else None
-        return Items(sasrec, retriever, None if texts is None else content_items(texts))
+        return Items(sasrec, retriever, None if texts is None else content_items(texts), self._offsets(part, rows))
+
+    def _offsets(self, part: Part, rows: Int[Tensor, "C"] | None) -> Float[Tensor, "C 1"] | None:
+        if part is not Part.FUSED or not self.fusion.raises_new_items:
+            return None
+        is_trained = self.retriever.encoder.get_buffer("is_trained")
+        return self.fusion.new_item_offsets(is_trained if rows is None else is_trained[rows])
 
     def _compares_texts(self, part: Part) -> bool:
         return part is Part.FUSED and self.config.content_weight > 0
@@ -160,6 +169,8 @@ class UR4RecV2MoE(nn.Module):
 
     def score_parts(self, encoded: Encoded, window: Window, items: Items) -> Float[Tensor, "B S N1"]:
         """Calibrated scores of every scorer of the fusion, before their weights, after each row's last item.
+
+        The offset of new items is no scorer's.
 
         `encoded` is what `encode` returned for the last item alone, `items` what the method of that name did.
         """

@@ -32,7 +32,15 @@ STEPS = (1.0, 1.0, 0.5, 0.25)
 FIRST_POWERS = tuple(range(-5, 4))
 OFF = -10.0
 """Power of two of a scorer that only does harm: its weight can still grow in training."""
+FLAT = 1e-6
+"""Standard deviation of a scorer that says nothing about the targets: it begins as one that is off."""
 SCALE_STEPS = 20
+PLACES = 10
+"""Length of the lists in which new items get their share."""
+LARGEST_OFFSET = 100.0
+"""Logits that decide every list."""
+LOWEST = -1e9
+"""Score of what takes no part."""
 
 
 def fit_fusion(model: UR4RecV2MoE, histories: Histories, targets: Int[np.ndarray, "T 3"]) -> None:
@@ -43,12 +51,62 @@ def fit_fusion(model: UR4RecV2MoE, histories: Histories, targets: Int[np.ndarray
         histories: What each user did before the target.
         targets: Rows `user, item, timestamp_s`.
     """
-    chosen = targets[np.linspace(0, len(targets) - 1, min(len(targets), MOST_TARGETS)).astype(np.int64)]
-    scores = _score(model, histories, chosen)
-    spread = scores.std(dim=(0, 2)).clamp_min(1e-6)
-    powers = _ascend(scores / spread[:, None], model.fusion.scorers_on)
+    scores = _score(model, histories, _choose(targets))
+    spread = scores.std(dim=(0, 2))
+    says_something = spread > FLAT
+    spread = torch.where(says_something, spread, 1.0)
+    is_on = [on and bool(told) for on, told in zip(model.fusion.scorers_on, says_something, strict=True)]
+    powers = _ascend(scores / spread[:, None], is_on)
     weights = 2.0**powers / spread
     model.fusion.start_from(weights * _fit_scale(torch.einsum("s,tsc->tc", weights, scores)))
+
+
+@torch.no_grad()
+def place_new_items(model: UR4RecV2MoE, histories: Histories, targets: Int[np.ndarray, "T 3"]) -> None:
+    """Sets what is added to the scores of items without training interactions, so that they get their configured share.
+
+    The lists counted are those that the users of the targets would get; the targets themselves have no say. A list
+    takes its i-th new item when that one passes the (11 − i)-th best of the others; the offset is the quantile of the
+    gaps to these.
+
+    Args:
+        model: In evaluation mode; its memories become those of `histories`.
+        histories: What each user did before the target.
+        targets: Rows `user, item, timestamp_s`.
+    """
+    offset = model.fusion.get_buffer("new_item_offset").zero_()
+    is_new = ~model.retriever.encoder.get_buffer("is_trained")
+    is_new[0] = False
+    num_new = int(is_new.sum())
+    if not num_new or num_new == model.num_items:
+        return
+    gaps = _measure_gaps(model, histories, _choose(targets), is_new)
+    wanted = round(model.config.new_item_share * num_new / model.num_items * len(gaps) * PLACES)
+    gap = gaps.flatten().kthvalue(min(max(1, wanted), gaps.numel())).values
+    offset.copy_(gap.clamp(-LARGEST_OFFSET, LARGEST_OFFSET))
+
+
+def _measure_gaps(
+    model: UR4RecV2MoE, histories: Histories, targets: Int[np.ndarray, "T 3"], is_new: Bool[Tensor, "N1"]
+) -> Float[Tensor, "T K"]:
+    """What the i-th best new item lacks to be in the list of each user, by i."""
+    scorer, places, gaps = ModelScorer(model, histories), min(PLACES, int(is_new.sum())), []
+    for start in range(0, len(targets), USERS_AT_ONCE):
+        users = np.array(targets[start : start + USERS_AT_ONCE, USER])
+        scores = scorer(users)
+        excluded = seen_mask(users, histories if model.config.excludes_seen else None, scores)
+        scores[excluded] = LOWEST
+        scores[:, 0] = LOWEST
+        others = scores.masked_fill(is_new, LOWEST).topk(min(PLACES, scores.shape[1])).values
+        new = scores.masked_fill(~is_new, LOWEST).topk(places).values
+        gaps.append((others.flip(1)[:, :places] - new).cpu())
+    return torch.cat(gaps)
+
+
+def _choose(targets: Int[np.ndarray, "V 3"]) -> Int[np.ndarray, "T 3"]:
+    """Targets spread evenly over all, at most so many."""
+    chosen: np.ndarray = targets[np.linspace(0, len(targets) - 1, min(len(targets), MOST_TARGETS)).astype(np.int64)]
+    return chosen
 
 
 def _score(model: UR4RecV2MoE, histories: Histories, targets: np.ndarray) -> Float[Tensor, "T S C"]:

@@ -27,7 +27,7 @@ from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.ranking.ranks import Scorer, rank_users
 from ur4rec.training.config import TrainingConfig
 from ur4rec.training.cooccurrence import fit_fold_tables, fit_log_temperature, user_folds
-from ur4rec.training.fusion_fit import fit_fusion
+from ur4rec.training.fusion_fit import fit_fusion, place_new_items
 from ur4rec.training.objective import Objective
 from ur4rec.training.scoring import ExpertUsage, LossMeter, ModelScorer
 from ur4rec.training.windows import Epoch, batches, count_windows, sample_epoch
@@ -257,7 +257,9 @@ class Trainer:
         return fit_fold_tables(self.histories, self.model.num_items, self.model.config, self.device)
 
     def _calibrate(self, tables: NeighborTables | None) -> None:
-        """Fits the temperatures of the scorers that nobody trains, then the weights that the fusion begins with."""
+        """Fits the temperatures of the scorers that nobody trains, then the weights the fusion begins with, and places
+        new items.
+        """
         config, fusion = self.model.config, self.model.fusion  # `average` shares what is set here
         epoch = sample_epoch(self.histories, config.max_seq_len, self.generator, 0, False, self.device)
         if tables is not None:
@@ -269,6 +271,8 @@ class Trainer:
             )
         if config.fusion_start == "fitted":
             fit_fusion(self.model, self.histories, self.targets)
+        if fusion.raises_new_items:
+            place_new_items(self.model, self.histories, self.targets)
 
     def _scan_cooccurrence(self, tables: NeighborTables, window: Window) -> Iterator[Tensor]:
         assert self.model.cooccurrence is not None
