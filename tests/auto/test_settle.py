@@ -71,3 +71,11 @@ def test_a_model_that_training_begins_with_goes_before_the_data(data: Sequences)
     settled = settle(config, data, inherited={"max_seq_len": 77, "sasrec_hidden_dim": 16, "seed": 9})
     assert (settled.max_seq_len, settled.sasrec_hidden_dim, settled.seed) == (77, 32, 42)
     assert settled.reasons["max_seq_len"] == INHERITED
+
+
+def test_rules_read_what_a_section_has_and_what_it_inherits(data: Sequences) -> None:
+    config = load_config("auto", {"epochs_per_stage": "50"})
+    assert settle(config, data).patience == 10
+    assert settle(config, data).reasons["batch_size"].startswith("windows in an epoch: about 10;")
+    begun = settle(config, data, inherited={"max_seq_len": 1})
+    assert begun.reasons["batch_size"].startswith("windows in an epoch: about 55;")

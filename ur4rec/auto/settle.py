@@ -16,7 +16,7 @@ INHERITED = "that of the model it begins with"
 def settle(
     section: Section, data: Sequences, told: str = "", inherited: Mapping[str, Value] = MappingProxyType({})
 ) -> Section:
-    """Return settings with values for those that are left to the data; equal data always decide alike.
+    """Return settings with values for those that are left to the data; equal data and settings always decide alike.
 
     Args:
         section: The settings.
@@ -27,15 +27,17 @@ def settle(
     Raises:
         ConfigError: A value does not go with the settings that are given.
     """
-    if not section.left_to_data:
+    left = section.left_to_data
+    if not left:
         return section
-    choices = choose(measure(data)) | {name: Choice(value, INHERITED) for name, value in inherited.items()}
+    given = dict(inherited) | {name: value for name, value in section.to_dict().items() if name not in left}
+    choices = choose(measure(data), given) | {name: Choice(value, INHERITED) for name, value in inherited.items()}
+    chosen = {name: choice for name, choice in choices.items() if name in left}
     settled = section.settle(
-        {name: choice.value for name, choice in choices.items()},
-        {name: choice.reason for name, choice in choices.items()},
+        {name: choice.value for name, choice in chosen.items()},
+        {name: choice.reason for name, choice in chosen.items()},
     )
     if told:
-        chosen = {name: choice for name, choice in choices.items() if name in section.left_to_data}
         print(f"{told}: settings from the data\n{describe(chosen)}", flush=True)
     return settled
 
