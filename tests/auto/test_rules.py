@@ -88,11 +88,12 @@ def test_a_reason_tells_what_is_given() -> None:
 def test_reasons_are_true_of_next_to_no_data() -> None:
     """One user with one interaction: every count is told as it is, and every value lies at the end that is told."""
     reasons = {name: choice.reason for name, choice in choose(DataStatistics(1, 3, 1, 1, 1, 1)).items()}
-    assert reasons["max_seq_len"] == "90 % of the histories are at most 1 long; a step from 10 to 200"
+    assert reasons["max_seq_len"] == "90 % of the histories are at most 1 long; 10 to 200"
     assert reasons["batch_size"] == "windows in an epoch: about 1; a 64th of them, 64 to 256"
     assert reasons["epochs_per_stage"] == "steps in an epoch: about 1; as many as make 20,000, 10 to 60"
     assert reasons["warmup_share"] == "steps in a stage: about 60; 100 of them, 5 to 20 %"
-    assert reasons["id_bound"] == "the median history is 1 long, under 20; interactions in all: 1"
+    assert reasons["moe_dropout"] == "the median history is 1 long, under 20; interactions: 1"
+    assert reasons["id_bound"] == "the median history is 1 long, under 20"
     none = choose(DataStatistics(1, 3, 0, 0, 0, 0))["snapshot_base"]
     assert (none.value, none.reason[:48]) == (1, "90 % of the users have 0 or more interactions to")
 

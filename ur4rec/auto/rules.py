@@ -49,15 +49,13 @@ class Facts:
     @property
     def windows(self) -> int:
         """Return about how many windows an epoch reads."""
-        users, settings = self.data.num_users, self.settings
-        if settings["windows_per_user"] == "one":
-            return users
-        return max(users, self.data.num_interactions // settings["max_seq_len"])
+        windows = self.data.num_interactions // int(self.settings["max_seq_len"])
+        return self.data.num_users if self.settings["windows_per_user"] == "one" else max(self.data.num_users, windows)
 
     @property
     def batches(self) -> int:
         """Return about how many steps an epoch has."""
-        return -(-self.windows // self.settings["batch_size"])
+        return -(-self.windows // int(self.settings["batch_size"]))
 
     @property
     def epochs(self) -> int:
@@ -80,13 +78,9 @@ class Facts:
         return self.data.num_interactions > HUGE
 
     @property
-    def density(self) -> str:
-        """Return what `is_sparse` and `is_huge` were told by."""
-        side = "under" if self.is_sparse else "not under"
-        return (
-            f"the median history is {self.data.median:,} long, {side} {SPARSE}; "
-            f"interactions in all: {self.data.num_interactions:,}"
-        )
+    def sparsity(self) -> str:
+        """Return why `is_sparse` is what it is."""
+        return f"the median history is {self.data.median:,} long, {'under' if self.is_sparse else 'not under'} {SPARSE}"
 
     @property
     def width(self) -> int:
@@ -116,14 +110,15 @@ def _clip(value: int, least: int, most: int) -> int:
     return min(max(value, least), most)
 
 
+DENSITY = "{facts.sparsity}; interactions: {data.num_interactions:,}"
 WIDTH = Rule(
     lambda facts: facts.width,
-    "128 from 500,000 interactions on and up to 100,000 items; here {data.num_interactions:,} and {data.num_items:,}",
+    "interactions: {data.num_interactions:,}, items: {data.num_items:,}; 128 from 500,000 and up to 100,000",
 )
 RULES: Mapping[str, Rule] = {
     "max_seq_len": Rule(
         lambda facts: next((length for length in LENGTHS if length >= facts.data.long), LENGTHS[-1]),
-        "90 % of the histories are at most {data.long:,} long; a step from 10 to 200",
+        "90 % of the histories are at most {data.long:,} long; 10 to 200",
     ),
     "windows_per_user": Rule(lambda facts: "all", "every interaction is a target once an epoch"),
     "batch_size": Rule(
@@ -139,8 +134,8 @@ RULES: Mapping[str, Rule] = {
         lambda facts: round(min(0.2, max(0.05, 100 / facts.steps)), 2),
         "steps in a stage: about {facts.steps:,}; 100 of them, 5 to 20 %",
     ),
-    "sasrec_dropout": Rule(lambda facts: 0.5 if facts.is_sparse else 0.2 if facts.is_huge else 0.3, "{facts.density}"),
-    "moe_dropout": Rule(lambda facts: 0.3 if facts.is_sparse else 0.1 if facts.is_huge else 0.2, "{facts.density}"),
+    "sasrec_dropout": Rule(lambda facts: 0.5 if facts.is_sparse else 0.2 if facts.is_huge else 0.3, DENSITY),
+    "moe_dropout": Rule(lambda facts: 0.3 if facts.is_sparse else 0.1 if facts.is_huge else 0.2, DENSITY),
     "sasrec_hidden_dim": WIDTH,
     "sasrec_item_factors": Rule(
         lambda facts: 128 if facts.data.num_items <= 4 * LARGE_CATALOGUE else 32,
@@ -148,15 +143,15 @@ RULES: Mapping[str, Rule] = {
     ),
     "retriever_output_dim": WIDTH,
     "memory_dim": WIDTH,
-    "moe_experts": Rule(lambda facts: READERS_OF_TEXT if facts.is_sparse else ALL_EXPERTS, "{facts.density}"),
-    "id_bound": Rule(lambda facts: 0.5 if facts.is_sparse else 0.0, "{facts.density}"),
+    "moe_experts": Rule(lambda facts: READERS_OF_TEXT if facts.is_sparse else ALL_EXPERTS, "{facts.sparsity}"),
+    "id_bound": Rule(lambda facts: 0.5 if facts.is_sparse else 0.0, "{facts.sparsity}"),
     "num_negatives": Rule(
         lambda facts: 0 if facts.data.num_items <= LARGE_CATALOGUE else 1024,
         "items: {data.num_items:,}; up to 50,000 a softmax over all of them",
     ),
     "cooccurrence_window": Rule(
         lambda facts: 5 if facts.is_huge else 10,
-        "interactions in all: {data.num_interactions:,}; 10 up to 2,000,000",
+        "interactions: {data.num_interactions:,}; 10 up to 2,000,000",
     ),
     "cooccurrence_neighbors": Rule(
         lambda facts: _clip(_power_of_two(TABLE_BYTES // (40 * facts.data.num_items)), 16, 256),
