@@ -16,7 +16,7 @@ from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.storage.artifacts import REASONS, read_artifact
 from ur4rec.training.stages import stages_of
 
-LENGTHS = (3, *range(4, 44), 30_000)
+LENGTHS = (3, *range(7, 43, 3), 30_000)
 FEW = 1
 """Epochs: what is shown does not depend on more."""
 
