@@ -21,8 +21,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 
 from benchmarks.datasets_inputs import Dataset, prepare_dataset
-from benchmarks.datasets_report import COLUMNS, GROUPS, describe_dataset, list_group_rows, list_rows, write_markdown
-from benchmarks.datasets_systems import PEERS, SYSTEMS, Options, Outcome, count_trainings, reads_text, run_system
+from benchmarks.datasets_report import (
+    COLUMNS,
+    DIFFERENCE_COLUMNS,
+    GROUPS,
+    describe_dataset,
+    list_difference_rows,
+    list_group_rows,
+    list_rows,
+    write_markdown,
+)
+from benchmarks.datasets_systems import (
+    ABLATIONS,
+    PEERS,
+    SYSTEMS,
+    Options,
+    Outcome,
+    count_trainings,
+    reads_text,
+    run_system,
+)
 from benchmarks.peer_jobs import BenchmarkError, Job
 from benchmarks.peers import describe_machine
 from ur4rec.commands.console import ConfigOption, SetOption, report_errors, split_settings
@@ -93,7 +111,8 @@ def main(
         list[Path] | None, typer.Option(help="Text embeddings of one of the data sets; else made here.", exists=True)
     ] = None,
     systems: Annotated[
-        list[str] | None, typer.Option(help=f"Only this one; may be repeated: {', '.join(SYSTEMS)}.")
+        list[str] | None,
+        typer.Option(help=f"Only this one; may be repeated: {', '.join(SYSTEMS)}; or {', '.join(ABLATIONS)}."),
     ] = None,
     config: ConfigOption = SHIPPED,
     overrides: SetOption = None,
@@ -128,8 +147,9 @@ def main(
 
 
 def _check(systems: Sequence[str], python: Path) -> Sequence[str]:
-    if unknown := sorted(set(systems) - set(SYSTEMS)):
-        raise BenchmarkError(f"--systems {unknown[0]}: expected one of {', '.join(SYSTEMS)}")
+    known = *SYSTEMS, *ABLATIONS
+    if unknown := sorted(set(systems) - set(known)):
+        raise BenchmarkError(f"--systems {unknown[0]}: expected one of {', '.join(known)}")
     if not python.is_file() and set(systems) & set(PEERS):
         raise BenchmarkError(
             f"--peers-python {python}: no such file; `make .venv-bench/installed` makes the environment"
@@ -143,6 +163,8 @@ def _write(report: dict[str, Any], output: Path) -> None:
     _show("Test targets; the best other is that of the best test score", COLUMNS, list_rows(report["datasets"]))
     groups = list_group_rows(report["datasets"])
     _show("NDCG@10 by the target's training interactions", ("data set", "system", *GROUPS), groups)
+    if differences := list_difference_rows(report["datasets"]):
+        _show("Differences, paired by user; NDCG@10 by the target's count", DIFFERENCE_COLUMNS, differences)
     print(f"report: {output / 'datasets.json'}, {output / 'datasets.md'}")
 
 

@@ -10,12 +10,13 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
-from benchmarks.datasets_systems import OURS, Outcome
+from benchmarks.datasets_systems import ABLATIONS, FULL, OURS, Outcome
 from ur4rec.columns import ITEM
+from ur4rec.data.sequences import Sequences
 from ur4rec.markdown import escape_markdown, make_table
-from ur4rec.ranking.bootstrap import bootstrap_means, estimate
+from ur4rec.ranking.bootstrap import bootstrap_means, estimate, paired_difference
 from ur4rec.ranking.metrics import metrics_from_ranks, per_user_metrics
 
 METRICS = ("ndcg@10", "hit@10")
@@ -24,7 +25,9 @@ COUNTS = (0, 1, 5, 10, 30)
 """Where the groups of targets begin, by the target's number of training interactions."""
 GROUPS = ("0", "1–4", "5–9", "10–29", "≥ 30")
 COLUMNS = ("data set", "system", "seeds", "NDCG@10", "Hit@10", "best other", "NDCG@10 − other", "CPU s", "peak MiB")
+DIFFERENCE_COLUMNS = ("data set", "ours − other", "all", *GROUPS)
 Values = dict[str, Float64[np.ndarray, "T"]]
+Groups = dict[str, Bool[np.ndarray, "T"]]
 Means = dict[str, Float64[np.ndarray, "S"]]
 
 
@@ -36,7 +39,7 @@ def describe_dataset(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     rows = [_describe(one, values) for one in measured]
     if values:
         _add_intervals(rows, values)
-        _add_groups(rows, values, data.training_counts()[data.test[:, ITEM]])
+        _add_groups(rows, values, _group(data))
     return {
         "name": data.name,
         "digest": data.digest,
@@ -45,6 +48,7 @@ def describe_dataset(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "interactions": data.num_interactions,
         "targets": len(data.test),
         "systems": rows,
+        "differences": _list_differences(rows, values, _group(data)),
         "left_out": {one.system: one.error for one in outcomes if one.error},
     }
 
@@ -110,13 +114,16 @@ def _best_other(system: str, means: dict[str, float]) -> str | None:
     return max(others, key=lambda name: means[name], default=None)
 
 
-def _add_groups(rows: list[dict[str, Any]], values: dict[str, Any], counts: np.ndarray) -> None:
+def _group(data: Sequences) -> Groups:
+    """Return which of the test targets each group has, without empty groups."""
+    counts = data.training_counts()[data.test[:, ITEM]]
+    numbers = np.searchsorted(COUNTS, counts, side="right") - 1
+    return {label: numbers == number for number, label in enumerate(GROUPS) if (numbers == number).any()}
+
+
+def _add_groups(rows: list[dict[str, Any]], values: dict[str, Any], groups: Groups) -> None:
     metric = METRICS[0]
-    groups = np.searchsorted(COUNTS, counts, side="right") - 1
-    for number, label in enumerate(GROUPS):
-        inside = groups == number
-        if not inside.any():
-            continue
+    for label, inside in groups.items():
         parts = {system: each[metric][inside] for system, each in values.items()}
         means = _resample(parts)
         for row in rows:
@@ -128,6 +135,26 @@ def _add_groups(rows: list[dict[str, Any]], values: dict[str, Any], counts: np.n
             row.setdefault("target_count", {})[label] = group
 
 
+def _list_differences(rows: list[dict[str, Any]], values: dict[str, Any], groups: Groups) -> list[dict[str, Any]]:
+    """Return how far the whole system is ahead of the best other and of itself without a part, over all and by group.
+
+    Each seed's difference stands beside it where both have the same seeds.
+    """
+    metric, by_name = METRICS[0], {row["system"]: row for row in rows}
+    if FULL not in by_name:
+        return []
+    best, own = by_name[FULL]["test"][metric].get("best_other"), values[FULL]
+    found = []
+    for other in [name for name in by_name if name == best or name in ABLATIONS]:
+        parts = {label: (own[metric][at], values[other][metric][at]) for label, at in groups.items()}
+        whole = paired_difference(own[metric], values[other][metric], SAMPLES)
+        paired = by_name[FULL]["seeds"] == by_name[other]["seeds"]
+        seeds = np.subtract(own["seeds"][metric], values[other]["seeds"][metric]).tolist() if paired else []
+        by_count = {label: paired_difference(*pair, SAMPLES).model_dump() for label, pair in parts.items()}
+        found.append({"other": other, metric: whole.model_dump(), "by_seed": seeds, "target_count": by_count})
+    return found
+
+
 def list_rows(datasets: Iterable[dict[str, Any]]) -> list[list[str]]:
     """Return the cells of the table."""
     return [[each["name"], *_cells(row)] for each in datasets for row in each["systems"]]
@@ -136,9 +163,7 @@ def list_rows(datasets: Iterable[dict[str, Any]]) -> list[list[str]]:
 def _cells(row: dict[str, Any]) -> list[str]:
     ndcg, hit = (row["test"][metric] for metric in METRICS)
     name = f"{row['system']} (cut short)" if row["cut_short"] else row["system"]
-    difference = (
-        _interval(ndcg["difference"]["value"], ndcg["difference"]["ci95"], "+.4f") if "difference" in ndcg else "–"
-    )
+    difference = _difference(ndcg["difference"]) if "difference" in ndcg else "–"
     cells = [name, str(len(row["seeds"])), _figure(ndcg), _figure(hit), ndcg.get("best_other", "–"), difference]
     return [*cells, f"{row['cpu_s']:,.0f}", f"{row['peak_memory_mb']:,.0f}"]
 
@@ -177,6 +202,24 @@ def list_group_rows(datasets: Iterable[dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
+def list_difference_rows(datasets: Iterable[dict[str, Any]]) -> list[list[str]]:
+    """Return the cells of the table of differences."""
+    rows = []
+    for each in datasets:
+        for one in each["differences"]:
+            deviation = f" ± {_short(np.std(one['by_seed'], ddof=1))}" if len(one["by_seed"]) > 1 else ""
+            cells = [_difference(one[METRICS[0]], deviation)]
+            cells += [
+                _difference(one["target_count"][label]) if label in one["target_count"] else "–" for label in GROUPS
+            ]
+            rows.append([each["name"], f"{FULL} − {one['other']}", *cells])
+    return rows
+
+
+def _difference(figure: dict[str, Any], between: str = "") -> str:
+    return _interval(figure["value"], figure["ci95"], "+.4f", between)
+
+
 def write_markdown(report: dict[str, Any]) -> str:
     """Return the tables as Markdown, with what they are of."""
     datasets = report["datasets"]
@@ -185,6 +228,8 @@ def write_markdown(report: dict[str, Any]) -> str:
         "NDCG@10 by the target's number of training interactions:",
         make_table(("data set", "system", *GROUPS), _escape(list_group_rows(datasets))),
     ]
+    if differences := list_difference_rows(datasets):
+        parts += ["Differences, paired by user:", make_table(DIFFERENCE_COLUMNS, _escape(differences))]
     for each in datasets:
         size = f"{each['users']:,} users, {each['items']:,} items, {each['interactions']:,} interactions"
         parts.append(f"{escape_markdown(each['name'])} (digest `{each['digest'][:12]}…`): {size}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,23 +16,51 @@ from benchmarks.peer_closed import DENSE, FORMS, READS_TEXT
 from benchmarks.peer_exchange import Run
 from benchmarks.peer_jobs import Job, identify, run_job
 from benchmarks.peer_settings import DATASET_PEERS, Setting
+from ur4rec.auto.settle import settle
 from ur4rec.config import Config
 from ur4rec.experiments.stage_cache import CODE
-from ur4rec.models.config import Part
+from ur4rec.models.config import Expert, Part
 from ur4rec.storage.artifacts import sha256_file
 from ur4rec.storage.code_digest import code_digest
 from ur4rec.training.config import StageConfig
 from ur4rec.training.stage_names import Stage
 
-OURS = {
-    "ur4rec-stage1": (Stage.PRETRAIN_SASREC, Part.SASREC),
-    "ur4rec-retriever": (Stage.PRETRAIN_RETRIEVER, Part.RETRIEVER),
-    "ur4rec-stage3": (Stage.JOINT_FINETUNE, Part.FUSED),
-    "ur4rec": (Stage.END_TO_END, Part.FUSED),
+
+@dataclass(frozen=True)
+class Ours:
+    """A system of ours, and what is other than in the configuration."""
+
+    stage: Stage = Stage.END_TO_END
+    """The last stage that it trains."""
+    part: Part = Part.FUSED
+    """Whose score it is."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    without: Expert | None = None
+
+
+FULL = "ur4rec"
+STAGES = {
+    "ur4rec-stage1": Ours(Stage.PRETRAIN_SASREC, Part.SASREC),
+    "ur4rec-retriever": Ours(Stage.PRETRAIN_RETRIEVER, Part.RETRIEVER),
+    "ur4rec-stage3": Ours(Stage.JOINT_FINETUNE),
+    FULL: Ours(),
 }
-"""Our systems: the last stage that each trains, and the part whose score it is."""
+NO_TEXT = {"text_control": "absent", "id_bound": 0.0, "retriever_weight": 0.0, "content_weight": 0.0}
+"""No scorer reads texts, and neither does what the gate of the fusion reads of the retriever."""
+ABLATIONS = {
+    "ur4rec-no-text": Ours(settings=NO_TEXT),
+    "ur4rec-shuffled-text": Ours(settings={"text_control": "shuffled"}),
+    "ur4rec-no-retriever": Ours(settings={"retriever_weight": 0.0}),
+    "ur4rec-no-content": Ours(settings={"content_weight": 0.0}),
+    "ur4rec-no-cooccurrence": Ours(settings={"cooccurrence_neighbors": 0}),
+    "ur4rec-no-memory": Ours(settings={"max_memory_size": 0}),
+    **{f"ur4rec-no-{expert.replace('_', '-')}": Ours(without=expert) for expert in Expert},
+}
+"""What each part brings is what `FULL` is ahead of these; they are trained where they are named."""
+OURS = STAGES | ABLATIONS
 PEERS = {peer.name: peer for peer in DATASET_PEERS}
-SYSTEMS = (*FORMS, *PEERS, *OURS)
+SYSTEMS = (*FORMS, *PEERS, *STAGES)
+"""Those that are trained where none is named."""
 CLOSED_CODE = ("ur4rec.evaluation.baselines", "ur4rec.training.cooccurrence", "ur4rec.models.text_table")
 Tell = Callable[[str], None]
 
@@ -83,6 +111,9 @@ def reads_text(system: str) -> bool:
 def find_obstacle(system: str, dataset: Dataset, options: Options) -> str:
     """Return why a system is left out; empty where it is not."""
     limit = options.config.ease_max_items
+    if system in OURS and (expert := OURS[system].without):
+        experts = _settle(dataset, options).moe_experts
+        return "" if expert in experts and len(experts) > 1 else f"the experts are {', '.join(experts)}"
     if system in FORMS and issubclass(FORMS[system], DENSE) and dataset.data.num_items > limit:
         return f"{dataset.data.num_items:,} items are more than ease_max_items ({limit:,})"
     return ""
@@ -109,13 +140,18 @@ def _form_job(system: str, dataset: Dataset, options: Options) -> Job:
 
 
 def _our_job(system: str, dataset: Dataset, options: Options, seed: int) -> Job:
-    stage, part = OURS[system]
-    settings = options.config.narrow(StageConfig).to_dict() | {"seed": seed}
-    values = {"stage": stage.value, "part": part.value, "settings": settings, "code": _digest_code(CODE)}
+    ours, config = OURS[system], _settle(dataset, options)
+    settings = config.to_dict() | ours.settings | {"seed": seed}
+    settings["moe_experts"] = [expert for expert in config.moe_experts if expert is not ours.without]
+    values = {"stage": ours.stage, "part": ours.part, "settings": settings, "code": _digest_code(CODE)}
     values["embeddings_digest"] = dataset.embeddings_digest
     inputs = {"sequences": dataset.sequences, "embeddings": dataset.embeddings, "cache": options.output / "stages"}
     paths = {name: str(Path(path or "").absolute()) for name, path in inputs.items()}
     return Job(system, Setting("configured", "ur4rec"), "benchmarks.peer_stages", Path(sys.executable), values, paths)
+
+
+def _settle(dataset: Dataset, options: Options) -> StageConfig:
+    return settle(options.config.narrow(StageConfig), dataset.data)
 
 
 def _peer_jobs(system: str, dataset: Dataset, options: Options, seed: int) -> Iterator[Job]:
@@ -143,7 +179,7 @@ def run_system(
 
     Args:
         dataset: Its split is what all are given.
-        system: One of `SYSTEMS`.
+        system: One of `SYSTEMS` or `ABLATIONS`.
         options: Say what is trained, and where the runs are kept.
         done: Called after every training.
         tell: Gets lines of progress.

@@ -35,6 +35,7 @@ from tests.emulators import create_bucket, environment_of, running_gcs_emulator
 from tests.text.llm.server import answer_text
 from ur4rec.data.config import DataConfig
 from ur4rec.data.preprocess import preprocess_sequences
+from ur4rec.data.sequences import load_sequences
 from ur4rec.storage.artifacts import peak_memory_mb, write_text_atomic
 from ur4rec.terminal import PlainConsole
 from ur4rec.text.config import TextConfig
@@ -200,7 +201,7 @@ class InstantClient:
 
 def fill(sequences: Path, config: TextConfig) -> None:
     """Stores the answer of every prompt."""
-    plan = plan_texts(sequences, config)
+    plan = plan_texts(load_sequences(sequences), config)
     with start_blocking_portal() as portal, open_cache(cache_location(config)) as cache:
         provider = LanguageModelProvider(config, InstantClient(), cache, portal, load_prices())
         for describe, requests in (

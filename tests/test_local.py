@@ -13,7 +13,7 @@ from ur4rec.config_section import ConfigError
 from ur4rec.data.errors import DataError
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.results import load_results
-from ur4rec.local import FittedModel, fit, load
+from ur4rec.local import FittedModel, fit, load, train_all
 from ur4rec.storage.artifacts import ArtifactError
 from ur4rec.storage.locks import FolderInUseError, lock_folder
 
@@ -71,6 +71,21 @@ def test_the_folder_holds_what_the_commands_leave(kept: tuple[FittedModel, Path]
     }
     genres = load_sequences(folder / "sequences").items["genres"]
     assert set(genres) == {"jazz|rock"}
+
+
+def test_training_tells_nothing_of_texts_that_are_given(
+    kept: tuple[FittedModel, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_given: object, **_named: object) -> None:
+        raise ArtifactError("stopped before the first stage")
+
+    _, folder = kept
+    monkeypatch.setattr("ur4rec.local.run_stage", stop)
+    with pytest.raises(ArtifactError, match="stopped"):
+        train_all(folder / "sequences", folder / "text_embeddings", tmp_path / "out", load_config("auto"), "cpu")
+    told = capsys.readouterr().out
+    assert "train: settings from the data\n  max_seq_len " in told
+    assert "snapshot_base" not in told
 
 
 def test_a_saved_model_says_the_same(kept: tuple[FittedModel, Path], tmp_path: Path) -> None:

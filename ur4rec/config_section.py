@@ -84,30 +84,17 @@ class ConfigSection(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_no_yes_or_no(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse true and false for a number: Pydantic takes true for 1."""
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        kinds = {annotation, *get_args(annotation)}
+    def _suits_its_field(cls, value: Any, info: ValidationInfo) -> Any:
+        """Take names in any case, and refuse a list for one value, or true for a number, which Pydantic takes for 1."""
+        annotation: Any = cls.model_fields[str(info.field_name)].annotation
+        names, kinds = _list_names(annotation), {annotation, *get_args(annotation)}
         if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
             raise ValueError("expected a number")
-        return value
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_one_value(cls, value: Any, info: ValidationInfo) -> Any:
-        annotation: Any = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, list | tuple) and _holds_one_value(annotation):
+        if not isinstance(value, list | tuple):
+            return _spell(value, names)
+        if _holds_one_value(annotation):
             raise ValueError("expected one value; a list of values to try goes into a file for `ur4rec tune --space`")
-        return value
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _takes_names_in_any_case(cls, value: Any, info: ValidationInfo) -> Any:
-        annotation: Any = cls.model_fields[str(info.field_name)].annotation
-        names = _list_names(annotation)
-        if names and isinstance(value, list | tuple):
-            return [_spell(part, names) for part in value]
-        return _spell(value, names)
+        return [_spell(part, names) for part in value]
 
     @field_validator("*")
     @classmethod

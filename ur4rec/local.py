@@ -38,6 +38,7 @@ from ur4rec.text.config import EncodeConfig, TextConfig
 from ur4rec.text.embeddings import check_embeddings
 from ur4rec.text.encode import encode_text
 from ur4rec.text.generate import generate_text
+from ur4rec.training.config import StageConfig
 from ur4rec.training.export import REPORT, RESULTS, export_outputs
 from ur4rec.training.stage_names import Stage
 from ur4rec.training.stages import run_stage, stages_of
@@ -221,18 +222,18 @@ def train_all(
     output_dir = Path(output_dir)
     data = load_sequences(sequences)
     check_embeddings(embeddings, data)
-    config = settle(config, data, "train", shape_of(warm_start))
+    shaped = settle(config.narrow(StageConfig), data, "train", shape_of(warm_start))
     summaries: dict[str, StageRecord] = {}
     checkpoints: list[Path] = []
     memories: list[Path] = []
-    for stage in stages_of(config):
+    for stage in stages_of(shaped):
         folder = output_dir / STAGES_FOLDER / stage
         summaries[stage] = run_stage(
             stage,
             sequences,
             folder / "checkpoint",
             folder / "memories",
-            config,
+            shaped,
             embeddings=None if stage == Stage.PRETRAIN_SASREC else embeddings,
             previous_checkpoint=checkpoints[-1] if checkpoints else None,
             previous_memories=memories[-1] if memories else None,

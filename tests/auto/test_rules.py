@@ -50,8 +50,52 @@ def test_values_by_hand(name: str) -> None:
 
 def test_a_reason_tells_the_count() -> None:
     chosen = choose(SPARSE)
-    assert chosen["snapshot_base"].reason.startswith("90 % of the users have at least 3 interactions to write from")
+    assert chosen["snapshot_base"].reason.startswith("90 % of the users have 3 or more interactions to write from")
     assert all(each.reason and "{" not in each.reason for each in chosen.values())
+
+
+@pytest.mark.parametrize(
+    ("data", "given", "expected"),
+    [
+        # 20,000 windows, 79 steps an epoch of 256: 100 of 237 steps are more than a fifth
+        (SPARSE, {"epochs_per_stage": 3}, {"batch_size": 256, "patience": 3, "warmup_share": 0.2}),
+        # 20 steps an epoch of 1,024: 100 of 1,200 are 8 %
+        (SPARSE, {"batch_size": 1024}, {"epochs_per_stage": 60, "patience": 12, "warmup_share": 0.08}),
+        # 45,000 windows, 704 steps an epoch of 64
+        (DENSE, {"max_seq_len": 2, "batch_size": 64}, {"epochs_per_stage": 28, "patience": 5, "warmup_share": 0.05}),
+        # 500,000 windows, 1,954 steps an epoch of 256; with one window a user 391
+        (HUGE, {"max_seq_len": 20}, {"epochs_per_stage": 10, "patience": 3}),
+        (HUGE, {"max_seq_len": 20, "windows_per_user": "one"}, {"epochs_per_stage": 51, "patience": 10}),
+        (DENSE, {"patience": 7}, {"epochs_per_stage": 60, "warmup_share": 0.1}),
+    ],
+)
+def test_what_is_given_is_an_input_of_the_rules(
+    data: DataStatistics, given: dict[str, Value], expected: dict[str, Value]
+) -> None:
+    chosen = choose(data, given)
+    assert not chosen.keys() & given.keys()
+    assert {name: chosen[name].value for name in expected} == expected
+    others = choose(data).keys() - given.keys() - {"batch_size", "epochs_per_stage", "patience", "warmup_share"}
+    assert {name: chosen[name] for name in others} == {name: choose(data)[name] for name in others}
+
+
+def test_a_reason_tells_what_is_given() -> None:
+    chosen = choose(SPARSE, {"epochs_per_stage": 3})
+    assert chosen["patience"].reason == "a fifth of 3 epochs, 3 to 12"
+    assert chosen["warmup_share"].reason == "steps in a stage: about 237; 100 of them, 5 to 20 %"
+
+
+def test_reasons_are_true_of_next_to_no_data() -> None:
+    """One user with one interaction: every count is told as it is, and every value lies at the end that is told."""
+    reasons = {name: choice.reason for name, choice in choose(DataStatistics(1, 3, 1, 1, 1, 1)).items()}
+    assert reasons["max_seq_len"] == "90 % of the histories are at most 1 long; 10 to 200"
+    assert reasons["batch_size"] == "windows in an epoch: about 1; a 64th of them, 64 to 256"
+    assert reasons["epochs_per_stage"] == "steps in an epoch: about 1; as many as make 20,000, 10 to 60"
+    assert reasons["warmup_share"] == "steps in a stage: about 60; 100 of them, 5 to 20 %"
+    assert reasons["moe_dropout"] == "the median history is 1 long, under 20; interactions: 1"
+    assert reasons["id_bound"] == "the median history is 1 long, under 20"
+    none = choose(DataStatistics(1, 3, 0, 0, 0, 0))["snapshot_base"]
+    assert (none.value, none.reason[:48]) == (1, "90 % of the users have 0 or more interactions to")
 
 
 GRID = [

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ur4rec.auto.rules import choose
-from ur4rec.auto.settle import INHERITED, settle
-from ur4rec.auto.statistics import measure
+from ur4rec.auto.settle import INHERITED, describe, settle, spell
+from ur4rec.auto.statistics import DataStatistics, measure
 from ur4rec.config import Config, load_config
 from ur4rec.config_section import ConfigError, ConfigSection
 from ur4rec.data.config import DataConfig
@@ -44,10 +44,20 @@ def test_nothing_left_is_nothing_done(data: Sequences, capsys: pytest.CaptureFix
 def test_a_section_is_told_of_its_own_settings(data: Sequences, capsys: pytest.CaptureFixture[str]) -> None:
     section = settle(load_config("auto").narrow(GridConfig), data, "generate_text")
     assert section.snapshot_base == 2
-    assert capsys.readouterr().out.splitlines() == [
-        "generate_text: settings from the data",
-        f"  snapshot_base  2  {section.reasons['snapshot_base']}",
-    ]
+    first, second, *rest = capsys.readouterr().out.splitlines()
+    assert first == "generate_text: settings from the data"
+    assert second.startswith("  snapshot_base  2  90 % of")
+    assert " ".join([second[20:], *(line.strip() for line in rest)]) == section.reasons["snapshot_base"]
+
+
+def test_a_table_takes_eighty_columns_and_holds_every_word() -> None:
+    choices = choose(DataStatistics(1_000, 1_700, 90_000, short=18, median=62, long=190))
+    lines = describe(choices).splitlines()
+    assert max(map(len, lines)) <= 80
+    told = "".join("".join(lines).split())
+    assert len(told) == sum(
+        len("".join(f"{name}{spell(each.value)}{each.reason}".split())) for name, each in choices.items()
+    )
 
 
 def test_the_whole_decides_as_its_sections_do(data: Sequences) -> None:
@@ -71,3 +81,11 @@ def test_a_model_that_training_begins_with_goes_before_the_data(data: Sequences)
     settled = settle(config, data, inherited={"max_seq_len": 77, "sasrec_hidden_dim": 16, "seed": 9})
     assert (settled.max_seq_len, settled.sasrec_hidden_dim, settled.seed) == (77, 32, 42)
     assert settled.reasons["max_seq_len"] == INHERITED
+
+
+def test_rules_read_what_a_section_has_and_what_it_inherits(data: Sequences) -> None:
+    config = load_config("auto", {"epochs_per_stage": "50"})
+    assert settle(config, data).patience == 10
+    assert settle(config, data).reasons["batch_size"].startswith("windows in an epoch: about 10;")
+    begun = settle(config, data, inherited={"max_seq_len": 1})
+    assert begun.reasons["batch_size"].startswith("windows in an epoch: about 55;")

@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 
 from benchmarks import datasets_systems, peer_stages
 from benchmarks.datasets import main
-from benchmarks.datasets_inputs import prepare_dataset
-from benchmarks.datasets_systems import PEERS, SYSTEMS, Options, count_trainings, run_system
+from benchmarks.datasets_inputs import Dataset, prepare_dataset
+from benchmarks.datasets_systems import ABLATIONS, PEERS, SYSTEMS, Options, count_trainings, run_system
 from benchmarks.peer_exchange import Point, Run, Split
 from benchmarks.peer_jobs import ROOT, BenchmarkError, Job
 from ur4rec.config import load_config
@@ -26,6 +26,7 @@ from ur4rec.ranking.metrics import metrics_from_ranks
 from ur4rec.storage.artifacts import write_artifact
 from ur4rec.text.config import EncodeConfig
 from ur4rec.text.embeddings import write_embeddings
+from ur4rec.training.config import StageConfig
 from ur4rec.training.trainer import Trainer
 
 NUM_USERS, NUM_ITEMS = 20, 12
@@ -45,10 +46,10 @@ def interactions(tmp_path: Path) -> Path:
     return tmp_path / "plays.csv"
 
 
-def make_embeddings(sequences: Path, folder: Path) -> Path:
+def make_embeddings(sequences: Path, folder: Path, seed: int = 3) -> Path:
     """Random vectors for the items, one text of one sentence for the first user."""
     num_items = load_sequences(sequences).num_items
-    vectors = np.random.default_rng(3).normal(size=(num_items + 1, 8)).astype(np.float32)
+    vectors = np.random.default_rng(seed).normal(size=(num_items + 1, 8)).astype(np.float32)
     with write_artifact(folder, "encode_text", EncodeConfig(), {"sequences": sequences}) as writer:
         sentences, points = np.array([num_items]), np.array([[1, 2]])
         write_embeddings(writer.folder, vectors, np.arange(num_items), sentences, np.array([0, 1]), points)
@@ -74,7 +75,7 @@ def test_raw_data_by_a_closed_form_and_our_stages(interactions: Path, tmp_path: 
     output = tmp_path / "out"
     raw = prepare_dataset(interactions, (), output / "data", TOY, reads_text=False)
     embeddings = make_embeddings(raw.sequences, tmp_path / "embeddings")
-    names = ["cooccurrence-text", "ur4rec-stage1", "ur4rec"]
+    names = ["cooccurrence-text", "ur4rec-stage1", "ur4rec", "ur4rec-no-memory"]
     arguments: list[str | Path] = [
         interactions,
         "--embeddings",
@@ -98,9 +99,15 @@ def test_raw_data_by_a_closed_form_and_our_stages(interactions: Path, tmp_path: 
         assert sum(group["targets"] for group in row["target_count"].values()) == NUM_USERS
     assert rows["cooccurrence-text"]["chosen"][0]["text_weight"] in (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
     assert rows["ur4rec"]["cpu_s"] > rows["ur4rec-stage1"]["cpu_s"]  # with the stages before
-    assert rows["ur4rec"]["epochs"] == [sum(stage_epochs(output))]
+    assert rows["ur4rec"]["epochs"] == [4]
     assert rows["ur4rec"]["chosen"][0]["batch_size"] == TOY.batch_size
-    assert len([path for path in (output / "stages").iterdir() if path.is_dir()]) == 4
+    assert len([path for path in (output / "stages").iterdir() if path.is_dir()]) == 4 + 3
+    differences = {each["other"]: each for each in described["differences"]}
+    assert list(differences) == ["cooccurrence-text", "ur4rec-no-memory"]
+    assert differences["ur4rec-no-memory"]["by_seed"] == [
+        pytest.approx(differences["ur4rec-no-memory"]["ndcg@10"]["value"])
+    ]
+    assert "ur4rec − ur4rec-no-memory" in first.output
     assert "| plays | ur4rec-stage1 | 1 |" in (output / "datasets.md").read_text(encoding="utf-8")
     written = list_results(output)
     assert len(written) == len(names)
@@ -157,14 +164,9 @@ def test_our_stages_are_trained_once_for_all_systems(
     raw = prepare_dataset(interactions, (), options.output / "data", TOY, reads_text=False)
     embeddings = make_embeddings(raw.sequences, options.output / "embeddings")
     dataset = prepare_dataset(interactions, [embeddings], options.output / "data", TOY, reads_text=True)
-    (job,) = datasets_systems.list_jobs(name, dataset, options, 1)
-    arguments = [str(dataset.split), str(options.output / "run.npz"), json.dumps(job.values | job.inputs)]
-    monkeypatch.setattr(sys, "argv", ["", *arguments])
-    monkeypatch.setattr(Trainer, "validate", Trainer.validate)  # which is observed until the end of this test
     made = []
     for _ in range(2):
-        peer_stages.main()
-        run = Run.load(options.output / "run.npz")
+        run = run_ours(name, dataset, options, monkeypatch)
         assert [point.counted for point in run.curve] == [False] * (len(run.curve) - 1) + [True]
         assert metrics_from_ranks(run.ranks["validation"])["ndcg@10"] == pytest.approx(run.best.ndcg, abs=1e-4)
         made.append({path: path.stat().st_mtime_ns for path in (options.output / "stages").glob("*/*/manifest.json")})
@@ -175,6 +177,63 @@ def test_our_stages_are_trained_once_for_all_systems(
 @pytest.fixture
 def options(tmp_path: Path) -> Options:
     return Options(tmp_path / "out", TOY, [1, 2, 3])
+
+
+def run_ours(name: str, dataset: Dataset, options: Options, monkeypatch: pytest.MonkeyPatch) -> Run:
+    (job,) = datasets_systems.list_jobs(name, dataset, options, 1)
+    arguments = [str(dataset.split), str(options.output / "run.npz"), json.dumps(job.values | job.inputs)]
+    monkeypatch.setattr(sys, "argv", ["", *arguments])
+    monkeypatch.setattr(Trainer, "validate", Trainer.validate)  # which is observed until the end of this test
+    peer_stages.main()
+    return Run.load(options.output / "run.npz")
+
+
+def test_the_system_without_text_knows_nothing_of_the_texts(
+    interactions: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other vectors are another system, unless it is the one without text."""
+    options = replace(options, config=load_config("auto", {"epochs_per_stage": 1, "text_components": 8}))
+    raw = prepare_dataset(interactions, (), options.output / "data", TOY, reads_text=False)
+    ranks: dict[str, list[np.ndarray]] = {"ur4rec": [], "ur4rec-no-text": []}
+    for seed in (3, 4):
+        embeddings = make_embeddings(raw.sequences, options.output / f"embeddings-{seed}", seed)
+        dataset = prepare_dataset(interactions, [embeddings], options.output / "data", TOY, reads_text=True)
+        for name, each in ranks.items():
+            each.append(run_ours(name, dataset, options, monkeypatch).ranks["test"])
+    assert [np.array_equal(*each) for each in ranks.values()] == [False, True]
+
+
+def test_ablations_differ_from_the_whole_in_what_they_name(interactions: Path, options: Options) -> None:
+    """With `auto`, which has no expert that reads IDs here."""
+    options = replace(options, config=load_config("auto"))
+    dataset = prepare_dataset(interactions, (), options.output / "data", TOY, reads_text=False)
+    dataset = replace(dataset, embeddings=options.output)
+
+    def settings(name: str) -> dict[str, object]:
+        (job,) = datasets_systems.list_jobs(name, dataset, options, 1)
+        assert (job.values["stage"], job.values["part"]) == ("end_to_end", "fused")
+        return dict(StageConfig.parse(job.values["settings"]))
+
+    whole = settings("ur4rec")
+    assert whole["content_weight"] == 0.5
+    assert "auto" not in whole.values()
+    differences = {
+        name: {key: value for key, value in settings(name).items() if value != whole[key]} for name in ABLATIONS
+    }
+    assert differences == {
+        "ur4rec-no-text": {"text_control": "absent", "id_bound": 0, "retriever_weight": 0, "content_weight": 0},
+        "ur4rec-shuffled-text": {"text_control": "shuffled"},
+        "ur4rec-no-retriever": {"retriever_weight": 0},
+        "ur4rec-no-content": {"content_weight": 0},
+        "ur4rec-no-cooccurrence": {"cooccurrence_neighbors": 0},
+        "ur4rec-no-memory": {"max_memory_size": 0},
+        "ur4rec-no-user-preference": {"moe_experts": ("item_description",)},
+        "ur4rec-no-item-description": {"moe_experts": ("user_preference",)},
+        "ur4rec-no-item-embedding": {},
+    }
+    outcome = run_system(dataset, "ur4rec-no-item-embedding", options, lambda *_: None, print)
+    assert outcome.error == "the experts are user_preference, item_description"
+    assert count_trainings(dataset, "ur4rec-no-item-embedding", options) == 0
 
 
 def test_a_peers_setting_is_chosen_on_validation_by_the_first_seed(

@@ -9,7 +9,13 @@ import pytest
 
 from benchmarks import datasets_report
 from benchmarks.datasets_inputs import Dataset
-from benchmarks.datasets_report import describe_dataset, list_group_rows, list_rows, write_markdown
+from benchmarks.datasets_report import (
+    describe_dataset,
+    list_difference_rows,
+    list_group_rows,
+    list_rows,
+    write_markdown,
+)
 from benchmarks.datasets_systems import Outcome, Trained
 from benchmarks.peer_exchange import Point, Run
 from benchmarks.peer_jobs import Job
@@ -100,6 +106,38 @@ def test_groups_are_by_the_targets_training_count(dataset: Dataset) -> None:
     assert groups["0"]["ndcg@10"]["value"] == 1.0
     assert groups["1–4"]["ndcg@10"]["value"] == pytest.approx((2 * SECOND + THIRD) / 3)
     assert groups["5–9"]["difference"]["value"] == 0.0
+
+
+def test_parts_are_worth_what_the_whole_is_ahead_of_the_rest(dataset: Dataset) -> None:
+    """Targets with 0, 2, 1, 0, 1 and 5 training interactions; means of two seeds."""
+    whole = outcome(dataset, "ur4rec", trained("ur4rec", 1, 1, 1, 1, 1, 1, 1), trained("ur4rec", 2, 1, 2, 2, 1, 2, 11))
+    bare = [trained("ur4rec-no-text", seed, 11, 2, 2, 11, 2, 1) for seed in (1, 2)]
+    other = outcome(dataset, "ease", trained("ease", 1, *[2] * 6))
+    stage = outcome(dataset, "ur4rec-stage1", trained("ur4rec-stage1", 1, *[1] * 6))
+    described = describe_dataset([stage, whole, outcome(dataset, "ur4rec-no-text", *bare), other])
+    no_text, best = described["differences"]
+    assert (no_text["other"], best["other"]) == ("ur4rec-no-text", "ease")
+    some, half = 1 - SECOND, (1 - SECOND) / 2
+    assert no_text["by_seed"] == [pytest.approx((2 + 3 * some) / 6), pytest.approx((2 - 1) / 6)]
+    assert no_text["ndcg@10"]["value"] == pytest.approx((2 + 3 * half - 0.5) / 6)
+    assert {label: part["value"] for label, part in no_text["target_count"].items()} == {
+        "0": 1.0,
+        "1–4": pytest.approx(half),
+        "5–9": -0.5,
+    }
+    assert no_text["target_count"]["1–4"]["ci95"] == pytest.approx([half, half])
+    low, high = no_text["ndcg@10"]["ci95"]
+    assert -0.5 <= low < no_text["ndcg@10"]["value"] < high <= 1
+    assert best["by_seed"] == []
+    beside = described["systems"][1]["test"]["ndcg@10"]["difference"]
+    assert best["ndcg@10"]["value"] == beside["value"]
+    assert best["ndcg@10"]["ci95"] == pytest.approx(beside["ci95"])
+    first, second = list_difference_rows([described])
+    assert first[:2] == ["a_b", "ur4rec − ur4rec-no-text"]
+    assert " ± .2483 [" in first[2]
+    assert first[3:] == ["+1.0000 [+1.0000, +1.0000]", "+.1845 [+.1845, +.1845]", "−.5000 [−.5000, −.5000]", "–", "–"]
+    assert second[1] == "ur4rec − ease"
+    assert "| a_b | ur4rec − ease |" in write_markdown({"datasets": [described]})
 
 
 def test_tables(dataset: Dataset) -> None:

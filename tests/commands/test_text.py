@@ -72,17 +72,20 @@ def test_the_estimate_is_a_table_and_sends_nothing(
     rows = [[cell.strip() for cell in line.strip("┃│ ").split(line[0])] for line in text.splitlines()[2:]]
     header, values = rows[0], rows[2]
     assert header == ["texts", "calls", "tokens in", "tokens out", "price"]
-    assert [row[0] for row in read_rows(text)[-2:]] == ["8", "10"]
+    assert [row[0] for row in read_rows(text)[-2:]] == ["8", "10, shipped"]
     assert values[:2] == [str(NUM_TEXTS), str(NUM_TEXTS)]
     assert values[3] == f"{NUM_ITEMS * 75 + NUM_USERS * 150:,}"
     assert re.fullmatch(r"0\.\d{4} USD", values[4])
+    assert "shipped: with the shipped run's grid" in text
     assert not (tmp_path / "out").exists()
     by_base = read_rows(run("text", "generate", sequences, *options, "--set", "snapshot_base=3")[0])[-2:]
     assert [[row[0], row[1], row[2], row[4], row[6]] for row in by_base] == [
         ["3", f"{3 * NUM_USERS}", f"{3 * NUM_USERS}", f"{3 * NUM_USERS * 150:,}", "100.0 %"],
-        ["10", f"{NUM_USERS}", f"{NUM_USERS}", f"{NUM_USERS * 150:,}", "100.0 %"],
+        ["10, shipped", f"{NUM_USERS}", f"{NUM_USERS}", f"{NUM_USERS * 150:,}", "100.0 %"],
     ]
     assert all(re.fullmatch(r"0\.\d{4} USD", row[5]) for row in by_base)
+    text, _ = run("text", "generate", sequences, *options, "--set", "snapshot_base=10")
+    assert "shipped" not in text
     text, _ = run("text", "generate", sequences, *options, "--model", "mystery")
     assert "price unknown" in text
 

@@ -41,15 +41,19 @@ def test_the_template_needs_no_shards(sequences: Path) -> None:
 
 
 @pytest.mark.server
-def test_shards_ask_for_every_text_once_and_the_rest_is_cached(sequences: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("base", "parts"), [(3, [14, 14, 13]), ("auto", [15, 15, 15, 14])])
+def test_shards_ask_for_every_text_once_and_the_rest_is_cached(
+    sequences: Path, tmp_path: Path, base: int | str, parts: list[int]
+) -> None:
+    """Where the grid is left to the data, shards decide as the task does that follows them, prompts included."""
     with serve(Behaviour(shares={Fault.THROTTLED: 0.1})) as server:
-        whole = generate(server, sequences, tmp_path / "whole", tmp_path / "other").content_digest
+        whole = generate(server, sequences, tmp_path / "whole", tmp_path / "other", snapshot_base=base).content_digest
     with serve(Behaviour(shares={Fault.THROTTLED: 0.1})) as server:
-        config = make_config(server, tmp_path / "cache", texts_per_shard=15)
+        config = make_config(server, tmp_path / "cache", texts_per_shard=15, snapshot_base=base)
         used = [json.loads(ask_shard(sequences, config, shard)) for shard in plan_shards(sequences, config, 8)]
-        assert [part["answered"] for part in used] == [14, 14, 13]
+        assert [part["answered"] for part in used] == parts
         counts = server.counts()
-        assert (counts["answered_prompts"], counts["most_successes"]) == (NUM_TEXTS, 1)
+        assert (counts["answered_prompts"], counts["most_successes"]) == (sum(parts), 1)
         manifest = generate_text(sequences, tmp_path / "out", config)
         assert server.counts() == counts
     assert manifest.content_digest == whole

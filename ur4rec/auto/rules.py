@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from ur4rec.auto.statistics import DataStatistics
 
@@ -37,40 +39,62 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What the rules read."""
+
+    data: DataStatistics
+    settings: Mapping[str, Any]
+    """Those that are given, and those that rules before have chosen."""
+
+    @property
+    def windows(self) -> int:
+        """Return about how many windows an epoch reads."""
+        windows = self.data.num_interactions // int(self.settings["max_seq_len"])
+        return self.data.num_users if self.settings["windows_per_user"] == "one" else max(self.data.num_users, windows)
+
+    @property
+    def batches(self) -> int:
+        """Return about how many steps an epoch has."""
+        return -(-self.windows // int(self.settings["batch_size"]))
+
+    @property
+    def epochs(self) -> int:
+        """Return the epochs of a stage."""
+        return int(self.settings["epochs_per_stage"])
+
+    @property
+    def steps(self) -> int:
+        """Return about how many steps a stage has."""
+        return self.batches * self.epochs
+
+    @property
+    def is_sparse(self) -> bool:
+        """Return whether most histories say little of their user."""
+        return self.data.median < SPARSE
+
+    @property
+    def is_huge(self) -> bool:
+        """Return whether there are so many interactions that less regularisation will do."""
+        return self.data.num_interactions > HUGE
+
+    @property
+    def sparsity(self) -> str:
+        """Return why `is_sparse` is what it is."""
+        return f"the median history is {self.data.median:,} long, {'under' if self.is_sparse else 'not under'} {SPARSE}"
+
+    @property
+    def width(self) -> int:
+        """Return the width that the interactions fill."""
+        return 128 if self.data.num_interactions >= MANY and self.data.num_items <= 2 * LARGE_CATALOGUE else 64
+
+
+@dataclass(frozen=True)
 class Rule:
-    """How a setting follows from the data, and the reason that is told with it."""
+    """How a setting follows from the facts, and the reason that is told with it."""
 
-    choose: Callable[[DataStatistics], Value]
+    choose: Callable[[Facts], Value]
     reason: str
-    """Its fields are `data` and what `_derive` names."""
-
-
-def _length(data: DataStatistics) -> int:
-    return next((length for length in LENGTHS if length >= data.long), LENGTHS[-1])
-
-
-def _windows(data: DataStatistics) -> int:
-    return max(data.num_users, data.num_interactions // _length(data))
-
-
-def _batch(data: DataStatistics) -> int:
-    return _clip(_power_of_two(_windows(data) // 64), 64, 256)
-
-
-def _batches(data: DataStatistics) -> int:
-    return -(-_windows(data) // _batch(data))
-
-
-def _epochs(data: DataStatistics) -> int:
-    return _clip(STEPS // _batches(data), 10, 60)
-
-
-def _warmup(data: DataStatistics) -> float:
-    return round(min(0.2, max(0.05, 100 / (_batches(data) * _epochs(data)))), 2)
-
-
-def _width(data: DataStatistics) -> int:
-    return 128 if data.num_interactions >= MANY and data.num_items <= 2 * LARGE_CATALOGUE else 64
+    """Its fields are those of `Facts`, and of its data; true for whatever these are."""
 
 
 def _power_of_two(value: int) -> int:
@@ -86,69 +110,76 @@ def _clip(value: int, least: int, most: int) -> int:
     return min(max(value, least), most)
 
 
+DENSITY = "{facts.sparsity}; interactions: {data.num_interactions:,}"
+WIDTH = Rule(
+    lambda facts: facts.width,
+    "interactions: {data.num_interactions:,}, items: {data.num_items:,}; 128 from 500,000 and up to 100,000",
+)
 RULES: Mapping[str, Rule] = {
-    "max_seq_len": Rule(_length, "90 % of the histories have at most {data.long:,} interactions; 200 at most"),
-    "windows_per_user": Rule(lambda data: "all", "every interaction is a target once an epoch"),
-    "batch_size": Rule(_batch, "{windows:,} windows an epoch"),
-    "epochs_per_stage": Rule(_epochs, "{batches:,} steps an epoch, about {limit:,} steps a stage at most"),
-    "patience": Rule(lambda data: _clip(_epochs(data) // 5, 3, 12), "a fifth of {epochs} epochs, 3 to 12"),
-    "warmup_share": Rule(_warmup, "at least 100 of {steps:,} steps, 5 to 20 %"),
-    "sasrec_dropout": Rule(
-        lambda data: 0.5 if data.median < SPARSE else 0.2 if data.num_interactions > HUGE else 0.3, "{density}"
+    "max_seq_len": Rule(
+        lambda facts: next((length for length in LENGTHS if length >= facts.data.long), LENGTHS[-1]),
+        "90 % of the histories are at most {data.long:,} long; 10 to 200",
     ),
-    "moe_dropout": Rule(
-        lambda data: 0.3 if data.median < SPARSE else 0.1 if data.num_interactions > HUGE else 0.2, "{density}"
+    "windows_per_user": Rule(lambda facts: "all", "every interaction is a target once an epoch"),
+    "batch_size": Rule(
+        lambda facts: _clip(_power_of_two(facts.windows // 64), 64, 256),
+        "windows in an epoch: about {facts.windows:,}; a 64th of them, 64 to 256",
     ),
-    "sasrec_hidden_dim": Rule(_width, "{size}"),
+    "epochs_per_stage": Rule(
+        lambda facts: _clip(STEPS // facts.batches, 10, 60),
+        "steps in an epoch: about {facts.batches:,}; as many as make 20,000, 10 to 60",
+    ),
+    "patience": Rule(lambda facts: _clip(facts.epochs // 5, 3, 12), "a fifth of {facts.epochs:,} epochs, 3 to 12"),
+    "warmup_share": Rule(
+        lambda facts: round(min(0.2, max(0.05, 100 / facts.steps)), 2),
+        "steps in a stage: about {facts.steps:,}; 100 of them, 5 to 20 %",
+    ),
+    "sasrec_dropout": Rule(lambda facts: 0.5 if facts.is_sparse else 0.2 if facts.is_huge else 0.3, DENSITY),
+    "moe_dropout": Rule(lambda facts: 0.3 if facts.is_sparse else 0.1 if facts.is_huge else 0.2, DENSITY),
+    "sasrec_hidden_dim": WIDTH,
     "sasrec_item_factors": Rule(
-        lambda data: 128 if data.num_items <= 4 * LARGE_CATALOGUE else 32,
-        "{data.num_items:,} items; beyond 200,000 fewer factors, which take minutes to find",
+        lambda facts: 128 if facts.data.num_items <= 4 * LARGE_CATALOGUE else 32,
+        "items: {data.num_items:,}; 128 up to 200,000, beyond which they take minutes to find",
     ),
-    "retriever_output_dim": Rule(_width, "{size}"),
-    "memory_dim": Rule(_width, "{size}"),
-    "moe_experts": Rule(lambda data: READERS_OF_TEXT if data.median < SPARSE else ALL_EXPERTS, "{density}"),
-    "id_bound": Rule(lambda data: 0.5 if data.median < SPARSE else 0.0, "{density}"),
+    "retriever_output_dim": WIDTH,
+    "memory_dim": WIDTH,
+    "moe_experts": Rule(lambda facts: READERS_OF_TEXT if facts.is_sparse else ALL_EXPERTS, "{facts.sparsity}"),
+    "id_bound": Rule(lambda facts: 0.5 if facts.is_sparse else 0.0, "{facts.sparsity}"),
     "num_negatives": Rule(
-        lambda data: 0 if data.num_items <= LARGE_CATALOGUE else 1024,
-        "{data.num_items:,} items; up to 50,000 a softmax over all of them",
+        lambda facts: 0 if facts.data.num_items <= LARGE_CATALOGUE else 1024,
+        "items: {data.num_items:,}; up to 50,000 a softmax over all of them",
     ),
     "cooccurrence_window": Rule(
-        lambda data: 5 if data.num_interactions > HUGE else 10, "{data.num_interactions:,} interactions"
+        lambda facts: 5 if facts.is_huge else 10,
+        "interactions: {data.num_interactions:,}; 10 up to 2,000,000",
     ),
     "cooccurrence_neighbors": Rule(
-        lambda data: _clip(_power_of_two(TABLE_BYTES // (40 * data.num_items)), 16, 256),
-        "{data.num_items:,} items; 40 bytes a neighbour, 2 GiB in all",
+        lambda facts: _clip(_power_of_two(TABLE_BYTES // (40 * facts.data.num_items)), 16, 256),
+        "items: {data.num_items:,}; 40 bytes a neighbour, at most 2 GiB in all, 16 to 256",
     ),
     "snapshot_base": Rule(
-        lambda data: min(8, _power_of_two(data.short)),
-        "90 % of the users have at least {data.short:,} interactions to write from; a power of two, 8 at most",
+        lambda facts: min(8, _power_of_two(facts.data.short)),
+        "90 % of the users have {data.short:,} or more interactions to write from; a power of two, 1 to 8",
     ),
     "interaction_threshold": Rule(
-        lambda data: _clip(data.median // 5, 2, 10), "a fifth of the median history of {data.median:,}, 2 to 10"
+        lambda facts: _clip(facts.data.median // 5, 2, 10),
+        "the median history is {data.median:,} long; a fifth of it, 2 to 10",
     ),
 }
-"""Setting that may be left to the data → its rule."""
+"""Setting that may be left to the data → its rule, after those that it reads the settings of."""
 
 
-def choose(data: DataStatistics) -> dict[str, Choice]:
-    """Return what every setting that may be left to the data is for these, with the reason.
+def choose(data: DataStatistics, given: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Choice]:
+    """Return what every setting that may be left to the data and is not given is for these, with the reason.
 
-    >>> choose(DataStatistics(1000, 500, 90_000, short=18, median=60, long=210))["snapshot_base"].value
-    8
+    >>> data = DataStatistics(1000, 500, 90_000, short=18, median=60, long=210)
+    >>> choose(data)["patience"].value, choose(data, {"epochs_per_stage": 20})["patience"].value
+    (12, 4)
     """
-    told = _derive(data)
-    return {name: Choice(rule.choose(data), rule.reason.format(**told)) for name, rule in RULES.items()}
-
-
-def _derive(data: DataStatistics) -> dict[str, object]:
-    density = f"the median history has {data.median:,} interactions, all together {data.num_interactions:,}"
-    return {
-        "data": data,
-        "windows": _windows(data),
-        "batches": _batches(data),
-        "epochs": _epochs(data),
-        "steps": _batches(data) * _epochs(data),
-        "limit": STEPS,
-        "density": density,
-        "size": f"{data.num_interactions:,} interactions, {data.num_items:,} items",
-    }
+    settings = dict(given)
+    facts, choices = Facts(data, settings), {}
+    for name, rule in RULES.items():
+        if name not in given:
+            choices[name] = Choice(rule.choose(facts), rule.reason.format(facts=facts, data=data))
+            settings[name] = choices[name].value
+    return choices

@@ -107,14 +107,12 @@ def generate(
 
 
 def _show_estimate(sequences: Path, config: TextConfig, item_text: Path | None, user_text: Path | None) -> None:
-    from ur4rec.auto.settle import settle
-    from ur4rec.data.sequences import load_sequences
     from ur4rec.text.estimate import estimate_texts
 
     if not config.asks_a_model:
         show(f"the {config.text_provider} provider makes no calls; choose another, as in --provider dashscope")
         return
-    found = estimate_texts(sequences, settle(config, load_sequences(sequences)), item_text, user_text)
+    found = estimate_texts(sequences, config, item_text, user_text)
     columns = ("texts", "calls", "tokens in", "tokens out", "price")
 
     def list_cells(calls: Calls) -> tuple[object, ...]:
@@ -123,9 +121,11 @@ def _show_estimate(sequences: Path, config: TextConfig, item_text: Path | None, 
 
     show_table(f"Estimate for {found.model}, prices as of {found.prices_as_of}", columns, [list_cells(found)])
     by_base = [
-        (each.snapshot_base, *list_cells(each.calls), f"{100 * each.covered_share:.1f} %") for each in found.users
+        (f"{each.snapshot_base}{note}", *list_cells(each.calls), f"{100 * each.covered_share:.1f} %")
+        for note, each in zip(("", ", shipped"), found.users, strict=False)
     ]
-    show_table("Texts of users alone", ("snapshot_base", *columns, "users with a text at their test"), by_base)
+    title = "Texts of users alone" + "; shipped: with the shipped run's grid" * (len(found.users) - 1)
+    show_table(title, ("snapshot_base", *columns, "users with a text at their test"), by_base)
 
 
 @text_app.command()

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ur4rec.auto.settle import settle
+from ur4rec.data.sequences import load_sequences
 from ur4rec.text.config import GridConfig, TextConfig
 from ur4rec.text.llm.chat import ChatRequest
 from ur4rec.text.llm.costs import estimate_prompt_tokens, load_prices
@@ -62,8 +64,10 @@ def estimate_texts(
         TextImportError: A file of texts cannot be used.
         ArtifactError: The sequences are incomplete or altered.
     """
+    data = load_sequences(Path(sequences))
+    config = settle(config, data)
     table, questions = load_prices(config.text_prices), Questions(config)
-    plan = plan_texts(Path(sequences), config, item_text, user_text)
+    plan = plan_texts(data, config, item_text, user_text)
     bases = dict.fromkeys((config.snapshot_base, GridConfig().snapshot_base))
     with open_cache(cache_location(config), create=False) as cache:
         items = _count_tokens(plan.item_requests(), questions, cache)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ur4rec.auto.settle import settle
+from ur4rec.data.sequences import load_sequences
 from ur4rec.progress import show_progress
 from ur4rec.storage.artifacts import ArtifactWriter, Manifest, read_artifact, write_artifact
 from ur4rec.text.artifact import IMPORTED, LEAK_CHECK, SEQUENCES_DIGEST
@@ -60,8 +61,9 @@ def generate_text(
             same, for a look at it, but cannot be encoded.
     """
     with open_given_texts(item_text, user_text, text_digest) as files:
-        work = plan_texts(Path(sequences), config, **files)
-        config = settle(config, work.data, PRODUCER)
+        data = load_sequences(Path(sequences))
+        config = settle(config, data, PRODUCER)
+        work = plan_texts(data, config, **files)
         with (
             write_artifact(output, PRODUCER, config, {"sequences": Path(sequences), **files}) as writer,
             open_provider(config, find_budget_left(config, asked)) as provider,

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from ur4rec.auto.settle import settle
 from ur4rec.columns import USER
-from ur4rec.data.sequences import Histories, Sequences, load_sequences
+from ur4rec.data.sequences import Histories, Sequences
 from ur4rec.text.artifact import IMPORTED, Snapshot, write_items, write_snapshots
 from ur4rec.text.config import GridConfig
 from ur4rec.text.imports import NO_ITEMS, NO_USERS, ImportedItems, ImportedUsers, import_items, import_users
@@ -123,16 +122,16 @@ class TextPlan:
 
 
 def plan_texts(
-    sequences: Path, config: GridConfig, item_text: Path | None = None, user_text: Path | None = None
+    data: Sequences, config: GridConfig, item_text: Path | None = None, user_text: Path | None = None
 ) -> TextPlan:
     """Find out which texts `generate_text` has to write, and read those that exist already.
 
+    Nothing of `config` is left to the data any more: it decides what is asked as well.
+
     Raises:
         TextImportError: A file of texts cannot be used.
-        ArtifactError: The sequences are incomplete or altered.
     """
-    data = load_sequences(sequences)
-    config = settle(config, data)
+    assert not config.left_to_data
     histories = data.histories("validation")
     items = import_items(item_text, data.item_ids) if item_text else NO_ITEMS
     users = import_users(user_text, data.user_ids, histories) if user_text else NO_USERS

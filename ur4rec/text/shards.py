@@ -7,6 +7,8 @@ import math
 from itertools import chain, islice
 from pathlib import Path
 
+from ur4rec.auto.settle import settle
+from ur4rec.data.sequences import load_sequences
 from ur4rec.progress import show_progress
 from ur4rec.text.config import ShardsConfig, WritingConfig
 from ur4rec.text.generate import open_provider
@@ -25,7 +27,8 @@ def plan_shards(sequences: Path, config: ShardsConfig, max_shards: int) -> list[
     """
     if not config.asks_a_model:
         return ["1/1"]
-    count = min(max_shards, math.ceil(plan_texts(Path(sequences), config).num_texts / config.texts_per_shard))
+    data = load_sequences(Path(sequences))
+    count = min(max_shards, math.ceil(plan_texts(data, settle(config, data)).num_texts / config.texts_per_shard))
     return [f"{number}/{count}" for number in range(1, count + 1)]
 
 
@@ -56,7 +59,9 @@ def ask_shard(
         return "{}"  # costs nothing, so there is nothing to keep
     number, count = map(int, shard.split("/"))
     with open_given_texts(item_text, user_text, text_digest) as files:
-        plan = plan_texts(Path(sequences), config, **files)
+        data = load_sequences(Path(sequences))
+        config = settle(config, data)
+        plan = plan_texts(data, config, **files)
     own = slice(number - 1, None, count)
     total = sum(len(range(num)[own]) for num in (plan.num_texts - len(plan.points), len(plan.points)))
     task = f"ask_texts {shard}"

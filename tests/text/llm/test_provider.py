@@ -34,6 +34,7 @@ from toy_texts import (
     read_sources,
 )
 
+from ur4rec.data.sequences import load_sequences
 from ur4rec.storage.artifacts import ArtifactError, read_artifact
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
@@ -138,7 +139,7 @@ def foresee(sequences: Path, config: TextConfig) -> tuple[dict[str, str], set[st
     bad: dict[str, str] = {}
     repaired: set[str] = set()
     lost: set[str] = set()
-    for request in plan_texts(sequences, config).item_requests():
+    for request in plan_texts(load_sequences(sequences), config).item_requests():
         chat = questions.ask(request).chat
         try:
             parse_answer(prompt, answer_to(chat.messages))
@@ -406,7 +407,7 @@ def test_progress_counts_every_text_once(sequences: Path, tmp_path: Path) -> Non
         for _ in range(2):
             steps: list[int] = []
             with open_language_model(config) as provider:
-                plan = plan_texts(sequences, config)
+                plan = plan_texts(load_sequences(sequences), config)
                 plan.write(tmp_path, provider, steps.append)
             assert sum(steps) == len(list_requests(plan)) == NUM_TEXTS
 
@@ -438,7 +439,7 @@ def test_answers_to_the_usual_prompt_from_few_choices_are_taken(sequences: Path,
     """An earlier release asked it from the first choice on; without such an answer the prompt for few is asked."""
     with serve(Behaviour()) as server:
         config = make_config(server, tmp_path / "cache")
-        plan, questions = plan_texts(sequences, config), Questions(config)
+        plan, questions = plan_texts(load_sequences(sequences), config), Questions(config)
         short = [questions.ask(request) for request in plan.user_requests() if request.is_short]
         earlier = short[0].earlier
         assert earlier is not None
@@ -460,7 +461,10 @@ def test_a_prompt_of_ones_own_is_asked_from_the_first_choice_on(sequences: Path,
     for name, fields in (("own", {"text_user_prompt": str(own)}), ("long", {"snapshot_base": 6}), ("short", {})):
         config = make_config("http://127.0.0.1:9", tmp_path / "cache", **fields)
         questions = Questions(config)
-        asked = [questions.ask(request).prompt.file.name for request in plan_texts(sequences, config).user_requests()]
+        asked = [
+            questions.ask(request).prompt.file.name
+            for request in plan_texts(load_sequences(sequences), config).user_requests()
+        ]
         names[name] = set(asked), [version.partition(".")[0] for version in questions.versions]
     assert names == {
         "own": ({"own"}, ["item_description", "own"]),
@@ -595,7 +599,9 @@ def test_answers_that_an_earlier_release_found_no_object_in_are_not_paid_for_aga
 ) -> None:
     with serve(Behaviour()) as server:
         config = make_config(server, tmp_path / "cache")
-        chats = [Questions(config).ask(each).chat for each in list_requests(plan_texts(sequences, config))]
+        chats = [
+            Questions(config).ask(each).chat for each in list_requests(plan_texts(load_sequences(sequences), config))
+        ]
         expires = int(time.time()) + DAY_S
         with open_cache(config.text_cache) as cache:
             for chat in chats:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from server import ChatServer, answer_text
 
+from ur4rec.data.sequences import load_sequences
 from ur4rec.storage.artifacts import Manifest
 from ur4rec.text.config import TextConfig
 from ur4rec.text.generate import generate_text
@@ -87,13 +88,15 @@ def list_requests(plan: TextPlan) -> list[ItemRequest | UserRequest]:
 def list_prompts(sequences: Path, config: TextConfig) -> list[tuple[tuple[str, str], ...]]:
     """The messages of every text, in order."""
     questions = Questions(config)
-    return [questions.ask(request).chat.messages for request in list_requests(plan_texts(sequences, config))]
+    return [
+        questions.ask(request).chat.messages for request in list_requests(plan_texts(load_sequences(sequences), config))
+    ]
 
 
 def expect_texts(sequences: Path, config: TextConfig) -> list[str]:
     """The text of every prompt as the server's answer gives it."""
     questions = Questions(config)
-    asked = [questions.ask(request) for request in list_requests(plan_texts(sequences, config))]
+    asked = [questions.ask(request) for request in list_requests(plan_texts(load_sequences(sequences), config))]
     return [parse_answer(question.prompt, answer_to(question.chat.messages)) for question in asked]
 
 
