@@ -21,14 +21,14 @@ def end_to_end(
     memories: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Thin wrapper around `ur4rec.training.stages.run_stage`."""
+    """Thin wrapper around `ur4rec.training.stage_task.run_stage_task`."""
     from pathlib import Path
 
     from ur4rec.storage.task_metrics import log_metrics
     from ur4rec.training.config import StageConfig
-    from ur4rec.training.stages import run_stage
+    from ur4rec.training.stage_task import run_stage_task
 
-    summary = run_stage(
+    summary = run_stage_task(
         "end_to_end",
         Path(sequences.path),
         Path(checkpoint.path),
@@ -38,7 +38,6 @@ def end_to_end(
         previous_checkpoint=Path(previous_checkpoint.path),
         previous_memories=Path(previous_memories.path),
         device=device,
-        state=state or None,
-        resume=True,
+        state=state,
     )
     log_metrics(metrics, {"epochs": summary.epochs, **summary.validation})

@@ -20,23 +20,22 @@ def pretrain_sasrec(
     memories: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Thin wrapper around `ur4rec.training.stages.run_stage`."""
+    """Thin wrapper around `ur4rec.training.stage_task.run_stage_task`."""
     from pathlib import Path
 
     from ur4rec.registry.warm_start import open_warm_start
     from ur4rec.storage.task_metrics import log_metrics
     from ur4rec.training.config import StageConfig
-    from ur4rec.training.stages import run_stage
+    from ur4rec.training.stage_task import run_stage_task
 
-    summary = run_stage(
+    summary = run_stage_task(
         "pretrain_sasrec",
         Path(sequences.path),
         Path(checkpoint.path),
         Path(memories.path),
         StageConfig.parse(config, "sasrec_config"),
         device=device,
-        state=state or None,
-        resume=True,
+        state=state,
         warm_start=open_warm_start(warm_start, tracking_uri or None),
     )
     log_metrics(metrics, {"epochs": summary.epochs, **summary.validation})

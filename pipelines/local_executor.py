@@ -16,6 +16,8 @@ import yaml
 from kfp import components, local
 from kfp.local import cache as kfp_cache
 from kfp.local import subprocess_task_handler
+from kfp.local.orchestrator import task_spec_utils
+from kfp.local.orchestrator.task_spec_utils import create_parameter_loop_iteration_task_spec
 from kfp.local.subprocess_task_handler import run_local_subprocess
 from pydantic import BaseModel, ConfigDict
 
@@ -56,6 +58,7 @@ def execute(request: Request) -> dict[str, str]:
     cache = MovableCache(request.cache, request.pipeline_root)
     kfp_cache.get_local_cache = lambda: cache
     subprocess_task_handler.run_local_subprocess = _run_to_its_end
+    hand_outputs_into_loops()
     component = components.load_component_from_text(load_without_retries(request.pipeline))
     with interrupted_by_signals():
         task = component(**request.arguments)
@@ -66,6 +69,19 @@ def _run_to_its_end(full_command: list[str], env_vars: dict[str, str] | None = N
     """Let a signal that asks this process to end reach the task as well, so that what that still prints is not lost."""
     with finished_first():
         return int(run_local_subprocess(full_command, env_vars))
+
+
+def hand_outputs_into_loops() -> None:
+    """Let the tasks of a loop have what tasks outside of it put out; kfp (2.17) gives them the item in its place."""
+    task_spec_utils.create_parameter_loop_iteration_task_spec = _plan_iteration
+
+
+def _plan_iteration(loop: Any, item: Any, name: str) -> Any:
+    iteration = create_parameter_loop_iteration_task_spec(loop, item, name)
+    for parameter, source in loop.inputs.parameters.items():
+        if source.HasField("task_output_parameter"):
+            iteration.inputs.parameters[parameter].CopyFrom(source)
+    return iteration
 
 
 def _create_runner(containers: Containers | None) -> local.SubprocessRunner | local.DockerRunner:

@@ -92,12 +92,11 @@ def prepare(options: RunOptions) -> LocalRun:
     config = read_config(choose_config(options), options.settings)
     inputs = find_inputs(options, config) if options.data and Path(options.data).exists() else None
     # These load torch and kfp, for which bad data need not wait.
-    from pipelines.arguments import build_arguments, check_system
+    from pipelines.arguments import build_arguments
     from ur4rec.training.checkpoints import resolve_device
 
     if not is_current(PIPELINE_FILE):
         show(f"note: {PIPELINE_FILE} is older than its sources and runs as it is; python -m pipelines compile")
-    check_system(config)
     resolve_device(options.device)
     inputs = inputs or find_inputs(options, config)
     root = options.pipeline_root.absolute()

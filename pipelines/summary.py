@@ -15,6 +15,7 @@ from rich.table import Table
 
 from pipelines.local_run import LocalRun, Outcome
 from pipelines.tasks import Status, Task
+from ur4rec.auto.settle import spell
 from ur4rec.commands.console import USER_ERROR
 from ur4rec.data.sequences import USER_MAP
 from ur4rec.data.summary import exclusion_table, list_warnings
@@ -46,9 +47,14 @@ NO_ERROR = (
 def export_run(outcome: Outcome, output_dir: Path) -> list[Path]:
     """Copy the artifacts to the names that users know; return the files."""
     outputs = outcome.outputs
-    memories = [outputs[f"{stage}_memories"] for stage in STAGES]
+    memories = [outputs[f"{stage}_memories"] for stage in list_stages(outcome)]
     others = {name: outputs[output] for output, name in FILES.items()}
     return export_outputs(outputs[STAGES[-1]], memories, outputs["results"], outputs["report"], output_dir, others)
+
+
+def list_stages(outcome: Outcome) -> list[str]:
+    """Return the names of the stages that the system of a run has."""
+    return [stage.stage for stage in read_history(outcome.outputs[STAGES[-1]] / HISTORY).stages]
 
 
 def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, seconds: float) -> None:
@@ -56,7 +62,7 @@ def show_success(console: PlainConsole, run: LocalRun, outcome: Outcome, seconds
     results = load_results(outcome.outputs["results"])
     show_data(console, outcome.outputs["sequences"])
     _show_tasks(console, outcome)
-    show_settings(console, [outcome.outputs[f"{stage}_memories"] for stage in STAGES])
+    show_settings(console, [outcome.outputs[f"{stage}_memories"] for stage in list_stages(outcome)])
     _show_stages(console, outcome.outputs[STAGES[-1]] / HISTORY)
     show_test(console, results)
     _show_verdict(console, outcome.outputs["decision"])
@@ -104,7 +110,7 @@ def show_data(console: PlainConsole, sequences: Path) -> None:
 def show_settings(console: PlainConsole, folders: Iterable[Path]) -> None:
     """Print the settings that the data have decided, as the artifacts of the stages tell them, with the reasons."""
     rows = {
-        name: (name, str(manifest.config[name]), reason)
+        name: (name, spell(manifest.config[name]), reason)
         for manifest in map(read_artifact, folders)
         for name, reason in manifest.details.get(REASONS, {}).items()
     }

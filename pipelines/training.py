@@ -52,18 +52,17 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
         device: str = "auto",
         state: str = "",
         tracking_uri: str = "",
-        data_config: dict[str, Any] = {},  # noqa: B006  # kfp's way to a default
-        text_config: dict[str, Any] = {},  # noqa: B006
-        shards_config: dict[str, Any] = {},  # noqa: B006
-        writing_config: dict[str, Any] = {},  # noqa: B006
-        encode_config: dict[str, Any] = {},  # noqa: B006
-        sasrec_config: dict[str, Any] = {},  # noqa: B006
-        retriever_config: dict[str, Any] = {},  # noqa: B006
-        joint_config: dict[str, Any] = {},  # noqa: B006
-        final_config: dict[str, Any] = {},  # noqa: B006
-        evaluation_config: dict[str, Any] = {},  # noqa: B006
-        registration_config: dict[str, Any] = {},  # noqa: B006
-        registry_config: dict[str, Any] = {},  # noqa: B006
+        system: str = "",
+        seed: str = "",
+        text_provider: str = "",
+        max_seq_len: str = "",
+        max_memory_size: str = "",
+        update_trigger: str = "",
+        batch_size: str = "",
+        epochs_per_stage: str = "",
+        sasrec_lr: str = "",
+        retriever_lr: str = "",
+        settings: dict[str, Any] = {},  # noqa: B006  # kfp's way to a default
         gate_rules: dict[str, Any] = {},  # noqa: B006
         data_code: str = "",
         text_code: str = "",
@@ -85,19 +84,18 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             state: Folder or gs://bucket/prefix that keeps the state of unfinished stages; empty: UR4REC_STATE of the
                 config map ur4rec-defaults, and without it a retry begins anew.
             tracking_uri: MLflow's address without credentials; empty: MLFLOW_TRACKING_URI of the config map.
-            data_config: Settings of DataConfig that differ from the defaults.
-            text_config: The same of TextConfig.
-            shards_config: The same of ShardsConfig.
-            writing_config: The same of WritingConfig; without a language model of GridConfig.
-            encode_config: The same of EncodeConfig.
-            sasrec_config: The same of PretrainSasrecConfig.
-            retriever_config: The same of PretrainRetrieverConfig.
-            joint_config: The same of JointFinetuneConfig.
-            final_config: The same of EndToEndConfig.
-            evaluation_config: The same of EvaluationConfig.
-            registration_config: The same of RegistrationConfig.
-            registry_config: The same of RegistryConfig.
-            gate_rules: The same of GateRules.
+            system: UR4RecV2MoE, UR4RecV2 or UR4RecMoEMemory; this and the next nine empty: as settings say.
+            seed: Of the training.
+            text_provider: What writes the texts.
+            max_seq_len: Interactions that a window holds.
+            max_memory_size: Slots of a user's memory; 0 turns it off.
+            update_trigger: When a memory is updated.
+            batch_size: Users of a step.
+            epochs_per_stage: At most.
+            sasrec_lr: Learning rate of SASRec.
+            retriever_lr: Learning rate of the retriever.
+            settings: All other settings that differ from the defaults.
+            gate_rules: Rules of the gate that differ from the shipped ones.
             data_code: Digest of the code of preprocess_sequences.
             text_code: The same of generate_text and encode_text.
             training_code: The same of the four stages.
@@ -114,22 +112,22 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                 user_text=user_text,
                 state=state,
                 tracking_uri=tracking_uri,
-                data_config=data_config,
-                text_config=text_config,
-                shards_config=shards_config,
-                writing_config=writing_config,
-                encode_config=encode_config,
-                sasrec_config=sasrec_config,
-                retriever_config=retriever_config,
-                joint_config=joint_config,
-                final_config=final_config,
-                evaluation_config=evaluation_config,
-                registration_config=registration_config,
-                registry_config=registry_config,
+                system=system,
+                seed=seed,
+                text_provider=text_provider,
+                max_seq_len=max_seq_len,
+                max_memory_size=max_memory_size,
+                update_trigger=update_trigger,
+                batch_size=batch_size,
+                epochs_per_stage=epochs_per_stage,
+                sasrec_lr=sasrec_lr,
+                retriever_lr=retriever_lr,
+                settings=settings,
                 gate_rules=gate_rules,
             )
             give_defaults(give_text_keys(give_registry_keys(size(checked, "preflight", "Preflight", caching=False))))
-            registry, kept = checked.outputs["tracking_uri"], checked.outputs["state"]
+            told = checked.outputs
+            registry, kept = told["tracking_uri"], told["state"]
 
             resolved = resolve_inputs(
                 interactions=interactions,
@@ -138,16 +136,16 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                 item_text=item_text,
                 user_text=user_text,
                 text_digest=text_digest,
-                config=text_config,
+                config=told["text_config"],
             )
-            size(resolved, "bookkeeping", "Resolve inputs", caching=False).after(checked)
+            size(resolved, "bookkeeping", "Resolve inputs", caching=False)
 
             preprocessed = preprocess_sequences(
                 interactions=interactions,
                 items=items,
                 data_digest=resolved.outputs["data_digest"],
                 code_digest=data_code,
-                config=data_config,
+                config=told["data_config"],
             )
             size(preprocessed, "preparation", "Preprocess sequences")
             sequences = preprocessed.outputs["sequences"]
@@ -155,7 +153,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             shards = plan_text_shards(
                 max_shards=MAX_TEXT_SHARDS,
                 code_digest=text_code,
-                config=shards_config,
+                config=told["shards_config"],
                 sequences=sequences,
             )
             size(shards, "preparation", "Plan text shards")
@@ -166,7 +164,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                     user_text=user_text,
                     text_digest=resolved.outputs["text_digest"],
                     code_digest=text_code,
-                    config=writing_config,
+                    config=told["writing_config"],
                     sequences=sequences,
                 )
                 give_text_keys(size(asked, "asking", "Ask for texts"))
@@ -176,7 +174,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                 user_text=user_text,
                 text_digest=resolved.outputs["text_digest"],
                 code_digest=text_code,
-                config=writing_config,
+                config=told["writing_config"],
                 asked=dsl.Collected(asked.output),
                 sequences=sequences,
             )
@@ -184,7 +182,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
 
             encoded = encode_text(
                 code_digest=text_code,
-                config=encode_config,
+                config=told["encode_config"],
                 device=device,
                 sequences=sequences,
                 texts=written.outputs["texts"],
@@ -192,12 +190,12 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             size(encoded, "encoding", "Encode text")
             embeddings = encoded.outputs["embeddings"]
 
-            started = resolve_warm_start(config=registry_config, tracking_uri=registry)
+            started = resolve_warm_start(config=told["registry_config"], tracking_uri=registry)
             give_registry_keys(size(started, "registration", "Resolve warm start", caching=False))
 
             sasrec = pretrain_sasrec(
                 code_digest=training_code,
-                config=sasrec_config,
+                config=told["sasrec_config"],
                 device=device,
                 state=kept,
                 warm_start=started.outputs["warm_start"],
@@ -208,9 +206,9 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
 
             stages = [sasrec]
             for stage, config, title in (
-                (pretrain_retriever, retriever_config, "Stage 2: pretrain retriever"),
-                (joint_finetune, joint_config, "Stage 3: joint fine-tuning"),
-                (end_to_end, final_config, "Stage 4: end to end"),
+                (pretrain_retriever, told["retriever_config"], "Stage 2: pretrain retriever"),
+                (joint_finetune, told["joint_config"], "Stage 3: joint fine-tuning"),
+                (end_to_end, told["final_config"], "Stage 4: end to end"),
             ):
                 trained = stage(
                     code_digest=training_code,
@@ -227,7 +225,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
 
             evaluated = evaluate(
                 code_digest=evaluation_code,
-                config=evaluation_config,
+                config=told["evaluation_config"],
                 sequences=sequences,
                 texts=written.outputs["texts"],
                 embeddings=embeddings,
@@ -240,7 +238,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
 
             registered = register_model(
                 code_digest=registry_code,
-                config=registration_config,
+                config=told["registration_config"],
                 tracking_uri=registry,
                 sequences=sequences,
                 checkpoint=final.outputs["checkpoint"],
@@ -252,7 +250,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
 
             judged = gate_model(
                 code_digest=gate_code,
-                config=registry_config,
+                config=told["registry_config"],
                 rules=gate_rules,
                 tracking_uri=registry,
                 sequences=sequences,
@@ -262,7 +260,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
 
             concluded = promote_model(
                 code_digest=gate_code,
-                config=registry_config,
+                config=told["registry_config"],
                 tracking_uri=registry,
                 registration=registered.outputs["registration"],
                 decision=judged.outputs["decision"],

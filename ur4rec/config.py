@@ -7,20 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ur4rec.config_section import locate_shipped, parse_setting, read_settings
-from ur4rec.data.config import DataConfig
-from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.registry.config import RegistryConfig
-from ur4rec.text.config import EncodeConfig, TextConfig
-from ur4rec.training.config import StageConfig
+from ur4rec.registry.run_settings import Config as Config
 
 CONFIGS = Path(__file__).parent / "configs"
 SHIPPED = CONFIGS / "ur4rec_moe_100k.yaml"
 AUTO_CONFIG = "auto"
 """Shipped configuration that leaves to the data what depends on them."""
-
-
-class Config(DataConfig, TextConfig, EncodeConfig, StageConfig, EvaluationConfig, RegistryConfig):
-    """Every field of every group."""
 
 
 def load_config(path: Path | str | None = None, overrides: Mapping[str, Any] | None = None) -> Config:

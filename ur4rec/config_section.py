@@ -150,6 +150,10 @@ class ConfigSection(BaseModel):
         """Return plain JSON values, in the order of declaration; `only_set` leaves the defaults out."""
         return self.model_dump(mode="json", exclude_unset=only_set) | dict.fromkeys(sorted(self._left), AUTO)
 
+    def list_changes(self) -> dict[str, Any]:
+        """Return the values that differ from the defaults, and what is left to the data, as plain JSON."""
+        return self.model_dump(mode="json", exclude_defaults=True) | dict.fromkeys(sorted(self._left), AUTO)
+
     def digest(self) -> str:
         """Return the sha256 over the values, independent of the order of declaration."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()

@@ -9,11 +9,14 @@ from typing import Any
 
 from kfp_server_api import V2beta1Run, V2beta1RuntimeConfig
 
-from pipelines.arguments import CONFIG_SUFFIX, build_arguments, restore_config
+from pipelines.arguments import GROUP_SUFFIX, read_settings, restore_config
 from pipelines.cluster.connection import Cluster, ClusterError
 from pipelines.cluster.package import filter_by_name, stamp_now, start_run
 from pipelines.cluster.status import FINAL, get_run
 from pipelines.inputs import check_locations, restore_inputs
+from ur4rec.registry.run_settings import name_settings
+from ur4rec.registry.run_settings import split_settings as split_groups
+from ur4rec.text.config import TextConfig
 
 RETRIED = ("FAILED", "CANCELED")
 """States of runs whose failed tasks the server starts again."""
@@ -109,19 +112,20 @@ def clone_run(cluster: Cluster, run_id: str, name: str | None, settings: Sequenc
 
 
 def change_settings(parameters: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Return parameters with other settings in each group that has them; all else stays.
+    """Return parameters with other settings; all else stays.
 
-    The texts are looked up anew where another prompt may be asked.
+    The texts are looked up anew where another prompt may be asked. A version that an earlier release compiled takes the
+    settings in groups.
 
     Raises:
         ConfigError: A setting is unknown or wrong.
     """
-    config, inputs = restore_config(parameters, settings), restore_inputs(parameters)
-    check_locations(config, inputs)
-    built = build_arguments(config, inputs, scheduled=True)
-    groups = {name: group for name, group in built.items() if name.endswith(CONFIG_SUFFIX)}
-    is_same = groups["text_config"] == parameters.get("text_config")
-    return {**parameters, **groups} | ({} if is_same else {"text_digest": ""})
+    before, after = read_settings(parameters), restore_config(parameters, settings)
+    check_locations(after, restore_inputs(parameters))
+    is_grouped = any(name.endswith(GROUP_SUFFIX) for name in parameters)
+    is_same = before.narrow(TextConfig).list_changes() == after.narrow(TextConfig).list_changes()
+    changed = split_groups(after) if is_grouped else name_settings(after)
+    return {**parameters, **changed, "text_digest": parameters.get("text_digest", "") if is_same else ""}
 
 
 def _write_filter(wanted: Wanted) -> str:

@@ -23,7 +23,7 @@ from pipelines.local_run import LocalRun, execute
 from pipelines.options import ImageOptions
 from pipelines.tasks import Status
 from ur4rec.config import load_config
-from ur4rec.registry.preflight import Places
+from ur4rec.registry.run_settings import NAMED
 from ur4rec.registry.warm_start import ResolvedStart
 from ur4rec.terminal import PlainConsole
 
@@ -81,7 +81,12 @@ class Cache:
                 continue
             executor = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
             keys[name] = _digest([executor["image"], executor["command"], executor["args"], values, sources])
-            results[name] = RESOLVED[name].python_func(**values)._asdict() if name in RESOLVED else keys[name]
+            results[name] = self._run(name, values) if name in RESOLVED else keys[name]
+
+    @staticmethod
+    def _run(name: str, values: Values) -> dict[str, Any]:
+        outputs = RESOLVED[name].component_spec.outputs
+        return dict(zip(outputs or (), RESOLVED[name].python_func(**values), strict=True))
 
     def _resolve(self, task: Values, given: Values, results: Values) -> dict[str, Any]:
         values = {}
@@ -126,7 +131,7 @@ def _code(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _everything_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ur4rec.registry.preflight.check_run", lambda inputs, settings, *places: Places(*places))
+    monkeypatch.setattr("ur4rec.registry.preflight.find_faults", lambda checks: [])
 
 
 @pytest.fixture
@@ -208,6 +213,9 @@ def test_another_generation_of_the_data(cache: Cache, bucket: str, is_scheduled:
         ({"texts_per_shard": 9}, FROM_TEXT),
         ({"sasrec_lr": 0.5}, FROM_TRAINING),
         ({"retriever_lr": 0.5}, LATER),
+        ({"system": "UR4RecV2"}, LATER),
+        ({"system": "UR4RecMoEMemory"}, FROM_TRAINING),
+        ({"seed": 3}, FROM_TRAINING),
         ({"memory_dim": 8}, LATER),
         ({"text_control": "shuffled"}, LATER),
         ({"fusion_method": "learned"}, LATER - {"pretrain-retriever"}),
@@ -224,6 +232,26 @@ def test_another_generation_of_the_data(cache: Cache, bucket: str, is_scheduled:
 def test_a_setting(cache: Cache, folder: Path, settings: Values, expected: set[str]) -> None:
     before, after = (make_arguments(folder, **LANGUAGE_MODEL | dict(change)) for change in ({}, settings))
     assert find_changed(cache.keys(before), cache.keys(after)) == expected
+
+
+def test_what_a_system_does_not_have_changes_nothing_of_it(cache: Cache, folder: Path) -> None:
+    alone = {"system": "UR4RecMoEMemory"}
+    before, after = (cache.keys(make_arguments(folder, **alone | change)) for change in ({}, {"memory_dim": 8}))
+    assert find_changed(before, after) == LATER
+    assert before["pretrain-sasrec"] == after["pretrain-sasrec"]
+    assert find_changed(before, cache.keys(make_arguments(folder, **alone, sasrec_lr=0.5))) == set()
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_setting_given_either_way_is_the_same(cache: Cache, folder: Path, is_named: bool) -> None:
+    """In the form of the interface by its name, or among the others; spelled as a person would."""
+    given = {"seed": 7, "system": "UR4RecV2", "sasrec_lr": 0.001, "update_trigger": "explicit", "max_seq_len": "auto"}
+    built = make_arguments(folder, **given, text_user_prompt="user_preferences.v1")
+    typed = {"seed": "7", "system": "ur4recv2", "sasrec_lr": "1.0e-3", "update_trigger": "EXPLICIT"}
+    typed["max_seq_len"] = "auto"
+    empty = dict.fromkeys(NAMED, "")
+    by_hand = built | empty | (typed if is_named else {"settings": {**typed, "batch_size": 128.0}})
+    assert cache.keys(by_hand) == cache.keys(built)
 
 
 @pytest.mark.parametrize(

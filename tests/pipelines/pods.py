@@ -80,7 +80,7 @@ def main(file: Path) -> None:
     from kfp import components, local
     from kfp.local import subprocess_task_handler
 
-    from pipelines.local_executor import load_without_retries
+    from pipelines.local_executor import hand_outputs_into_loops, load_without_retries
 
     request = json.loads(file.read_text())
     folder = Path(request["folder"])
@@ -117,6 +117,7 @@ def main(file: Path) -> None:
         return code
 
     subprocess_task_handler.run_local_subprocess = run_pod
+    hand_outputs_into_loops()
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "artifacts"))
     components.load_component_from_text(compiled)(**request["parameters"])
 

@@ -10,11 +10,15 @@ import pytest
 import yaml
 from emulators import put_object
 
-from pipelines.arguments import STAGE_CONFIGS, StagesError, build_arguments, list_settings, restore_config
+from pipelines.arguments import build_arguments, read_settings, restore_config
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.inputs import Inputs, Tracking, locate_data
 from ur4rec.config import Config, load_config
+from ur4rec.config_section import ConfigError
 from ur4rec.data.config import DataConfig
+from ur4rec.registry.run_settings import NAMED, SETTINGS, split_settings
+from ur4rec.training.config import stages_of
+from ur4rec.training.stage_names import STAGES
 
 TRACKING = Tracking("sqlite:////tmp/mlflow.db")
 ROWS = "user_id,item_id,timestamp\na,x,1\n"
@@ -50,19 +54,39 @@ def test_an_encoder_of_one_s_own_is_keyed_by_its_files(inputs: Inputs, tmp_path:
     assert find_changes(before, build(inputs, config)) == {"text_code"}
 
 
-def test_the_groups_of_settings_join_to_the_whole_configuration(inputs: Inputs) -> None:
-    config = load_config("toy", {"min_rating": 2.0})
+@pytest.mark.parametrize("name", [None, "toy", "auto", "ur4rec_moe_100k"])
+def test_the_parameters_hold_the_whole_configuration(inputs: Inputs, name: str | None) -> None:
+    config = load_config(name, {"min_rating": 2.0, "seed": 3})
     arguments = build(inputs, config)
-    joined = {key: value for name in arguments if name.endswith("_config") for key, value in arguments[name].items()}
-    assert Config.parse(joined) == config
+    restored = read_settings(arguments)
+    assert (restored, restored.left_to_data) == (config, config.left_to_data)
+    assert split_settings(restored) == split_settings(config)
+    assert arguments["seed"] == "3"
+    defaults = Config().to_dict()
+    assert all(value != defaults[name] for name, value in arguments["settings"].items())
+
+
+def test_the_groups_of_an_earlier_release_join_to_the_whole_configuration() -> None:
+    config = load_config("toy", {"min_rating": 2.0})
+    groups = {name: config.to_dict() for name in ("data_config", "sasrec_config")}
+    assert read_settings({"interactions": "plays", **groups}) == config
+    assert read_settings(split_settings(config)) == config
+
+
+@pytest.mark.parametrize("rest", [{"seed": 9}, {"seed": 9.0, "batch_size": 7}])
+def test_a_setting_is_given_once_or_twice_alike(rest: dict[str, Any]) -> None:
+    assert read_settings({"seed": "9", "settings": rest}).seed == 9
+    with pytest.raises(ConfigError, match=r"^parameters of the run: seed: is 8 and 9; keep one of them$"):
+        read_settings({"seed": "8", "settings": rest})
 
 
 def test_what_is_left_to_the_data_travels_as_auto(inputs: Inputs) -> None:
     arguments = build(inputs, load_config("auto", {"batch_size": "64"}))
-    stages = [arguments[name] for name in STAGE_CONFIGS]
-    assert {settings["max_seq_len"] for settings in stages} == {"auto"}
+    groups = split_settings(read_settings(arguments))
+    stages = [groups[f"{name}_config"] for name in ("sasrec", "retriever", "joint", "final")]
+    assert {settings["max_seq_len"] for settings in stages} == {"auto"} == {arguments["max_seq_len"]}
     assert {settings["batch_size"] for settings in stages} == {64}
-    assert arguments["writing_config"]["snapshot_base"] == arguments["shards_config"]["snapshot_base"] == "auto"
+    assert groups["writing_config"]["snapshot_base"] == groups["shards_config"]["snapshot_base"] == "auto"
     restored = restore_config(arguments, ["max_seq_len=30", "patience=auto"])
     assert restored.left_to_data == load_config("auto").left_to_data - {"max_seq_len", "batch_size"}
     assert (restored.max_seq_len, restored.batch_size) == (30, 64)
@@ -82,19 +106,31 @@ def test_what_is_left_to_the_data_travels_as_auto(inputs: Inputs) -> None:
         ("finetune_lr_scale", 0.5, {"joint_config", "final_config"}),
         ("adaptive_min_steps", 5, {"joint_config"}),
         ("bootstrap_samples", 500, {"evaluation_config"}),
+        ("seed", 3, {"sasrec_config", "retriever_config", "joint_config", "final_config"}),
+        ("system", "UR4RecV2", {"retriever_config", "joint_config", "final_config"}),
         ("experiment_name", "other", {"registration_config", "registry_config"}),
         ("promote_automatically", True, {"registry_config"}),
     ],
 )
 def test_a_setting_reaches_its_group_only(inputs: Inputs, key: str, value: object, changed: set[str]) -> None:
-    assert find_changes(build(inputs), build(inputs, load_config(None, {key: value}))) == changed
+    config = load_config(None, {key: value})
+    assert find_changes(build(inputs), build(inputs, config)) == {key if key in NAMED else SETTINGS}
+    assert find_changes(split_settings(Config()), split_settings(config)) == changed
 
 
-def test_a_system_that_lacks_a_stage_is_refused(inputs: Inputs) -> None:
-    message = "system: UR4RecMoEMemory: has the stages pretrain_retriever, end_to_end only, .* `ur4rec train`"
-    with pytest.raises(StagesError, match=message):
-        build(inputs, load_config(None, {"system": "UR4RecMoEMemory"}))
-    assert build(inputs, load_config(None, {"system": "UR4RecV2"}))["final_config"]["system"] == "UR4RecV2"
+@pytest.mark.parametrize("system", ["UR4RecV2MoE", "UR4RecV2", "UR4RecMoEMemory"])
+def test_a_stage_that_a_system_lacks_is_told_the_system_alone(system: str) -> None:
+    config = load_config("toy", {"system": system, "sasrec_lr": 0.5})
+    groups = split_settings(config)
+    for stage, name in zip(STAGES, ("sasrec", "retriever", "joint", "final"), strict=True):
+        is_alone = groups[f"{name}_config"] == {"system": system}
+        assert is_alone == (stage not in stages_of(config))
+
+
+def test_a_system_without_sasrec_starts_from_no_model(inputs: Inputs) -> None:
+    message = "warm_start: champion goes with a system that has SASRec, which UR4RecMoEMemory has not; leave"
+    with pytest.raises(ConfigError, match=message):
+        build(inputs, load_config(None, {"system": "UR4RecMoEMemory", "warm_start": "champion"}))
 
 
 def test_the_contents_of_the_data_count_not_their_place(inputs: Inputs, tmp_path: Path) -> None:
@@ -118,7 +154,7 @@ def test_texts_that_exist_are_digested(inputs: Inputs, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [None, 1.5])
 def test_none_is_left_to_the_default(value: float | None) -> None:
-    settings = list_settings(DataConfig(min_rating=value))
+    settings = DataConfig(min_rating=value).list_changes()
     assert settings.get("min_rating") == value
     assert DataConfig.parse(settings) == DataConfig(min_rating=value)
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from toy_pipeline import compile_toy
 
-from pipelines.arguments import StagesError
+from pipelines.arguments import read_settings
 from pipelines.inputs import DataNotFoundError
 from pipelines.local_run import LocalRun, Outcome, execute, prepare
 from pipelines.options import Runner, RunOptions
@@ -26,6 +26,7 @@ from pipelines.summary import show_failure
 from pipelines.tasks import Status
 from ur4rec.commands.console import split_settings
 from ur4rec.config import load_config
+from ur4rec.config_section import ConfigError
 from ur4rec.data.config import DataConfig
 from ur4rec.data.errors import DataError
 from ur4rec.data.preprocess import preprocess_sequences
@@ -336,7 +337,7 @@ def test_chosen_data_bring_their_name_along(
     folder: Path, config: str, settings: tuple[str, ...], expected: str
 ) -> None:
     run = prepare(replace(make_options(folder, "2024.csv", *settings), config=config))
-    section = DataConfig.parse(run.arguments["data_config"])
+    section = read_settings(run.arguments).narrow(DataConfig)
     manifest = preprocess_sequences(run.arguments["interactions"], folder / "sequences", section)
     assert manifest.details["dataset_name"] == manifest.config["dataset_name"] == expected
 
@@ -389,9 +390,9 @@ def test_relative_paths_of_settings_mean_the_same_in_a_container(folder: Path, m
     assert run.containers is not None
     seen = {*run.containers.read_only, *run.containers.writable}
     assert {str(folder / name) for name in ("2024.csv", "answers", "encoder", "mine.yaml")} <= seen
-    text = run.arguments["text_config"]
-    assert (text["text_cache"], text["text_item_prompt"]) == (str(folder / "answers"), str(folder / "mine.yaml"))
-    assert "/" not in text["text_user_prompt"]
+    text = read_settings(run.arguments)
+    assert (text.text_cache, text.text_item_prompt) == (str(folder / "answers"), str(folder / "mine.yaml"))
+    assert "/" not in text.text_user_prompt
 
 
 def test_a_missing_gpu_is_found_before_the_data_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,9 +401,9 @@ def test_a_missing_gpu_is_found_before_the_data_are(folder: Path, monkeypatch: p
         prepare(replace(make_options(folder, "nowhere.csv"), device="cuda"))
 
 
-def test_a_system_that_the_pipeline_cannot_train_is_found_before_the_data_are(folder: Path) -> None:
-    with pytest.raises(StagesError, match="UR4RecMoEMemory"):
-        prepare(make_options(folder, "nowhere.csv", "system=UR4RecMoEMemory"))
+def test_a_system_that_cannot_start_from_a_model_is_found_before_the_data_are(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="warm_start: champion goes with a system that has SASRec"):
+        prepare(make_options(folder, "nowhere.csv", "system=UR4RecMoEMemory", "warm_start=champion"))
 
 
 def test_a_stale_pipeline_is_said_and_still_runs(

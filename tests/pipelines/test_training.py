@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from components.image import SLIM, TRAIN
+from components.preflight import preflight
 from pipelines.arguments import CODE
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.resources import REGISTRY_KEYS, TEXT_KEYS
@@ -15,7 +16,7 @@ from pipelines.tasks import OUTPUTS
 from ur4rec.registry.environment import DEFAULTS, STATE
 from ur4rec.registry.mlflow_client import TRACKING_URI
 from ur4rec.registry.notifications import FORM, WEBHOOK
-from ur4rec.registry.preflight import READERS
+from ur4rec.registry.run_settings import NAMED, SETTINGS, Config, split_settings
 from ur4rec.training.stage_names import STAGES
 
 SPEC, PLATFORM = yaml.safe_load_all(PIPELINE_FILE.read_text(encoding="utf-8"))
@@ -66,8 +67,22 @@ def find_parameter(task: str, name: str) -> str:
 
 def find_source(task: str, name: str) -> dict[str, str]:
     """The output of a task that a parameter is."""
-    source: dict[str, str] = TOP[task]["inputs"]["parameters"][name]["taskOutputParameter"]
+    inputs = TOP[LOOP if task in IN_LOOP else task]["inputs"]["parameters"]
+    source: dict[str, str] = inputs[find_input(task, name)]["taskOutputParameter"]
     return source
+
+
+def find_input(task: str, name: str) -> str:
+    """What the loop calls a parameter of a task in it."""
+    found: str = TASKS[task]["inputs"]["parameters"][name]["componentInputParameter"] if task in IN_LOOP else name
+    return found
+
+
+def find_group(task: str, name: str = "config") -> str:
+    """The settings that a task is told by the first one."""
+    source = find_source(task, name)
+    assert source["producerTask"] == PREFLIGHT
+    return source["outputParameterKey"]
 
 
 def test_sasrec_runs_beside_the_texts() -> None:
@@ -99,9 +114,23 @@ def test_the_first_stage_is_keyed_by_the_version_that_it_starts_from() -> None:
 def test_nothing_is_begun_before_everything_is_checked() -> None:
     waiting = {name: set(task.get("dependentTasks", ())) for name, task in TOP.items()}
     assert [name for name, waited in waiting.items() if not waited] == [PREFLIGHT]
+    assert {*NAMED, SETTINGS, "gate_rules"} <= set(TOP[PREFLIGHT]["inputs"]["parameters"])
+
+
+def test_the_settings_that_people_change_are_text_that_may_be_empty() -> None:
     parameters = SPEC["root"]["inputDefinitions"]["parameters"]
-    settings = {name for name in parameters if name.endswith("_config") or name == "gate_rules"}
-    assert settings == set(READERS) <= set(TOP[PREFLIGHT]["inputs"]["parameters"])
+    assert len(NAMED) == 10
+    for name in NAMED:
+        assert parameters[name]["parameterType"] == "STRING"
+        assert parameters[name]["defaultValue"] == ""
+    assert parameters[SETTINGS]["defaultValue"] == {}
+    assert all(definition.get("description") for definition in parameters.values())
+
+
+def test_the_first_task_hands_out_every_group_in_the_order_of_its_wrapper() -> None:
+    outputs = preflight.component_spec.outputs
+    assert outputs is not None
+    assert list(outputs) == ["tracking_uri", "state", *split_settings(Config())]
 
 
 def test_where_a_run_logs_to_and_keeps_its_state_is_what_was_checked() -> None:
@@ -181,18 +210,18 @@ def test_every_parameter_is_used_and_all_but_the_data_have_defaults() -> None:
 def test_the_configuration_of_a_task_is_its_own_group() -> None:
     for group in ("data", "evaluation"):
         for task in GROUPS[group]:
-            assert find_parameter(task, "config") == f"{group}_config"
+            assert find_group(task) == f"{group}_config"
     for stage, name in zip(STAGES, ("sasrec", "retriever", "joint", "final"), strict=True):
-        assert find_parameter(stage.replace("_", "-"), "config") == f"{name}_config"
-    assert find_parameter("register-model", "config") == "registration_config"
+        assert find_group(stage.replace("_", "-")) == f"{name}_config"
+    assert find_group("register-model") == "registration_config"
     for task in JUDGING | {START}:
-        assert find_parameter(task, "config") == "registry_config"
+        assert find_group(task) == "registry_config"
     assert find_parameter("gate-model", "rules") == "gate_rules"
     for task in GROUPS["text"] - {"encode-text", "plan-text-shards"}:
-        assert find_parameter(task, "config") == "writing_config"
-    assert find_parameter("plan-text-shards", "config") == "shards_config"
-    assert find_parameter("resolve-inputs", "config") == "text_config"
-    assert find_parameter("encode-text", "config") == "encode_config"
+        assert find_group(task) == "writing_config"
+    assert find_group("plan-text-shards") == "shards_config"
+    assert find_group("resolve-inputs") == "text_config"
+    assert find_group("encode-text") == "encode_config"
 
 
 def test_the_file_holds_no_digest_and_names_secrets_without_their_values() -> None:

@@ -12,9 +12,8 @@ import pytest
 from ur4rec.registry import preflight
 from ur4rec.registry.environment import DEFAULTS, PIPELINE_RUN, STATE
 from ur4rec.registry.mlflow_client import TRACKING_URI, RegistryError, open_mlflow, resolve_tracking_uri
-from ur4rec.registry.preflight import READERS, Places, PreflightError, check_run, find_faults
-
-NOTHING: dict[str, dict[str, Any]] = {name: {} for name in READERS}
+from ur4rec.registry.preflight import PreflightError, check_run, find_faults
+from ur4rec.registry.run_settings import join_settings, split_settings
 
 
 @pytest.fixture
@@ -31,7 +30,9 @@ def find_lines(*arguments: Any, **options: Any) -> list[str]:
 
 def test_what_is_there_is_handed_on(tracking_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "plays.csv").write_text("user_id,item_id,timestamp\n")
-    assert check_run([str(tmp_path / "plays.csv"), ""], NOTHING, tracking_uri, "") == Places(tracking_uri, "")
+    checked = check_run([str(tmp_path / "plays.csv"), ""], {"seed": "7"}, {"min_rating": 2}, {}, tracking_uri, "")
+    assert (checked.tracking_uri, checked.state) == (tracking_uri, "")
+    assert checked.groups == split_settings(join_settings({"seed": "7"}, {"min_rating": 2}))
     assert capsys.readouterr().out == f"preflight: all is there; MLflow at {tracking_uri}\n"
     with open_mlflow(tracking_uri) as client:
         assert client.get_experiment_by_name("ur4rec")
@@ -43,24 +44,29 @@ def test_on_this_machine_the_address_of_the_environment_stays_there(
     """It may hold credentials, and parameters are for all to see."""
     monkeypatch.setenv(TRACKING_URI, tracking_uri)
     monkeypatch.setenv(STATE, "gs://bucket/state")
-    assert check_run([], NOTHING) == Places("", "")
+    assert check_run([], {}, {}, {})[:2] == ("", "")
 
 
 def test_every_fault_is_a_line(tmp_path: Path, tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "FREE_BYTES", 1 << 62)
     monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
-    text = {"text_config": {"text_provider": "dashscope"}}
-    lines = find_lines([str(tmp_path / "plays.csv")], NOTHING | text, tracking_uri)
+    lines = find_lines([str(tmp_path / "plays.csv")], {"text_provider": "dashscope"}, {}, {}, tracking_uri)
     assert [line.partition(": ")[0] for line in lines] == [str(tmp_path / "plays.csv"), "texts", "disk"]
     assert lines[1] == "texts: no API key for dashscope; set DASHSCOPE_API_KEY"
 
 
 def test_wrong_settings_are_told_before_a_server_is_asked() -> None:
-    wrong = {"final_config": {"seed": "x"}, "gate_rules": {"min_user": 7}, "registry_config": {"champion_alias": "v1"}}
-    lines = find_lines([], NOTHING | wrong, "http://127.0.0.1:9")
-    assert len(lines) == 3
-    assert all(line.startswith(name) for name, line in zip(wrong, sorted(lines, key=lambda line: line[0]), strict=True))
-    assert "unknown key 'min_user', did you mean 'min_users'?" in lines[2]
+    rules, settings = sorted(
+        find_lines([], {"seed": "x"}, {"champion_alias": "v1"}, {"min_user": 7}, "http://127.0.0.1:9")
+    )
+    assert settings.startswith("settings: ")
+    assert all(f"{name}: " in settings for name in ("seed", "champion_alias"))
+    assert rules == "gate_rules: unknown key 'min_user', did you mean 'min_users'?"
+
+
+def test_a_setting_given_twice_with_two_values_is_told() -> None:
+    (line,) = find_lines([], {"seed": "7"}, {"seed": 9}, {}, "http://127.0.0.1:9")
+    assert line == "settings: seed: is 7 and 9; keep one of them"
 
 
 @pytest.mark.usefixtures("on_cluster")
@@ -78,14 +84,14 @@ def test_no_registry_for_all_tasks(uri: str, named: str, message: str, monkeypat
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     if named:
         monkeypatch.setenv(TRACKING_URI, named)
-    (line,) = find_lines([], NOTHING, uri)
+    (line,) = find_lines([], {}, {}, {}, uri)
     assert message in line
     assert "hunter2" not in line
 
 
 @pytest.mark.usefixtures("on_cluster")
 def test_a_state_in_a_pod_is_none() -> None:
-    lines = find_lines([], NOTHING, "http://127.0.0.1:9", "/tmp/state")
+    lines = find_lines([], {}, {}, {}, "http://127.0.0.1:9", "/tmp/state")
     assert "state: /tmp/state: is gone with its pod; expected gs://bucket/prefix, or nothing" in lines
 
 

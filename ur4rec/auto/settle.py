@@ -47,13 +47,13 @@ def settle(
     return settled
 
 
-def spell(value: Value) -> str:
-    """Return a value as a file would have it.
+def spell(value: Value | list[str]) -> str:
+    """Return a value as a file would have it; a manifest has a list where the setting is a tuple.
 
-    >>> spell(("user_preference", "item_description")), spell(0.5)
-    ('[user_preference, item_description]', '0.5')
+    >>> spell(("user_preference", "item_description")), spell(["item_description"]), spell(0.5)
+    ('[user_preference, item_description]', '[item_description]', '0.5')
     """
-    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
+    return f"[{', '.join(value)}]" if isinstance(value, list | tuple) else str(value)
 
 
 def describe(choices: Mapping[str, Choice]) -> str:

@@ -118,7 +118,7 @@ def measure(
         raise EvaluationError(f"{sequences}: holds no test target; loosen the filters or choose another split")
     history = read_history(Path(checkpoint) / HISTORY)
     folders = dict.fromkeys(Path(folder).resolve() for folder in (sequences, *upstream, checkpoint))
-    manifests = [read_artifact(folder) for folder in folders]
+    manifests = [manifest for manifest in map(read_artifact, folders) if manifest.files]  # else no stage of the system
     drawn = _draw(sequences, data, config, candidates)
     baselines = Baselines(data, config, systems.excludes_seen)
     ranks, lists = _rank_all(data, systems, baselines, config, drawn)

@@ -13,9 +13,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from ur4rec.data.config import DataConfig
-from ur4rec.evaluation.config import EvaluationConfig
-from ur4rec.registry.config import RegistrationConfig, RegistryConfig
+from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.environment import DEFAULTS, PIPELINE_RUN, STATE
 from ur4rec.registry.gate.rules import load_rules
 from ur4rec.registry.mlflow_client import (
@@ -28,13 +26,12 @@ from ur4rec.registry.mlflow_client import (
     public_uri,
 )
 from ur4rec.registry.run_log import OWNER, name_process
+from ur4rec.registry.run_settings import SETTINGS, join_settings, split_settings
 from ur4rec.storage.inputs import list_versions
 from ur4rec.storage.objects import StoreError
 from ur4rec.storage.stores import is_cloud, open_store
-from ur4rec.text.config import EncodeConfig, ShardsConfig, TextConfig, WritingConfig
+from ur4rec.text.config import TextConfig
 from ur4rec.text.provider_table import API_KEYS, create_client
-from ur4rec.training.config import READ_BY
-from ur4rec.training.stage_names import STAGES
 
 LIMIT_S = 40.0
 """What has not answered by then counts as missing."""
@@ -42,67 +39,60 @@ FREE_BYTES = 1 << 29
 """Free space without which not even a small run ends well."""
 SERVERS = ("http://", "https://", "postgresql", "mysql", "mssql", "databricks", "uc:")
 """How an address begins that means the same in every pod."""
-READERS: Mapping[str, Callable[[Mapping[str, Any], str], object]] = {
-    "data_config": DataConfig.parse,
-    "text_config": TextConfig.parse,
-    "shards_config": ShardsConfig.parse,
-    "writing_config": WritingConfig.parse,
-    "encode_config": EncodeConfig.parse,
-    **{
-        f"{name}_config": READ_BY[stage].parse
-        for name, stage in zip(("sasrec", "retriever", "joint", "final"), STAGES, strict=True)
-    },
-    "evaluation_config": EvaluationConfig.parse,
-    "registration_config": RegistrationConfig.parse,
-    "registry_config": RegistryConfig.parse,
-    "gate_rules": lambda rules, source: load_rules(overrides=rules, source=source),
-}
-"""Parameter of the pipeline that holds settings → what reads it."""
 
 
 class PreflightError(ValueError):
     """Something that a run will need is missing; has a line for each."""
 
 
-class Places(NamedTuple):
-    """Where a run logs to and keeps its state; the names are those of the pipeline's parameters."""
+class Checked(NamedTuple):
+    """Where a run logs to and keeps its state, and what each of its tasks is told."""
 
     tracking_uri: str
     state: str
+    groups: Mapping[str, Mapping[str, Any]]
+    """As `split_settings` returns them."""
 
 
 def check_run(
-    inputs: Iterable[str], settings: Mapping[str, Mapping[str, Any]], tracking_uri: str = "", state: str = ""
-) -> Places:
-    """Check everything that a run will need, and return where it logs to and keeps its state.
+    inputs: Iterable[str],
+    named: Mapping[str, str],
+    settings: Mapping[str, Any],
+    gate_rules: Mapping[str, Any],
+    tracking_uri: str = "",
+    state: str = "",
+) -> Checked:
+    """Check everything that a run will need, and return where it goes and what its tasks are told.
 
     Args:
         inputs: Paths and addresses of what is read; empty ones are left out.
-        settings: The parameters of the pipeline that `READERS` lists.
+        named: The settings of `NAMED`, as text; empty ones are not given.
+        settings: All other settings that differ from the defaults.
+        gate_rules: Rules of the gate that differ from the shipped ones.
         tracking_uri: MLflow's address; empty: on a cluster that of the config map `ur4rec-defaults`.
         state: Where unfinished stages keep their state; empty: the same.
 
     Raises:
         PreflightError: Something is missing, may not be used or does not answer in time.
     """
-    places = Places(tracking_uri or _read_default(TRACKING_URI), state or _read_default(STATE))
-    faults = find_faults({name: partial(reader, settings[name], name) for name, reader in READERS.items()})
+    tracking_uri, state = tracking_uri or _read_default(TRACKING_URI), state or _read_default(STATE)
+    read = partial(join_settings, named, settings)
+    faults = find_faults({SETTINGS: read, "gate_rules": partial(load_rules, overrides=gate_rules, source="gate_rules")})
     if not faults:
-        text = TextConfig.parse(settings["text_config"], "text_config")
-        registry = RegistryConfig.parse(settings["registry_config"], "registry_config")
+        config = read()
         faults = find_faults(
             {
-                "MLflow": partial(_check_registry, registry, places.tracking_uri),
+                "MLflow": partial(_check_registry, config, tracking_uri),
                 **{place: partial(_check_readable, place) for place in inputs if place},
-                "state": partial(_check_writable, places.state),
-                "texts": partial(_check_service, text),
+                "state": partial(_check_writable, state),
+                "texts": partial(_check_service, config),
                 "disk": _check_disk,
             }
         )
     if faults:
         raise PreflightError("the run would fail, so nothing was begun:\n" + "\n".join(faults))
-    print(f"preflight: all is there; MLflow at {public_uri(places.tracking_uri) or 'its usual place'}", flush=True)
-    return places
+    print(f"preflight: all is there; MLflow at {public_uri(tracking_uri) or 'its usual place'}", flush=True)
+    return Checked(tracking_uri, state, split_settings(config))
 
 
 def find_faults(checks: Mapping[str, Callable[[], object]], limit_s: float = LIMIT_S) -> list[str]:

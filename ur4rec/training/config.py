@@ -13,11 +13,12 @@ from ur4rec.models.config import (
     MemoryConfig,
     ModelConfig,
     PairsConfig,
+    Part,
     RetrieverConfig,
     SASRecConfig,
     SystemConfig,
 )
-from ur4rec.training.stage_names import Stage
+from ur4rec.training.stage_names import STAGES, Stage
 
 WindowsPerUser = Literal["one", "all"]
 
@@ -143,3 +144,15 @@ READ_BY: Mapping[str, type[ConfigSection]] = {
     Stage.END_TO_END: EndToEndConfig,
 }
 """Stage → the fields that can change its result, given what the stage before it wrote."""
+
+
+def stages_of(config: ModelConfig) -> tuple[str, ...]:
+    """Return the names of the stages of the configured system, in order.
+
+    Where the whole score is the retriever's there is no SASRec to train first, and nothing to fuse.
+
+    >>> stages_of(ModelConfig(system="UR4RecMoEMemory"))
+    ('pretrain_retriever', 'end_to_end')
+    """
+    alone = (Stage.PRETRAIN_RETRIEVER.value, Stage.END_TO_END.value)
+    return alone if config.whole is Part.RETRIEVER else STAGES

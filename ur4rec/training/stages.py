@@ -40,6 +40,7 @@ from ur4rec.training.checkpoints import (
     write_model_config,
 )
 from ur4rec.training.config import READ_BY, StageConfig
+from ur4rec.training.config import stages_of as stages_of
 from ur4rec.training.events import train_stage
 from ur4rec.training.resume import ResumePoint, open_resume_point
 from ur4rec.training.scoring import ModelScorer
@@ -79,15 +80,6 @@ RETRIEVER_PLANS: Mapping[str, StagePlan] = {
 def plans_of(config: ModelConfig) -> Mapping[str, StagePlan]:
     """The stages of the configured system, in order, and what each trains."""
     return RETRIEVER_PLANS if config.whole is Part.RETRIEVER else PLANS
-
-
-def stages_of(config: ModelConfig) -> tuple[str, ...]:
-    """Names of the stages of the configured system, in order.
-
-    >>> stages_of(ModelConfig(system="UR4RecMoEMemory"))
-    ('pretrain_retriever', 'end_to_end')
-    """
-    return tuple(plans_of(config))
 
 
 @naming_settings("batch_size", "max_seq_len")

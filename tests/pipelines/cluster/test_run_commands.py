@@ -72,7 +72,7 @@ def test_submit_makes_what_is_missing_and_tells_where_the_run_is(kfp_server: Kfp
     assert isinstance(config, dict)
     assert config["pipeline_root"] == "gs://bucket/root"
     assert config["parameters"]["interactions"] == "gs://bucket/plays"
-    assert config["parameters"]["data_config"]["dataset_name"] == ""  # the task takes that of the data
+    assert "dataset_name" not in config["parameters"]["settings"]  # the task takes that of the data
     assert config["parameters"]["tracking_uri"] == "http://mlflow:5000"
 
 

@@ -10,6 +10,8 @@ from kfp_server import Frame, KfpServer
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
+from ur4rec.config import Config
+from ur4rec.registry.run_settings import split_settings
 
 pytestmark = pytest.mark.server
 
@@ -101,9 +103,8 @@ def test_a_clone_with_other_settings_keeps_the_rest(kfp_server: KfpServer) -> No
     run = submit(kfp_server, "--set", "seed=7")
     invoke("clone", run["run_id"], "--set", "epochs_per_stage=5")
     before, after = parameters_of(run), parameters_of(list(kfp_server.runs.values())[-1])
-    stages = {"sasrec_config", "retriever_config", "joint_config", "final_config"}
-    assert {name for name in after if after[name] != before[name]} == stages
-    assert {(after[stage]["epochs_per_stage"], after[stage]["seed"]) for stage in stages} == {(5, 7)}
+    assert {name for name in after if after[name] != before[name]} == {"epochs_per_stage"}
+    assert (after["epochs_per_stage"], after["seed"]) == ("5", "7")
     assert "unknown key 'epoch'" in invoke("clone", run["run_id"], "--set", "epoch=1", expected=2)
 
 
@@ -122,6 +123,20 @@ def test_a_run_of_the_interface_is_cloned_with_a_setting(kfp_server: KfpServer) 
     run["runtime_config"]["parameters"] = {"interactions": "gs://bucket/plays"}
     invoke("clone", run["run_id"], "--set", "seed=3")
     after = parameters_of(list(kfp_server.runs.values())[-1])
-    assert after["sasrec_config"]["seed"] == 3
+    assert after["seed"] == "3"
     assert after["interactions"] == "gs://bucket/plays"
     assert after["text_digest"] == ""
+
+
+def test_a_run_of_an_earlier_release_is_cloned_with_the_groups_that_its_version_takes(kfp_server: KfpServer) -> None:
+    run = submit(kfp_server)
+    (version,) = kfp_server.versions.values()
+    groups = split_settings(Config.parse({"seed": 7, "epochs_per_stage": 2}))
+    parameters = {"interactions": "gs://bucket/plays", **groups}
+    inputs = version["pipeline_spec"]["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]
+    inputs |= {name: {"parameterType": "STRUCT", "isOptional": True} for name in groups}
+    run["runtime_config"]["parameters"] = parameters
+    invoke("clone", run["run_id"], "--set", "epochs_per_stage=5", "--set", "system=UR4RecMoEMemory")
+    after = parameters_of(list(kfp_server.runs.values())[-1])
+    assert set(after) == {*parameters, "text_digest"}
+    assert after["retriever_config"] == {"seed": 7, "epochs_per_stage": 5, "system": "UR4RecMoEMemory"}

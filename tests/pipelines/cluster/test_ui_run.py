@@ -122,7 +122,8 @@ def test_everything_that_is_missing_is_told_at_once(
         "items": "/home/me/items.csv",
         "tracking_uri": f"http://127.0.0.1:{find_free_port()}",
         "state": "gs://no-such-bucket/state",
-        "text_config": {"text_provider": "dashscope", "text_cache": f"gs://{bucket}/texts"},
+        "text_provider": "dashscope",
+        "settings": {"text_cache": f"gs://{bucket}/texts"},
     }
     run_id = start(tmp_path, parameters)
     log = kfp_server.execute(run_id, tmp_path, Pods(read_defaults(), network=network))
