@@ -22,7 +22,8 @@ from kfp_server_api import (
 )
 
 from pipelines.arguments import build_arguments
-from pipelines.cluster.connection import Cluster, ClusterError
+from pipelines.cluster.connection import Cluster
+from pipelines.cluster.failures import ClusterError
 from pipelines.compilation import compile_training
 from pipelines.inputs import check_locations, require_inputs
 from pipelines.options import ClusterOptions, ImageOptions, PlaceOptions, PodOptions

@@ -10,7 +10,8 @@ from typing import Any
 from kfp_server_api import V2beta1Run, V2beta1RuntimeConfig
 
 from pipelines.arguments import CONFIG_SUFFIX, build_arguments, restore_config
-from pipelines.cluster.connection import Cluster, ClusterError
+from pipelines.cluster.connection import Cluster
+from pipelines.cluster.failures import ClusterError
 from pipelines.cluster.package import filter_by_name, stamp_now, start_run
 from pipelines.cluster.status import FINAL, get_run
 from pipelines.inputs import check_locations, restore_inputs

@@ -10,13 +10,8 @@ from typing import Any, TypeVar
 
 from kfp_server_api import V2beta1PipelineTaskDetail, V2beta1Run
 
-from pipelines.cluster.connection import (
-    Cluster,
-    ClusterError,
-    MissingError,
-    UnavailableError,
-    as_known,
-)
+from pipelines.cluster.connection import Cluster, as_known
+from pipelines.cluster.failures import ClusterError, MissingError, UnavailableError
 from pipelines.tasks import Status, Task, list_tasks
 from pipelines.views import open_view
 from ur4rec.terminal import PlainConsole
