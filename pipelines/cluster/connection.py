@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import kfp
 import urllib3
-from kfp_server_api import ApiException
+from kfp_server_api import ApiException, V2beta1PipelineVersionReference, V2beta1Run
 from urllib3.exceptions import HTTPError
 
 from pipelines.cluster.credentials import Credentials, TokenFile, find_credentials
@@ -78,9 +78,42 @@ class Cluster:
             self._log_in(self.session)
             return self._ask_once(subject, question, *arguments, **options)
 
+    def read_run(self, run_id: str) -> V2beta1Run:
+        """Ask for a run.
+
+        Raises:
+            ClusterError: The id cannot be that of a run.
+        """
+        if not run_id.strip() or set(run_id) & set("/?#% "):
+            raise ClusterError(f"run {run_id!r}: expected the id of a run, as `submit` prints it")
+        return self.ask(f"run {run_id}", self.client.runs.run_service_get_run, run_id)
+
+    def read_version(self, reference: V2beta1PipelineVersionReference) -> Any:
+        """Ask for the compiled pipeline of a run."""
+        name, get = reference.pipeline_version_id, self.client.pipelines.pipeline_service_get_pipeline_version
+        return self.ask(f"version {name}", get, reference.pipeline_id, name).pipeline_spec
+
+    def stop_run(self, run_id: str) -> None:
+        """Stop a run."""
+        self.ask(f"run {run_id}", self.client.runs.run_service_terminate_run, run_id)
+
     def run_url(self, run_id: str) -> str:
         """Return the address of the page of a run."""
         return f"{self.ui_endpoint}/#/runs/details/{run_id}"
+
+    def write_log_command(self, run_id: str, node: str) -> str:
+        """Return the command that prints the log of one pod, whose name ends in the number of its node."""
+        number, namespace = node.rpartition("-")[2], self.pod_namespace
+        pods = f"kubectl get pods --namespace {namespace} --selector pipeline/runid={run_id} --output name"
+        return f'kubectl logs --namespace {namespace} --container main "$({pods} | grep -- -{number}$)"'
+
+    def describe_logs(self, run_id: str) -> tuple[str, ...]:
+        """Tell where the logs of a whole run are."""
+        pods = f"--namespace {self.pod_namespace} --selector pipeline/runid={run_id}"
+        return (
+            "the API of Kubeflow Pipelines has no logs; those of all pods, as long as these exist:",
+            f"  kubectl logs {pods} --container main --prefix --tail=-1",
+        )
 
     def _ask_once(self, subject: str, question: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         try:

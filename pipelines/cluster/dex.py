@@ -130,7 +130,8 @@ class DexSession:
     def secrets(self) -> list[str]:
         """Texts that may not be shown."""
         values = [pair.partition("=")[2] for pair in self.cookies.split("; ")]
-        return [self.cookies, self._account.password, *(value for value in values if len(value) >= SHORTEST_SECRET)]
+        secrets = [self.cookies, *(value for value in values if len(value) >= SHORTEST_SECRET), self._account.password]
+        return [secret for secret in secrets if secret]
 
     def log_in(self) -> None:
         """Go through the pages, from the API's address and back to it.
@@ -143,7 +144,7 @@ class DexSession:
             with closing(self._open()) as browser:
                 self._walk(browser)
                 request = requests.Request("GET", f"{self._endpoint}/apis")
-                self.cookies = get_cookie_header(browser.cookies, request) or ""
+                self.cookies = get_cookie_header(browser.cookies, request) or ""  # type: ignore[no-untyped-call]
         except requests.RequestException as error:
             cause = next((one for one in error.args if isinstance(one, HTTPError)), HTTPError(type(error).__name__))
             raise explain_connection(cause, self._endpoint, "login") from None
@@ -160,6 +161,8 @@ class DexSession:
 
     def _walk(self, browser: requests.Session) -> None:
         answer = browser.get(self._endpoint, timeout=TIMEOUT_S)
+        if answer.status_code == 404 and not answer.history:  # the API itself, to which no proxy stands in the way
+            return
         if answer.status_code in (401, 403):  # a proxy that shows a button first
             path = quote(urlsplit(self._endpoint).path or "/")
             answer = browser.get(urljoin(self._endpoint, f"/oauth2/start?rd={path}"), timeout=TIMEOUT_S)
@@ -223,7 +226,9 @@ def _name(url: str) -> str:
 
 
 def _check_redirect(response: requests.Response, *_: Any, **__: Any) -> None:
-    """Follow no redirect that leaves encryption."""
+    """Follow no redirect that leaves encryption, and none that takes a form elsewhere."""
     target = urljoin(response.url, response.headers.get("location", "")) if response.is_redirect else ""
+    if response.status_code in (307, 308) and response.request.method == "POST":
+        raise LoginError(f"{_name(response.url)}: login: hands the form on to {_name(target)}; {STEP}")
     if target and not is_private(target):
         raise LoginError(f"{_name(response.url)}: login: leads to {_name(target)}, which is not encrypted; {STEP}")
