@@ -64,7 +64,7 @@ class Tracking:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that a run is told besides its settings; files are paths or `gs://…`, empty where there is none."""
+    """Everything that a run is told besides its settings; files are paths, `gs://…` or `s3://…`; empty: none."""
 
     interactions: str
     items: str = ""
@@ -137,7 +137,7 @@ def find_inputs(options: RunOptions, config: Config) -> Inputs:
 
 
 def locate_data(data: str) -> str:
-    """Return where data are: a known data set by its name, else a path or `gs://…`.
+    """Return where data are: a known data set by its name, else a path, `gs://…` or `s3://…`.
 
     Raises:
         DataNotFoundError: It is neither.
@@ -234,8 +234,8 @@ def check_locations(config: Config, inputs: Inputs) -> None:
             _expect_cloud(name, location, "pods do not see this machine")
     if config.asks_a_model and not config.text_cache:
         raise LocationError(
-            f"text_provider {config.text_provider}: needs --set text_cache=gs://bucket/…, where tasks find what others "
-            "were answered; without it the same texts would be paid for again in every pod"
+            f"text_provider {config.text_provider}: needs --set text_cache=gs://bucket/… (or s3://), where tasks find "
+            "what others were answered; without it the same texts would be paid for again in every pod"
         )
     for name, path in list_local_files(config).items():
         raise LocationError(f"{name} {path}: pods do not see this {UNSEEN[name]}")

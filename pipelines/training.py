@@ -77,12 +77,12 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             interactions: Folder or file of interactions.
             items: Item table; empty: the one beside the interactions, if there is one.
             data_digest: Digest of both; empty: taken as the run begins, so that a schedule sees new contents.
-            item_text: Item texts that exist already, a path or gs://…; empty: none.
+            item_text: Item texts that exist already, a path, gs://… or s3://…; empty: none.
             user_text: The same of users.
             text_digest: Digest of both, and of the prompts; empty: the same.
             device: auto, cpu or cuda.
-            state: Folder or gs://bucket/prefix that keeps the state of unfinished stages; empty: UR4REC_STATE of the
-                config map ur4rec-defaults, and without it a retry begins anew.
+            state: Folder, or gs:// or s3://bucket/prefix, that keeps the state of unfinished stages; empty:
+                UR4REC_STATE of the config map ur4rec-defaults, and without it a retry begins anew.
             tracking_uri: MLflow's address without credentials; empty: MLFLOW_TRACKING_URI of the config map.
             system: UR4RecV2MoE, UR4RecV2 or UR4RecMoEMemory; this and the next nine empty: as settings say.
             seed: Of the training.

@@ -32,10 +32,10 @@ def resolve_inputs(
     A run that is started once is given them. A scheduled run is not, or it would find the same data for ever.
 
     Args:
-        interactions: A file or folder, or the `gs://…` of an object or a prefix.
+        interactions: A file or folder, or the `gs://…` or `s3://…` of an object or a prefix.
         config: Says whether a language model is asked, and with which prompts.
         items: Item table; empty: the one beside the interactions, if there is one.
-        item_text: Item texts that exist already, a file or the `gs://…` of an object; empty: none.
+        item_text: Item texts that exist already, a file, or the `gs://…` or `s3://…` of an object; empty: none.
         user_text: The same of users.
         data_digest: Result of an earlier call.
         text_digest: The same.

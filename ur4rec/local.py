@@ -61,7 +61,7 @@ class FittedModel(Recommender):
     results: Results
 
     def save(self, folder: Path | str) -> None:
-        """Writes what `load` reads to a folder, or to `gs://bucket/prefix`; an older model there is replaced.
+        """Writes what `load` reads to a folder, `gs://…` or `s3://…`; an older model there is replaced.
 
         Raises:
             ArtifactError: Something else is there.

@@ -22,10 +22,12 @@ from kfp_server_api import (
 )
 
 from pipelines.arguments import build_arguments
-from pipelines.cluster.connection import Cluster, ClusterError
+from pipelines.cluster.connection import Cluster
+from pipelines.cluster.failures import ClusterError
 from pipelines.compilation import compile_training
 from pipelines.inputs import check_locations, require_inputs
 from pipelines.options import ClusterOptions, ImageOptions, PlaceOptions, PodOptions
+from pipelines.resources import Profile, load_profile
 from ur4rec import __version__
 from ur4rec.commands.console import read_config
 from ur4rec.storage.temporaries import scratch_folder
@@ -62,6 +64,22 @@ class Package:
         found: dict[str, Any] = next(yaml.safe_load_all(self.content))
         return found
 
+    @cached_property
+    def platform(self) -> dict[str, dict[str, Any]]:
+        """Executor → what Kubernetes alone knows of it: the second document."""
+        *_, last = yaml.safe_load_all(self.content)
+        found: dict[str, dict[str, Any]] = last["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        return found
+
+    @property
+    def executors(self) -> dict[str, dict[str, Any]]:
+        """Everything that runs in a container, by its label."""
+        return {
+            label: executor
+            for label, executor in self.specification["deploymentSpec"]["executors"].items()
+            if "container" in executor
+        }
+
     @property
     def pipeline_name(self) -> str:
         """Name of the pipeline within the file."""
@@ -80,8 +98,7 @@ class Package:
     @property
     def images(self) -> list[str]:
         """Every image that a task runs in."""
-        executors = self.specification["deploymentSpec"]["executors"].values()
-        return sorted({executor["container"]["image"] for executor in executors if "container" in executor})
+        return sorted({executor["container"]["image"] for executor in self.executors.values()})
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Compare parameters with those that the pipeline takes.
@@ -160,8 +177,9 @@ def prepare(
         ValueError: Typed: a setting, a place, an image or a profile cannot be used.
     """
     inputs = require_inputs(run)
-    if not inputs.state and str(pods.pipeline_root or "").startswith("gs://"):  # keys of S3 are up to the profile
-        inputs = replace(inputs, state=f"{str(pods.pipeline_root).rstrip('/')}/{STATE_FOLDER}")
+    root = pods.pipeline_root or ""
+    if not inputs.state and _is_open(root, load_profile(images.profile)):
+        inputs = replace(inputs, state=f"{root.rstrip('/')}/{STATE_FOLDER}")
     config = read_config(Path(run.config) if run.config else None, run.settings)
     package = Package(compile_training(images))
     check_locations(config, inputs)
@@ -234,6 +252,13 @@ def submit(cluster: Cluster, submission: Submission) -> tuple[V2beta1Run, Versio
 def start_run(cluster: Cluster, request: V2beta1Run) -> Any:
     """Send a run; return it as the server has it."""
     return cluster.ask(f"new run {request.display_name!r}", cluster.client.runs.run_service_create_run, request)
+
+
+def _is_open(root: str, profile: Profile) -> bool:
+    """Return whether tasks can open the pipeline root by themselves; kfp's launcher has ways of its own into S3."""
+    if root.startswith("minio://"):
+        return bool(profile.s3_key_secret and "AWS_ENDPOINT_URL" in profile.environment)
+    return root.startswith("gs://") or (root.startswith("s3://") and bool(profile.s3_key_secret))
 
 
 def _check_parameter(name: str, definition: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:

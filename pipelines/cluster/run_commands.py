@@ -15,14 +15,16 @@ from pipelines.options import (
     PodOptions,
     RunArgument,
     ServerOptions,
+    TargetOptions,
     grouped,
 )
 from ur4rec.commands.console import OptionError, SetOption, show
 from ur4rec.terminal import PlainConsole
 
 if TYPE_CHECKING:
-    from pipelines.cluster.connection import Cluster
-    from pipelines.cluster.status import RunStatus
+    from pipelines.cluster.package import Package
+    from pipelines.cluster.status import RunStatus, Server
+    from pipelines.cluster.vertex_job import VertexJob
 
 FAILED = 1
 
@@ -38,6 +40,10 @@ def submit(
     pods: PodOptions,
     images: ImageOptions,
     server: ServerOptions,
+    target: TargetOptions,
+    network: Annotated[
+        str | None, typer.Option(help="For vertex: VPC network of the tasks, projects/NUMBER/global/networks/NAME.")
+    ] = None,
     wait: WaitOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and ask no server.")] = False,
 ) -> None:
@@ -50,17 +56,25 @@ def submit(
         python -m pipelines submit --endpoint http://localhost:8080 --data gs://bucket/plays --wait
 
         python -m pipelines submit --data gs://bucket/plays --image-repository registry.example/team/ur4rec --dry-run
+
+        python -m pipelines submit --target vertex --region europe-west4 --pipeline-root gs://bucket/root
+        --data gs://bucket/plays --tracking-uri https://mlflow.example --image-repository REGISTRY/ur4rec
     """
     from pipelines.cluster.package import Submission, name_pipeline, prepare, stamp_now, submit
+    from pipelines.cluster.vertex_job import build_job
 
     package, parameters = prepare(run, images, pods, scheduled=False)
     place = replace(place, pipeline=name_pipeline(place.pipeline, images))
+    named = name or f"{place.pipeline} {stamp_now()}"
+    if target.is_vertex:
+        _submit_to_vertex(build_job(package, parameters, pods, named, network), target, wait, dry_run)
+        return
     submission = Submission(
         package=package,
         parameters=parameters,
         place=place,
         pods=pods,
-        name=name or f"{place.pipeline} {stamp_now()}",
+        name=named,
     )
     if dry_run:
         typer.echo(json.dumps(submission.describe(), indent=2, ensure_ascii=False))
@@ -68,8 +82,7 @@ def submit(
     cluster = server.connect()
     started, version = submit(cluster, submission)
     show(f"version: {version.name} of {place.pipeline}, {'uploaded' if version.is_new else 'there already'}")
-    for image in submission.package.images:
-        show(f"image:   {image}{'' if '@sha256:' in image else ' (by tag; pin it with --image-digest)'}")
+    _show_images(package)
     show(f"run:     {started.run_id}")
     _show_next(cluster, started.run_id, wait)
 
@@ -84,7 +97,7 @@ def status(run_id: RunArgument, server: ServerOptions, wait: WaitOption = False)
     from pipelines.cluster.status import RunReader
     from pipelines.cluster.tables import show_status
 
-    cluster = server.connect()
+    cluster = server.connect_for(run_id)
     if wait:
         raise typer.Exit(_follow(cluster, run_id))
     found = RunReader(cluster, run_id).status
@@ -99,7 +112,7 @@ def watch(run_id: RunArgument, server: ServerOptions) -> None:
     Example:
         python -m pipelines watch RUN_ID
     """
-    raise typer.Exit(_follow(server.connect(), run_id))
+    raise typer.Exit(_follow(server.connect_for(run_id), run_id))
 
 
 @grouped
@@ -109,7 +122,7 @@ def logs(
     task: Annotated[str | None, typer.Option(help="One task, by its name or title.", show_default="all")] = None,
     server: ServerOptions,
 ) -> None:
-    """Show the errors of a run's tasks, and the kubectl commands that print the logs: the API has none.
+    """Show the errors of a run's tasks, and the commands that print the logs: the API has none.
 
     Example:
         python -m pipelines logs RUN_ID --task evaluate
@@ -117,7 +130,7 @@ def logs(
     from pipelines.cluster.status import RunReader
     from pipelines.cluster.tables import show_logs
 
-    cluster = server.connect()
+    cluster = server.connect_for(run_id)
     found = RunReader(cluster, run_id).status
     wanted = [one for one in found.tasks if task is None or task.lower() in (one.name, one.title.lower())]
     if task is not None and not wanted:
@@ -135,6 +148,7 @@ def runs(
     limit: Annotated[int, typer.Option(help="So many at most.", min=1, max=200)] = 20,
     page: Annotated[str, typer.Option(help="What follows, as the command before has printed it.")] = "",
     server: ServerOptions,
+    target: TargetOptions,
 ) -> None:
     """List runs, the newest first.
 
@@ -142,11 +156,14 @@ def runs(
         python -m pipelines runs
 
         python -m pipelines runs --state failed --name nightly --limit 5
+
+        python -m pipelines runs --target vertex --project me --region europe-west4
     """
-    from pipelines.cluster.runs import Wanted, list_page
+    from pipelines.cluster.runs import Wanted, check_state, list_page
     from pipelines.cluster.tables import show_runs
 
-    found, following = list_page(server.connect(), Wanted(state, name, experiment, limit, page))
+    wanted = Wanted(check_state(state) if state else None, name, experiment, limit, page)
+    found, following = target.connect().list_page(wanted) if target.is_vertex else list_page(server.connect(), wanted)
     show_runs(found)
     if following:
         show(f"more: add --page {following}")
@@ -154,26 +171,27 @@ def runs(
 
 @grouped
 def cancel(run_id: RunArgument, server: ServerOptions) -> None:
-    """Stop a run; its training tasks keep their state, where they have a place for it.
+    """Stop a run; its training tasks keep their state, where they have a place for it. `runs` lists the ids.
 
     Example:
         python -m pipelines cancel RUN_ID
     """
     from pipelines.cluster.runs import cancel_run
 
-    run = cancel_run(server.connect(), run_id)
+    run = cancel_run(server.connect_for(run_id), run_id)
     show(f"canceling: {run.display_name}; python -m pipelines status {run_id} --wait")
 
 
 @grouped
 def retry(run_id: RunArgument, server: ServerOptions, wait: WaitOption = False) -> None:
-    """Start the failed tasks of a run again, and those that follow; what succeeded is not done twice.
+    """Start the failed tasks of a run again, and those that follow; what succeeded is not done twice. `runs` lists ids.
 
     Example:
         python -m pipelines retry RUN_ID --wait
     """
     from pipelines.cluster.runs import retry_run
 
+    _expect_kubeflow("retry", run_id)
     cluster = server.connect()
     run = retry_run(cluster, run_id)
     show(f"again: {run.display_name}")
@@ -189,27 +207,51 @@ def clone(
     server: ServerOptions,
     wait: WaitOption = False,
 ) -> None:
-    """Start a run once more: the same version, data and parameters, apart from what is set.
+    """Start a run once more: the same version, data and parameters, apart from what is set. `runs` lists the ids.
 
     Example:
         python -m pipelines clone RUN_ID --set epochs_per_stage=20
     """
     from pipelines.cluster.runs import clone_run
 
+    _expect_kubeflow("clone", run_id)
     cluster = server.connect()
     started = clone_run(cluster, run_id, name, settings or ())
     show(f"run:     {started.run_id}")
     _show_next(cluster, started.run_id, wait)
 
 
-def _show_next(cluster: Cluster, run_id: str, wait: bool) -> None:
+def _submit_to_vertex(job: VertexJob, target: TargetOptions, wait: bool, dry_run: bool) -> None:
+    if dry_run:
+        typer.echo(json.dumps(job.describe(), indent=2, ensure_ascii=False))
+        return
+    vertex = target.connect()
+    for line in job.left_out:
+        show(f"without  {line}")
+    started = vertex.start_run(job)
+    _show_images(job.package)
+    show(f"run:     {started.run_id}")
+    _show_next(vertex, str(started.run_id), wait)
+
+
+def _show_images(package: Package) -> None:
+    for image in package.images:
+        show(f"image:   {image}{'' if '@sha256:' in image else ' (by tag; pin it with --image-digest)'}")
+
+
+def _expect_kubeflow(command: str, run_id: str) -> None:
+    if run_id.startswith("projects/"):
+        raise OptionError(f"{command}: Vertex AI has none; submit again, and what has not changed is not done twice")
+
+
+def _show_next(cluster: Server, run_id: str, wait: bool) -> None:
     show(f"page:    {cluster.run_url(run_id)}")
     if wait:
         raise typer.Exit(_follow(cluster, run_id))
     show(f"follow:  python -m pipelines status {run_id} --wait")
 
 
-def _follow(cluster: Cluster, run_id: str) -> int:
+def _follow(cluster: Server, run_id: str) -> int:
     from pipelines.cluster.status import follow
     from pipelines.cluster.tables import show_end
 

@@ -10,9 +10,10 @@ from typing import Any
 from kfp_server_api import V2beta1Run, V2beta1RuntimeConfig
 
 from pipelines.arguments import GROUP_SUFFIX, read_settings, restore_config
-from pipelines.cluster.connection import Cluster, ClusterError
+from pipelines.cluster.connection import Cluster
+from pipelines.cluster.failures import ClusterError
 from pipelines.cluster.package import filter_by_name, stamp_now, start_run
-from pipelines.cluster.status import FINAL, get_run
+from pipelines.cluster.status import FINAL, Server
 from pipelines.inputs import check_locations, restore_inputs
 from ur4rec.registry.run_settings import name_settings
 from ur4rec.registry.run_settings import split_settings as split_groups
@@ -36,6 +37,17 @@ class Wanted:
     """What the server named the page after the last one; empty: the first."""
 
 
+def check_state(name: str) -> str:
+    """Return a state as the server writes it.
+
+    Raises:
+        ClusterError: There is no such state.
+    """
+    if name.upper() not in STATES:
+        raise ClusterError(f"--state {name}: expected one of {', '.join(STATES)}")
+    return name.upper()
+
+
 def list_page(cluster: Cluster, wanted: Wanted) -> tuple[list[V2beta1Run], str]:
     """Return the newest runs, and the name of the next page, which is empty at the end.
 
@@ -55,16 +67,16 @@ def list_page(cluster: Cluster, wanted: Wanted) -> tuple[list[V2beta1Run], str]:
     return answer.runs or [], answer.next_page_token or ""
 
 
-def cancel_run(cluster: Cluster, run_id: str) -> V2beta1Run:
+def cancel_run(server: Server, run_id: str) -> V2beta1Run:
     """Stop a run; return it as it was.
 
     Raises:
         ClusterError: It has ended.
     """
-    run = get_run(cluster, run_id)
+    run = server.read_run(run_id)
     if run.state in FINAL:
         raise ClusterError(f"run {run_id}: has ended, {run.state}; there is nothing to cancel")
-    cluster.ask(f"run {run_id}", cluster.client.runs.run_service_terminate_run, run_id)
+    server.stop_run(run_id)
     return run
 
 
@@ -74,7 +86,7 @@ def retry_run(cluster: Cluster, run_id: str) -> V2beta1Run:
     Raises:
         ClusterError: It has not failed and was not canceled.
     """
-    run = get_run(cluster, run_id)
+    run = cluster.read_run(run_id)
     if run.state not in RETRIED:
         raise ClusterError(
             f"run {run_id}: is {run.state}; expected {' or '.join(RETRIED)}; `clone` starts it once more"
@@ -90,7 +102,7 @@ def clone_run(cluster: Cluster, run_id: str, name: str | None, settings: Sequenc
         ClusterError: The run names no version of a pipeline.
         ConfigError: A setting is unknown or wrong.
     """
-    run = get_run(cluster, run_id)
+    run = cluster.read_run(run_id)
     if run.pipeline_version_reference is None:
         raise ClusterError(f"run {run_id}: names no version of a pipeline; clone it in the web interface")
     held = run.runtime_config or V2beta1RuntimeConfig()
@@ -131,9 +143,7 @@ def change_settings(parameters: Mapping[str, Any], settings: Sequence[str]) -> d
 def _write_filter(wanted: Wanted) -> str:
     predicates = []
     if wanted.state:
-        if wanted.state.upper() not in STATES:
-            raise ClusterError(f"--state {wanted.state}: expected one of {', '.join(STATES)}")
-        predicates.append({"operation": "EQUALS", "key": "state", "string_value": wanted.state.upper()})
+        predicates.append({"operation": "EQUALS", "key": "state", "string_value": check_state(wanted.state)})
     if wanted.name:
         predicates.append({"operation": "IS_SUBSTRING", "key": "display_name", "string_value": wanted.name})
     return json.dumps({"predicates": predicates}) if predicates else ""

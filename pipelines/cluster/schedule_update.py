@@ -24,7 +24,8 @@ from zoneinfo import ZoneInfo
 from kfp_server_api import V2beta1RecurringRun
 
 from pipelines.arguments import build_arguments, restore_config
-from pipelines.cluster.connection import Cluster, ClusterError, as_known
+from pipelines.cluster.connection import Cluster, as_known
+from pipelines.cluster.failures import ClusterError
 from pipelines.cluster.package import (
     UNCACHED,
     Package,

@@ -18,7 +18,8 @@ from kfp_server_api import (
     V2beta1RuntimeConfig,
 )
 
-from pipelines.cluster.connection import Cluster, MissingError, as_known
+from pipelines.cluster.connection import Cluster, as_known
+from pipelines.cluster.failures import MissingError
 from pipelines.cluster.package import Version, filter_by_name, find_latest, stamp_now, start_run
 from pipelines.cluster.triggers import ScheduleError, Trigger, trigger_of
 from pipelines.options import PodOptions

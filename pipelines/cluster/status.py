@@ -6,17 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from kfp_server_api import V2beta1PipelineTaskDetail, V2beta1Run
+from kfp_server_api import V2beta1PipelineTaskDetail, V2beta1PipelineVersionReference, V2beta1Run
 
-from pipelines.cluster.connection import (
-    Cluster,
-    ClusterError,
-    MissingError,
-    UnavailableError,
-    as_known,
-)
+from pipelines.cluster.connection import as_known
+from pipelines.cluster.failures import MissingError, UnavailableError
 from pipelines.tasks import Status, Task, list_tasks
 from pipelines.views import open_view
 from ur4rec.terminal import PlainConsole
@@ -34,13 +29,44 @@ STATUSES = {
     "RUNNING": Status.RUNNING,
     "CANCELING": Status.RUNNING,
     "PAUSED": Status.RUNNING,
+    "CACHED": Status.CACHED,
 }
 """State of a task → what is shown; whatever else waits."""
-PRECEDENCE = (Status.RUNNING, Status.FAILED, Status.CANCELED, Status.WAITING, Status.DONE, Status.SKIPPED)
+PRECEDENCE = (
+    Status.RUNNING,
+    Status.FAILED,
+    Status.CANCELED,
+    Status.WAITING,
+    Status.DONE,
+    Status.CACHED,
+    Status.SKIPPED,
+)
 """What is shown of the several executions of a task in a loop: the first of these that any of them has."""
 POLL_S = 5.0
 PATIENCE_S = 600.0
 """How long a server may be away."""
+
+
+class Server(Protocol):
+    """Whatever has runs."""
+
+    def read_run(self, run_id: str) -> V2beta1Run:
+        """Ask for a run."""
+
+    def read_version(self, reference: V2beta1PipelineVersionReference) -> Any:
+        """Ask for the compiled pipeline of a run that does not hold it."""
+
+    def stop_run(self, run_id: str) -> None:
+        """Stop a run."""
+
+    def run_url(self, run_id: str) -> str:
+        """Return the address of the page of a run."""
+
+    def write_log_command(self, run_id: str, node: str) -> str:
+        """Return the command that prints the log of one execution."""
+
+    def describe_logs(self, run_id: str) -> tuple[str, ...]:
+        """Tell where the logs of a whole run are."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +99,6 @@ class RunStatus:
         return self.state in FINAL
 
 
-def get_run(cluster: Cluster, run_id: str) -> Any:
-    """Ask for a run.
-
-    Raises:
-        ClusterError: The id cannot be that of a run.
-    """
-    if not run_id.strip() or set(run_id) & set("/?#% "):
-        raise ClusterError(f"run {run_id!r}: expected the id of a run, as `submit` prints it")
-    return cluster.ask(f"run {run_id}", cluster.client.runs.run_service_get_run, run_id)
-
-
 class RunReader:
     """Reads one run again and again; the tasks are read once and then updated in place.
 
@@ -91,15 +106,15 @@ class RunReader:
         ClusterError: The id cannot be that of a run.
     """
 
-    def __init__(self, cluster: Cluster, run_id: str) -> None:
-        self._cluster = cluster
-        run = get_run(cluster, run_id)
-        self.status = RunStatus(run.run_id, run.display_name or run_id, "", _read_tasks(cluster, run))
+    def __init__(self, server: Server, run_id: str) -> None:
+        self._server = server
+        run = server.read_run(run_id)
+        self.status = RunStatus(run.run_id, run.display_name or run_id, "", _read_tasks(server, run))
         self._update(run)
 
     def refresh(self) -> list[Task]:
         """Ask again and return the tasks whose status has changed."""
-        return self._update(get_run(self._cluster, self.status.run_id))
+        return self._update(self._server.read_run(self.status.run_id))
 
     def _update(self, run: V2beta1Run) -> list[Task]:
         details = (run.run_details.task_details if run.run_details else None) or []
@@ -114,10 +129,10 @@ class RunReader:
         return [task for task in self.status.tasks if task.status is not before[task.name]]
 
 
-def follow(cluster: Cluster, run_id: str, console: PlainConsole) -> RunStatus:
+def follow(server: Server, run_id: str, console: PlainConsole) -> RunStatus:
     """Ask until the run has ended, whichever way, and show its tasks; kfp's own waiting does not know CANCELED."""
-    reader = _insist(lambda: RunReader(cluster, run_id), console)
-    with open_view(console, reader.status.tasks, cluster.run_url(run_id)) as view:
+    reader = _insist(lambda: RunReader(server, run_id), console)
+    with open_view(console, reader.status.tasks, server.run_url(run_id)) as view:
         for task in reader.status.tasks:
             if task.status is not Status.WAITING:
                 view.update(task)
@@ -133,14 +148,13 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def _read_tasks(cluster: Cluster, run: V2beta1Run) -> list[Task]:
+def _read_tasks(server: Server, run: V2beta1Run) -> list[Task]:
     """Return the tasks of the compiled pipeline; none where its version is gone."""
     specification = run.pipeline_spec
     reference = run.pipeline_version_reference
     if specification is None and reference is not None and reference.pipeline_version_id:
-        what, get = reference.pipeline_version_id, cluster.client.pipelines.pipeline_service_get_pipeline_version
         try:
-            specification = cluster.ask(f"version {what}", get, reference.pipeline_id, what).pipeline_spec
+            specification = server.read_version(reference)
         except MissingError:
             return []
     document: Mapping[str, Any] = specification or {}

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from kfp_server_api import V2beta1RecurringRun, V2beta1Run
 
-from pipelines.cluster.connection import Cluster, as_known
+from pipelines.cluster.connection import as_known
 from pipelines.cluster.schedules import find_next, is_enabled
-from pipelines.cluster.status import SUCCEEDED, RunStatus
+from pipelines.cluster.status import SUCCEEDED, RunStatus, Server
 from pipelines.cluster.triggers import describe_trigger, format_time
 from pipelines.tasks import Status, Task
 from pipelines.views import MARKS, format_seconds
@@ -22,15 +22,15 @@ SHOWN_RUNS = 5
 LATEST = "the latest"
 
 
-def show_status(status: RunStatus, cluster: Cluster) -> None:
+def show_status(status: RunStatus, server: Server) -> None:
     """Print the tasks of a run, and how it stands."""
     rows = [(MARKS[task.status][0], task.title, task.status, format_seconds(task.seconds)) for task in status.tasks]
     if rows:
         show_table(status.name, ("", "task", "state", "took"), rows)
-    show_end(status, cluster)
+    show_end(status, server)
 
 
-def show_end(status: RunStatus, cluster: Cluster) -> None:
+def show_end(status: RunStatus, server: Server) -> None:
     """Print how a run stands, which tasks failed and why, and where more is to be read."""
     console = PlainConsole()
     style = "green" if status.state == SUCCEEDED else "red" if status.is_final else "cyan"
@@ -42,7 +42,7 @@ def show_end(status: RunStatus, cluster: Cluster) -> None:
         show(f"reason: {' '.join(status.message.split())}")
     if status.failures:
         show(f"logs:   python -m pipelines logs {status.run_id}")
-    show(f"page:   {cluster.run_url(status.run_id)}")
+    show(f"page:   {server.run_url(status.run_id)}")
 
 
 def show_runs(runs: Sequence[V2beta1Run]) -> None:
@@ -56,7 +56,7 @@ def show_runs(runs: Sequence[V2beta1Run]) -> None:
     show_table("runs", ("made", "state", "name", "id"), rows)
 
 
-def show_logs(status: RunStatus, tasks: Sequence[Task], cluster: Cluster) -> None:
+def show_logs(status: RunStatus, tasks: Sequence[Task], server: Server) -> None:
     """Print what the API tells of tasks, and the commands that print their logs, which it does not tell."""
     for task in tasks:
         took = f" in {format_seconds(task.seconds)}" if task.seconds is not None else ""
@@ -66,23 +66,9 @@ def show_logs(status: RunStatus, tasks: Sequence[Task], cluster: Cluster) -> Non
                 show(f"  {failure.message}")
         if task.status not in (Status.WAITING, Status.SKIPPED):
             for node in status.nodes[task.name]:
-                show(f"  {write_task_command(status.run_id, node, cluster.pod_namespace)}")
-    show("the API of Kubeflow Pipelines has no logs; those of all pods, as long as these exist:")
-    show(f"  {write_run_command(status.run_id, cluster.pod_namespace)}")
-
-
-def write_run_command(run_id: str, namespace: str) -> str:
-    """Return the command that prints the logs of all pods of a run."""
-    return (
-        f"kubectl logs --namespace {namespace} --selector pipeline/runid={run_id} --container main --prefix --tail=-1"
-    )
-
-
-def write_task_command(run_id: str, node: str, namespace: str) -> str:
-    """Return the command that prints the log of one pod, whose name ends in the number of its node."""
-    number = node.rpartition("-")[2]
-    pods = f"kubectl get pods --namespace {namespace} --selector pipeline/runid={run_id} --output name"
-    return f'kubectl logs --namespace {namespace} --container main "$({pods} | grep -- -{number}$)"'
+                show(f"  {server.write_log_command(status.run_id, node)}")
+    for line in server.describe_logs(status.run_id):
+        show(line)
 
 
 def show_schedules(schedules: Sequence[V2beta1RecurringRun], zone: ZoneInfo) -> None:

@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 from kfp_server_api import V2beta1CronSchedule, V2beta1PeriodicSchedule, V2beta1Trigger
 
-from pipelines.cluster.connection import ClusterError, as_known
+from pipelines.cluster.connection import as_known
+from pipelines.cluster.failures import ClusterError
 
 UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 INTERVAL = re.compile(r"(\d+)\s*([smhdw]?)")

@@ -1,6 +1,7 @@
 """What S3 alone has: credentials, endpoints, uploads in parts, and services that know less of its protocol."""
 
 import random
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -12,6 +13,7 @@ from emulators import ADDRESS_VARIABLES, S3_ACCESS, answering, put_at, s3_client
 from fault_proxy import Fault, fault_proxy, first
 
 from ur4rec.storage import s3
+from ur4rec.storage import s3_client as clients
 from ur4rec.storage.objects import NO_OBJECT, ObjectReplacedError, StoreError
 from ur4rec.storage.s3 import S3Store
 from ur4rec.storage.stores import open_store, parse_location
@@ -126,6 +128,39 @@ def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(StoreError, match=r"retried for 0\.01 s"):
             store.list_objects()
         assert asked
+
+
+def find_closed_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def test_a_service_that_never_answers_is_told_soon_and_given_up_before_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert clients.TOLD_AFTER_S + clients.CONNECT_TIMEOUT_S < 15
+    assert clients.UNREACHABLE_S < 40  # the preflight's patience with one check
+    monkeypatch.setattr(clients, "UNREACHABLE_S", 0.3)
+    monkeypatch.setattr(clients, "TOLD_AFTER_S", 0.05)
+    address = f"http://127.0.0.1:{find_closed_port()}"
+    set_access(monkeypatch, address)
+    with closing(S3Store(parse_location("s3://bucket/p"), 120.0)) as store, pytest.raises(StoreError) as caught:
+        store.list_objects()
+    assert str(caught.value).startswith("s3://bucket/p: no answer for 0.3 s (")
+    assert "check AWS_ENDPOINT_URL, and that the service can be reached from here" in str(caught.value)
+    (told,) = caplog.messages
+    assert told.startswith(f"{address}: does not answer as it should; asking again for up to 0.3 s")
+
+
+def test_a_service_that_has_answered_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "UNREACHABLE_S", 0.0)
+    with serving([200], monkeypatch), closing(S3Store(parse_location("s3://bucket/p"), 0.5)) as store:
+        assert store.list_objects() == []
+        set_access(monkeypatch, f"http://127.0.0.1:{find_closed_port()}")
+        monkeypatch.setattr(store._client, "_client", clients._connect(store.location))
+        with pytest.raises(StoreError, match=r"retried for 0\.5 s"):
+            store.list_objects()
 
 
 def test_a_service_that_ignores_preconditions_is_refused_before_anything_is_written(

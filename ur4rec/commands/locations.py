@@ -1,4 +1,4 @@
-"""Arguments that name an input: a path, or `gs://…`, which is fetched into the cache and read there."""
+"""Arguments that name an input: a path, or `gs://…` or `s3://…`, which is fetched into the cache and read there."""
 
 from __future__ import annotations
 

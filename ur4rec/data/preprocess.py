@@ -55,7 +55,7 @@ def preprocess_sequences(
 
     Args:
         interactions: File of a known format, or a folder with the files `interactions` and perhaps `items`; here or
-            below `gs://`.
+            below `gs://` or `s3://`.
         output: Folder to write; an older one there is replaced.
         config: Filters and split.
         items: Item table, instead of the one in the folder.

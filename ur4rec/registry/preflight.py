@@ -162,7 +162,7 @@ def _check_readable(place: str) -> None:
         list_versions(place)
     elif not Path(place).exists():
         where = "the pod" if _is_on_cluster() else "this machine"
-        raise StoreError(f"not found on {where}; expected a file or folder there, or gs://…")
+        raise StoreError(f"not found on {where}; expected a file or folder there, or gs://… or s3://…")
 
 
 def _check_writable(place: str) -> None:
@@ -171,7 +171,7 @@ def _check_writable(place: str) -> None:
         with open_store(place) as store:
             store.delete([store.upload_new(f".preflight-{uuid4().hex}", b"")])
     elif place and _is_on_cluster():
-        raise StoreError(f"{place}: is gone with its pod; expected gs://bucket/prefix, or nothing")
+        raise StoreError(f"{place}: is gone with its pod; expected gs:// or s3://bucket/prefix, or nothing")
 
 
 def _check_service(config: TextConfig) -> None:

@@ -1,4 +1,4 @@
-"""Checksums of files and bytes: sha256 as the manifests have it, crc32c as Cloud Storage has it."""
+"""Checksums of files and bytes: sha256 as the manifests have it, crc32c as the stores have it."""
 
 from __future__ import annotations
 

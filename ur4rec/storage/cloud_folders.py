@@ -1,4 +1,4 @@
-"""Whole folders in Cloud Storage: published so that readers see one version or the next, read so that all is verified.
+"""Whole folders in cloud storage: published so that readers see one version or the next, read so that all is verified.
 
 A publisher creates its files below a sub-prefix of its own, and replaces the manifest last, on the condition that it is
 still the one that it found: of several that meet, one wins, and its manifest names its files alone.

@@ -1,4 +1,4 @@
-"""The manifest of a folder that was published in Cloud Storage.
+"""The manifest of a folder that was published in cloud storage.
 
 `manifest.json` below the prefix names a sub-prefix and every file in it:
 
@@ -54,7 +54,7 @@ class PublishedFile(BaseModel):
 
 
 class Publication(BaseModel):
-    """A folder in Cloud Storage."""
+    """A folder in cloud storage."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

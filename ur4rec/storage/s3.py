@@ -34,7 +34,7 @@ from ur4rec.storage.objects import (
     StoreError,
     in_parallel,
 )
-from ur4rec.storage.s3_client import GONE, Client, DamagedTransferError, code_of, explain, unless
+from ur4rec.storage.s3_client import GONE, Client, DamagedTransferError, UnreachableError, code_of, explain, unless
 
 PATIENCE_S = 120.0
 ATTEMPTS = 4
@@ -63,7 +63,8 @@ class S3Store(ObjectStore):
 
     Failures that may pass (408, 429, 5xx, dropped connections, timeouts) are retried for `patience_s` seconds, with
     growing pauses, and so are bytes that arrive damaged. What will not pass (a missing bucket, no permission, no
-    credentials) is raised at once, as a `StoreError`. A service that ignores preconditions is refused by what writes.
+    credentials) is raised at once, as a `StoreError`, and a service that never answers is given up sooner. A service
+    that ignores preconditions is refused by what writes.
     """
 
     _proven: ClassVar[set[str]] = set()
@@ -229,7 +230,7 @@ class S3Store(ObjectStore):
             whole = {"MultipartUpload": {"Parts": parts}, "ChecksumCRC32C": crc32c, **kind}
             return self._client.ask("complete_multipart_upload", **whole, **upload, **condition)
         except BaseException:
-            with suppress(boto.BotoCoreError, boto.ClientError):
+            with suppress(boto.BotoCoreError, boto.ClientError, UnreachableError):
                 self._client.ask("abort_multipart_upload", **upload)
             raise
 
@@ -255,7 +256,7 @@ class S3Store(ObjectStore):
         """Turn the client's exceptions into one line each."""
         try:
             yield
-        except (boto.BotoCoreError, boto.ClientError, DamagedTransferError) as error:
+        except (boto.BotoCoreError, boto.ClientError, DamagedTransferError, UnreachableError) as error:
             raise StoreError(f"{self.location}: {explain(error, verb, self._patience_s)}") from None
 
 

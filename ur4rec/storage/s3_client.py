@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,12 +14,17 @@ from urllib.parse import urlsplit
 import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from ur4rec.storage.objects import Location, StoreError
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
 """Between two attempts; each pause is a random part of one twice as long as the one before."""
+UNREACHABLE_S = 30.0
+"""After which a service is given up that has not answered once."""
+CONNECT_TIMEOUT_S = 8.0
+TOLD_AFTER_S = 5.0
+"""After which a failed attempt is told, once."""
 LONGEST_REASON = 300
 GONE = {"NoSuchKey", "PreconditionFailed", "404", "412"}
 """Codes of an object that is not there, or not in this version; where there is no body, the status is the code."""
@@ -41,13 +47,27 @@ class DamagedTransferError(Exception):
     """Bytes that arrived damaged each time."""
 
 
+class UnreachableError(Exception):
+    """A service that has never answered."""
+
+
 class Client:
-    """Requests about one bucket, each made again for `patience_s` seconds where its failure may pass."""
+    """Requests about one bucket, each made again for `patience_s` seconds where its failure may pass.
+
+    A service that has not answered once is given up after `UNREACHABLE_S`, for its address may be wrong; one that has
+    may be restarting.
+    """
 
     def __init__(self, location: Location, patience_s: float) -> None:
-        pauses = wait_random_exponential(FIRST_PAUSE_S, LONGEST_PAUSE_S)
-        stop, retry = stop_after_delay(patience_s), retry_if_exception(_may_pass)
-        self._retrying = Retrying(stop=stop, wait=pauses, retry=retry, reraise=True)
+        self._retrying = Retrying(
+            stop=self._is_over,
+            wait=self._pause,
+            retry=retry_if_exception(_may_pass),
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        self._patience_s = patience_s
+        self._has_answered = self._has_told = False
         self._bucket = location.bucket
         self._client = _connect(location)
         self.endpoint = str(self._client.meta.endpoint_url)
@@ -56,14 +76,50 @@ class Client:
         """Return the answer; a body that is a file is sent, and one that is received is read."""
 
         def ask() -> dict[str, Any]:
-            with _opened(parameters) as opened:
+            with _opened(parameters) as opened, self._noting_answers():
                 answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._bucket, **opened)
             if "Body" in answer:
                 with answer["Body"] as body:
                     answer["Body"] = body.read()
             return answer
 
-        return self._retrying.copy()(ask)
+        try:
+            return self._retrying.copy()(ask)
+        except DROPPED as error:
+            if self._has_answered or isinstance(error, boto.SSLError):
+                raise
+            raise UnreachableError(f"{self._limit_s:g} s ({error})") from None
+
+    @property
+    def _limit_s(self) -> float:
+        return self._patience_s if self._has_answered else min(self._patience_s, UNREACHABLE_S)
+
+    def _is_over(self, state: RetryCallState) -> bool:
+        return (state.seconds_since_start or 0.0) >= self._limit_s
+
+    def _pause(self, state: RetryCallState) -> float:
+        """Return a pause, short enough that what is to be told is told in time."""
+        pause = wait_random_exponential(FIRST_PAUSE_S, LONGEST_PAUSE_S)(state)
+        return pause if self._has_answered else min(pause, TOLD_AFTER_S)
+
+    def _tell(self, state: RetryCallState) -> None:
+        if self._has_told or (state.seconds_since_start or 0.0) < TOLD_AFTER_S:
+            return
+        self._has_told = True
+        reason = state.outcome.exception() if state.outcome else None
+        logging.getLogger(__name__).warning(
+            "%s: does not answer as it should; asking again for up to %g s (%s)", self.endpoint, self._limit_s, reason
+        )
+
+    @contextmanager
+    def _noting_answers(self) -> Iterator[None]:
+        try:
+            yield
+        except boto.ClientError:
+            self._has_answered = True
+            raise
+        else:
+            self._has_answered = True
 
     def close(self) -> None:
         """Close the connections."""
@@ -80,6 +136,7 @@ def _connect(location: Location) -> Any:
     """Return a client; an endpoint other than Amazon's is asked by paths, not by a host for each bucket."""
     session = _open_session(frozenset(item for item in os.environ.items() if item[0].startswith("AWS_")))
     config = Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
         retries={"total_max_attempts": 1},  # one place that retries, by time
         request_checksum_calculation="when_required",  # ours are sent along, in a form that old services know
         response_checksum_validation="when_required",
@@ -125,6 +182,8 @@ def explain(error: Exception, verb: str, patience_s: float) -> str:
     code = code_of(error) if isinstance(error, boto.ClientError) else ""
     told = f"{code}: {error.response['Error'].get('Message')}" if isinstance(error, boto.ClientError) else str(error)
     reason = " ".join(told.split())[:LONGEST_REASON]
+    if isinstance(error, UnreachableError):
+        return f"no answer for {reason}; check AWS_ENDPOINT_URL, and that the service can be reached from here"
     if code == "NoSuchBucket":
         return "no such bucket; create it or correct its name"
     if code in UNKNOWN or isinstance(error, NO_CREDENTIALS):

@@ -77,7 +77,7 @@ class WritingConfig(GridConfig):
     text_request_fields: dict[str, JsonValue] = Field({})
     """Every request gets these fields too, such as `{chat_template_kwargs: {enable_thinking: false}}`; no secrets."""
     text_cache: str = ""
-    """Answers are kept here: a folder or `gs://bucket/prefix`; if empty, in the user's cache folder."""
+    """Answers are kept here: a folder, or `gs://` or `s3://bucket/prefix`; if empty, in the user's cache folder."""
     text_concurrency: int = Field(32, ge=1, le=1024)
     """At most this many calls are in flight at once."""
     text_requests_per_minute: int | None = Field(None, ge=1)

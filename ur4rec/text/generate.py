@@ -44,7 +44,7 @@ def generate_text(
         sequences: Folder written by `preprocess_sequences`.
         output: Folder to write; an older one there is replaced.
         config: Provider and grid.
-        item_text: JSON file of item texts that exist already, here or below `gs://`.
+        item_text: JSON file of item texts that exist already, here or below `gs://` or `s3://`.
         user_text: JSON file of user texts that exist already, or a parquet of them with `as_of`; the same.
         asked: What the tasks that asked beforehand say of it; what they spent is taken off the budget.
         text_digest: Taken earlier by `digest_texts`: the result is kept under it, so the texts that exist must be the

@@ -74,7 +74,7 @@ def open_given_texts(
     """Open the given files of texts, by the names of the arguments; copies from cloud storage are gone after the block.
 
     Args:
-        item_text: A file of item texts, or the `gs://…` of an object; none or empty if there are none.
+        item_text: A file of item texts, or the `gs://…` or `s3://…` of an object; none or empty if there are none.
         user_text: The same for the texts of users.
         text_digest: What `digest_texts` said earlier of the two in this order. The files must be the same still; if it
             is empty, this is not checked.

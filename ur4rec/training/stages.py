@@ -110,8 +110,8 @@ def run_stage(
         previous_checkpoint: What the stage before wrote; none for the system's first.
         previous_memories: Beside it; verified, then rebuilt with the new weights.
         device: `auto`, `cpu` or `cuda`.
-        state: Folder or `gs://bucket/prefix` where the state of the unfinished stage is kept, epoch by epoch;
-            None keeps nothing.
+        state: Folder, or `gs://` or `s3://bucket/prefix`, where the state of the unfinished stage is kept, epoch by
+            epoch; None keeps nothing.
         resume: Whether to go on from that state, and to leave alone what is finished; the result is the same.
         warm_start: Trained model that `pretrain_sasrec` begins with; None: from scratch.
 

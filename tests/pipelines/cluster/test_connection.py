@@ -15,8 +15,10 @@ from kfp_server import KfpServer
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
-from pipelines.cluster import connection
-from pipelines.cluster.connection import ClusterError, connect, find_credentials
+from pipelines.cluster import connection, credentials
+from pipelines.cluster.connection import connect
+from pipelines.cluster.credentials import find_credentials
+from pipelines.cluster.failures import ClusterError
 
 pytestmark = pytest.mark.server
 
@@ -72,7 +74,7 @@ def test_the_token_of_a_pod(kfp_server: KfpServer, monkeypatch: pytest.MonkeyPat
 
 def test_the_token_of_a_pod_stays_within_the_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
-    monkeypatch.setattr(connection, "SERVICE_ACCOUNT_TOKEN", tmp_path / "token")
+    monkeypatch.setattr(credentials, "SERVICE_ACCOUNT_TOKEN", tmp_path / "token")
     within = find_credentials("http://ml-pipeline.kubeflow.svc.cluster.local:8888", {})
     assert within.read_token() == TOKEN
     assert find_credentials("https://kubeflow.example.com/pipeline", {}).is_empty

@@ -93,11 +93,23 @@ def test_without_an_address_the_first_task_asks_the_cluster_for_one(
         (("--pipeline-root", "gs://bucket/root/"), "gs://bucket/root/state"),
         (("--pipeline-root", "gs://bucket/root", "--state", "gs://other/state"), "gs://other/state"),
         (("--pipeline-root", "minio://mlpipeline/root"), ""),
+        (("--pipeline-root", "s3://bucket/root"), ""),
+        (("--pipeline-root", "s3://bucket/root", "--profile", "keys.yaml"), "s3://bucket/root/state"),
+        (("--pipeline-root", "minio://mlpipeline/root/", "--profile", "keys.yaml"), ""),
+        (("--pipeline-root", "minio://mlpipeline/root/", "--profile", "minio.yaml"), "minio://mlpipeline/root/state"),
     ],
 )
 def test_unfinished_stages_are_kept_where_a_place_is_known(
-    kfp_server: KfpServer, objects: list[str], options: tuple[str, ...], state: str
+    kfp_server: KfpServer,
+    objects: list[str],
+    options: tuple[str, ...],
+    state: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("keys.yaml").write_text("s3_key_secret: ur4rec-s3")
+    Path("minio.yaml").write_text("s3_key_secret: ur4rec-s3\nenvironment: {AWS_ENDPOINT_URL: 'http://minio:9000'}")
     submit(*options)
     assert only_run(kfp_server)["runtime_config"]["parameters"]["state"] == state  # type: ignore[index]
 
