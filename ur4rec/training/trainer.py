@@ -257,7 +257,7 @@ class Trainer:
         return fit_fold_tables(self.histories, self.model.num_items, self.model.config, self.device)
 
     def _calibrate(self, tables: NeighborTables | None) -> None:
-        """Fits temperatures of scorers that nobody trains, then the weights the fusion begins with; places new items."""
+        """Fits temperatures of scorers that nobody trains and the weights the fusion begins with; places new items."""
         config, fusion = self.model.config, self.model.fusion  # `average` shares what is set here
         epoch = sample_epoch(self.histories, config.max_seq_len, self.generator, 0, False, self.device)
         if tables is not None:
