@@ -239,7 +239,8 @@ def test_what_a_system_does_not_have_changes_nothing_of_it(cache: Cache, folder:
     before, after = (cache.keys(make_arguments(folder, **alone | change)) for change in ({}, {"memory_dim": 8}))
     assert find_changed(before, after) == LATER
     assert before["pretrain-sasrec"] == after["pretrain-sasrec"]
-    assert find_changed(before, cache.keys(make_arguments(folder, **alone, sasrec_lr=0.5))) == set()
+    last = {"end-to-end", "evaluate", "register-model"}  # its section is the same for all systems
+    assert find_changed(before, cache.keys(make_arguments(folder, **alone, sasrec_lr=0.5))) == last
 
 
 @pytest.mark.parametrize("is_named", [True, False])
