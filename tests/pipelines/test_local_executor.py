@@ -1,10 +1,8 @@
-from pathlib import Path
-from typing import Any, NamedTuple
-
 import pytest
 import yaml
-from kfp import dsl, local
+from google.protobuf.json_format import MessageToDict, ParseDict
 from kfp.local.orchestrator import task_spec_utils
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineTaskSpec
 
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.local_executor import hand_outputs_into_loops, load_without_retries
@@ -31,33 +29,23 @@ def _without_retries(value: object) -> object:
     return [_without_retries(part) for part in value] if isinstance(value, list) else value
 
 
-@dsl.component(base_image="toy/python:1", install_kfp_package=False)
-def choose() -> NamedTuple("Chosen", [("words", list[str]), ("ending", dict[str, Any])]):  # type: ignore[valid-type]
-    return (["a", "b"], {"mark": "!"})
-
-
-@dsl.component(base_image="toy/python:1", install_kfp_package=False)
-def end(word: str, ending: dict[str, Any]) -> str:
-    return word + str(ending["mark"])
-
-
-@dsl.component(base_image="toy/python:1", install_kfp_package=False)
-def join(words: list[str]) -> str:
-    return " ".join(words)
-
-
-@dsl.pipeline(name="loop")
-def loop() -> str:
-    chosen = choose()
-    with dsl.ParallelFor(chosen.outputs["words"]) as word:
-        ended = end(word=word, ending=chosen.outputs["ending"])
-    joined: str = join(words=dsl.Collected(ended.output)).output
-    return joined
-
-
-def test_tasks_of_a_loop_have_what_tasks_outside_of_it_put_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_of_a_loop_have_what_tasks_outside_of_it_put_out(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "create_parameter_loop_iteration_task_spec"
     monkeypatch.setattr(task_spec_utils, name, getattr(task_spec_utils, name))  # so that it is as before afterwards
     hand_outputs_into_loops()
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path))
-    assert loop().output == "a! b!"
+    compiled = next(yaml.safe_load_all(PIPELINE_FILE.read_text(encoding="utf-8")))
+    tasks = compiled["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    (loop,) = (task for task in tasks.values() if "parameterIterator" in task)
+    specification = ParseDict(loop, PipelineTaskSpec())
+    planned = MessageToDict(task_spec_utils.create_parameter_loop_iteration_task_spec(specification, "2/7", "loop"))
+    given = planned["inputs"]["parameters"]
+    item = given.pop(loop["parameterIterator"]["itemInput"])
+    assert item == {"runtimeValue": {"constant": "2/7"}}
+    assert given == loop["inputs"]["parameters"]
+    assert {
+        source["taskOutputParameter"]["producerTask"] for source in given.values() if "taskOutputParameter" in source
+    } == {
+        "plan-text-shards",
+        "preflight",
+        "resolve-inputs",
+    }

@@ -74,7 +74,10 @@ def test_before_the_first_stage_there_is_nothing_and_that_stage_asks_for_nothing
         manifest = read_artifact(tmp_path / name)
         assert (manifest.files, manifest.config) == ({}, {"system": "UR4RecMoEMemory"})
     assert not calls
-    previous = {"previous_checkpoint": tmp_path / "checkpoint", "previous_memories": tmp_path / "memories"}
+    previous: dict[str, Any] = {
+        "previous_checkpoint": tmp_path / "checkpoint",
+        "previous_memories": tmp_path / "memories",
+    }
     run("pretrain_retriever", tmp_path / "next", **previous)
     assert calls[0]["previous_checkpoint"] is calls[0]["previous_memories"] is None
 
@@ -83,7 +86,11 @@ def test_before_the_first_stage_there_is_nothing_and_that_stage_asks_for_nothing
 def test_a_stage_that_the_system_has_is_trained_and_goes_on_from_its_state(
     tmp_path: Path, before: tuple[Path, Path], calls: list[dict[str, Any]], system: System
 ) -> None:
-    given = {"previous_checkpoint": before[0], "previous_memories": before[1], "state": "gs://bucket/state"}
+    given: dict[str, Any] = {
+        "previous_checkpoint": before[0],
+        "previous_memories": before[1],
+        "state": "gs://bucket/state",
+    }
     assert run("end_to_end", tmp_path, StageConfig(system=system), **given).epochs == 3
     assert calls[0]["resume"]
     assert {name: calls[0][name] for name in given} == given
