@@ -60,6 +60,12 @@ def test_narrow_keeps_values_and_drops_other_groups() -> None:
     assert Whole(width=7, patience=9).narrow(Shape) == Shape(width=7)
 
 
+def test_changes_are_what_differs_from_the_defaults_and_what_is_left_to_the_data() -> None:
+    values = {"seed": 42, "min_rating": None, "batch_size": "auto", "k_core": True, "columns": {"user_id": "u"}}
+    changes = load_config(None, values).list_changes()
+    assert changes == {"batch_size": "auto", "k_core": True, "columns": {"user_id": "u"}}
+
+
 def test_digest_follows_values_only() -> None:
     assert Shape(width=7).digest() == Shape.parse({"dropout": 0.1, "width": 7}).digest()
     assert Shape(width=7).digest() != Shape(width=8).digest()
