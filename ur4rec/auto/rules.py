@@ -14,7 +14,7 @@ from ur4rec.auto.statistics import DataStatistics
 
 Value = int | float | str | tuple[str, ...]
 
-LENGTHS = (10, 20, 50, 100, 200)
+LENGTHS = (10, 20, 50, 100)
 SPARSE = 20
 """A median history shorter than this says little of its user."""
 READERS_OF_TEXT = ("user_preference", "item_description")
@@ -24,8 +24,10 @@ MANY = 500_000
 HUGE = 2_000_000
 LARGE_CATALOGUE = 50_000
 """Items whose softmax costs more than all else."""
-STEPS = 20_000
-"""Steps of a stage at most, where that leaves enough epochs."""
+TARGETS = 25_000_000
+"""Targets of a stage at most, where that leaves enough epochs."""
+RATE = 0.256
+"""Learning rate times width: the shipped run's .004 at 64."""
 TABLE_BYTES = 2**31
 """Memory of the neighbours that the co-occurrence scorer keeps, five folds together."""
 
@@ -58,6 +60,11 @@ class Facts:
         return -(-self.windows // int(self.settings["batch_size"]))
 
     @property
+    def targets(self) -> int:
+        """Return about how many targets an epoch has."""
+        return min(self.data.num_interactions, self.windows * int(self.settings["max_seq_len"]))
+
+    @property
     def epochs(self) -> int:
         """Return the epochs of a stage."""
         return int(self.settings["epochs_per_stage"])
@@ -73,6 +80,11 @@ class Facts:
         return self.data.median < SPARSE
 
     @property
+    def is_large(self) -> bool:
+        """Return whether the interactions fill a wider model."""
+        return self.data.num_interactions >= MANY
+
+    @property
     def is_huge(self) -> bool:
         """Return whether there are so many interactions that less regularisation will do."""
         return self.data.num_interactions > HUGE
@@ -85,7 +97,7 @@ class Facts:
     @property
     def width(self) -> int:
         """Return the width that the interactions fill."""
-        return 128 if self.data.num_interactions >= MANY and self.data.num_items <= 2 * LARGE_CATALOGUE else 64
+        return 128 if self.is_large and self.data.num_items <= 2 * LARGE_CATALOGUE else 64
 
 
 @dataclass(frozen=True)
@@ -118,30 +130,38 @@ WIDTH = Rule(
 RULES: Mapping[str, Rule] = {
     "max_seq_len": Rule(
         lambda facts: next((length for length in LENGTHS if length >= facts.data.long), LENGTHS[-1]),
-        "90 % of the histories are at most {data.long:,} long; 10 to 200",
+        "90 % of the histories are at most {data.long:,} long; 10 to 100",
     ),
     "windows_per_user": Rule(lambda facts: "all", "every interaction is a target once an epoch"),
     "batch_size": Rule(
-        lambda facts: _clip(_power_of_two(facts.windows // 64), 64, 256),
-        "windows in an epoch: about {facts.windows:,}; a 64th of them, 64 to 256",
+        lambda facts: _clip(_power_of_two(facts.windows // 128), 64, 256),
+        "windows in an epoch: about {facts.windows:,}; a 128th of them, 64 to 256",
     ),
     "epochs_per_stage": Rule(
-        lambda facts: _clip(STEPS // facts.batches, 10, 60),
-        "steps in an epoch: about {facts.batches:,}; as many as make 20,000, 10 to 60",
+        lambda facts: _clip(TARGETS // max(facts.targets, 1), 10, 60),
+        "targets in an epoch: about {facts.targets:,}; as many as make 25,000,000, 10 to 60",
     ),
     "patience": Rule(lambda facts: _clip(facts.epochs // 5, 3, 12), "a fifth of {facts.epochs:,} epochs, 3 to 12"),
     "warmup_share": Rule(
         lambda facts: round(min(0.2, max(0.05, 100 / facts.steps)), 2),
         "steps in a stage: about {facts.steps:,}; 100 of them, 5 to 20 %",
     ),
-    "sasrec_dropout": Rule(lambda facts: 0.5 if facts.is_sparse else 0.2 if facts.is_huge else 0.3, DENSITY),
+    "sasrec_dropout": Rule(lambda facts: 0.5 if facts.is_sparse else 0.2 if facts.is_large else 0.3, DENSITY),
     "moe_dropout": Rule(lambda facts: 0.3 if facts.is_sparse else 0.1 if facts.is_huge else 0.2, DENSITY),
     "sasrec_hidden_dim": WIDTH,
     "sasrec_item_factors": Rule(
         lambda facts: 128 if facts.data.num_items <= 4 * LARGE_CATALOGUE else 32,
         "items: {data.num_items:,}; 128 up to 200,000, beyond which they take minutes to find",
     ),
+    "sasrec_lr": Rule(
+        lambda facts: RATE / int(facts.settings["sasrec_hidden_dim"]),
+        "0.256 over a width of {facts.settings[sasrec_hidden_dim]}",
+    ),
     "retriever_output_dim": WIDTH,
+    "retriever_lr": Rule(
+        lambda facts: RATE / int(facts.settings["retriever_output_dim"]),
+        "0.256 over a width of {facts.settings[retriever_output_dim]}",
+    ),
     "memory_dim": WIDTH,
     "moe_experts": Rule(lambda facts: READERS_OF_TEXT if facts.is_sparse else ALL_EXPERTS, "{facts.sparsity}"),
     "id_bound": Rule(lambda facts: 0.5 if facts.is_sparse else 0.0, "{facts.sparsity}"),

@@ -67,13 +67,13 @@ class EpochsConfig(NegativesConfig):
 class SasrecTrainingConfig(EpochsConfig):
     """Settings that SASRec is trained by."""
 
-    sasrec_lr: float = Field(4e-3, gt=0)
+    sasrec_lr: FromData[float] = Field(4e-3, gt=0)
 
 
 class RetrieverTrainingConfig(EpochsConfig, RetrieverLossConfig):
     """Settings that the retriever is trained by."""
 
-    retriever_lr: float = Field(4e-3, gt=0)
+    retriever_lr: FromData[float] = Field(4e-3, gt=0)
 
 
 class FinetuningConfig(SasrecTrainingConfig, RetrieverTrainingConfig):

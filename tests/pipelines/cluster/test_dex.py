@@ -136,6 +136,15 @@ def test_a_login_that_leaves_encryption_is_not_followed(proxy: DexProxy) -> None
     assert not proxy.posted
 
 
+def test_the_api_itself_asks_for_no_login(
+    proxy: DexProxy, kfp_server: KfpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no page at its root."""
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", kfp_server.address)
+    assert invoke("runs")[0] == 0
+    assert not proxy.posted
+
+
 def test_a_server_without_a_login_needs_none(
     proxy: DexProxy, kfp_server: KfpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

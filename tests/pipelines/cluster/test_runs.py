@@ -56,7 +56,9 @@ def test_runs_are_listed_by_state_name_and_experiment_the_newest_first(kfp_serve
     assert list_ids("--name", "nightly", "--state", "FAILED") == [first]
     assert list_ids("--experiment", "other") == [third]
     assert "--experiment nothing: there is none of that name" in invoke("runs", "--experiment", "nothing", expected=2)
+    num_asked = len(kfp_server.requests)
     assert "--state done: expected one of PENDING, RUNNING" in invoke("runs", "--state", "done", expected=2)
+    assert len(kfp_server.requests) == num_asked
 
 
 def test_a_page_names_the_next(kfp_server: KfpServer) -> None:
