@@ -15,16 +15,18 @@ SPARSE = DataStatistics(20_000, 12_000, 110_000, short=3, median=4, long=9)
 HUGE = DataStatistics(100_000, 20_000, 10_000_000, short=20, median=70, long=250)
 CATALOGUE = DataStatistics(200_000, 1_000_000, 5_000_000, short=5, median=15, long=60)
 EXPECTED: dict[str, tuple[Value, Value, Value, Value]] = {
-    "max_seq_len": (200, 10, 200, 100),
+    "max_seq_len": (100, 10, 100, 100),
     "windows_per_user": ("all",) * 4,
-    "batch_size": (64, 256, 256, 256),
-    "epochs_per_stage": (60, 60, 51, 25),
-    "patience": (12, 12, 10, 5),
+    "batch_size": (64, 128, 256, 256),
+    "epochs_per_stage": (60, 60, 10, 10),
+    "patience": (12, 12, 3, 3),
     "warmup_share": (0.1, 0.05, 0.05, 0.05),
     "sasrec_dropout": (0.3, 0.5, 0.2, 0.5),
     "moe_dropout": (0.2, 0.3, 0.1, 0.3),
     "sasrec_hidden_dim": (64, 64, 128, 64),
     "sasrec_item_factors": (128, 128, 128, 32),
+    "sasrec_lr": (0.004, 0.004, 0.002, 0.004),
+    "retriever_lr": (0.004, 0.004, 0.002, 0.004),
     "retriever_output_dim": (64, 64, 128, 64),
     "memory_dim": (64, 64, 128, 64),
     "moe_experts": (ALL_EXPERTS, READERS_OF_TEXT, ALL_EXPERTS, READERS_OF_TEXT),
@@ -57,15 +59,15 @@ def test_a_reason_tells_the_count() -> None:
 @pytest.mark.parametrize(
     ("data", "given", "expected"),
     [
-        # 20,000 windows, 79 steps an epoch of 256: 100 of 237 steps are more than a fifth
-        (SPARSE, {"epochs_per_stage": 3}, {"batch_size": 256, "patience": 3, "warmup_share": 0.2}),
+        # 20,000 windows, 157 steps an epoch of 128: 100 of 471 steps are more than a fifth
+        (SPARSE, {"epochs_per_stage": 3}, {"batch_size": 128, "patience": 3, "warmup_share": 0.2}),
         # 20 steps an epoch of 1,024: 100 of 1,200 are 8 %
         (SPARSE, {"batch_size": 1024}, {"epochs_per_stage": 60, "patience": 12, "warmup_share": 0.08}),
         # 45,000 windows, 704 steps an epoch of 64
-        (DENSE, {"max_seq_len": 2, "batch_size": 64}, {"epochs_per_stage": 28, "patience": 5, "warmup_share": 0.05}),
-        # 500,000 windows, 1,954 steps an epoch of 256; with one window a user 391
+        (DENSE, {"max_seq_len": 2, "batch_size": 64}, {"epochs_per_stage": 60, "patience": 12, "warmup_share": 0.05}),
+        # 10 million targets an epoch; with one window a user 2 million
         (HUGE, {"max_seq_len": 20}, {"epochs_per_stage": 10, "patience": 3}),
-        (HUGE, {"max_seq_len": 20, "windows_per_user": "one"}, {"epochs_per_stage": 51, "patience": 10}),
+        (HUGE, {"max_seq_len": 20, "windows_per_user": "one"}, {"epochs_per_stage": 12, "patience": 3}),
         (DENSE, {"patience": 7}, {"epochs_per_stage": 60, "warmup_share": 0.1}),
     ],
 )
@@ -82,13 +84,13 @@ def test_what_is_given_is_an_input_of_the_rules(
 def test_a_reason_tells_what_is_given() -> None:
     chosen = choose(SPARSE, {"epochs_per_stage": 3})
     assert chosen["patience"].reason == "a fifth of 3 epochs, 3 to 12"
-    assert chosen["warmup_share"].reason == "steps in a stage: about 237; 100 of them, 5 to 20 %"
+    assert chosen["warmup_share"].reason == "steps in a stage: about 471; 100 of them, 5 to 20 %"
 
 
 def test_reasons_are_true_of_next_to_no_data() -> None:
     """One user with one interaction: every count is told as it is, and every value lies at the end that is told."""
     reasons = {name: choice.reason for name, choice in choose(DataStatistics(1, 3, 1, 1, 1, 1)).items()}
-    assert reasons["max_seq_len"] == "90 % of the histories are at most 1 long; 10 to 200"
+    assert reasons["max_seq_len"] == "90 % of the histories are at most 1 long; 10 to 100"
     assert reasons["batch_size"] == "windows in an epoch: about 1; a 64th of them, 64 to 256"
     assert reasons["epochs_per_stage"] == "steps in an epoch: about 1; as many as make 20,000, 10 to 60"
     assert reasons["warmup_share"] == "steps in a stage: about 60; 100 of them, 5 to 20 %"
