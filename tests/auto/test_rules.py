@@ -91,8 +91,8 @@ def test_reasons_are_true_of_next_to_no_data() -> None:
     """One user with one interaction: every count is told as it is, and every value lies at the end that is told."""
     reasons = {name: choice.reason for name, choice in choose(DataStatistics(1, 3, 1, 1, 1, 1)).items()}
     assert reasons["max_seq_len"] == "90 % of the histories are at most 1 long; 10 to 100"
-    assert reasons["batch_size"] == "windows in an epoch: about 1; a 64th of them, 64 to 256"
-    assert reasons["epochs_per_stage"] == "steps in an epoch: about 1; as many as make 20,000, 10 to 60"
+    assert reasons["batch_size"] == "windows in an epoch: about 1; a 128th of them, 64 to 256"
+    assert reasons["epochs_per_stage"] == "targets in an epoch: about 1; as many as make 25,000,000, 10 to 60"
     assert reasons["warmup_share"] == "steps in a stage: about 60; 100 of them, 5 to 20 %"
     assert reasons["moe_dropout"] == "the median history is 1 long, under 20; interactions: 1"
     assert reasons["id_bound"] == "the median history is 1 long, under 20"
