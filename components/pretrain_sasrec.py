@@ -20,15 +20,17 @@ def pretrain_sasrec(
     memories: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Thin wrapper around `ur4rec.training.stages.run_stage`."""
+    """Thin wrapper around `ur4rec.training.stages.run_stage`, which MLflow shows while it trains."""
     from pathlib import Path
 
+    from ur4rec.registry.live import track
     from ur4rec.registry.warm_start import open_warm_start
     from ur4rec.storage.task_metrics import log_metrics
     from ur4rec.training.config import StageConfig
     from ur4rec.training.stages import run_stage
 
-    summary = run_stage(
+    summary = track(
+        run_stage,
         "pretrain_sasrec",
         Path(sequences.path),
         Path(checkpoint.path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -26,10 +27,19 @@ FAILED = "failed"
 
 
 def report_end(state: str, run: str, error: str | None) -> None:
-    """Print how a run ended, and send a notice of one that did not end well; see `describe_outcome`."""
+    """Print how a run ended; of one that did not end well send a notice, and end what MLflow has of it."""
     report_outcome(state, run, error)
     if state not in GOOD_ENDS:
         notify(FAILED, describe_outcome(state, run, error))
+        _end_in_mlflow("KILLED" if state.startswith("CANCEL") else "FAILED", describe_outcome(state, run, error))
+
+
+def _end_in_mlflow(status: str, reason: str) -> None:
+    from ur4rec.registry.pipeline_run import end_run  # a run that ended well needs nothing of MLflow
+    from ur4rec.registry.preflight import find_faults
+
+    for fault in find_faults({"MLflow": partial(end_run, status, reason)}):
+        print(fault, flush=True)
 
 
 def notify(event: str, text: str) -> None:
