@@ -19,11 +19,13 @@ def joint_finetune(
     previous_memories: dsl.Input[dsl.Artifact],
     checkpoint: dsl.Output[dsl.Model],
     memories: dsl.Output[dsl.Artifact],
+    curves: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
     """Thin wrapper around `ur4rec.training.stages.run_stage`, which MLflow shows while it trains."""
     from pathlib import Path
 
+    from ur4rec.evaluation.report import write_curves
     from ur4rec.registry.live import track
     from ur4rec.storage.task_metrics import log_metrics
     from ur4rec.training.config import StageConfig
@@ -43,4 +45,5 @@ def joint_finetune(
         state=state or None,
         resume=True,
     )
+    write_curves(Path(checkpoint.path), Path(curves.path))
     log_metrics(metrics, {"epochs": summary.epochs, **summary.validation})

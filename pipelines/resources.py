@@ -291,9 +291,8 @@ def give_public_links(task: dsl.PipelineTask) -> dsl.PipelineTask:
 
 def give_live_run(task: dsl.PipelineTask) -> dsl.PipelineTask:
     """Let a task log to MLflow while it runs, at the address of the config map: a parameter would be a cache key."""
-    return kubernetes.use_config_map_as_env(
-        give_registry_keys(task), DEFAULTS, {TRACKING_URI: TRACKING_URI}, optional=True
-    )
+    names = {name: name for name in (TRACKING_URI, PUBLIC_TRACKING_URL)}
+    return kubernetes.use_config_map_as_env(give_registry_keys(task), DEFAULTS, names, optional=True)
 
 
 def give_defaults(task: dsl.PipelineTask) -> dsl.PipelineTask:

@@ -15,7 +15,7 @@ from toy_runs import Trained
 
 from ur4rec.registry import live
 from ur4rec.registry.config import RegistryConfig
-from ur4rec.registry.environment import LOCAL_RUN, PIPELINE_RUN, RUN_OWNER
+from ur4rec.registry.environment import LOCAL_RUN, PIPELINE_RUN, PUBLIC_TRACKING_URL, RUN_OWNER
 from ur4rec.registry.live import track
 from ur4rec.registry.mlflow_client import TRACKING_URI, ensure_experiment, open_mlflow
 from ur4rec.registry.notifications import report_end
@@ -130,7 +130,11 @@ def test_nothing_shows_before_the_first_training_task(pipeline: str) -> None:
         assert again.info.run_id == parent.info.run_id
 
 
-def test_curves_are_there_before_the_stage_ends(pipeline: str) -> None:
+def test_curves_are_there_before_the_stage_ends(
+    pipeline: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(PUBLIC_TRACKING_URL, "https://mlflow.example/")
+
     def look() -> None:
         wait_for(lambda: "loss" in see(pipeline)[1].get(STAGE, parent).data.metrics)
         wait_for(lambda: len(find_points(see(pipeline)[0], f"{STAGE}/validation_loss")) == 3)
@@ -146,6 +150,8 @@ def test_curves_are_there_before_the_stage_ends(pipeline: str) -> None:
     assert children[STAGE].info.status == "FINISHED"
     assert children[STAGE].data.tags[PARENT] == run.info.run_id
     assert children[STAGE].data.params["sasrec_lr"] == "0.5"
+    place = f"experiments/{run.info.experiment_id}/runs/{children[STAGE].info.run_id}"
+    assert capsys.readouterr().out == f"MLflow: {STAGE}: https://mlflow.example/#/{place}\n"
     assert find_points(children[STAGE], "loss") == find_points(run, f"{STAGE}/loss") == [(1, 2.5), (2, 2.0)]
 
 
@@ -199,7 +205,7 @@ def test_a_server_that_is_away_costs_a_line_and_its_curves_come_at_registration(
         patch.setenv(TRACKING_URI, f"http://127.0.0.1:{find_free_port()}")
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         assert track(train_rows, STAGES[1], history[STAGES[1]], nothing) == len(history[STAGES[1]])
-    (line,) = capsys.readouterr().out.splitlines()
+    *_, line = capsys.readouterr().out.splitlines()
     assert line.startswith(f"MLflow: {STAGES[1]}: ")
     assert line.endswith("; its curves are logged when the model is registered, training goes on")
     track(train_rows, STAGES[2], history[STAGES[2]][:1], nothing)

@@ -7,7 +7,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from ur4rec.registry.mlflow_client import open_mlflow
-from ur4rec.registry.pipeline_run import FAILED, FINISHED, KILLED, describe_failure, find_pipeline_id, open_stage
+from ur4rec.registry.pipeline_run import FINISHED, KILLED, describe_end, find_pipeline_id, open_stage
 from ur4rec.registry.run_log import find_preset_run
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def track(run: Callable[Concatenate[str, P], T], stage: str, *args: P.args, **kw
     try:
         outcome = cast(Callable[..., T], run)(stage, *args, **kwargs, observe=live.observe)
     except BaseException as error:
-        live.end(KILLED if isinstance(error, KeyboardInterrupt) else FAILED, describe_failure(error))
+        live.end(*describe_end(error))
         raise
     live.end(FINISHED)
     return outcome
@@ -96,6 +96,8 @@ class LiveStage:
         if runs is None:
             self._warn("this server is not the one that the run was told")
             return
+        if runs.link:
+            print(f"MLflow: {self._stage}: {runs.link}", flush=True)
         while True:
             self._news.wait()
             self._news.clear()

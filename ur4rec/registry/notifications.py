@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 from tenacity import retry, stop_after_attempt, wait_fixed
 
 from ur4rec.registry.environment import PIPELINE_RUN
+from ur4rec.registry.mlflow_client import TRACKING_URI
 from ur4rec.storage.task_metrics import GOOD_ENDS, describe_outcome, report_outcome
 
 WEBHOOK = "UR4REC_WEBHOOK_URL"
@@ -35,6 +36,8 @@ def report_end(state: str, run: str, error: str | None) -> None:
 
 
 def _end_in_mlflow(status: str, reason: str) -> None:
+    if not os.environ.get(TRACKING_URI):
+        return
     from ur4rec.registry.pipeline_run import end_run  # a run that ended well needs nothing of MLflow
     from ur4rec.registry.preflight import find_faults
 

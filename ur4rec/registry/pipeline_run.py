@@ -24,7 +24,7 @@ from ur4rec.registry.run_log import (
     open_run,
     read_stages,
 )
-from ur4rec.registry.versions import TAG_NOTE
+from ur4rec.registry.versions import TAG_NOTE, find_public_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,7 +79,7 @@ def open_pipeline_run(client: MlflowClient, experiment_name: str, preset: str | 
     try:
         yield client.get_run(run_id)
     except BaseException as error:
-        close(client, run_id, FAILED, describe_failure(error))
+        close(client, run_id, *describe_end(error))
         raise
     close(client, run_id, FINISHED)
 
@@ -132,7 +132,8 @@ def reopen(client: MlflowClient, run: Run) -> str:
         client.restore_run(run_id)
     if run.info.status != RUNNING:
         client.update_run(run_id, status=RUNNING)
-    for tag in (TAG_FAILURE, TAG_NOTE) if TAG_FAILURE in run.data.tags else ():
+    tags = run.data.tags
+    for tag in {TAG_FAILURE, TAG_NOTE} & set(tags) if TAG_FAILURE in tags else ():
         client.delete_tag(run_id, tag)
     if owner := os.environ.get(RUN_OWNER):
         client.set_tag(run_id, OWNER, owner)
@@ -147,17 +148,17 @@ def close(client: MlflowClient, run_id: str, status: str, reason: str = "") -> N
     client.set_terminated(run_id, status)
 
 
-def describe_failure(error: BaseException) -> str:
-    """Return one line of what ended a task.
+def describe_end(error: BaseException) -> tuple[str, str]:
+    """Return the status of a run that an error ended, and one line of the reason.
 
-    >>> describe_failure(ValueError("no item")), describe_failure(KeyError("loss")), describe_failure(MemoryError())
-    ('no item', "KeyError: 'loss'", 'MemoryError')
+    >>> describe_end(ValueError("no item")), describe_end(KeyError("loss")), describe_end(KeyboardInterrupt())
+    (('FAILED', 'no item'), ('FAILED', "KeyError: 'loss'"), ('KILLED', 'stopped'))
     """
-    words = " ".join(str(error).split())[:LONGEST_REASON]
     if isinstance(error, KeyboardInterrupt):
-        return "stopped"
+        return KILLED, "stopped"
+    words = " ".join(str(error).split())[:LONGEST_REASON]
     is_for_users = isinstance(error, ValueError) and words
-    return words if is_for_users else ": ".join(filter(None, (type(error).__name__, words)))
+    return FAILED, words if is_for_users else ": ".join(filter(None, (type(error).__name__, words)))
 
 
 class StageRuns:
@@ -181,6 +182,9 @@ class StageRuns:
         if not is_preset:
             self._shown = reopen(client, _open_child(client, parent, stage))
             self._prefixes[self._shown] = ""
+        place = f"{find_public_address(client)}/#/experiments/{parent.info.experiment_id}/runs/{self._shown}"
+        self.link = place if place.startswith("http") else ""
+        """Where a browser finds the run of the stage; empty where MLflow is a file."""
         self._last = {run: find_last_epoch(client, run, prefix) for run, prefix in self._prefixes.items()}
         self._stage = stage
 
