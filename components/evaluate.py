@@ -20,6 +20,7 @@ def evaluate(
     checkpoint: dsl.Input[dsl.Model],
     results: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
+    comparison: dsl.Output[dsl.Markdown],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
     """Thin wrapper around `ur4rec.evaluation.evaluate.evaluate`."""
@@ -35,6 +36,7 @@ def evaluate(
         Path(results.path),
         Path(report.path),
         EvaluationConfig.parse(config, "evaluation_config"),
+        comparison=Path(comparison.path),
         upstream=[Path(artifact.path) for artifact in (texts, embeddings, sasrec, retriever, joint)],
     )
     log_metrics(metrics, outcome.headline())

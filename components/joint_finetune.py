@@ -19,16 +19,20 @@ def joint_finetune(
     previous_memories: dsl.Input[dsl.Artifact],
     checkpoint: dsl.Output[dsl.Model],
     memories: dsl.Output[dsl.Artifact],
+    curves: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Thin wrapper around `ur4rec.training.stage_task.run_stage_task`."""
+    """Thin wrapper around `ur4rec.training.stage_task.run_stage_task`, which MLflow shows while it trains."""
     from pathlib import Path
 
+    from ur4rec.evaluation.report import write_curves
+    from ur4rec.registry.live import track
     from ur4rec.storage.task_metrics import log_metrics
     from ur4rec.training.config import StageConfig
     from ur4rec.training.stage_task import run_stage_task
 
-    summary = run_stage_task(
+    summary = track(
+        run_stage_task,
         "joint_finetune",
         Path(sequences.path),
         Path(checkpoint.path),
@@ -40,4 +44,5 @@ def joint_finetune(
         device=device,
         state=state,
     )
+    write_curves(Path(checkpoint.path), Path(curves.path))
     log_metrics(metrics, {"epochs": summary.epochs, **summary.validation})

@@ -1,11 +1,11 @@
-"""The end of a run, whatever it was → one line, and a notice where it failed."""
+"""The end of a run, whatever it was → one line; where it failed a notice, and the end of its run in MLflow."""
 
 from kfp import dsl
 
-from components.image import SLIM
+from components.image import TRAIN
 
 
-@dsl.component(base_image=SLIM, install_kfp_package=False)
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
 def report_run(status: dsl.PipelineTaskFinalStatus) -> None:
     """Thin wrapper around `ur4rec.registry.notifications.report_end`."""
     from ur4rec.registry.notifications import report_end

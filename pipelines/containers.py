@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from components.image import IMAGE_USER
 from pipelines.inputs import Inputs, list_local_files
+from ur4rec.registry.environment import LOCAL_RUN, RUN_OWNER
 from ur4rec.storage.stores import is_cloud
 from ur4rec.text.provider_table import API_KEYS
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from ur4rec.config import Config
 
-FORWARDED = (*API_KEYS.values(), "STORAGE_EMULATOR_HOST", "OMP_NUM_THREADS")
+FORWARDED = (*API_KEYS.values(), "STORAGE_EMULATOR_HOST", "OMP_NUM_THREADS", LOCAL_RUN, RUN_OWNER)
 LAST_LINES_S = 20.0
 """How long to wait for what a container has printed before it ended."""
 FORWARDED_PREFIXES = ("MLFLOW_", "AWS_", "GOOGLE_CLOUD_")

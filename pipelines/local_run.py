@@ -19,13 +19,15 @@ from pipelines.compilation import PIPELINE_FILE, is_current
 from pipelines.containers import Containers, make_paths_absolute, plan_containers
 from pipelines.inputs import choose_config, find_inputs
 from pipelines.options import Runner, RunOptions
-from pipelines.pipeline_root import RUNS_AGAIN, mark_run, open_cache
+from pipelines.pipeline_root import RUNS_AGAIN, identify_run, mark_run, open_cache
 from pipelines.task_log import COLOR, TASK_INDENT, TaskLog
 from pipelines.tasks import INTERPRETER, Task, read_tasks
 from pipelines.views import View, open_view
 from ur4rec.commands.console import read_config, show
 from ur4rec.data.sequences import PRODUCER
+from ur4rec.registry.environment import LOCAL_RUN, RUN_OWNER
 from ur4rec.registry.mlflow_client import TRACKING_URI, public_uri
+from ur4rec.registry.run_log import name_process
 from ur4rec.stop_signals import interrupted_by_signals
 from ur4rec.storage.locks import lock_folder
 from ur4rec.storage.temporaries import replacing, scratch_folder
@@ -140,8 +142,9 @@ def execute(run: LocalRun, console: PlainConsole) -> Outcome:
         scratch_folder("run") as scratch,
         mark_run(run.pipeline_root),
         open_cache(run.pipeline_root, run.caching) as cache,
+        identify_run(run.pipeline_root, run.arguments) as run_id,
     ):
-        with open_view(console, tasks, f"log: {run.log}") as view, _start(run, cache, scratch) as lines:
+        with open_view(console, tasks, f"log: {run.log}") as view, _start(run, cache, scratch, run_id) as lines:
             _follow(lines, TaskLog(tasks), run.log, view, console)
         outputs = json.loads((scratch / OUTPUTS).read_bytes()) if (scratch / OUTPUTS).is_file() else {}
     return Outcome(
@@ -164,7 +167,7 @@ def _follow(lines: Iterable[str], follower: TaskLog, log: Path, view: View, cons
 
 
 @contextmanager
-def _start(run: LocalRun, cache: Path, scratch: Path) -> Iterator[IO[str]]:
+def _start(run: LocalRun, cache: Path, scratch: Path, run_id: str) -> Iterator[IO[str]]:
     """Yield what the executing process and the tasks print; none of them is left at the end."""
     request = scratch / "request.json"
     paths = {"pipeline": run.pipeline, "pipeline_root": run.pipeline_root, "cache": cache, "outputs": scratch / OUTPUTS}
@@ -180,7 +183,7 @@ def _start(run: LocalRun, cache: Path, scratch: Path) -> Iterator[IO[str]]:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            env=_make_environment(run, scratch),
+            env=_make_environment(run, scratch) | {LOCAL_RUN: run_id, RUN_OWNER: name_process()},
             start_new_session=True,  # so that one signal to the group reaches the tasks as well
         )
         assert process.stdin is not None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,6 +22,9 @@ RUNS_AGAIN = "cache: "
 """How a line begins that says why a task is not taken from the cache."""
 MARK = ".running.json"
 """There while a run is at work, and after it was killed: the names of the folders that it found."""
+
+RUN = ".run.json"
+"""There as long: a digest of the run's arguments, and its id."""
 
 
 @contextmanager
@@ -58,8 +64,19 @@ def mark_run(pipeline_root: Path) -> Iterator[None]:
     mark.unlink()
 
 
+@contextmanager
+def identify_run(pipeline_root: Path, arguments: Mapping[str, Any]) -> Iterator[str]:
+    """Yield an id of a run; one that was interrupted keeps its own when it is started again with the same arguments."""
+    file, digest = pipeline_root / RUN, hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
+    known = _read(file) or []
+    run_id = known[1] if known[:1] == [digest] and known[1:] else uuid4().hex
+    write_text_atomic(file, json.dumps([digest, run_id]))
+    yield run_id
+    file.unlink()
+
+
 def _read(mark: Path) -> list[str] | None:
-    """Return the names that a killed run found; None where no run was killed, or what it noted is damaged."""
+    """Return the texts that a killed run has noted; None where no run was killed, or what it noted is damaged."""
     try:
         return TypeAdapter(list[str]).validate_json(mark.read_bytes())
     except (OSError, ValidationError):

@@ -289,6 +289,12 @@ def give_public_links(task: dsl.PipelineTask) -> dsl.PipelineTask:
     return kubernetes.use_config_map_as_env(task, DEFAULTS, names, optional=True)
 
 
+def give_live_run(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Let a task log to MLflow while it runs, at the address of the config map: a parameter would be a cache key."""
+    names = {name: name for name in (TRACKING_URI, PUBLIC_TRACKING_URL)}
+    return kubernetes.use_config_map_as_env(give_registry_keys(task), DEFAULTS, names, optional=True)
+
+
 def give_defaults(task: dsl.PipelineTask) -> dsl.PipelineTask:
     """Let a task read what a run is not told from a config map of the namespace, where there is one."""
     return kubernetes.use_config_map_as_env(

@@ -25,9 +25,9 @@ from components.resolve_warm_start import resolve_warm_start
 from pipelines.resources import (
     Profile,
     give_defaults,
+    give_live_run,
     give_public_links,
     give_registry_keys,
-    give_run_id,
     give_text_keys,
     give_webhook,
     size_task,
@@ -104,7 +104,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
             gate_code: The same of gate_model and promote_model.
         """
         reported = size(report_run(), "bookkeeping", "Report the run", caching=False)
-        with dsl.ExitHandler(give_webhook(give_run_id(reported))):
+        with dsl.ExitHandler(give_webhook(give_live_run(reported))):
             checked = preflight(
                 interactions=interactions,
                 items=items,
@@ -202,7 +202,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                 tracking_uri=started.outputs["tracking_uri"],
                 sequences=sequences,
             )
-            give_registry_keys(size(sasrec, "training", "Stage 1: pretrain SASRec"))
+            give_live_run(size(sasrec, "training", "Stage 1: pretrain SASRec"))
 
             stages = [sasrec]
             for stage, config, title in (
@@ -220,7 +220,7 @@ def build_training(profile: Profile) -> dsl.base_component.BaseComponent:
                     previous_checkpoint=stages[-1].outputs["checkpoint"],
                     previous_memories=stages[-1].outputs["memories"],
                 )
-                stages.append(size(trained, "training", title))
+                stages.append(give_live_run(size(trained, "training", title)))
             _, retriever, joint, final = stages
 
             evaluated = evaluate(

@@ -15,7 +15,7 @@ from ur4rec.registry.mlflow_client import open_mlflow
 def clean_environment(folder: Path) -> Iterator[None]:
     """No MLflow settings of the machine, pickle refused, no pauses between attempts, `folder` as working directory."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_REGISTRY_URI", "KFP_RUN_ID"):
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_REGISTRY_URI", "KFP_RUN_ID", "UR4REC_RUN_ID"):
             patch.delenv(name, raising=False)
         patch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
         patch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")

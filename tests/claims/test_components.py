@@ -122,7 +122,7 @@ def _prepare(call: Callable[..., None], made: Artifacts, interactions: Path) -> 
 
 
 def _train(call: Callable[..., None], made: Artifacts) -> None:
-    outputs = {"checkpoint": dsl.Model, "memories": dsl.Artifact}
+    outputs = {"checkpoint": dsl.Model, "memories": dsl.Artifact, "curves": dsl.HTML}
     shared = {"config": TRAINING, "device": "cpu", "state": "", "sequences": made["preprocess-sequences.sequences"]}
     call(pretrain_sasrec, outputs, **shared, warm_start="", tracking_uri="")
     before = "pretrain-sasrec"
@@ -141,7 +141,7 @@ def _train(call: Callable[..., None], made: Artifacts) -> None:
 def _evaluate_and_register(call: Callable[..., None], made: Artifacts, tracking_uri: str) -> None:
     call(
         evaluate,
-        {"results": dsl.Artifact, "report": dsl.HTML},
+        {"results": dsl.Artifact, "report": dsl.HTML, "comparison": dsl.Markdown},
         config={"bootstrap_samples": 100.0},
         sequences=made["preprocess-sequences.sequences"],
         texts=made["generate-text.texts"],
@@ -217,6 +217,9 @@ def test_a_stage_leaves_weights_memories_and_metrics(artifacts: Artifacts, stage
     assert checkpoint.config["sasrec_hidden_dim"] == 8
     assert metrics["epochs"] == 1
     assert 0 < metrics["ndcg@10"] <= 1
+    page = Path(artifacts[f"{task}.curves"].path).read_text()
+    assert f"<td>{stage}</td>" in page
+    assert len(page) < 2_000_000
 
 
 def test_stages_read_the_ones_before(artifacts: Artifacts) -> None:
@@ -229,6 +232,7 @@ def test_evaluate_reports_every_task_before_it(artifacts: Artifacts) -> None:
     assert results.dataset.name == "plays"
     assert {"preprocess_sequences", "generate_text", "encode_text", *STAGES} <= set(results.timings_s)
     assert read_metrics(artifacts, "evaluate")["ndcg@10"] == results.test["UR4RecV2MoE"]["ndcg@10"].value
+    assert Path(artifacts["evaluate.comparison"].path).read_text().startswith("# UR4RecV2MoE on plays\n")
     assert Path(artifacts["evaluate.report"].path).read_text().lstrip().lower().startswith("<!doctype html")
 
 

@@ -1,13 +1,15 @@
 import base64
+import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from markdown_views import ODD_NAMES, as_shown, list_tags, read_page
 
 from ur4rec.evaluation.baselines import BASELINES
-from ur4rec.evaluation.history import Epoch, TrainingHistory
-from ur4rec.evaluation.report import render_report
+from ur4rec.evaluation.history import HISTORY, Epoch, TrainingHistory
+from ur4rec.evaluation.report import render_comparison, render_report, write_curves
 from ur4rec.evaluation.results import Results
 from ur4rec.ranking.lists import LIST_METRICS
 
@@ -249,3 +251,28 @@ def test_a_name_full_of_markup_is_shown_as_it_is(
     page = render_report(results.model_copy(update={"dataset": dataset, "notes": [name]}), history)
     assert list_tags(page) == list_tags(render_report(results.model_copy(update={"notes": ["a note"]}), history))
     assert f"on {as_shown(name)}" in read_page(page)
+
+
+def test_the_curves_of_a_stage_are_a_page_of_their_own(tmp_path: Path) -> None:
+    series = [{"epoch": epoch, "loss": 3.0 - epoch, "validation_loss": 3.1, "ndcg@10": 0.1 * epoch} for epoch in (0, 1)]
+    stage = {"stage": "<b>joint", "seconds": 1.0, "epochs": 1, "best_epoch": 1, "validation": {"ndcg@10": 0.1}}
+    (tmp_path / HISTORY).write_text(json.dumps({"stages": [stage | {"series": series}]}))
+    write_curves(tmp_path, tmp_path / "curves.html")
+    text = (tmp_path / "curves.html").read_text()
+    page = Page(text)
+    (image,) = page.find("img")
+    assert image["src"].startswith("data:image/svg+xml;base64,")
+    assert "<td>&lt;b&gt;joint</td><td>1</td><td>1</td><td>0.1000</td>" in text
+    assert not page.find("script")
+    assert len(text) < 2_000_000
+
+
+def test_the_comparison_has_a_row_for_each_system(measured: tuple[Results, TrainingHistory]) -> None:
+    results, _ = measured
+    rows = [line.split(" | ") for line in render_comparison(results).splitlines() if line.startswith("| ")][2:]
+    assert [row[0].removeprefix("| ") for row in rows] == list(results.test)
+    value = results.test[results.model_name]["ndcg@10"].value
+    assert any(cell.startswith(f"{value:.4f} (") for cell in rows[0])
+    for row in rows[1:]:
+        ahead = results.differences[row[0].removeprefix("| ")]["ndcg@10"].value
+        assert row[-1].startswith(f"{ahead:+.4f} (".replace("-", "\N{MINUS SIGN}"))

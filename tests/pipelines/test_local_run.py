@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pipelines.arguments import read_settings
 from pipelines.inputs import DataNotFoundError
 from pipelines.local_run import LocalRun, Outcome, execute, prepare
 from pipelines.options import Runner, RunOptions
-from pipelines.pipeline_root import CACHE_FOLDER, MARK, mark_run
+from pipelines.pipeline_root import CACHE_FOLDER, MARK, RUN, identify_run, mark_run
 from pipelines.summary import show_failure
 from pipelines.tasks import Status
 from ur4rec.commands.console import split_settings
@@ -436,3 +437,23 @@ def test_files_of_items_and_texts_are_here_or_in_cloud_storage(
     nowhere: dict[str, Any] = {option: "nowhere.json"}
     with pytest.raises(DataNotFoundError, match=rf"{name} nowhere\.json: no such file; expected a \w+ .*, or gs://…"):
         prepare(replace(make_options(folder, "2024.csv"), **nowhere))
+
+
+def test_a_run_that_was_interrupted_keeps_its_id(tmp_path: Path) -> None:
+    """Its stages go on in the run that MLflow has; other arguments, and a run after one that ended, have another id."""
+
+    def begin(arguments: dict[str, object], is_interrupted: bool) -> str:
+        with suppress(KeyboardInterrupt), identify_run(tmp_path, arguments) as run_id:
+            if is_interrupted:
+                raise KeyboardInterrupt
+        return run_id
+
+    first = begin({"seed": 1}, True)
+    assert begin({"seed": 1}, True) == first
+    assert begin({"seed": 2}, True) != first
+    second = begin({"seed": 1}, False)
+    assert second != first
+    assert begin({"seed": 1}, False) != second
+    (tmp_path / RUN).write_text("{damaged")
+    assert begin({"seed": 1}, False)
+    assert not (tmp_path / RUN).exists()

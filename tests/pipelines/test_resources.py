@@ -13,7 +13,11 @@ from pipelines.resources import CA_VARIABLES, GCS_KEY_FOLDER, KINDS, PROFILES, P
 from ur4rec.config_section import ConfigError
 
 TRAINING = ("pretrain-sasrec", "pretrain-retriever", "joint-finetune", "end-to-end")
-ASK_REGISTRY = ("preflight", "resolve-warm-start", "pretrain-sasrec", "register-model", "gate-model", "promote-model")
+TRAINING = ("pretrain-sasrec", "pretrain-retriever", "joint-finetune", "end-to-end")
+ASK_REGISTRY = (
+    *("preflight", "resolve-warm-start", "register-model", "gate-model", "promote-model", "report-run"),
+    *TRAINING,
+)
 
 
 def compile_with(profile: Path | str, folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

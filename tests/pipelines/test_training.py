@@ -13,7 +13,7 @@ from pipelines.arguments import CODE
 from pipelines.compilation import PIPELINE_FILE
 from pipelines.resources import REGISTRY_KEYS, TEXT_KEYS
 from pipelines.tasks import OUTPUTS
-from ur4rec.registry.environment import DEFAULTS, STATE
+from ur4rec.registry.environment import DEFAULTS, PUBLIC_TRACKING_URL, STATE
 from ur4rec.registry.mlflow_client import TRACKING_URI
 from ur4rec.registry.notifications import FORM, WEBHOOK
 from ur4rec.registry.run_settings import NAMED, SETTINGS, Config, split_settings
@@ -41,13 +41,14 @@ TASKS_OF = {f"{group}_code": tasks for group, tasks in GROUPS.items()}
 
 
 ASKING = {"preprocess-sequences", "plan-text-shards", "ask-texts", "generate-text"}
-NO_TORCH = ASKING | {RESOLVE, REPORT}
+NO_TORCH = ASKING | {RESOLVE}
 UNCACHED = {PREFLIGHT, RESOLVE, START, REPORT, *JUDGING}
 UNCODED = {PREFLIGHT, RESOLVE, START, REPORT}
-ARGUMENTS = {"log_metrics", "load_rules", "open_warm_start"}
-"""What a component calls beside its library call: its metrics, and what it reads an argument with."""
+ARGUMENTS = {"log_metrics", "write_curves", "load_rules", "open_warm_start"}
+"""What a component calls beside its library call: its metrics and curves, and what it reads an argument with."""
 SECRETS_OF = {PREFLIGHT, "ask-texts", "generate-text"}
-ASK_REGISTRY = {PREFLIGHT, START, "pretrain-sasrec", "register-model", *JUDGING}
+TRAINING = {stage.replace("_", "-") for stage in STAGES}
+ASK_REGISTRY = {PREFLIGHT, START, *TRAINING, "register-model", *JUDGING, REPORT}
 NOTIFYING = {REPORT, "promote-model"}
 
 
@@ -145,7 +146,10 @@ def test_what_a_run_is_not_told_comes_from_a_config_map() -> None:
     executors = PLATFORM["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     maps = {name: settings["configMapAsEnv"] for name, settings in executors.items() if "configMapAsEnv" in settings}
     (source,) = maps.pop(f"exec-{PREFLIGHT}")
-    assert set(maps) == {f"exec-{task}" for task in (*NOTIFYING, "register-model")}
+    assert set(maps) == {f"exec-{task}" for task in (*NOTIFYING, *TRAINING, "register-model")}
+    for task in (*TRAINING, REPORT):  # a parameter would be part of the cache key
+        given = {pair["envVar"] for part in maps[f"exec-{task}"] for pair in part["keyToEnv"]}
+        assert given >= {TRACKING_URI, PUBLIC_TRACKING_URL}
     assert (source["configMapName"], source["optional"]) == (DEFAULTS, True)
     assert {pair["envVar"] for pair in source["keyToEnv"]} == {TRACKING_URI, STATE}
 

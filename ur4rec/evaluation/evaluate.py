@@ -25,7 +25,7 @@ from ur4rec.evaluation.comparison import (
 from ur4rec.evaluation.config import CandidateConfig, EvaluationConfig
 from ur4rec.evaluation.history import HISTORY, TrainingHistory, read_history
 from ur4rec.evaluation.provenance import describe_versions, trace
-from ur4rec.evaluation.report import render_report
+from ur4rec.evaluation.report import render_comparison, render_report
 from ur4rec.evaluation.results import Dataset, Protocol, Results, SampledCandidates, format_results
 from ur4rec.evaluation.systems import TrainedSystems
 from ur4rec.memory_limits import naming_settings
@@ -73,8 +73,11 @@ def evaluate(
     config: EvaluationConfig,
     upstream: Sequence[Path] = (),
     candidates: Path | None = None,
+    comparison: Path | None = None,
 ) -> Results:
     """Rank the model, SASRec alone where the system has one, and the baselines, and write both files.
+
+    A third one, `comparison`, gets the systems side by side as Markdown.
 
     Candidates of the sampled protocol go to a folder beside the results unless another is named. Time and memory of
     the `upstream` artifact folders, given in the order they were made, are reported too.
@@ -90,7 +93,8 @@ def evaluate(
     check_dataset(checkpoint, sequences)
     systems, folder = _load_systems(checkpoint), candidates or Path(results).parent / CANDIDATES
     outcome, history = measure(sequences, checkpoint, systems, config, upstream, folder)
-    write_texts_atomic({Path(results): format_results(outcome, results), Path(report): render_report(outcome, history)})
+    texts = {Path(results): format_results(outcome, results), Path(report): render_report(outcome, history)}
+    write_texts_atomic(texts | ({Path(comparison): render_comparison(outcome)} if comparison else {}))
     return outcome
 
 

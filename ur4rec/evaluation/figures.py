@@ -77,7 +77,7 @@ def plot_systems(test: SystemMetrics, metric: str) -> str:
 
 
 def plot_training(history: TrainingHistory, references: Mapping[str, float]) -> str:
-    """Draw loss and validation NDCG@10 of every epoch, stage after stage; a ring marks the epoch that was kept.
+    """Draw losses and validation NDCG@10 of every epoch, stage after stage; a ring marks the epoch that was kept.
 
     The validation NDCG@10 of other systems, by name, are horizontal lines.
     """
@@ -99,7 +99,7 @@ def plot_training(history: TrainingHistory, references: Mapping[str, float]) -> 
             )
         for (name, value), color in zip(references.items(), _colors(len(references) + 1)[1:], strict=True):
             score.axhline(value, color=color, linestyle=(0, (4, 3)), linewidth=1.2, label=f"{name} (reference)")
-        loss.set_ylabel("training loss")
+        loss.set_ylabel("loss: training, validation")
         score.set_ylabel("validation NDCG@10")
         score.set_xlabel("epoch, counted through all stages")
         score.set_xlim(0, 1.015 * max(end, 1))
@@ -128,10 +128,13 @@ def plot_slices(slices: Sequence[Slice], metric: str) -> str:
 def _plot_stage(loss: Axes, score: Axes, stage: StageHistory, start: float) -> float:
     """Draws one stage from epoch `start` on; returns the epoch where it ends."""
     epochs = [start + row.epoch for row in stage.series]
-    for axes, values in ((loss, [row.loss for row in stage.series]), (score, [row.ndcg for row in stage.series])):
+    for axes, color, values in (
+        (loss, MODEL_COLOR, [row.loss for row in stage.series]),
+        (loss, OTHER_COLORS[0], [row.validation_loss for row in stage.series]),
+        (score, MODEL_COLOR, [row.ndcg for row in stage.series]),
+    ):
         # None and NaN leave a gap.
-        heights = np.array(values, dtype=np.float64)
-        axes.plot(epochs, heights, color=MODEL_COLOR, marker="o", markersize=2.5)
+        axes.plot(epochs, np.array(values, dtype=np.float64), color=color, marker="o", markersize=2.5)
     best = stage.validation.get("ndcg@10")
     if best is not None:
         score.plot([start + stage.best_epoch], [best], "o", markersize=9, markerfacecolor="none", color=INK)

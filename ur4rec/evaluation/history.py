@@ -22,6 +22,7 @@ class Epoch(BaseModel):
 
     epoch: int
     loss: float | None = None
+    validation_loss: float | None = None
     ndcg: float | None = Field(None, alias="ndcg@10")
 
 

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 
 import yaml
 from jinja2 import Environment, StrictUndefined
 
 from ur4rec.evaluation.baselines import BASELINES
 from ur4rec.evaluation.figures import plot_slices, plot_systems, plot_training
-from ur4rec.evaluation.history import TrainingHistory
+from ur4rec.evaluation.history import HISTORY, StageHistory, TrainingHistory, read_history
 from ur4rec.evaluation.results import HEADLINE_METRICS, Results, SystemMetrics
 from ur4rec.evaluation.slices import SLICES, slice_title
 from ur4rec.evaluation.systems import SASREC
+from ur4rec.markdown import escape_markdown, make_table
 from ur4rec.ranking.bootstrap import Figure
 from ur4rec.ranking.lists import LIST_METRICS
 from ur4rec.ranking.metrics import RANK_METRICS
+from ur4rec.storage.artifacts import write_text_atomic
 
 TEMPLATE = "report.html"
 MAIN_METRIC = "ndcg@10"
 EVALUATED = "The evaluated model, with the weights of its last stage and the memories replayed up to the target"
+CURVES = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Training curves</title></head>
+<body style="font-family: system-ui, sans-serif">
+<table cellpadding="6"><tr><th>stage</th><th>epochs</th><th>kept epoch</th><th>its validation NDCG@10</th></tr>
+{% for stage in stages %}<tr>{% for cell in stage %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+<img alt="Loss and validation NDCG@10 of every epoch" style="max-width: 100%" src="{{ figure }}">
+</body></html>
+"""
 FIRST_STAGE = "SASRec alone, as the first training stage left it"
 
 
@@ -49,6 +61,43 @@ def render_report(results: Results, history: TrainingHistory) -> str:
         config_yaml=yaml.safe_dump(results.config, sort_keys=False, allow_unicode=True),
     )
     return page
+
+
+def render_comparison(results: Results) -> str:
+    """Write the test metrics of all systems as Markdown, and by how much the model is ahead of each other one."""
+    name, model = escape_markdown(results.dataset.name), results.model_name
+    rows = [
+        (system, *map(_estimate, (metrics[metric] for metric in HEADLINE_METRICS)), _ahead(results, system))
+        for system, metrics in results.test.items()
+    ]
+    columns = ("system", *HEADLINE_METRICS, f"{MAIN_METRIC}: {model} minus this")
+    return f"# {model} on {name}\n\n{results.protocol}. Intervals are of 95 %.\n\n{make_table(columns, rows)}\n"
+
+
+def write_curves(checkpoint: Path, page: Path) -> None:
+    """Write the curves of all stages that a checkpoint has been through, as a page of its own.
+
+    Raises:
+        HistoryError: The checkpoint folder holds no training history.
+    """
+    history = read_history(checkpoint / HISTORY)
+    stages = [(stage.stage, f"{stage.epochs}", f"{stage.best_epoch}", _best(stage)) for stage in history.stages]
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(CURVES)
+    write_text_atomic(page, template.render(figure=plot_training(history, {}), stages=stages))
+
+
+def _estimate(figure: Figure) -> str:
+    return f"{_number(figure.value)} ({_interval(figure)})"
+
+
+def _ahead(results: Results, system: str) -> str:
+    figure = results.differences.get(system, {}).get(MAIN_METRIC)
+    return "" if figure is None else f"{_signed(figure.value)} ({_interval(figure, signed=True)})"
+
+
+def _best(stage: StageHistory) -> str:
+    value = stage.validation.get(MAIN_METRIC)
+    return "" if value is None else _number(value)
 
 
 def _metric_meanings() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from urllib.request import Request, urlopen
 from tenacity import retry, stop_after_attempt, wait_fixed
 
 from ur4rec.registry.environment import PIPELINE_RUN
+from ur4rec.registry.mlflow_client import TRACKING_URI
 from ur4rec.storage.task_metrics import GOOD_ENDS, describe_outcome, report_outcome
 
 WEBHOOK = "UR4REC_WEBHOOK_URL"
@@ -26,10 +28,21 @@ FAILED = "failed"
 
 
 def report_end(state: str, run: str, error: str | None) -> None:
-    """Print how a run ended, and send a notice of one that did not end well; see `describe_outcome`."""
+    """Print how a run ended; of one that did not end well send a notice, and end what MLflow has of it."""
     report_outcome(state, run, error)
     if state not in GOOD_ENDS:
         notify(FAILED, describe_outcome(state, run, error))
+        _end_in_mlflow("KILLED" if state.startswith("CANCEL") else "FAILED", describe_outcome(state, run, error))
+
+
+def _end_in_mlflow(status: str, reason: str) -> None:
+    if not os.environ.get(TRACKING_URI):
+        return
+    from ur4rec.registry.pipeline_run import end_run  # a run that ended well needs nothing of MLflow
+    from ur4rec.registry.preflight import find_faults
+
+    for fault in find_faults({"MLflow": partial(end_run, status, reason)}):
+        print(fault, flush=True)
 
 
 def notify(event: str, text: str) -> None:

@@ -25,7 +25,7 @@ from ur4rec.registry.mlflow_client import (
     open_mlflow,
     public_uri,
 )
-from ur4rec.registry.run_log import OWNER, name_process
+from ur4rec.registry.pipeline_run import announce_run
 from ur4rec.registry.run_settings import SETTINGS, join_settings, split_settings
 from ur4rec.storage.inputs import list_versions
 from ur4rec.storage.objects import StoreError
@@ -127,19 +127,13 @@ def _read_default(name: str) -> str:
 
 
 def _check_registry(config: RegistryConfig, uri: str) -> None:
-    """Make the experiment and, on a cluster, a run with a file, which is deleted again."""
+    """Make the experiment and, in it, the run that the tasks will log to, with a file; it is not shown yet."""
     if _is_on_cluster():
         _expect_server(uri)
     with open_mlflow(uri or None) as client:
         experiment = ensure_experiment(client, config.experiment_name)
         answer_or_none(GONE, client.get_registered_model, config.registered_model_name)
-        if _is_on_cluster():
-            run = client.create_run(experiment, tags={OWNER: name_process()}, run_name="preflight").info.run_id
-            try:
-                client.log_text(run, "A run was about to begin.", "preflight.txt")
-                client.set_terminated(run)
-            finally:
-                client.delete_run(run)
+        announce_run(client, experiment)
 
 
 def _expect_server(uri: str) -> None:

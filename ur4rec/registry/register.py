@@ -19,6 +19,7 @@ from ur4rec.registry.config import RegistrationConfig
 from ur4rec.registry.mlflow_client import open_mlflow, public_uri
 from ur4rec.registry.model_card import CARD, fit_description, render_card
 from ur4rec.registry.package import describe_code, save_model_package
+from ur4rec.registry.pipeline_run import complete_children, finish_run, open_pipeline_run
 from ur4rec.registry.run_log import (
     end_abandoned_runs,
     find_preset_run,
@@ -26,7 +27,6 @@ from ur4rec.registry.run_log import (
     log_files,
     log_params,
     log_test_metrics,
-    open_run,
 )
 from ur4rec.registry.versions import (
     TAG_WARM_START,
@@ -129,6 +129,7 @@ def register_model(
 ) -> Registration:
     """Log a run, make a version of the registered model and point the challenger alias at it.
 
+    A task of a pipeline goes on with the run that its training has begun, and adds what that lacks.
     The version appears last, when everything it needs is uploaded. Called again with the very same
     inputs (a retried task, say), it reuses the version that is there and only sets the alias again. Runs that killed
     registrations have left in the experiment are ended.
@@ -154,6 +155,8 @@ def register_model(
         version = find_version(client, name, digest)
         if version is None:
             version = _log_and_register(client, inputs, evaluated, text, config, digest, preset)
+        elif not preset:
+            finish_run(client)
         link_run(client, version, text)
         client.set_registered_model_alias(name, alias, version.version)
         address = public_uri(str(client.tracking_uri))
@@ -210,10 +213,11 @@ def _log_and_register(
     digest: str,
     preset: str | None,
 ) -> ModelVersion:
-    with open_run(client, config.experiment_name, preset) as run:
+    with open_pipeline_run(client, config.experiment_name, preset) as run:
         run_id = run.info.run_id
         log_params(client, run, results.config)
         log_curves(client, run_id, inputs.checkpoint / HISTORY)
+        complete_children(client, run, inputs.checkpoint / HISTORY)
         log_files(client, run_id, inputs.files())
         client.log_text(run_id, card, CARD)
         model_id = _log_model(client, inputs, config.registered_model_name, run)

@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -35,6 +35,7 @@ RUN_ID = "MLFLOW_RUN_ID"
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 NOT_A_CURVE = ("epoch", "step")
+IN_EVERY_EPOCH = "ndcg@10"
 OWNER = "ur4rec.process"
 """Tag of a run: the machine, the process and when that began."""
 LONGEST_S = 24 * 3600
@@ -52,7 +53,7 @@ def open_run(client: MlflowClient, experiment_name: str, preset: str | None) -> 
         RegistryError: The preset run cannot be used.
     """
     if preset:
-        yield _get_preset_run(client, preset)
+        yield get_preset_run(client, preset)
         return
     run = client.create_run(ensure_experiment(client, experiment_name), tags={OWNER: name_process()})
     status = "FAILED"
@@ -84,14 +85,35 @@ def log_params(client: MlflowClient, run: Run, config: Mapping[str, Any]) -> Non
 
 
 def log_curves(client: MlflowClient, run_id: str, history: Path) -> None:
-    """Log every number of every epoch as `<stage>/<metric>`, with the epoch as step."""
+    """Log every number of every epoch as `<stage>/<metric>`; epochs that the run has already are left out."""
+    for stage in read_stages(history):
+        prefix = f"{stage['stage']}/"
+        log_epochs(client, run_id, prefix, stage["series"], find_last_epoch(client, run_id, prefix))
+
+
+def read_stages(history: Path) -> list[dict[str, Any]]:
+    """Read the stages of a `history.json`, each with its `stage` and its `series`."""
+    stages: list[dict[str, Any]] = json.loads(history.read_text(encoding="utf-8"))["stages"]
+    return stages
+
+
+def find_last_epoch(client: MlflowClient, run_id: str, prefix: str) -> int:
+    """Return the last epoch of a stage that the run has; -1 where it has none."""
+    points = client.get_metric_history(run_id, metric_key(prefix + IN_EVERY_EPOCH))
+    return max((point.step for point in points), default=-1)
+
+
+def log_epochs(
+    client: MlflowClient, run_id: str, prefix: str, series: Sequence[Mapping[str, Any]], after: int = -1
+) -> None:
+    """Log every number of the epochs after one as `<prefix><metric>`, with the epoch as step."""
     _log_metrics(
         client,
         run_id,
         [
-            _metric(f"{stage['stage']}/{name}", value, step=int(row["epoch"]))
-            for stage in json.loads(history.read_text(encoding="utf-8"))["stages"]
-            for row in stage["series"]
+            _metric(prefix + name, value, step=int(row["epoch"]))
+            for row in series
+            if row["epoch"] > after
             for name, value in row.items()
             if name not in NOT_A_CURVE and _is_number(value)
         ],
@@ -123,7 +145,12 @@ def metric_key(name: str) -> str:
     return name.replace("@", "_at_")
 
 
-def _get_preset_run(client: MlflowClient, run_id: str) -> Run:
+def get_preset_run(client: MlflowClient, run_id: str) -> Run:
+    """Return the run that `MLFLOW_RUN_ID` names.
+
+    Raises:
+        RegistryError: It cannot be used.
+    """
     run = answer_or_none(GONE, client.get_run, run_id)
     if run is None or run.info.lifecycle_stage != "active":
         raise RegistryError(f"{RUN_ID}={run_id}: no such run, or it is deleted; unset {RUN_ID} to log a new one")

@@ -193,10 +193,15 @@ def link_run(client: MlflowClient, version: ModelVersion, card: str) -> None:
         client.set_tag(run_id, key, value)
 
 
+def find_public_address(client: MlflowClient) -> str:
+    """Return where a person's browser finds MLflow, as far as the environment knows better than the client."""
+    return (os.environ.get(PUBLIC_TRACKING_URL) or public_uri(str(client.tracking_uri))).rstrip("/")
+
+
 def describe_links(client: MlflowClient, version: ModelVersion) -> str:
     """Write Markdown that leads from the pipeline's interface to MLflow's; names alone where MLflow has no address."""
     experiment = client.get_run(str(version.run_id)).info.experiment_id
-    base = (os.environ.get(PUBLIC_TRACKING_URL) or public_uri(str(client.tracking_uri))).rstrip("/")
+    base = find_public_address(client)
     places = {
         f"{version.name} version {version.version}": f"models/{quote(version.name)}/versions/{version.version}",
         f"run {version.run_id}": f"experiments/{experiment}/runs/{version.run_id}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,24 @@ from ur4rec.training.trainer import SELECTION_METRIC, VALIDATION_LOSS, StageReco
 NOT_A_CURVE = ("epoch", "step")
 ALL_STAGES = "all_stages"
 """Each stage is a run of TensorBoard, which draws what goes by one name in all runs into one chart."""
+Observe = Callable[[Mapping[str, Any], Sequence[Mapping[str, float]]], None]
+"""Called after every epoch with the settings of the stage and the numbers of all its epochs so far."""
 COMPARED = ("loss", VALIDATION_LOSS, SELECTION_METRIC, "hit@10", "mrr")
 
 
-def train_stage(trainer: Trainer, logs: Path, resume: ResumePoint | None = None) -> StageRecord:
+def train_stage(
+    trainer: Trainer,
+    logs: Path,
+    resume: ResumePoint | None = None,
+    tell: Callable[[Sequence[Mapping[str, float]]], None] | None = None,
+) -> StageRecord:
     """Trains to the end, from where an earlier run was stopped if it left a state.
 
     Args:
         trainer: Of the stage, at its start.
         logs: Folder that gets the TensorBoard events.
         resume: Where the state is kept while the stage runs, with the events of every epoch so far.
+        tell: Called after every epoch with the numbers of all so far.
 
     Raises:
         CheckpointError: The state left behind is damaged.
@@ -54,6 +62,8 @@ def train_stage(trainer: Trainer, logs: Path, resume: ResumePoint | None = None)
                 if resume:
                     writer.flush()
                     resume.save(trainer.state_dict())
+            if tell:
+                tell(trainer.record.series)
             if resume:
                 resume.share()
 

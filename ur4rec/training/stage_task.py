@@ -8,6 +8,7 @@ from ur4rec.models.config import SystemConfig
 from ur4rec.storage.artifacts import write_artifact
 from ur4rec.storage.folders import publish_folder
 from ur4rec.training.config import StageConfig, stages_of
+from ur4rec.training.events import Observe
 from ur4rec.training.stages import run_stage
 from ur4rec.training.trainer import StageRecord
 from ur4rec.training.warm_start import WarmStart
@@ -28,6 +29,7 @@ def run_stage_task(
     device: str = "auto",
     state: str = "",
     warm_start: WarmStart | None = None,
+    observe: Observe | None = None,
 ) -> StageRecord:
     """Train a stage as `run_stage` does, or hand on what the stage before left where the system has no such stage.
 
@@ -58,6 +60,7 @@ def run_stage_task(
         state=state or None,
         resume=True,
         warm_start=warm_start,
+        observe=observe,
     )
 
 

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from ur4rec.training.checkpoints import (
 )
 from ur4rec.training.config import READ_BY, StageConfig
 from ur4rec.training.config import stages_of as stages_of
-from ur4rec.training.events import train_stage
+from ur4rec.training.events import Observe, train_stage
 from ur4rec.training.resume import ResumePoint, open_resume_point
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stage_names import Stage
@@ -96,6 +97,7 @@ def run_stage(
     state: Path | str | None = None,
     resume: bool = False,
     warm_start: WarmStart | None = None,
+    observe: Observe | None = None,
 ) -> StageRecord:
     """Trains one stage.
 
@@ -114,6 +116,7 @@ def run_stage(
             epoch; None keeps nothing.
         resume: Whether to go on from that state, and to leave alone what is finished; the result is the same.
         warm_start: Trained model that `pretrain_sasrec` begins with; None: from scratch.
+        observe: Called after every epoch; must return at once, and raise nothing.
 
     Raises:
         WarmStartError: That model does not fit the configuration, or was trained on what it is to be measured by.
@@ -153,7 +156,8 @@ def run_stage(
             plan = plans_of(config)[stage]
             trainer = Trainer(model, data.histories("validation"), data.val, plan, config)
             prepared_s = time.perf_counter() - started
-            record = train_stage(trainer, writer.folder / "logs" / stage, point)
+            tell = observe and partial(observe, settings.to_dict())
+            record = train_stage(trainer, writer.folder / "logs" / stage, point, tell)
             record.seconds = round(prepared_s + record.seconds, 3)
             held = {name: value for name, value in model.state_dict().items() if name.startswith(list_held(stage))}
             weights = {name: value.cpu() for name, value in held.items()}  # any machine can read these
