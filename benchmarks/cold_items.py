@@ -79,15 +79,19 @@ def draw_folds(num_items: int, num_folds: int) -> list[Int64[np.ndarray, "C"]]:
 
 
 def write_fold(source: Path, output: Path, cold: Int64[np.ndarray, "C"], config: Config) -> None:
-    """The same data set without the cold items in any history; of the test targets only the cold ones."""
+    """The same data set without the cold items in any history; of the test targets only the cold ones.
+
+    A user whose training interactions were all with cold items has no target.
+    """
     details = read_artifact(source).details
+    rows = {name: np.load(source / name, allow_pickle=False) for name in (files.TRAIN, files.VAL, files.TEST)}
+    kept = {name: np.isin(each[:, ITEM], cold, invert=name != files.TEST) for name, each in rows.items()}
+    users = np.unique(rows[files.TRAIN][kept[files.TRAIN], USER])
     with write_artifact(output, files.PRODUCER, config.narrow(DataConfig), {"sequences": source}) as writer:
         for name in (files.USER_MAP, files.ITEM_MAP, files.ITEMS):
             shutil.copyfile(source / name, writer.folder / name)
-        for name in (files.TRAIN, files.VAL, files.TEST):
-            rows = np.load(source / name, allow_pickle=False)
-            is_cold = np.isin(rows[:, ITEM], cold)
-            np.save(writer.folder / name, rows[is_cold if name == files.TEST else ~is_cold], allow_pickle=False)
+        for name, each in rows.items():
+            np.save(writer.folder / name, each[kept[name] & np.isin(each[:, USER], users)], allow_pickle=False)
         writer.details |= details
 
 

@@ -29,12 +29,12 @@ from ur4rec.registry.pipeline_run import (
     find_run,
     list_children,
 )
-from ur4rec.registry.preflight import READERS, check_run
+from ur4rec.registry.preflight import check_run
 from ur4rec.registry.register import register_model
 from ur4rec.registry.run_log import RUN_ID, read_stages
 from ur4rec.registry.versions import TAG_NOTE
 from ur4rec.training.checkpoints import HISTORY
-from ur4rec.training.config import PretrainSasrecConfig
+from ur4rec.training.config import StageConfig
 from ur4rec.training.stage_names import STAGES
 from ur4rec.training.stages import run_stage
 
@@ -271,8 +271,8 @@ def test_a_real_stage_on_this_machine_is_followed_in_its_database(
     monkeypatch.setenv(TRACKING_URI, tracking_uri)
     monkeypatch.setenv(LOCAL_RUN, "local-1")
     monkeypatch.setenv(RUN_OWNER, "host/ns 1 2")
-    check_run([], {name: {} for name in READERS})
-    config = trained.config.narrow(PretrainSasrecConfig)
+    check_run([], {}, {}, {})
+    config = trained.config.narrow(StageConfig)
     outputs = tmp_path / "checkpoint", tmp_path / "memories"
     record = track(run_stage, STAGES[0], trained.sequences, *outputs, config, device="cpu")
     run, children = see("local-1")
