@@ -197,7 +197,7 @@ def main(
 ) -> None:
     """Train what is missing and print the table; a run that was stopped goes on."""
     with report_errors():
-        base = load_config(config or "auto", split_settings(settings))
+        base = load_config(config or "auto", split_settings(settings or ()))
         tasks = [task for task in list_tasks(sequences, embeddings, output, base, folds) if _is_used(task, only_folds)]
         missing = [task for task in tasks if not task.file.is_file()]
         for number, (task, outcome) in enumerate(run_all(run_task, missing, jobs), 1):
