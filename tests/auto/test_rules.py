@@ -83,7 +83,7 @@ def test_what_is_given_is_an_input_of_the_rules(
 
 def test_a_reason_tells_what_is_given() -> None:
     chosen = choose(SPARSE, {"epochs_per_stage": 3})
-    assert chosen["patience"].reason == "a fifth of 3 epochs, 3 to 12"
+    assert chosen["patience"].reason == "epochs: 3; a fifth of them, 3 to 12"
     assert chosen["warmup_share"].reason == "steps in a stage: about 471; 100 of them, 5 to 20 %"
 
 

@@ -41,7 +41,7 @@ def test_the_template_needs_no_shards(sequences: Path) -> None:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize(("base", "parts"), [(3, [14, 14, 13]), ("auto", [15, 15, 15, 14])])
+@pytest.mark.parametrize(("base", "parts"), [(3, [14, 14, 13]), ("auto", [15, 15, 15])])
 def test_shards_ask_for_every_text_once_and_the_rest_is_cached(
     sequences: Path, tmp_path: Path, base: int | str, parts: list[int]
 ) -> None:

@@ -141,7 +141,9 @@ RULES: Mapping[str, Rule] = {
         lambda facts: _clip(TARGETS // max(facts.targets, 1), 10, 60),
         "targets in an epoch: about {facts.targets:,}; as many as make 25,000,000, 10 to 60",
     ),
-    "patience": Rule(lambda facts: _clip(facts.epochs // 5, 3, 12), "a fifth of {facts.epochs:,} epochs, 3 to 12"),
+    "patience": Rule(
+        lambda facts: _clip(facts.epochs // 5, 3, 12), "epochs: {facts.epochs:,}; a fifth of them, 3 to 12"
+    ),
     "warmup_share": Rule(
         lambda facts: round(min(0.2, max(0.05, 100 / facts.steps)), 2),
         "steps in a stage: about {facts.steps:,}; 100 of them, 5 to 20 %",
