@@ -234,6 +234,7 @@ def test_another_server_than_the_first_task_was_told_gets_nothing(
     pipeline: str, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(TRACKING_URI, tracking_uri)
+    monkeypatch.setenv(PIPELINE_RUN, pipeline)
     assert track(train_rows, STAGE, ROWS, nothing) == 3
     assert "this server is not the one that the run was told" in capsys.readouterr().out
     with open_mlflow() as client:
