@@ -34,7 +34,6 @@ from ur4rec.registry.register import register_model
 from ur4rec.registry.run_log import RUN_ID, read_stages
 from ur4rec.registry.versions import TAG_NOTE
 from ur4rec.training.checkpoints import HISTORY
-from ur4rec.training.config import StageConfig
 from ur4rec.training.stage_names import STAGES
 from ur4rec.training.stages import run_stage
 
@@ -234,6 +233,7 @@ def test_another_server_than_the_first_task_was_told_gets_nothing(
     pipeline: str, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(TRACKING_URI, tracking_uri)
+    monkeypatch.setenv(PIPELINE_RUN, pipeline)
     assert track(train_rows, STAGE, ROWS, nothing) == 3
     assert "this server is not the one that the run was told" in capsys.readouterr().out
     with open_mlflow() as client:
@@ -272,14 +272,13 @@ def test_a_real_stage_on_this_machine_is_followed_in_its_database(
     monkeypatch.setenv(LOCAL_RUN, "local-1")
     monkeypatch.setenv(RUN_OWNER, "host/ns 1 2")
     check_run([], {}, {}, {})
-    config = trained.config.narrow(StageConfig)
     outputs = tmp_path / "checkpoint", tmp_path / "memories"
-    record = track(run_stage, STAGES[0], trained.sequences, *outputs, config, device="cpu")
+    record = track(run_stage, STAGES[0], trained.sequences, *outputs, trained.config, device="cpu")
     run, children = see("local-1")
     assert run.info.status == "RUNNING"
     assert run.data.tags["ur4rec.process"] == "host/ns 1 2"
     child = children[STAGES[0]]
     assert child.info.status == "FINISHED"
-    assert child.data.params["batch_size"] == str(config.batch_size)
+    assert child.data.params["batch_size"] == str(trained.config.batch_size)
     assert find_points(child, "ndcg_at_10") == [(row["epoch"], row["ndcg@10"]) for row in record.series]
     assert find_points(child, "validation_loss") == [(row["epoch"], row["validation_loss"]) for row in record.series]
