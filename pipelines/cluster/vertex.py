@@ -17,7 +17,7 @@ import google.auth
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 from kfp_server_api import (
-    GooglerpcStatus,
+    GoogleRpcStatus,
     PipelineTaskDetailChildTask,
     V2beta1PipelineTaskDetail,
     V2beta1PipelineVersionReference,
@@ -228,9 +228,9 @@ def _read_time(held: Mapping[str, Any], name: str) -> datetime | None:
     return datetime.fromisoformat(held[name]) if held.get(name) else None
 
 
-def _read_error(held: Mapping[str, Any]) -> GooglerpcStatus | None:
+def _read_error(held: Mapping[str, Any]) -> GoogleRpcStatus | None:
     error = held.get("error")
-    return GooglerpcStatus(code=error.get("code"), message=error.get("message")) if error else None
+    return GoogleRpcStatus(code=error.get("code"), message=error.get("message")) if error else None
 
 
 def _filter(wanted: Wanted) -> Iterator[str]:
