@@ -32,6 +32,7 @@ from ur4rec import __version__
 from ur4rec.commands.console import read_config
 from ur4rec.storage.temporaries import scratch_folder
 
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 STATE_FOLDER = "state"
 UNCACHED = "-uncached"
 """Ends the name of a pipeline whose versions take nothing from the cache: none is the latest of another pipeline."""
@@ -59,16 +60,19 @@ class Package:
     content: bytes
 
     @cached_property
+    def _documents(self) -> list[Any]:
+        return list(yaml.load_all(self.content, LOADER))
+
+    @property
     def specification(self) -> dict[str, Any]:
         """The first document of the file."""
-        found: dict[str, Any] = next(yaml.safe_load_all(self.content))
+        found: dict[str, Any] = self._documents[0]
         return found
 
-    @cached_property
+    @property
     def platform(self) -> dict[str, dict[str, Any]]:
         """Executor → what Kubernetes alone knows of it: the second document."""
-        *_, last = yaml.safe_load_all(self.content)
-        found: dict[str, dict[str, Any]] = last["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        found: dict[str, dict[str, Any]] = self._documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
         return found
 
     @property

@@ -50,7 +50,8 @@ def submit(
     """Start a run on a cluster.
 
     The pipeline is compiled and uploaded if the server has not got these bytes; the data are fixed to what they are
-    now. Credentials come from the environment: KF_PIPELINES_TOKEN, KF_PIPELINES_TOKEN_FILE, KF_PIPELINES_COOKIES.
+    now. Credentials come from the environment: KF_PIPELINES_TOKEN, KF_PIPELINES_TOKEN_FILE, KF_PIPELINES_COOKIES, or
+    KF_PIPELINES_USERNAME and KF_PIPELINES_PASSWORD for a login at Dex.
 
     Examples:
         python -m pipelines submit --endpoint http://localhost:8080 --data gs://bucket/plays --wait

@@ -17,14 +17,14 @@ import google.auth
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 from kfp_server_api import (
-    GooglerpcStatus,
+    GoogleRpcStatus,
     PipelineTaskDetailChildTask,
     V2beta1PipelineTaskDetail,
     V2beta1PipelineVersionReference,
     V2beta1Run,
     V2beta1RunDetails,
 )
-from requests import RequestException, Response
+from requests import RequestException, Response, Session
 
 from pipelines.cluster.addresses import is_private
 from pipelines.cluster.failures import (
@@ -73,7 +73,7 @@ class Vertex:
     project: str
     region: str
     endpoint: str
-    session: AuthorizedSession
+    session: Session
 
     @property
     def parent(self) -> str:
@@ -167,7 +167,8 @@ def connect_vertex(project: str | None = None, region: str | None = None) -> Ver
     project = project or os.environ.get(PROJECT) or own_project
     if not project:
         raise ClusterError(f"--project: missing; expected the id of a project of Google Cloud, or set {PROJECT}")
-    return Vertex(project, region, endpoint, AuthorizedSession(credentials))
+    session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+    return Vertex(project, region, endpoint, session)
 
 
 def connect_vertex_of(run_id: str) -> Vertex:
@@ -228,9 +229,9 @@ def _read_time(held: Mapping[str, Any], name: str) -> datetime | None:
     return datetime.fromisoformat(held[name]) if held.get(name) else None
 
 
-def _read_error(held: Mapping[str, Any]) -> GooglerpcStatus | None:
+def _read_error(held: Mapping[str, Any]) -> GoogleRpcStatus | None:
     error = held.get("error")
-    return GooglerpcStatus(code=error.get("code"), message=error.get("message")) if error else None
+    return GoogleRpcStatus(code=error.get("code"), message=error.get("message")) if error else None
 
 
 def _filter(wanted: Wanted) -> Iterator[str]:

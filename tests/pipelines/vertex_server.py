@@ -83,7 +83,7 @@ class VertexServer:
         self.jobs[name]["state"] = "PIPELINE_STATE_CANCELLED"
         return {}
 
-    def list(self, query: dict[str, str]) -> Json:
+    def list_jobs(self, query: dict[str, str]) -> Json:
         if query["orderBy"] != "createTime desc":
             raise RefusedError(400, "unexpected order")
         found = sorted(self.jobs.values(), key=lambda job: str(job["createTime"]), reverse=True)
@@ -197,7 +197,7 @@ class Handler(BaseHTTPRequestHandler):
     def _dispatch(self, path: str, query: dict[str, str], body: Any) -> Json:
         name = path.removeprefix("/v1/")
         if path == PARENT:
-            return self.state.create(query, body) if self.command == "POST" else self.state.list(query)
+            return self.state.create(query, body) if self.command == "POST" else self.state.list_jobs(query)
         if self.command == "POST" and name.endswith(":cancel"):
             return self.state.cancel(name.removesuffix(":cancel"))
         if self.command == "GET":
