@@ -141,7 +141,7 @@ def _form_job(system: str, dataset: Dataset, options: Options) -> Job:
 
 def _our_job(system: str, dataset: Dataset, options: Options, seed: int) -> Job:
     ours, config = OURS[system], _settle(dataset, options)
-    settings = config.to_dict() | ours.settings | {"seed": seed}
+    settings = config.to_dict() | dict(ours.settings) | {"seed": seed}
     settings["moe_experts"] = [expert for expert in config.moe_experts if expert is not ours.without]
     values = {"stage": ours.stage, "part": ours.part, "settings": settings, "code": _digest_code(CODE)}
     values["embeddings_digest"] = dataset.embeddings_digest

@@ -200,7 +200,7 @@ def test_the_system_without_text_knows_nothing_of_the_texts(
         dataset = prepare_dataset(interactions, [embeddings], options.output / "data", TOY, reads_text=True)
         for name, each in ranks.items():
             each.append(run_ours(name, dataset, options, monkeypatch).ranks["test"])
-    assert [np.array_equal(*each) for each in ranks.values()] == [False, True]
+    assert [np.array_equal(each[0], each[1]) for each in ranks.values()] == [False, True]
 
 
 def test_ablations_differ_from_the_whole_in_what_they_name(interactions: Path, options: Options) -> None:
