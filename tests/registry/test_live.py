@@ -31,8 +31,7 @@ from ur4rec.registry.pipeline_run import (
 )
 from ur4rec.registry.preflight import READERS, check_run
 from ur4rec.registry.register import register_model
-from ur4rec.registry.run_log import RUN_ID, read_stages
-from ur4rec.registry.versions import TAG_NOTE
+from ur4rec.registry.run_log import RUN_ID, TAG_NOTE, read_stages
 from ur4rec.training.checkpoints import HISTORY
 from ur4rec.training.stage_names import STAGES
 from ur4rec.training.stages import run_stage
