@@ -17,14 +17,15 @@ from ur4rec.registry.environment import LOCAL_RUN, PIPELINE_RUN, RUN_OWNER
 from ur4rec.registry.mlflow_client import ensure_experiment, open_mlflow
 from ur4rec.registry.run_log import (
     OWNER,
+    TAG_NOTE,
     find_last_epoch,
+    find_public_address,
     get_preset_run,
     log_epochs,
     log_params,
     open_run,
     read_stages,
 )
-from ur4rec.registry.versions import TAG_NOTE, find_public_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ur4rec.evaluation.results import Results
+from ur4rec.registry.environment import PUBLIC_TRACKING_URL
 from ur4rec.registry.mlflow_client import (
     GONE,
     TRACKING_URI,
     RegistryError,
     answer_or_none,
     ensure_experiment,
+    public_uri,
     resolve_tracking_uri,
 )
 from ur4rec.storage.temporaries import scratch_folder
@@ -36,6 +38,8 @@ METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 NOT_A_CURVE = ("epoch", "step")
 IN_EVERY_EPOCH = "ndcg@10"
+TAG_NOTE = "mlflow.note.content"
+"""What MLflow's interface shows, as Markdown, on the page of a run."""
 OWNER = "ur4rec.process"
 """Tag of a run: the machine, the process and when that began."""
 LONGEST_S = 24 * 3600
@@ -138,6 +142,11 @@ def log_files(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> N
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
         client.log_artifacts(run_id, str(scratch))
+
+
+def find_public_address(client: MlflowClient) -> str:
+    """Return where a person's browser finds MLflow, as far as the environment knows better than the client."""
+    return (os.environ.get(PUBLIC_TRACKING_URL) or public_uri(str(client.tracking_uri))).rstrip("/")
 
 
 def metric_key(name: str) -> str:

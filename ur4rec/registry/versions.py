@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ur4rec.evaluation.results import Results
 from ur4rec.markdown import escape_markdown
-from ur4rec.registry.environment import PIPELINE_RUN, PUBLIC_TRACKING_URL
+from ur4rec.registry.environment import PIPELINE_RUN
 from ur4rec.registry.local_database import find_local
 from ur4rec.registry.mlflow_client import (
     EXISTS,
@@ -21,10 +21,9 @@ from ur4rec.registry.mlflow_client import (
     REGISTERED,
     RegistryError,
     answer_or_none,
-    public_uri,
 )
 from ur4rec.registry.package import BUNDLE_PATH, describe_code
-from ur4rec.registry.run_log import metric_key
+from ur4rec.registry.run_log import TAG_NOTE, find_public_address, metric_key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,8 +40,6 @@ TAG_WARM_START = "ur4rec.warm_start"
 TAG_PIPELINE_RUN = "ur4rec.kfp_run_id"
 TAG_VERSION = "ur4rec.model_version"
 """Tag of a run: `name/number`. A version names its run itself."""
-TAG_NOTE = "mlflow.note.content"
-"""What MLflow's interface shows, as Markdown, on the page of a run."""
 NEEDED = {"MLmodel": None, f"{BUNDLE_PATH}/manifest.json": BUNDLE_PATH}
 """Files without which a version cannot be served → the folder to look in."""
 
@@ -191,11 +188,6 @@ def link_run(client: MlflowClient, version: ModelVersion, card: str) -> None:
         tags[TAG_NOTE] = card
     for key, value in tags.items():
         client.set_tag(run_id, key, value)
-
-
-def find_public_address(client: MlflowClient) -> str:
-    """Return where a person's browser finds MLflow, as far as the environment knows better than the client."""
-    return (os.environ.get(PUBLIC_TRACKING_URL) or public_uri(str(client.tracking_uri))).rstrip("/")
 
 
 def describe_links(client: MlflowClient, version: ModelVersion) -> str:
