@@ -228,7 +228,11 @@ def _name(url: str) -> str:
 def _check_redirect(response: requests.Response, *_: Any, **__: Any) -> None:
     """Follow no redirect that leaves encryption, and none that takes a form elsewhere."""
     target = urljoin(response.url, response.headers.get("location", "")) if response.is_redirect else ""
+    refused = ""
     if response.status_code in (307, 308) and response.request.method == "POST":
-        raise LoginError(f"{_name(response.url)}: login: hands the form on to {_name(target)}; {STEP}")
-    if target and not is_private(target):
-        raise LoginError(f"{_name(response.url)}: login: leads to {_name(target)}, which is not encrypted; {STEP}")
+        refused = f"hands the form on to {_name(target)}"
+    elif target and not is_private(target):
+        refused = f"leads to {_name(target)}, which is not encrypted"
+    if refused:
+        response.close()
+        raise LoginError(f"{_name(response.url)}: login: {refused}; {STEP}")

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 Json = dict[str, Any]
 
-JOB_FIELDS = {
+JOB_FIELDS: dict[str, type] = {
     "displayName": str,
     "pipelineSpec": dict,
     "runtimeConfig": dict,
@@ -32,7 +32,7 @@ JOB_FIELDS = {
     "network": str,
     "labels": dict,
 }
-RUNTIME_FIELDS = {"gcsOutputDirectory": str, "parameterValues": dict, "failurePolicy": str}
+RUNTIME_FIELDS: dict[str, type] = {"gcsOutputDirectory": str, "parameterValues": dict, "failurePolicy": str}
 EXECUTOR_FIELDS = {"image", "command", "args", "env", "resources"}
 PARENT = "/v1/projects/me/locations/europe-west4/pipelineJobs"
 ACTIVE = {"PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING"}
