@@ -209,6 +209,14 @@ def see_sequences(world: World, config: Config) -> Any:
     return data.name, data.digest
 
 
+def see_new_items(world: World, config: Config) -> Any:
+    songs = world.damaged.with_name("songs.csv")
+    songs.write_text("item_id,title\ni0,First\nunheard,Last\n")
+    folder, _ = world.place("with_songs", config)
+    preprocess_sequences(world.plays, folder, config.narrow(DataConfig), songs)
+    return load_sequences(folder).item_ids
+
+
 def see_damaged_file(world: World, config: Config) -> Any:
     try:
         folder, _ = world.place("damaged", config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -15,11 +16,14 @@ from ur4rec.data.errors import DataError
 from ur4rec.data.items import read_items
 from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
-from ur4rec.data.summary import exclusion_table
+from ur4rec.data.summary import exclusion_table, list_warnings, summary_table
 
 ITEM_HEADER = "item_id,title,genres,year\n"
 
 ITEMS = "a,A,x|y,1990\nb,B,,\nc,C,x,1991\nd,D,x,1992\n"
+
+DIGEST = "76567e1f39afe85ad1aaf34dfc9af5c5619cbe03bc09d3e87289edf6e151a854"
+"""Of the content that releases before the setting `new_items` wrote for these files."""
 
 
 def test_missing_item_table(tmp_path: Path) -> None:
@@ -93,6 +97,85 @@ def test_items_and_interactions_need_not_match(tmp_path: Path) -> None:
         ("items without a title: titled by their id", 1),
         ("items of the item table without an interaction: left out", 3),
     ]
+
+
+def test_new_items_follow_those_of_the_interactions(tmp_path: Path) -> None:
+    """They are in the order of the table; nothing else moves."""
+    items = ITEM_HEADER + "z,Z,x,1993\n" + ITEMS + "z,Z,x,1993\ny,,,\n"
+    preprocess(tmp_path, HEADER + GOOD, items)
+    before = load_sequences(tmp_path / "sequences")
+    assert before.item_ids == ("", "a", "b", "c", "d")
+    (tmp_path / "more").mkdir()
+    manifest = preprocess(tmp_path / "more", HEADER + GOOD, items, new_items="include")
+    after = load_sequences(tmp_path / "more/sequences")
+    assert after.item_ids == ("", "a", "b", "c", "d", "z", "y")
+    assert after.items["title"].tolist() == ["A", "B", "C", "D", "Z", "y"]
+    assert after.items["genres"].tolist()[4] == "x"
+    pd.testing.assert_frame_equal(after.items.iloc[:4], before.items)
+    assert [rows.tolist() for rows in (after.train, after.val, after.test)] == [
+        rows.tolist() for rows in (before.train, before.val, before.test)
+    ]
+    assert after.training_counts().tolist() == [0, 1, 1, 0, 0, 0, 0]
+    assert manifest.details["num_items"] == 6
+    assert manifest.details["items"] == {
+        "rows_read": 7,
+        "excluded_rows": {"duplicate_item_row": 1},
+        "without_row": 0,
+        "without_title": 1,
+        "new": 2,
+    }
+    told = dict(summary_table(manifest))
+    assert told["items in the item table"] == "4 of 4"
+    assert told["new items"] == "2, without an interaction: they can be recommended by their text alone"
+    assert [words for words, _ in exclusion_table(manifest)] == [
+        "item rows left out: duplicate item row",
+        "items without a title: titled by their id",
+    ]
+
+
+def test_the_default_leaves_the_bytes_as_they_were(tmp_path: Path) -> None:
+    """An item table that adds nothing makes the same content, whatever the setting."""
+    digests = {}
+    for new_items in ("exclude", "include"):
+        preprocess(tmp_path, HEADER + GOOD, ITEM_HEADER + ITEMS, new_items=new_items)
+        digests[new_items] = load_sequences(tmp_path / "sequences").digest
+    assert digests["exclude"] == digests["include"] == DIGEST
+
+
+@pytest.mark.parametrize("config", [{"min_rating": 3}, {"min_rating": 3, "k_core": True}, {"drop_last": 1}])
+def test_an_item_whose_interactions_were_filtered_away_is_new(config: dict[str, Any], tmp_path: Path) -> None:
+    """The item table says that it is in the catalogue."""
+    rows = "".join(f"{user},{item},{time},5\n" for user in "uvw" for time, item in enumerate("abc"))
+    plays = f"user_id,item_id,timestamp,rating\n{rows}u,d,7,{1 if 'min_rating' in config else 5}\n"
+    if "drop_last" in config:
+        plays += "v,e,8,5\nw,e,8,5\n"
+    manifest = preprocess(tmp_path, plays, ITEM_HEADER + ITEMS, new_items="include", **config)
+    assert load_sequences(tmp_path / "sequences").item_ids == ("", "a", "b", "c", "d")
+    assert manifest.details["items"]["new"] == 1
+    assert manifest.details["id_types"]["item_id"] == "string"
+
+
+def test_new_items_need_an_item_table(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"interactions\.csv: new_items: include takes items from an item table.*--items"
+    ):
+        preprocess(tmp_path, HEADER + GOOD, new_items="include")
+
+
+def test_new_items_do_not_hide_that_ids_of_both_files_differ(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none of the 4 items of the interactions is in it"):
+        preprocess(tmp_path, HEADER + GOOD, "item_id,title\ntt1,A\ntt2,B\n", new_items="include")
+    manifest = preprocess(tmp_path, HEADER + GOOD, "item_id,title\na,A\ntt2,B\ntt3,C\n", new_items="include")
+    assert any("1 of 4 items have a row in the item table" in line for line in list_warnings(manifest))
+
+
+@pytest.mark.parametrize(("plays", "items"), [("{}.0", "{}"), ("{}", "{}.0")])
+def test_new_items_beside_whole_numbers_with_a_point(plays: str, items: str, tmp_path: Path) -> None:
+    rows = "".join(f"u,{plays.format(item)},{item}\n" for item in range(1, 5)) + "u,single,9\n"
+    titles = "".join(f"{items.format(item)},Film {item}\n" for item in range(1, 6)) + "total,none\n"
+    preprocess(tmp_path, HEADER + rows, "item_id,title\n" + titles, new_items="include")
+    expected = ("", *(plays.format(item) for item in range(1, 5)), "single", items.format(5), "total")
+    assert load_sequences(tmp_path / "sequences").item_ids == expected
 
 
 def test_parquet_title_that_is_no_text(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def test_what_is_left_to_the_data_travels_as_auto(inputs: Inputs) -> None:
     ("key", "value", "changed"),
     [
         ("min_rating", 2.0, {"data_config"}),
+        ("new_items", "include", {"data_config"}),
         ("snapshot_base", 5, {"text_config", "shards_config", "writing_config"}),
         ("text_model", "qwen-max", {"text_config"}),
         ("texts_per_shard", 9, {"text_config", "shards_config"}),

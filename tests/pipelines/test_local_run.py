@@ -351,8 +351,9 @@ def test_chosen_data_bring_their_name_along(
         ("a,x,1\na,y,2\na,z,3\n", "item_id,price\nx,7\n", ()),
         ("a,x,1\na,y,2\na,z,3\n", "item_id,title\nq,Q\n", ()),
         ("a,x,1\na,y,2\na,z,3\n", None, ("min_rating=3",)),
+        ("a,x,1\na,y,2\na,z,3\n", None, ("new_items=include",)),
     ],
-    ids=["a row", "nothing left", "item table", "an item table that fits nothing", "no ratings"],
+    ids=["a row", "nothing left", "item table", "an item table that fits nothing", "no ratings", "no item table"],
 )
 def test_bad_data_end_a_run_before_its_first_task_with_the_line_of_preprocess(
     folder: Path, rows: str, items: str | None, settings: tuple[str, ...]

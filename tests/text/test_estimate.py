@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from server import Behaviour, serve
 from toy_sequences import BuildSequences
@@ -113,3 +114,20 @@ def test_a_table_of_ones_own_is_read(sequences: Path, tmp_path: Path) -> None:
     table.write_text("as_of: 2031-05-06\n")
     with pytest.raises(PriceError, match=r"prices\.yaml: currency"):
         estimate_texts(sequences, config)
+
+
+def test_items_that_nobody_has_interacted_with_are_counted(build_sequences: BuildSequences, tmp_path: Path) -> None:
+    rows = [(user, item, time) for user in "ab" for time, item in enumerate("vwxyz", 1)]
+    items = pd.DataFrame({"item_id": list("vwxyzno"), "title": [f"Book {letter}" for letter in "vwxyzno"]})
+    found = {
+        new_items: estimate_texts(
+            build_sequences(rows, items, new_items=new_items), make_config(NOWHERE, tmp_path / "cache")
+        )
+        for new_items in ("exclude", "include")
+    }
+    added = {
+        name: getattr(found["include"], name) - getattr(found["exclude"], name) for name in ("num_texts", "num_calls")
+    }
+    assert added == {"num_texts": 2, "num_calls": 2}
+    assert found["include"].users == found["exclude"].users
+    assert (found["include"].cost or 0) > (found["exclude"].cost or 0)

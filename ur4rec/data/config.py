@@ -11,6 +11,7 @@ from ur4rec.config_section import ConfigSection
 from ur4rec.data.column_names import SYNONYMS
 
 BadRows = Literal["error", "exclude"]
+NewItems = Literal["exclude", "include"]
 TimeUnit = Literal[
     "auto",
     "seconds",
@@ -51,6 +52,9 @@ class DataConfig(ConfigSection):
     drop_last: int = Field(0, ge=0)
     """`split: leave_one_out` first drops this many of each user's newest interactions: the protocol, so many steps
     earlier."""
+    new_items: NewItems = "exclude"
+    """Whether items of the item table without an interaction that is kept stand in the catalogue, too; their text alone
+    recommends them."""
     bad_rows: BadRows = "error"
     """A malformed row stops the run, or is dropped and counted."""
     encoding: str | None = None

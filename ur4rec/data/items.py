@@ -20,7 +20,7 @@ from ur4rec.data.errors import DataError
 from ur4rec.data.fields import Numbers, RowCheck, check_rows, parse_numbers
 from ur4rec.data.ids import Ids, check_ids, parse_ids
 from ur4rec.data.markup import CleanTexts, read_clean_texts
-from ur4rec.data.sequences import ITEM_INDEX
+from ur4rec.data.sequences import ITEM_INDEX, NEW_ITEMS
 from ur4rec.data.tables import ReadOptions, Table, describe, read_table
 
 LAST_YEAR = 9999
@@ -53,6 +53,8 @@ class ItemTable:
     """This many texts held markup."""
     reading: dict[str, Any] = field(default_factory=dict)
     """How the file was understood, for the manifest."""
+    adds_items: bool = False
+    """Whether the catalogue has its items without an interaction."""
 
 
 def read_items(path: Path, config: DataConfig) -> ItemTable:
@@ -86,11 +88,14 @@ def read_items(path: Path, config: DataConfig) -> ItemTable:
         excluded=checked.excluded | ({DUPLICATE_ITEM: int(repeats.sum())} if repeats.any() else {}),
         num_cleaned=sum(column.num_cleaned for column in texts.values()),
         reading=describe(table) | {"similar_ids": {ITEM_ID: ids.num_similar}},
+        adds_items=config.new_items == "include",
     )
 
 
 def build_catalogue(item_ids: pa.StringArray, items: ItemTable | None) -> pd.DataFrame:
     """Return the rows of `items.parquet` for the ids, in their order; an item without a title goes by its id.
+
+    Where the table adds items, those that are not among the ids follow, in the order of the table.
 
     Raises:
         DataError: The item table has none of the ids.
@@ -104,6 +109,8 @@ def build_catalogue(item_ids: pa.StringArray, items: ItemTable | None) -> pd.Dat
             f"{', '.join(map(repr, ids[:EXAMPLES]))} there, and {examples} here; give the table of the same items, or "
             f"the column with their ids: --set columns={ITEM_ID}=NAME"
         )
+    if items and items.adds_items:
+        ids = [*ids, *known.index[~known.index.isin(ids)]]
     catalogue = known.reindex(ids).rename_axis(ITEM_ID).reset_index()
     catalogue[list(TEXTS)] = catalogue[list(TEXTS)].fillna("")
     untitled = catalogue[TITLE].astype(str).str.strip() == ""
@@ -112,19 +119,20 @@ def build_catalogue(item_ids: pa.StringArray, items: ItemTable | None) -> pd.Dat
 
 
 def count_items(item_ids: pa.StringArray, items: ItemTable | None) -> dict[str, Any]:
-    """Count how the item table and the catalogue fit together, for the manifest."""
+    """Count how the item table and the items of the interactions fit together, for the manifest."""
     if items is None:
         return {"rows_read": 0, "excluded_rows": {}, "without_row": len(item_ids)}
-    catalogue, frame = pd.Index(item_ids.to_pylist()), _spell_alike(items.frame, item_ids.to_pylist())
+    interacted, frame = pd.Index(item_ids.to_pylist()), _spell_alike(items.frame, item_ids.to_pylist())
     known = frame.index
-    titles = frame[TITLE].reindex(catalogue.intersection(known))
+    titles = frame[TITLE] if items.adds_items else frame[TITLE].reindex(interacted.intersection(known))
+    num_others = len(known.difference(interacted))
     return {
         "rows_read": items.num_read,
         "excluded_rows": items.excluded,
         **({"cleaned_texts": items.num_cleaned} if items.num_cleaned else {}),
-        "without_row": len(catalogue.difference(known)),
+        "without_row": len(interacted.difference(known)),
         "without_title": int((titles.str.strip() == "").sum()),
-        "never_interacted": len(known.difference(catalogue)),
+        **({NEW_ITEMS: num_others} if items.adds_items else {"never_interacted": num_others}),
     }
 
 

@@ -6,7 +6,7 @@ Letters: R rows, N distinct ids.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ FILE_OF_PART = {Part.TRAIN: files.TRAIN, Part.VAL: files.VAL, Part.TEST: files.T
 
 @dataclass(frozen=True)
 class _Index:
-    """Dense indices of the ids that occur, in their natural order."""
+    """Dense indices of the ids that occur, in their natural order, and behind them of new ones."""
 
     of_row: Int64[np.ndarray, "R"]
     """From 1; 0 is padding."""
@@ -107,6 +107,11 @@ def _preprocess(inputs: dict[str, Path], output: Path, config: DataConfig) -> Ma
 
 
 def _read(inputs: dict[str, Path], config: DataConfig) -> tuple[Interactions, Selection, ItemTable | None]:
+    if config.new_items == "include" and ITEM_TABLE not in inputs:
+        raise DataError(
+            f"{inputs[INTERACTIONS]}: new_items: include takes items from an item table, and there is none; give one "
+            "(--items), or leave new_items at exclude"
+        )
     raw = read_interactions(inputs[INTERACTIONS], config)
     metadata = read_items(inputs[ITEM_TABLE], config) if ITEM_TABLE in inputs else None
     selection = select_rows(raw, config)
@@ -124,15 +129,16 @@ def write_sequences(writer: ArtifactWriter, raw: Interactions, selection: Select
         items: Item table, if there is one.
     """
     users = _enumerate(selection.rows.users, raw.user_ids)
-    catalogue = _enumerate(selection.rows.items, raw.item_ids)
+    interacted = _enumerate(selection.rows.items, raw.item_ids)
+    table = build_catalogue(interacted.ids, items)
+    catalogue = replace(interacted, ids=pa.array(table[ITEM_ID], pa.string()))
     _write_arrays(writer.folder, selection.rows, users, catalogue)
     _write_map(writer.folder / files.USER_MAP, users)
     _write_map(writer.folder / files.ITEM_MAP, catalogue)
-    table = build_catalogue(catalogue.ids, items)
     write_catalogue(writer.folder / files.ITEMS, table)
     writer.details |= _count(raw, selection, users, catalogue) | profile_rows(selection.rows, raw.user_ids)
     titles = table[TITLE][table[TITLE] != table[ITEM_ID]]
-    writer.details["items"] = count_items(catalogue.ids, items)
+    writer.details["items"] = count_items(interacted.ids, items)
     writer.details["title_scripts"] = measure_scripts(titles.tolist())
     writer.details["reading"] = {INTERACTIONS: raw.reading} | ({ITEM_TABLE: items.reading} if items else {})
 

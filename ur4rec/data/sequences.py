@@ -29,6 +29,8 @@ ITEM_INDEX = "item_index"
 """Column of `items.parquet`; the index of the loaded table."""
 ARE_POSITIONS = "are_positions"
 """Key of an imported folder's details, under `timestamps`: whether they are positions in a user's list, not times."""
+NEW_ITEMS = "new"
+"""Key of the details, under `items`: how many items without an interaction the catalogue has, behind all others."""
 
 Horizon = Literal["validation", "test", "full"]
 

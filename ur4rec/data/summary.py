@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ur4rec.data.input_files import INTERACTIONS
-from ur4rec.data.sequences import ARE_POSITIONS
+from ur4rec.data.sequences import ARE_POSITIONS, NEW_ITEMS
 from ur4rec.storage.artifacts import Manifest
 from ur4rec.storage.inputs import list_some
 
@@ -45,7 +45,7 @@ def exclusion_table(manifest: Manifest) -> list[tuple[str, int]]:
     lines |= {f"item rows left out: {_say(name)}": count for name, count in items["excluded_rows"].items()}
     lines["timestamps cut to whole seconds"] = details["timestamps"]["cut_to_whole_seconds"]
     if items["rows_read"]:
-        lines |= {words: items[name] for name, words in ITEM_NOTES.items()}
+        lines |= {words: items.get(name, 0) for name, words in ITEM_NOTES.items()}
     return [(words, count) for words, count in lines.items() if count]
 
 
@@ -82,11 +82,19 @@ def _summarise(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "tied_targets" in details["timestamps"]:
         yield "test targets with a tied time", f"{details['timestamps']['tied_targets']:,} of {rows['test']:,}"
     if items["rows_read"]:
-        yield "items in the item table", f"{details['num_items'] - items['without_row']:,} of {details['num_items']:,}"
+        interacted = _count_interacted(details)
+        yield "items in the item table", f"{interacted - items['without_row']:,} of {interacted:,}"
+    if new := items.get(NEW_ITEMS):
+        yield "new items", f"{new:,}, without an interaction: they can be recommended by their text alone"
     if cleaned := items.get("cleaned_texts"):
         yield "texts cleaned of markup", f"{cleaned:,}"
     scripts = details.get("title_scripts", {})
     yield "letters of titles", ", ".join(f"{script} {share:.1%}" for script, share in scripts.items())
+
+
+def _count_interacted(details: dict[str, Any]) -> int:
+    num_items: int = details["num_items"] - details["items"].get(NEW_ITEMS, 0)
+    return num_items
 
 
 def _percent(part: int, whole: int) -> str:
@@ -198,7 +206,7 @@ def _doubt_ids(details: dict[str, Any]) -> str:
 
 
 def _doubt_items(details: dict[str, Any]) -> str:
-    num_items, without = details["num_items"], details["items"]["without_row"]
+    num_items, without = _count_interacted(details), details["items"]["without_row"]
     num_fitting = num_items - without
     if not details["items"]["rows_read"] or num_fitting >= num_items * FITS:
         return ""
