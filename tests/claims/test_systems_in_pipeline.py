@@ -33,8 +33,12 @@ from ur4rec.registry.register import load_registration
 from ur4rec.training.config import stages_of
 
 pytest_plugins = ["trained_toys"]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
-RULES = {"min_users": 5, "floor_times_popularity": 0, "max_latency_ms": 1e9}
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1500),
+    pytest.mark.filterwarnings("ignore:.*no effect in the current local runner"),
+]
+RULES = {"min_users": 5, "floor_times_popularity": 0, "max_latency_ms": 1e9, "margin_by_users": {"0": 0.1}}
 SETTINGS = {"epochs_per_stage": 1, "bootstrap_samples": 100, "promote_automatically": True}
 
 
