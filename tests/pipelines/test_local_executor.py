@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict  # type: ignore[import-untyped]
 from kfp.local.orchestrator import task_spec_utils
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineTaskSpec
 
