@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cluster.targets import TargetOptions, connect_for
 from pipelines.options import (
     ClusterOptions,
     ImageOptions,
@@ -15,7 +16,6 @@ from pipelines.options import (
     PodOptions,
     RunArgument,
     ServerOptions,
-    TargetOptions,
     grouped,
 )
 from ur4rec.commands.console import OptionError, SetOption, show
@@ -98,7 +98,7 @@ def status(run_id: RunArgument, server: ServerOptions, wait: WaitOption = False)
     from pipelines.cluster.status import RunReader
     from pipelines.cluster.tables import show_status
 
-    cluster = server.connect_for(run_id)
+    cluster = connect_for(server, run_id)
     if wait:
         raise typer.Exit(_follow(cluster, run_id))
     found = RunReader(cluster, run_id).status
@@ -113,7 +113,7 @@ def watch(run_id: RunArgument, server: ServerOptions) -> None:
     Example:
         python -m pipelines watch RUN_ID
     """
-    raise typer.Exit(_follow(server.connect_for(run_id), run_id))
+    raise typer.Exit(_follow(connect_for(server, run_id), run_id))
 
 
 @grouped
@@ -131,7 +131,7 @@ def logs(
     from pipelines.cluster.status import RunReader
     from pipelines.cluster.tables import show_logs
 
-    cluster = server.connect_for(run_id)
+    cluster = connect_for(server, run_id)
     found = RunReader(cluster, run_id).status
     wanted = [one for one in found.tasks if task is None or task.lower() in (one.name, one.title.lower())]
     if task is not None and not wanted:
@@ -179,7 +179,7 @@ def cancel(run_id: RunArgument, server: ServerOptions) -> None:
     """
     from pipelines.cluster.runs import cancel_run
 
-    run = cancel_run(server.connect_for(run_id), run_id)
+    run = cancel_run(connect_for(server, run_id), run_id)
     show(f"canceling: {run.display_name}; python -m pipelines status {run_id} --wait")
 
 

@@ -11,12 +11,13 @@ from ur4rec.experiments import search_space
 from ur4rec.ranking import bootstrap, metrics, ranks
 from ur4rec.text import config, requests, sentences, snapshots
 from ur4rec.text.leaks import title_mentions
-from ur4rec.training import cooccurrence, scoring, stages, trainer, windows
+from ur4rec.training import config as training_config
+from ur4rec.training import cooccurrence, scoring, trainer, windows
 
 MODULES = (
     *(report, slices, search_space, experiments, bootstrap, metrics, ranks),
     *(config, requests, sentences, snapshots, title_mentions),
-    *(cooccurrence, scoring, stages, trainer, windows),
+    *(training_config, cooccurrence, scoring, trainer, windows),
 )
 
 
