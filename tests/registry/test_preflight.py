@@ -92,7 +92,7 @@ def test_no_registry_for_all_tasks(uri: str, named: str, message: str, monkeypat
 @pytest.mark.usefixtures("on_cluster")
 def test_a_state_in_a_pod_is_none() -> None:
     lines = find_lines([], {}, {}, {}, "http://127.0.0.1:9", "/tmp/state")
-    assert "state: /tmp/state: is gone with its pod; expected gs://bucket/prefix, or nothing" in lines
+    assert "state: /tmp/state: is gone with its pod; expected gs:// or s3://bucket/prefix, or nothing" in lines
 
 
 @pytest.mark.usefixtures("on_cluster")

@@ -90,7 +90,7 @@ def test_a_stage_settles_what_is_left_to_the_data(
         assert [manifest.config["max_seq_len"] for manifest in manifests] == [10, 10]
         details.append([manifest.details for manifest in manifests])
     (left, left_memories), (given, given_memories) = details
-    reasons = {"max_seq_len": "90 % of the histories are at most 10 long; 10 to 200"}
+    reasons = {"max_seq_len": "90 % of the histories are at most 10 long; 10 to 100"}
     assert left.pop(REASONS) == left_memories.pop(REASONS) == reasons
     assert (left, left_memories) == (given, given_memories)
     told = f"pretrain_sasrec: settings from the data\n  max_seq_len  10  {reasons['max_seq_len']}\n"
