@@ -8,10 +8,12 @@ import pytest
 from markdown_views import ODD_NAMES, as_shown, list_tags, read_page
 
 from ur4rec.evaluation.baselines import BASELINES
-from ur4rec.evaluation.history import HISTORY, Epoch, TrainingHistory
+from ur4rec.evaluation.history import HISTORY, Epoch, HistoryError, TrainingHistory
 from ur4rec.evaluation.report import render_comparison, render_report, write_curves
 from ur4rec.evaluation.results import Results
+from ur4rec.models.config import ModelConfig
 from ur4rec.ranking.lists import LIST_METRICS
+from ur4rec.storage.artifacts import write_artifact
 
 VOID = {"meta", "img", "br"}
 
@@ -265,6 +267,15 @@ def test_the_curves_of_a_stage_are_a_page_of_their_own(tmp_path: Path) -> None:
     assert "<td>&lt;b&gt;joint</td><td>1</td><td>1</td><td>0.1000</td>" in text
     assert not page.find("script")
     assert len(text) < 2_000_000
+
+
+def test_a_checkpoint_before_the_first_stage_has_no_curves(tmp_path: Path) -> None:
+    with write_artifact(tmp_path / "checkpoint", "passed over", ModelConfig()):
+        pass
+    write_curves(tmp_path / "checkpoint", tmp_path / "curves.html")
+    assert "no such stage" in (tmp_path / "curves.html").read_text()
+    with pytest.raises(HistoryError, match="not found; expected a checkpoint folder"):
+        write_curves(tmp_path / "nothing", tmp_path / "curves.html")
 
 
 def test_the_comparison_has_a_row_for_each_system(measured: tuple[Results, TrainingHistory]) -> None:

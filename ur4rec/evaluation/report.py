@@ -19,11 +19,12 @@ from ur4rec.markdown import escape_markdown, make_table
 from ur4rec.ranking.bootstrap import Figure
 from ur4rec.ranking.lists import LIST_METRICS
 from ur4rec.ranking.metrics import RANK_METRICS
-from ur4rec.storage.artifacts import write_text_atomic
+from ur4rec.storage.artifacts import MANIFEST, write_text_atomic
 
 TEMPLATE = "report.html"
 MAIN_METRIC = "ndcg@10"
 EVALUATED = "The evaluated model, with the weights of its last stage and the memories replayed up to the target"
+NO_CURVES = "<p>This system has no such stage, and none before it.</p>\n"
 CURVES = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Training curves</title></head>
 <body style="font-family: system-ui, sans-serif">
@@ -77,9 +78,14 @@ def render_comparison(results: Results) -> str:
 def write_curves(checkpoint: Path, page: Path) -> None:
     """Write the curves of all stages that a checkpoint has been through, as a page of its own.
 
+    A checkpoint that was handed on before the system's first stage has none, and the page says so.
+
     Raises:
-        HistoryError: The checkpoint folder holds no training history.
+        HistoryError: The folder is no checkpoint, or its history is damaged.
     """
+    if (checkpoint / MANIFEST).is_file() and not (checkpoint / HISTORY).is_file():
+        write_text_atomic(page, NO_CURVES)
+        return
     history = read_history(checkpoint / HISTORY)
     stages = [(stage.stage, f"{stage.epochs}", f"{stage.best_epoch}", _best(stage)) for stage in history.stages]
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(CURVES)
