@@ -28,6 +28,7 @@ from pipelines.cluster.connection import connect
 from pipelines.compilation import compile_pipeline
 from pipelines.options import ImageOptions
 from ur4rec.registry.environment import DEFAULTS
+from ur4rec.training.stage_names import STAGES
 
 pytestmark = [pytest.mark.server, pytest.mark.emulator, pytest.mark.slow]
 MANIFEST = Path(__file__).parents[3] / "deploy/base/defaults.yaml"
@@ -95,7 +96,10 @@ def test_nothing_but_the_interactions_trains_registers_and_judges(
     (version,) = client.search_model_versions("name = 'ur4rec'")
     assert version.tags["ur4rec.kfp_run_id"] == run_id
     assert version.tags["ur4rec.gate_verdict"]
-    assert [run for run in client.search_runs(["1"]) if run.info.run_id != version.run_id] == []
+    children = [run for run in client.search_runs(["1"]) if run.info.run_id != version.run_id]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {version.run_id}
+    assert sorted(run.data.tags["ur4rec.stage"] for run in children) == sorted(STAGES)
+    assert {run.info.status for run in children} == {"FINISHED"}
     for pod in (tmp_path / "pods").iterdir():
         assert not list(pod.glob("mlflow.db")), "no task has a registry of its own"
 
