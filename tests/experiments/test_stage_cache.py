@@ -16,7 +16,7 @@ from ur4rec.training.stages import run_stage
 
 FIRST, SECOND = STAGES[:2]
 FINETUNING = {"finetune_lr_scale", "adaptive_switch_threshold", "adaptive_min_steps"}
-FUSION = {"fusion_method", "fusion_start", "sasrec_weight", "retriever_weight", "cooccurrence_weight"}
+FUSION = {"fusion_method", "fusion_start", "new_item_share", "sasrec_weight", "retriever_weight", "cooccurrence_weight"}
 CONTENT = {"content_weight", "content_age_decay"}
 SCORER = {"cooccurrence_neighbors", "cooccurrence_smoothing", "cooccurrence_age_decay"}
 FIRST_READS = {
