@@ -26,7 +26,7 @@ from ur4rec.auto.settle import settle
 from ur4rec.columns import ITEM, USER
 from ur4rec.commands.console import ConfigOption, SetOption, report_errors, split_settings
 from ur4rec.config import Config, load_config
-from ur4rec.data.sequences import load_sequences
+from ur4rec.data.sequences import Sequences, load_sequences
 from ur4rec.experiments.stage_cache import obtain_stages, read_inputs
 from ur4rec.experiments.workers import Failure, run_all
 from ur4rec.models.config import Expert
@@ -98,30 +98,30 @@ def adopt_item_texts(source: Path, fold: Path, output: Path) -> None:
 
 def run_task(task: Task) -> Path:
     """Trains one system and writes the ranks of the test targets, new items' and the others'."""
-    data = load_sequences(task.sequences)
+    data, original = load_sequences(task.sequences), load_sequences(task.original)
     config = settle(task.config.narrow(StageConfig), data)
     inputs = read_inputs(task.sequences, task.embeddings, "cpu")
     stage = obtain_stages(task.output / "stages", inputs, config, Stage.JOINT_FINETUNE.value)[-1]
     model, seen = load_model(stage.checkpoint), data.histories("test")
+    targets = split_targets(original, data, np.array(task.cold))
+
+    def rank(name: str, scorer: Scorer) -> dict[str, np.ndarray]:
+        return {f"{name}, {group}": rank_users(scorer, rows, seen, 512) for group, rows in targets.items()}
+
     scorer = ModelScorer(model, seen)
-    ranks = dict(_rank_all(task, scorer, "ours"))
-    ranks |= _rank_all(task, lambda users: scorer.score_parts(users)[:, -1], "cosine")
+    ranks = rank("ours", scorer) | rank("cosine", lambda users: scorer.score_parts(users)[:, -1])
     model.fusion.get_buffer("new_item_offset").zero_()
-    ranks |= _rank_all(task, ModelScorer(model, seen), "no offset")
+    ranks |= rank("no offset", ModelScorer(model, seen))
     task.file.parent.mkdir(parents=True, exist_ok=True)
     np.savez(task.file, allow_pickle=False, **ranks)
     return task.file
 
 
-def _rank_all(task: Task, scorer: Scorer, name: str) -> Iterator[tuple[str, np.ndarray]]:
-    for group, targets in split_targets(task.original, task.sequences, np.array(task.cold)).items():
-        yield f"{name}, {group}", rank_users(scorer, targets, load_sequences(task.sequences).histories("test"), 512)
-
-
-def split_targets(original: Path, fold: Path, cold: Int64[np.ndarray, "C"]) -> dict[str, Int64[np.ndarray, "T 3"]]:
+def split_targets(
+    original: Sequences, fold: Sequences, cold: Int64[np.ndarray, "C"]
+) -> dict[str, Int64[np.ndarray, "T 3"]]:
     """The original test targets of users who have a history in the fold: new items, and the others."""
-    targets = load_sequences(original).test
-    targets = targets[np.isin(targets[:, USER], load_sequences(fold).train[:, USER])]
+    targets = original.test[np.isin(original.test[:, USER], fold.train[:, USER])]
     is_new = np.isin(targets[:, ITEM], cold)
     return {"new": targets[is_new], "others": targets[~is_new]}
 

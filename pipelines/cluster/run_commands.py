@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cluster.targets import TargetOptions, connect_for
+from pipelines.cluster.targets import TargetOptions, connect_for, is_on_vertex
 from pipelines.options import (
     ClusterOptions,
     ImageOptions,
@@ -241,7 +241,7 @@ def _show_images(package: Package) -> None:
 
 
 def _expect_kubeflow(command: str, run_id: str) -> None:
-    if run_id.startswith("projects/"):
+    if is_on_vertex(run_id):
         raise OptionError(f"{command}: Vertex AI has none; submit again, and what has not changed is not done twice")
 
 

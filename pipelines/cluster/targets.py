@@ -61,13 +61,18 @@ class TargetOptions:
         return connect_vertex(self.project, self.region)
 
 
+def is_on_vertex(run_id: str) -> bool:
+    """Whether a run is one of Vertex AI, whose ids say where they are."""
+    return run_id.startswith("projects/")
+
+
 def connect_for(server: ServerOptions, run_id: str) -> Cluster | Vertex:
     """Return the server that has a run; the id of one of Vertex AI says where that is.
 
     Raises:
         ClusterError: It does not answer, or credentials are missing.
     """
-    if not run_id.startswith("projects/"):
+    if not is_on_vertex(run_id):
         return server.connect()
     from pipelines.cluster.vertex import connect_vertex_of
 

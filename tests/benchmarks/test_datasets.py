@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from toy_plays import NUM_ITEMS, NUM_USERS, make_embeddings, write_plays
 from typer.testing import CliRunner, Result
 
 from benchmarks import datasets_systems, peer_stages
@@ -21,15 +22,10 @@ from benchmarks.datasets_systems import ABLATIONS, PEERS, SYSTEMS, Options, coun
 from benchmarks.peer_exchange import Point, Run, Split
 from benchmarks.peer_jobs import ROOT, BenchmarkError, Job
 from ur4rec.config import load_config
-from ur4rec.data.sequences import load_sequences
 from ur4rec.ranking.metrics import metrics_from_ranks
-from ur4rec.storage.artifacts import write_artifact
-from ur4rec.text.config import EncodeConfig
-from ur4rec.text.embeddings import write_embeddings
 from ur4rec.training.config import StageConfig
 from ur4rec.training.trainer import Trainer
 
-NUM_USERS, NUM_ITEMS = 20, 12
 TOY = load_config("toy", {"epochs_per_stage": 1})
 app = typer.Typer()
 app.command()(main)
@@ -37,24 +33,7 @@ app.command()(main)
 
 @pytest.fixture
 def interactions(tmp_path: Path) -> Path:
-    random = np.random.default_rng(1)
-    rows = ["user_id,item_id,timestamp"]
-    for user in range(NUM_USERS):
-        items = random.permutation(NUM_ITEMS)[: random.integers(4, 9)]
-        rows += [f"u{user:02},i{item:02},{place}" for place, item in enumerate(items, 1)]
-    (tmp_path / "plays.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return tmp_path / "plays.csv"
-
-
-def make_embeddings(sequences: Path, folder: Path, seed: int = 3) -> Path:
-    """Random vectors for the items, one text of one sentence for the first user."""
-    num_items = load_sequences(sequences).num_items
-    vectors = np.random.default_rng(seed).normal(size=(num_items + 1, 8)).astype(np.float32)
-    with write_artifact(folder, "encode_text", EncodeConfig(), {"sequences": sequences}) as writer:
-        sentences, points = np.array([num_items]), np.array([[1, 2]])
-        write_embeddings(writer.folder, vectors, np.arange(num_items), sentences, np.array([0, 1]), points)
-        writer.details["sequences_digest"] = load_sequences(sequences).digest
-    return folder
+    return write_plays(tmp_path / "plays.csv")
 
 
 def run_cli(*arguments: str | Path) -> Result:

@@ -95,8 +95,8 @@ def _measure_gaps(
         users = np.array(targets[start : start + USERS_AT_ONCE, USER])
         scores = scorer(users)
         excluded = seen_mask(users, histories if model.config.excludes_seen else None, scores)
+        excluded[:, 0] = True
         scores[excluded] = LOWEST
-        scores[:, 0] = LOWEST
         others = scores.masked_fill(is_new, LOWEST).topk(min(PLACES, scores.shape[1])).values
         new = scores.masked_fill(~is_new, LOWEST).topk(places).values
         gaps.append((others.flip(1)[:, :places] - new).cpu())
