@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ur4rec.models.config import Expert, RetrieverConfig
+from ur4rec.models.dropout import Dropout
 from ur4rec.models.sasrec import RelativeAttention, attend
 
 
@@ -46,7 +47,7 @@ class UserPreferenceExpert(nn.Module):
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(config.moe_dropout)
+        self.dropout = Dropout(config.moe_dropout)
 
     def forward(
         self, query: Float[Tensor, "B Q D"], context: Context

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ur4rec.models.config import SASRecConfig
+from ur4rec.models.dropout import Dropout
 
 EMBEDDING_STD = 0.02
 
@@ -37,7 +38,7 @@ class RelativeAttention(nn.Module):
         self.value = nn.Linear(dim, dim)
         self.output = nn.Linear(dim, dim)
         self.distance_bias = nn.Parameter(torch.zeros(num_heads, max_len))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, queries: Float[Tensor, "B Q D"], tokens: Float[Tensor, "B L D"], last: Int[Tensor, "B"] | None = None
@@ -84,7 +85,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * dim, dim))
+        self.layers = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), Dropout(dropout), nn.Linear(2 * dim, dim))
 
     def forward(self, hidden: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """Transforms every position alone."""
@@ -102,7 +103,7 @@ class Block(nn.Module):
         self.attention = RelativeAttention(dim, config.sasrec_num_heads, config.max_seq_len, config.sasrec_dropout)
         self.feed_forward_norm = nn.LayerNorm(dim)
         self.feed_forward = FeedForward(dim, config.sasrec_dropout)
-        self.dropout = nn.Dropout(config.sasrec_dropout)
+        self.dropout = Dropout(config.sasrec_dropout)
 
     def forward(self, hidden: Float[Tensor, "B L D"], last: Int[Tensor, "B"] | None = None) -> Float[Tensor, "B Q D"]:
         """Attention, then the feed-forward layer, each added to its input; with `last`, for one position of a row."""
@@ -132,7 +133,7 @@ class SASRec(nn.Module):
             self.register_buffer("item_factors", torch.zeros(num_items + 1, config.sasrec_item_factors))
             self.factor_projection = nn.Linear(config.sasrec_item_factors, config.sasrec_hidden_dim, bias=False)
             nn.init.normal_(self.factor_projection.weight, std=0.02 * config.sasrec_item_factors**-0.5)
-        self.dropout = nn.Dropout(config.sasrec_dropout)
+        self.dropout = Dropout(config.sasrec_dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.sasrec_num_blocks))
         self.norm = nn.LayerNorm(config.sasrec_hidden_dim)
 

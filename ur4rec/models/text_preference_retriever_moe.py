@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ur4rec.models.config import Expert, RetrieverConfig
+from ur4rec.models.dropout import Dropout
 from ur4rec.models.experts import Context, make_experts
 from ur4rec.models.sasrec import FeedForward, at_position, attend, item_table
 from ur4rec.models.text_table import TextTable
@@ -87,7 +88,7 @@ class ExpertMixture(nn.Module):
             self.attention_input = nn.Linear(dim, 3 * dim, bias=False)
             self.attention_output = nn.Linear(dim, dim)
             self.router = nn.Linear(dim, num_experts)
-        self.dropout = nn.Dropout(config.moe_dropout)
+        self.dropout = Dropout(config.moe_dropout)
 
     def forward(
         self, queries: Float[Tensor, "R D"], experts: Float[Tensor, "R X D"], available: Bool[Tensor, "R X"]
@@ -142,7 +143,7 @@ class TextPreferenceRetrieverMoE(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(dim)
         self.feed_forward = FeedForward(dim, dropout)
         self.output_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def upgrade(self, state: dict[str, Any], prefix: str) -> None:
         """Adapts a state dictionary of an older model in place, so that it fits this one.

@@ -16,42 +16,64 @@ from torch.nn import functional
 
 from ur4rec.models.cooccurrence import to_logits
 
-CHUNK_ELEMENTS = 1 << 20
-"""Logits held at once: 4 MiB, so that a chunk stays in the cache between its three passes."""
+CHUNK_ELEMENTS = 1 << 19
+"""Logits held at once: 2 MiB, so that a chunk stays in the cache between its passes."""
+
+
+def _factor_type(device: torch.device) -> torch.dtype:
+    """Number format of what is multiplied: that of autocast, where it is on. Sums and exponentials are of floats."""
+    on = torch.is_autocast_enabled(device.type)
+    return torch.get_autocast_dtype(device.type) if on else torch.float32
 
 
 def _loss_and_gradient(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Summed cross-entropy `[]` and its gradient by the logits `[P, N]`, which are overwritten."""
-    log_sum = logits.logsumexp(dim=1, keepdim=True)
-    loss = (log_sum - logits.gather(1, target)).sum()
-    share = logits.sub_(log_sum).exp_()
+    """Summed cross-entropy `[]` and its gradient by the logits `[P, N]`.
+
+    The largest share of a row is exp(largest logit − log-sum), at least 1/N, and gives the log-sum without another pass
+    of exponentials.
+    """
+    share = logits.softmax(dim=1)
+    log_sum = logits.amax(dim=1) - share.amax(dim=1).log()
+    loss = (log_sum - logits.gather(1, target).squeeze(1)).sum()
     return loss, share.scatter_add_(1, target, share.new_full(target.shape, -1.0))
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Adds `left @ right`, whatever their number format, to a total of floats."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """Computes loss and gradients of one chunk of positions while its logits are in the cache."""
 
     @staticmethod
-    def forward(ctx: Any, users: Tensor, items: Tensor, targets: Tensor, left_out: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, users: Tensor, items: Tensor, targets: Tensor, left_out: Tensor, factor_type: torch.dtype
+    ) -> Tensor:
         chunk = max(1, CHUNK_ELEMENTS // len(items))
         user_gradient, item_gradient = torch.empty_like(users), torch.zeros_like(items)
         loss = users.new_zeros(())
+        users, items = users.to(factor_type), items.to(factor_type)
         for start in range(0, len(users), chunk):
             part, target = users[start : start + chunk], targets[start : start + chunk, None]
-            logits = (part @ items.T).index_fill_(1, left_out, float("-inf"))
+            logits = (part @ items.T).float().index_fill_(1, left_out, float("-inf"))
             part_loss, share = _loss_and_gradient(logits, target)
             loss += part_loss
-            torch.mm(share, items, out=user_gradient[start : start + chunk])
-            item_gradient.addmm_(share.T, part)
+            share = share.to(factor_type)
+            user_gradient[start : start + chunk] = share @ items
+            _add_product(item_gradient, share.T, part)
         ctx.save_for_backward(user_gradient, item_gradient)
         ctx.count = len(users)
         return loss / len(users)
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         user_gradient, item_gradient = ctx.saved_tensors
         scale = outputs[0] / ctx.count
-        return user_gradient * scale, item_gradient * scale, None, None
+        return user_gradient * scale, item_gradient * scale, None, None, None
 
 
 def catalogue_cross_entropy(
@@ -62,9 +84,10 @@ def catalogue_cross_entropy(
     Targets are rows of `items`, from 1; `left_out` are the rows that take no part: the padding, and what training does
     not know.
     """
+    factor_type = _factor_type(users.device)
     with torch.autocast(users.device.type, enabled=False):
         loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            users.float(), items.float(), targets, left_out
+            users.float(), items.float(), targets, left_out, factor_type
         )
     return loss
 

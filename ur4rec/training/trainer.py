@@ -133,7 +133,7 @@ class Trainer:
         self.averaged = {name: value for name, value in self.average.named_parameters() if name in self.trainable}
         num_windows = count_windows(histories, model.config.max_seq_len, config.windows_per_user)
         steps = config.epochs_per_stage * math.ceil(num_windows / config.batch_size)
-        self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=config.weight_decay)
+        self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=config.weight_decay, fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, _warmup_cosine(steps, config.warmup_share))
         self.alternation = Alternation(
             ("sasrec.", "retriever."), config.adaptive_switch_threshold, config.adaptive_min_steps
@@ -291,8 +291,7 @@ class Trainer:
     def _update_average(self) -> None:
         # The first steps average over what there is, so that a short stage is not held at its start.
         decay = min(self.config.ema_decay, self.step / (self.step + 9))
-        for name, value in self.trainable.items():
-            self.averaged[name].lerp_(value, 1 - decay)
+        torch._foreach_lerp_(list(self.averaged.values()), list(self.trainable.values()), 1 - decay)
 
     def _groups(self) -> Iterable[dict[str, object]]:
         scale = self.config.finetune_lr_scale if self.plan.finetune else 1.0
@@ -318,14 +317,16 @@ def _warmup_cosine(steps: int, warmup_share: float) -> Callable[[int], float]:
 
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
-    """Seeds torch and turns deterministic algorithms on for a while."""
-    before = torch.are_deterministic_algorithms_enabled()
+    """Seeds torch and turns deterministic algorithms on for a while; nothing reads memory that it has not written."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]
 
 
 def random_state(generator: np.random.Generator, device: torch.device) -> dict[str, Any]:
