@@ -32,6 +32,37 @@ def test_chunks_give_the_loss_and_gradients_of_one_softmax(
         assert torch.allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0, 1e4])
+def test_the_loss_is_as_exact_as_its_logits(scale: float) -> None:
+    generator = torch.Generator().manual_seed(2)
+    logits = scale * torch.randn(50, 4001, generator=generator)
+    logits[:, 7] = float("-inf")
+    targets = torch.randint(8, 4001, (50, 1), generator=generator)
+    exact = logits.double()
+    expected = exact.logsumexp(dim=1, keepdim=True) - exact.gather(1, targets)
+    gradient = exact.softmax(dim=1).scatter_add(1, targets, -torch.ones_like(expected))
+    loss, share = losses._loss_and_gradient(logits, targets)
+    assert loss.item() == pytest.approx(expected.sum().item(), rel=1e-6)
+    assert torch.allclose(share.double(), gradient, atol=1e-6)
+
+
+@pytest.mark.parametrize("elements", [25, 1 << 20])
+def test_products_of_bf16_sum_and_take_exponentials_as_floats(
+    problem: tuple[Tensor, Tensor, Tensor], elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "CHUNK_ELEMENTS", elements)
+    users, items, targets = problem
+    exact = losses.catalogue_cross_entropy(users, items, targets, PADDING)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = losses.catalogue_cross_entropy(users, items, targets, PADDING)
+    assert loss.dtype == torch.float32
+    assert loss.item() != exact.item()
+    assert loss.item() == pytest.approx(exact.item(), rel=0.01)
+    for one, other in zip(*(torch.autograd.grad(each, (users, items)) for each in (loss, exact)), strict=True):
+        assert one.dtype == torch.float32
+        assert torch.allclose(one, other, atol=0.01)
+
+
 @pytest.mark.parametrize("left_out", [[0], [0, 4, 7]], ids=str)
 def test_given_scores_are_added_before_the_softmax(problem: tuple[Tensor, Tensor, Tensor], left_out: list[int]) -> None:
     _, items, _ = problem

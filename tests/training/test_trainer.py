@@ -1,3 +1,4 @@
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -163,3 +164,17 @@ def test_all_windows_of_a_user_are_trained_on(data: Data) -> None:
     assert [entry["step"] for entry in one.series] == [0, 3, 6]
     assert [entry["step"] for entry in all_windows.series] == [0, 6, 12]
     assert all_windows.series[-1]["lr"] == one.series[-1]["lr"] == 0
+
+
+def test_torch_is_left_as_it_was() -> None:
+    memory: Any = torch.utils.deterministic
+
+    def flags() -> tuple[bool, bool]:
+        return torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+
+    before, inside = flags(), []
+    with suppress(KeyError), deterministic(1):
+        inside.append(flags())
+        raise KeyError
+    assert inside == [(True, False)]
+    assert flags() == before

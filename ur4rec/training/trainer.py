@@ -318,15 +318,16 @@ def _warmup_cosine(steps: int, warmup_share: float) -> Callable[[int], float]:
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
     """Seeds torch and turns deterministic algorithms on for a while; nothing reads memory that it has not written."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic  # its one attribute is a property of the module, unknown to mypy
+    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0])
-        torch.utils.deterministic.fill_uninitialized_memory = before[1]
+        memory.fill_uninitialized_memory = before[1]
 
 
 def random_state(generator: np.random.Generator, device: torch.device) -> dict[str, Any]:
