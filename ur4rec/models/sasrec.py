@@ -71,13 +71,17 @@ def attend(
     The bias is broadcast to `[B, H, Q, K]`; −inf masks a key, and no query may have every key masked.
     """
     batch, num_queries, dim = query.shape
-    head_dim = dim // num_heads
-    query = query.view(batch, num_queries, num_heads, head_dim).transpose(1, 2)
-    key = key.view(batch, -1, num_heads, head_dim).transpose(1, 2)
-    value = value.view(batch, -1, num_heads, head_dim).transpose(1, 2)
-    weights = (query @ key.transpose(-1, -2) * head_dim**-0.5 + bias).softmax(dim=-1)
-    mixed: Tensor = dropout(weights) @ value
+    scaled = query * (dim // num_heads) ** -0.5
+    queries, keys, values = (_split(each, num_heads) for each in (scaled, key, value))
+    scores = torch.bmm(queries, keys.mT).view(batch, num_heads, num_queries, -1)
+    weights = dropout((scores + bias).softmax(dim=-1))
+    mixed = torch.bmm(weights.flatten(0, 1), values).view(batch, num_heads, num_queries, -1)
     return mixed.transpose(1, 2).reshape(batch, num_queries, dim)
+
+
+def _split(tokens: Float[Tensor, "B L D"], num_heads: int) -> Float[Tensor, "BH L K"]:
+    """Returns the tokens of each head (B · H of them, K wide) one after the other in memory: a product copies nothing."""
+    return tokens.unflatten(-1, (num_heads, -1)).transpose(1, 2).flatten(0, 1)
 
 
 class FeedForward(nn.Module):
