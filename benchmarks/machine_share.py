@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 from rich.table import Table
@@ -38,6 +39,7 @@ from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stages import PLANS
 from ur4rec.training.start import add_text
 from ur4rec.training.trainer import SCORES_AT_ONCE, Trainer, deterministic
+from ur4rec.training.windows import sample_epoch
 
 MATRIX = 2048
 """Rows and columns of the product that stands for the machine."""
@@ -72,8 +74,20 @@ class Share:
     setting: str
     stage: str
     steps: int
+    positions: int
+    """Targets of the epoch."""
     epoch: Cost
     ceiling: Cost
+
+    @property
+    def positions_per_s(self) -> float:
+        """Trained positions a second, by the clock."""
+        return self.positions / self.epoch.seconds
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what was measured, and the ratios."""
+        ratios = {"positions_per_s": self.positions_per_s, "share": self.by_clock, "share_by_cpu_time": self.by_cpu}
+        return asdict(self) | ratios
 
     @property
     def by_clock(self) -> float:
@@ -174,7 +188,15 @@ def measure_share(workload: Workload, config: StageConfig, setting: str, stage: 
     before = measure_ceiling()
     epoch, steps = measure_epoch(workload, config, stage)
     after = measure_ceiling()
-    return Share(setting, stage, steps, epoch, min(before, after, key=lambda cost: cost.seconds))
+    positions = count_positions(workload.histories(), config)
+    return Share(setting, stage, steps, positions, epoch, min(before, after, key=lambda cost: cost.seconds))
+
+
+def count_positions(histories: Histories, config: StageConfig) -> int:
+    """Targets of an epoch; every epoch has as many."""
+    device, generator = torch.device("cpu"), np.random.default_rng(0)
+    length, per_user = config.max_seq_len, config.windows_per_user
+    return int(sample_epoch(histories, length, generator, 0, False, device, per_user).lengths.sum())
 
 
 def profile_epoch(workload: Workload, config: StageConfig) -> dict[str, list[FunctionCost]]:
@@ -212,11 +234,11 @@ def _profile(run: Callable[[], object]) -> list[FunctionCost]:
 
 def tabulate_shares(shares: list[Share]) -> Table:
     """One row a setting and stage."""
-    names = "setting", "stage", "steps", "GFLOP", "seconds", "GFLOP/s", "ceiling", "share", "of CPU time"
+    names = "setting", "stage", "steps", "GFLOP", "seconds", "positions/s", "GFLOP/s", "ceiling", "share", "of CPU time"
     table = Table(*names, title="training beside the machine's matrix product", title_justify="left")
     for one in shares:
-        numbers = one.epoch.flops / 1e9, one.epoch.seconds, one.epoch.gflops_per_s, one.ceiling.gflops_per_s
-        cells = [f"{number:,.1f}" for number in numbers]
+        cells = [f"{one.epoch.flops / 1e9:,.1f}", f"{one.epoch.seconds:,.1f}", f"{one.positions_per_s:,.0f}"]
+        cells += [f"{cost.gflops_per_s:,.1f}" for cost in (one.epoch, one.ceiling)]
         table.add_row(one.setting, one.stage, str(one.steps), *cells, f"{one.by_clock:.0%}", f"{one.by_cpu:.0%}")
     return table
 
@@ -241,7 +263,7 @@ def main(
     report = {
         "machine": machine | {"load_at_end": round(os.getloadavg()[0], 2)},
         "dataset": {"name": workload.data.name, "digest": workload.data.digest},
-        "shares": [asdict(one) | {"share": one.by_clock, "share_by_cpu_time": one.by_cpu} for one in shares],
+        "shares": [one.describe() for one in shares],
         "evaluation": asdict(evaluation),
         "profiles": {name: [asdict(cost) for cost in costs] for name, costs in profiles.items()},
     }

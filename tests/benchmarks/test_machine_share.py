@@ -9,6 +9,7 @@ from benchmarks.machine_share import (
     Cost,
     Share,
     count_flops,
+    count_positions,
     measure_ceiling,
     measure_epoch,
     open_workload,
@@ -83,10 +84,18 @@ def test_the_ceiling_counts_one_product() -> None:
 
 
 def test_a_share_is_the_ratio_of_the_rates() -> None:
-    share = Share("shipped", "end_to_end", 8, Cost(3_000_000_000, 2.0, 1.0), Cost(10_000_000_000, 1.0, 1.0))
+    share = Share("shipped", "end_to_end", 8, 900, Cost(3_000_000_000, 2.0, 1.0), Cost(10_000_000_000, 1.0, 1.0))
     assert share.epoch.gflops_per_s == pytest.approx(1.5)
     assert share.by_clock == pytest.approx(0.15)
     assert share.by_cpu == pytest.approx(0.3)
+    assert share.positions_per_s == 450
+
+
+@pytest.mark.parametrize(("windows", "length", "expected"), [("one", 50, 5), ("one", 3, 3), ("all", 3, 5)])
+def test_every_target_of_an_epoch_is_a_position(folder: Path, windows: str, length: int, expected: int) -> None:
+    """Of eight interactions two are held out, and the first is no target."""
+    config = load_config("toy", {"windows_per_user": windows, "max_seq_len": length}).narrow(StageConfig)
+    assert count_positions(open_workload(folder).histories(), config) == USERS * expected
 
 
 def test_an_epoch_costs_more_with_a_wider_model(folder: Path) -> None:
