@@ -82,6 +82,23 @@ def test_given_scores_are_added_before_the_softmax(problem: tuple[Tensor, Tensor
         assert torch.allclose(one, other, atol=1e-5)
 
 
+def test_products_of_bf16_beside_given_scores(problem: tuple[Tensor, Tensor, Tensor]) -> None:
+    _, items, _ = problem
+    generator = torch.Generator().manual_seed(1)
+    users = torch.randn(2, 3, 4, generator=generator, requires_grad=True)
+    factors = torch.rand(2, 3, generator=generator, requires_grad=True)
+    raw = torch.rand(3, 2, 11, generator=generator)
+    targets, arguments = torch.tensor([[1, 10, 0], [3, 5, 9]]), (users, items, factors)
+    exact = losses.scored_cross_entropy(*arguments, targets, PADDING, iter(raw))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = losses.scored_cross_entropy(*arguments, targets, PADDING, iter(raw))
+    assert loss.item() != exact.item()
+    assert loss.item() == pytest.approx(exact.item(), rel=0.01)
+    for one, other in zip(*(torch.autograd.grad(each, arguments) for each in (loss, exact)), strict=True):
+        assert one.dtype == torch.float32
+        assert torch.allclose(one, other, atol=0.02)
+
+
 def test_every_item_once_as_negative_is_the_whole_catalogue(problem: tuple[Tensor, Tensor, Tensor]) -> None:
     users, items, targets = problem
     loss = losses.sampled_cross_entropy(users, items, targets, torch.arange(1, 11), 10)

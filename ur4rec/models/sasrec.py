@@ -80,7 +80,7 @@ def attend(
 
 
 def _split(tokens: Float[Tensor, "B L D"], num_heads: int) -> Float[Tensor, "BH L K"]:
-    """Returns the tokens of each head (B · H of them, K wide) one after the other in memory: a product copies nothing."""
+    """Returns the tokens of each row and head, K wide, one after the other in memory, so that products copy nothing."""
     return tokens.unflatten(-1, (num_heads, -1)).transpose(1, 2).flatten(0, 1)
 
 

@@ -104,29 +104,32 @@ class _ScoredCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         left_out: Tensor,
         raw_scores: Iterator[Tensor],
+        factor_type: torch.dtype,
     ) -> Tensor:
         user_gradient, item_gradient = torch.zeros_like(users), torch.zeros_like(items)
         factor_gradient, loss = torch.zeros_like(factors), users.new_zeros(())
+        users, items = users.to(factor_type), items.to(factor_type)
         for position, raw in enumerate(raw_scores):
             rows = (targets[:, position] > 0).nonzero().squeeze(1)
             part, target = users[rows, position], targets[rows, position, None]
             given = to_logits(raw[rows])
-            logits = torch.addcmul(part @ items.T, factors[rows, position, None], given)
+            logits = torch.addcmul((part @ items.T).float(), factors[rows, position, None], given)
             logits.index_fill_(1, left_out, float("-inf"))
             part_loss, share = _loss_and_gradient(logits, target)
             loss += part_loss
-            user_gradient[rows, position] = share @ items
-            item_gradient.addmm_(share.T, part)
             factor_gradient[rows, position] = (share * given).sum(dim=1)
+            share = share.to(factor_type)
+            user_gradient[rows, position] = (share @ items).float()
+            _add_product(item_gradient, share.T, part)
         ctx.save_for_backward(user_gradient, item_gradient, factor_gradient)
         ctx.count = int((targets > 0).sum())
         mean: Tensor = loss / ctx.count
         return mean
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None, None]:
         users, items, factors = (gradient * (outputs[0] / ctx.count) for gradient in ctx.saved_tensors)
-        return users, items, factors, None, None, None
+        return users, items, factors, None, None, None, None
 
 
 def scored_cross_entropy(
@@ -141,9 +144,10 @@ def scored_cross_entropy(
 
     A target of 0 says that there is nothing to predict. The scorer's raw scores come position by position.
     """
+    factor_type = _factor_type(users.device)
     with torch.autocast(users.device.type, enabled=False):
         loss: Tensor = _ScoredCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            users.float(), items.float(), factors.float(), targets, left_out, raw_scores
+            users.float(), items.float(), factors.float(), targets, left_out, raw_scores, factor_type
         )
     return loss
 
