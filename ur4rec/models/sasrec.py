@@ -81,7 +81,8 @@ def attend(
 
 def _split(tokens: Float[Tensor, "B L D"], num_heads: int) -> Float[Tensor, "BH L K"]:
     """Returns the tokens of each row and head, K wide, one after the other in memory, so that products copy nothing."""
-    return tokens.unflatten(-1, (num_heads, -1)).transpose(1, 2).flatten(0, 1)
+    heads: Tensor = tokens.unflatten(-1, (num_heads, -1))
+    return heads.transpose(1, 2).flatten(0, 1)
 
 
 class FeedForward(nn.Module):
