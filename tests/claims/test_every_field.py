@@ -147,6 +147,9 @@ CHANGES = {
     "decay_factor": Change(0.5, see_second),
     # joint_finetune
     "finetune_lr_scale": Change(1, see_third),
+    "finetune_patience": Change(
+        1, see_third, {"epochs_per_stage": 3, "patience": 3, "finetune_lr_scale": 1e-12, "finetune_patience": 2}
+    ),
     "adaptive_switch_threshold": Change(0, see_third, LONGER),
     "adaptive_min_steps": Change(1, see_third, LONGER),
     "fusion_method": Change("weighted", see_third),

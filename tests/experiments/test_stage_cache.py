@@ -15,7 +15,7 @@ from ur4rec.training.stage_names import STAGES
 from ur4rec.training.stages import run_stage
 
 FIRST, SECOND = STAGES[:2]
-FINETUNING = {"finetune_lr_scale", "adaptive_switch_threshold", "adaptive_min_steps"}
+FINETUNING = {"finetune_lr_scale", "finetune_patience", "adaptive_switch_threshold", "adaptive_min_steps"}
 FUSION = {"fusion_method", "fusion_start", "new_item_share", "sasrec_weight", "retriever_weight", "cooccurrence_weight"}
 CONTENT = {"content_weight", "content_age_decay"}
 SCORER = {"cooccurrence_neighbors", "cooccurrence_smoothing", "cooccurrence_age_decay"}

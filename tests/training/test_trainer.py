@@ -32,6 +32,17 @@ def test_a_stage_learns_a_rule_that_can_be_learned(data: Data, stage: str) -> No
     assert record.validation["ndcg@10"] > 0.9
 
 
+@pytest.mark.parametrize(
+    ("stage", "patience", "epochs"), [("pretrain_sasrec", 5, 5), ("joint_finetune", 5, 3), ("end_to_end", 2, 2)]
+)
+def test_a_stage_stops_where_nothing_gets_better(data: Data, stage: str, patience: int, epochs: int) -> None:
+    """Rates of nothing leave every validation as it was; the last two stages have a patience of their own."""
+    record = train(
+        make(), data, stage, epochs=9, patience=patience, finetune_patience=3, sasrec_lr=1e-12, retriever_lr=1e-12
+    )
+    assert (record.best_epoch, record.epochs) == (0, epochs)
+
+
 def test_joint_finetuning_trains_one_module_from_the_first_step(data: Data) -> None:
     model = make()
     before = {name: value.clone() for name, value in model.named_parameters()}

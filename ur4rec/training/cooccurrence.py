@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int
 from scipy.sparse import csr_array
-from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from ur4rec.data.sequences import Histories
@@ -153,6 +152,8 @@ def item_factors(counts: csr_array, num_factors: int, seed: int) -> Float32[np.n
     Levy & Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization"; the largest singular values come
     first, columns beyond the rank are zero. Items without a neighbour have zero rows.
     """
+    from sklearn.utils.extmath import randomized_svd  # 70 MB, which later stages do without
+
     rank = min(num_factors, counts.shape[0] - 1)
     vectors, values, _ = randomized_svd(_positive_information(counts), rank, n_iter=6, random_state=seed)
     factors = np.zeros((counts.shape[0], num_factors), dtype=np.float32)

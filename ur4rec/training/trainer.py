@@ -212,8 +212,9 @@ class Trainer:
         restore_random_state(state["random"], self.generator, self.device)
 
     def _is_over(self) -> bool:
-        epoch = len(self.record.series) - 1
-        return epoch >= self.config.epochs_per_stage or epoch - self.record.best_epoch >= self.config.patience
+        epoch, config = len(self.record.series) - 1, self.config
+        patience = min(config.patience, config.finetune_patience) if self.plan.finetune else config.patience
+        return epoch >= config.epochs_per_stage or epoch - self.record.best_epoch >= patience
 
     def _train_epoch(self) -> dict[str, float]:
         self.model.train()

@@ -6,12 +6,11 @@ N items, K items that both models know, D width, F factors.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
-from sklearn.linear_model import Ridge
 
 from ur4rec.columns import TIMESTAMP_S
 from ur4rec.data.sequences import Sequences
@@ -19,6 +18,9 @@ from ur4rec.data.training_extent import TrainingExtent, find_indices, find_unsee
 from ur4rec.models.config import ModelConfig
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.training.checkpoints import Origin
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import Ridge
 
 SHAPE = ("sasrec_hidden_dim", "sasrec_num_blocks", "sasrec_num_heads", "max_seq_len")
 """Settings that must be those of the other model."""
@@ -160,6 +162,8 @@ def describe_cold_items(model: UR4RecV2MoE) -> None:
 
 def fit_vectors(features: Float32[np.ndarray, "K F"], vectors: Float32[np.ndarray, "K D"]) -> Ridge:
     """Ridge regression from features of about unit variance to item vectors, with an intercept."""
+    from sklearn.linear_model import Ridge  # 70 MB, which only a warm start needs
+
     return Ridge(alpha=SHRINKAGE * len(features)).fit(features, vectors)
 
 
