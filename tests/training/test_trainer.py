@@ -147,17 +147,12 @@ def test_the_same_seed_gives_the_same_losses(data: Data) -> None:
 def test_every_parameter_has_the_rate_of_its_module(data: Data) -> None:
     config = TrainingConfig(sasrec_lr=0.1, retriever_lr=0.2)
     trainer = Trainer(make(), *data, PLANS["end_to_end"], config)
-    names = {id(value): name for name, value in trainer.trainable.items()}
-    rates = {
-        names[id(value)]: group["initial_lr"] for group in trainer.optimizer.param_groups for value in group["params"]
-    }
-    scale = config.finetune_lr_scale
+    rates, scale = trainer.optimizer.rates, config.finetune_lr_scale
     assert rates.keys() == trainer.trainable.keys()
-    assert {name for name, rate in rates.items() if rate == 0.2 * scale} == {
-        name for name in trainer.trainable if name.startswith("retriever.")
-    }
-    second = Trainer(make(), *data, PLANS["pretrain_retriever"], config).optimizer.param_groups
-    assert {group["initial_lr"] for group in second} == {0.2}
+    of_retriever = ("retriever.", "fusion.retriever_")
+    assert rates == {name: scale * (0.2 if name.startswith(of_retriever) else 0.1) for name in trainer.trainable}
+    second = Trainer(make(), *data, PLANS["pretrain_retriever"], config).optimizer
+    assert set(second.rates.values()) == {0.2}
 
 
 def test_negatives_change_the_loss(data: Data) -> None:

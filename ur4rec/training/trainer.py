@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -29,6 +29,7 @@ from ur4rec.training.config import TrainingConfig
 from ur4rec.training.cooccurrence import fit_fold_tables, fit_log_temperature, user_folds
 from ur4rec.training.fusion_fit import fit_fusion, place_new_items
 from ur4rec.training.objective import Objective
+from ur4rec.training.optimizer import AdamW, WarmupCosine
 from ur4rec.training.scoring import ExpertUsage, LossMeter, ModelScorer
 from ur4rec.training.windows import Epoch, batches, count_windows, sample_epoch
 
@@ -133,8 +134,8 @@ class Trainer:
         self.averaged = {name: value for name, value in self.average.named_parameters() if name in self.trainable}
         num_windows = count_windows(histories, model.config.max_seq_len, config.windows_per_user)
         steps = config.epochs_per_stage * math.ceil(num_windows / config.batch_size)
-        self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=config.weight_decay, fused=True)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, _warmup_cosine(steps, config.warmup_share))
+        self.optimizer = AdamW(self.trainable, self._rates(), config.weight_decay)
+        self.schedule = WarmupCosine(steps, config.warmup_share)
         self.alternation = Alternation(
             ("sasrec.", "retriever."), config.adaptive_switch_threshold, config.adaptive_min_steps
         )
@@ -154,7 +155,7 @@ class Trainer:
             started = time.perf_counter()
             epoch = len(self.record.series)
             entry = self._train_epoch() if epoch else {}
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.clear_gradients()
             scorer = ModelScorer(self.average, self.histories, self.plan.part.value)
             meter = LossMeter(scorer, self.targets)
             metrics = self.validate(meter)
@@ -189,7 +190,6 @@ class Trainer:
             "averaged": {name: value.detach() for name, value in self.averaged.items()},
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
             "alternation": asdict(self.alternation),
             "record": asdict(self.record),
             "step": self.step,
@@ -204,7 +204,6 @@ class Trainer:
                     value.copy_(state[name][key])
         self.best = {name: value.to(self.device) for name, value in state["best"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
         self.alternation = Alternation(**state["alternation"])
         self.record, self.step = StageRecord(**state["record"]), state["step"]
         if self.plan.alternate:
@@ -232,7 +231,7 @@ class Trainer:
         if self.plan.part is not Part.SASREC:
             states = self.model.retriever.replay(epoch.before())
         losses = [self._train_step(epoch, rows, states) for rows in batches(epoch, config.batch_size, self.generator)]
-        entry = {"loss": float(np.mean(losses)), "lr": float(self.schedule.get_last_lr()[0])}
+        entry = {"loss": float(np.mean(losses)), "lr": self.optimizer.rate * self.schedule(self.step)}
         return entry | (self.alternation.describe() if self.plan.alternate else {})
 
     def _train_step(self, epoch: Epoch, rows: Int[Tensor, "B"], states: MemoryState | None) -> float:
@@ -240,11 +239,10 @@ class Trainer:
         state = None if states is None else states.map(lambda tensor: tensor[rows])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             loss = self.objective(window, targets, state)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.clear_gradients()
         loss.backward()
         nn.utils.clip_grad_norm_(self._active_parameters(), self.config.gradient_clip)
-        self.optimizer.step()
-        self.schedule.step()
+        self.optimizer.step(self.schedule(self.step))
         self.step += 1
         self._update_average()
         value = loss.item()
@@ -294,40 +292,25 @@ class Trainer:
         decay = min(self.config.ema_decay, self.step / (self.step + 9))
         torch._foreach_lerp_(list(self.averaged.values()), list(self.trainable.values()), 1 - decay)
 
-    def _groups(self) -> Iterable[dict[str, object]]:
+    def _rates(self) -> dict[str, float]:
         scale = self.config.finetune_lr_scale if self.plan.finetune else 1.0
-        rates = {"sasrec.": self.config.sasrec_lr, "retriever.": self.config.retriever_lr}
-        rates |= {"fusion.retriever_": self.config.retriever_lr, "fusion.": self.config.sasrec_lr}
-        left = dict(self.trainable)
-        for prefix, rate in rates.items():
-            parameters = [left.pop(name) for name in list(left) if name.startswith(prefix)]
-            if parameters:
-                yield {"params": parameters, "lr": rate * scale}
-
-
-def _warmup_cosine(steps: int, warmup_share: float) -> Callable[[int], float]:
-    warmup = max(1, round(steps * warmup_share))
-
-    def scale(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-
-    return scale
+        rates = {"fusion.retriever_": self.config.retriever_lr, "fusion.": self.config.sasrec_lr}
+        rates |= {"sasrec.": self.config.sasrec_lr, "retriever.": self.config.retriever_lr}
+        return {prefix: rate * scale for prefix, rate in rates.items()}
 
 
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
     """Seeds torch and turns deterministic algorithms on for a while; nothing reads memory that it has not written."""
     memory: Any = torch.utils.deterministic  # its one attribute is a property of the module, unknown to mypy
-    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    before = torch.get_deterministic_debug_mode(), memory.fill_uninitialized_memory
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # `use_deterministic_algorithms` would load the compiler
     memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
+        torch.set_deterministic_debug_mode(before[0])
         memory.fill_uninitialized_memory = before[1]
 
 
