@@ -37,7 +37,7 @@ SELECTION_METRIC = "ndcg@10"
 VALIDATION_LOSS = "validation_loss"
 SCORES_AT_ONCE = 1 << 25
 """Scores of a validation batch."""
-USERS_AT_ONCE = 4096
+USERS_AT_ONCE = 256
 """Users of a validation batch at most: a small catalogue does not make their positions small."""
 
 OnEpoch = Callable[[dict[str, float], ExpertUsage], None]
