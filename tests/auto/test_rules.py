@@ -20,6 +20,7 @@ EXPECTED: dict[str, tuple[Value, Value, Value, Value]] = {
     "batch_size": (64, 128, 256, 256),
     "epochs_per_stage": (60, 60, 10, 10),
     "patience": (12, 12, 3, 3),
+    "finetune_patience": (4, 4, 1, 1),
     "warmup_share": (0.1, 0.05, 0.05, 0.05),
     "sasrec_dropout": (0.3, 0.5, 0.2, 0.5),
     "moe_dropout": (0.2, 0.3, 0.1, 0.3),
@@ -77,7 +78,11 @@ def test_what_is_given_is_an_input_of_the_rules(
     chosen = choose(data, given)
     assert not chosen.keys() & given.keys()
     assert {name: chosen[name].value for name in expected} == expected
-    others = choose(data).keys() - given.keys() - {"batch_size", "epochs_per_stage", "patience", "warmup_share"}
+    others = (
+        choose(data).keys()
+        - given.keys()
+        - {"batch_size", "epochs_per_stage", "patience", "finetune_patience", "warmup_share"}
+    )
     assert {name: chosen[name] for name in others} == {name: choose(data)[name] for name in others}
 
 

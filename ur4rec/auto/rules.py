@@ -26,6 +26,8 @@ LARGE_CATALOGUE = 50_000
 """Items whose softmax costs more than all else."""
 TARGETS = 25_000_000
 """Targets of a stage at most, where that leaves enough epochs."""
+TUNING_TARGETS = 500_000
+"""Targets without a better score after which a stage that began near its best ends."""
 RATE = 0.256
 """Learning rate times width: the shipped run's .004 at 64."""
 TABLE_BYTES = 2**31
@@ -143,6 +145,10 @@ RULES: Mapping[str, Rule] = {
     ),
     "patience": Rule(
         lambda facts: _clip(facts.epochs // 5, 3, 12), "epochs: {facts.epochs:,}; a fifth of them, 3 to 12"
+    ),
+    "finetune_patience": Rule(
+        lambda facts: _clip(round(TUNING_TARGETS / max(facts.targets, 1)), 1, 4),
+        "targets in an epoch: about {facts.targets:,}; as many epochs as make 500,000, 1 to 4",
     ),
     "warmup_share": Rule(
         lambda facts: round(min(0.2, max(0.05, 100 / facts.steps)), 2),

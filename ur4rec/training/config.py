@@ -81,7 +81,7 @@ class FinetuningConfig(SasrecTrainingConfig, RetrieverTrainingConfig):
 
     finetune_lr_scale: float = Field(0.02, gt=0)
     """Factor of both learning rates in the last two stages."""
-    finetune_patience: int = Field(4, ge=1)
+    finetune_patience: FromData[int] = Field(4, ge=1)
     """What `patience` is in the last two stages, where it is shorter: these begin near their best."""
 
 
