@@ -2,6 +2,7 @@ VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 PYTHON ?= python3
 BIN = $(VENV)/bin
+WORKERS ?= auto
 CONTAINERS ?= $(if $(findstring podman,$(DOCKER_HOST)),podman,$(if $(shell docker version >/dev/null 2>&1 && echo here),docker,podman))
 IMAGES ?= slim train-cpu
 REPOSITORY ?= ur4rec/python
@@ -32,8 +33,8 @@ $(BENCH_VENV)/installed: benchmarks/requirements.txt requirements-torch.lock
 run: $(VENV)/installed ## Train, evaluate and register on MovieLens-100K, as a pipeline on this machine
 	$(BIN)/python -m pipelines run
 
-test: $(VENV)/installed ## Run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/installed ## Run the tests, a process for each core and four at most; WORKERS=0 for one after the other
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile $(TEST_ARGS)
 
 lint: $(VENV)/installed ## Check style, types, the direction of imports and pipeline.yaml
 	$(BIN)/ruff check .
