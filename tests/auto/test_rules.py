@@ -66,9 +66,9 @@ def test_a_reason_tells_the_count() -> None:
         (SPARSE, {"batch_size": 1024}, {"epochs_per_stage": 60, "patience": 12, "warmup_share": 0.08}),
         # 45,000 windows, 704 steps an epoch of 64
         (DENSE, {"max_seq_len": 2, "batch_size": 64}, {"epochs_per_stage": 60, "patience": 12, "warmup_share": 0.05}),
-        # 10 million targets an epoch; with one window a user 2 million
+        # 10 million targets an epoch; with one window a user 1.2 million
         (HUGE, {"max_seq_len": 20}, {"epochs_per_stage": 10, "patience": 3}),
-        (HUGE, {"max_seq_len": 20, "windows_per_user": "one"}, {"epochs_per_stage": 12, "patience": 3}),
+        (HUGE, {"max_seq_len": 12, "windows_per_user": "one"}, {"epochs_per_stage": 12, "patience": 3}),
         (DENSE, {"patience": 7}, {"epochs_per_stage": 60, "warmup_share": 0.1}),
     ],
 )
@@ -97,7 +97,7 @@ def test_reasons_are_true_of_next_to_no_data() -> None:
     reasons = {name: choice.reason for name, choice in choose(DataStatistics(1, 3, 1, 1, 1, 1)).items()}
     assert reasons["max_seq_len"] == "90 % of the histories are at most 1 long; 10 to 100"
     assert reasons["batch_size"] == "windows in an epoch: about 1; a 128th of them, 64 to 256"
-    assert reasons["epochs_per_stage"] == "targets in an epoch: about 1; as many as make 25,000,000, 10 to 60"
+    assert reasons["epochs_per_stage"] == "targets in an epoch: about 1; as many as make 15,000,000, 10 to 60"
     assert reasons["warmup_share"] == "steps in a stage: about 60; 100 of them, 5 to 20 %"
     assert reasons["moe_dropout"] == "the median history is 1 long, under 20; interactions: 1"
     assert reasons["id_bound"] == "the median history is 1 long, under 20"

@@ -24,7 +24,7 @@ MANY = 500_000
 HUGE = 2_000_000
 LARGE_CATALOGUE = 50_000
 """Items whose softmax costs more than all else."""
-TARGETS = 25_000_000
+TARGETS = 15_000_000
 """Targets of a stage at most, where that leaves enough epochs."""
 TUNING_TARGETS = 500_000
 """Targets without a better score after which a stage that began near its best ends."""
@@ -141,7 +141,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "epochs_per_stage": Rule(
         lambda facts: _clip(TARGETS // max(facts.targets, 1), 10, 60),
-        "targets in an epoch: about {facts.targets:,}; as many as make 25,000,000, 10 to 60",
+        "targets in an epoch: about {facts.targets:,}; as many as make 15,000,000, 10 to 60",
     ),
     "patience": Rule(
         lambda facts: _clip(facts.epochs // 5, 3, 12), "epochs: {facts.epochs:,}; a fifth of them, 3 to 12"
