@@ -25,8 +25,8 @@ from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.fetch import open_recommender
 from ur4rec.registry.gate.measurements import LoadedModel, UnscorableError
 from ur4rec.registry.mlflow_client import open_mlflow
-from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.register import register_model
+from ur4rec.registry.served_code import BUNDLE_PATH
 from ur4rec.registry.warm_start import open_warm_start
 from ur4rec.serving.identity import open_served
 from ur4rec.storage.artifacts import ArtifactError

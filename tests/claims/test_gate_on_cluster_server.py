@@ -17,7 +17,7 @@ from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.gate.gate import gate_registered
 from ur4rec.registry.gate.verdict import Verdict, load_verdict
 from ur4rec.registry.mlflow_client import open_mlflow
-from ur4rec.registry.package import BUNDLE_PATH
+from ur4rec.registry.served_code import BUNDLE_PATH
 from ur4rec.registry.versions import TAG_MODEL
 
 pytestmark = [pytest.mark.server, pytest.mark.emulator, pytest.mark.slow, pytest.mark.timeout(900)]

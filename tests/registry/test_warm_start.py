@@ -21,8 +21,8 @@ from ur4rec.cli import app
 from ur4rec.local import train_all
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
-from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.register import register_model
+from ur4rec.registry.served_code import BUNDLE_PATH
 from ur4rec.registry.versions import TAG_WARM_START
 from ur4rec.registry.warm_start import open_warm_start, resolve_warm_start
 from ur4rec.storage.artifacts import read_artifact

@@ -9,7 +9,7 @@ from pathlib import Path
 from ur4rec.recommender.bundle import PRODUCER, write_bundle
 from ur4rec.recommender.recommender import Recommender
 from ur4rec.registry.mlflow_client import open_mlflow
-from ur4rec.registry.package import BUNDLE_PATH
+from ur4rec.registry.served_code import BUNDLE_PATH
 from ur4rec.registry.versions import expect_files
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact
 from ur4rec.storage.temporaries import scratch_folder

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-import ur4rec
 from ur4rec.columns import USER_ID
 from ur4rec.recommender.bundle import Bundle, load_bundle
 from ur4rec.recommender.recommender import COLUMNS
 from ur4rec.recommender.requests import HISTORY
 from ur4rec.registry.mlflow_client import prepare_mlflow
-from ur4rec.storage.code_digest import code_digest, find_sources
+from ur4rec.registry.served_code import BUNDLE, copy_sources
 from ur4rec.storage.temporaries import scratch_folder
 
 if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 CODE_FILE = "pyfunc_model.py"
-SERVED_MODULE = "ur4rec.registry.pyfunc_model"
-BUNDLE = "bundle"
-BUNDLE_PATH = f"artifacts/{BUNDLE}"
-"""MLflow puts the bundle there, inside the model folder."""
 EXAMPLE_HISTORY = 3
 REQUIREMENTS = "requirements.txt"
 """This file holds lines of `requirements.lock`: the distributions that serving imports. All else needs more."""
@@ -85,22 +79,3 @@ def _make_example(bundle: Bundle) -> pd.DataFrame:
 def list_requirements() -> list[str]:
     """Name the exact versions of what serving imports, as the lock file has them, whatever is installed here."""
     return Path(__file__).with_name(REQUIREMENTS).read_text(encoding="utf-8").split()
-
-
-def copy_sources(folder: Path) -> Path:
-    """Copy the sources that serving needs into `folder`; return the package's copy.
-
-    The installed package asks its metadata for the version; the copy has none, so it holds the number itself.
-    """
-    for name, source in find_sources(SERVED_MODULE).items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    package = folder / ur4rec.__name__
-    (package / "__init__.py").write_text(f'"""{ur4rec.__doc__}"""\n\n__version__ = "{ur4rec.__version__}"\n')
-    return package
-
-
-def describe_code() -> str:
-    """Return the version of `ur4rec` and a digest of the sources that serve a model."""
-    return f"{ur4rec.__version__}+{code_digest(SERVED_MODULE)[:12]}"

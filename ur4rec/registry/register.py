@@ -18,7 +18,7 @@ from ur4rec.recommender.bundle import write_bundle
 from ur4rec.registry.config import RegistrationConfig
 from ur4rec.registry.mlflow_client import open_mlflow, public_uri
 from ur4rec.registry.model_card import CARD, fit_description, render_card
-from ur4rec.registry.package import describe_code, save_model_package
+from ur4rec.registry.package import save_model_package
 from ur4rec.registry.pipeline_run import complete_children, finish_run, open_pipeline_run
 from ur4rec.registry.run_log import (
     end_abandoned_runs,
@@ -28,6 +28,7 @@ from ur4rec.registry.run_log import (
     log_params,
     log_test_metrics,
 )
+from ur4rec.registry.served_code import describe_code
 from ur4rec.registry.versions import (
     TAG_WARM_START,
     create_version,

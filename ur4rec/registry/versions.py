@@ -22,8 +22,8 @@ from ur4rec.registry.mlflow_client import (
     RegistryError,
     answer_or_none,
 )
-from ur4rec.registry.package import BUNDLE_PATH, describe_code
 from ur4rec.registry.run_log import TAG_NOTE, find_public_address, metric_key
+from ur4rec.registry.served_code import BUNDLE_PATH, describe_code
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -10,7 +10,7 @@ from ur4rec.recommender.bundle import load_bundle
 from ur4rec.registry.config import RegistryConfig
 from ur4rec.registry.fetch import fetch_bundle
 from ur4rec.registry.mlflow_client import GONE, REGISTERED, answer_or_none, open_mlflow
-from ur4rec.registry.package import BUNDLE_PATH
+from ur4rec.registry.served_code import BUNDLE_PATH
 from ur4rec.registry.versions import expect_files, find_version_at, find_version_by_alias, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, read_manifest
 from ur4rec.storage.temporaries import scratch_folder

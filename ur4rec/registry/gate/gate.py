@@ -13,8 +13,8 @@ from ur4rec.registry.gate.judge import skip
 from ur4rec.registry.gate.rules import GateRules
 from ur4rec.registry.gate.verdict import NOBODY, TAG_VERDICT, Verdict, decide, render_markdown, write_verdict
 from ur4rec.registry.mlflow_client import RegistryError, open_mlflow
-from ur4rec.registry.package import BUNDLE_PATH
 from ur4rec.registry.register import load_registration
+from ur4rec.registry.served_code import BUNDLE_PATH
 from ur4rec.registry.versions import find_version_by_alias, get_version, list_files, pinned_address
 from ur4rec.storage.artifacts import MANIFEST, write_text_atomic, write_texts_atomic
 from ur4rec.storage.temporaries import scratch_folder
