@@ -34,7 +34,7 @@ run: $(VENV)/installed ## Train, evaluate and register on MovieLens-100K, as a p
 	$(BIN)/python -m pipelines run
 
 test: $(VENV)/installed ## Run the tests, a process for each core and four at most; WORKERS=0 for one after the other
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile $(TEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal $(TEST_ARGS)
 
 lint: $(VENV)/installed ## Check style, types, the direction of imports and pipeline.yaml
 	$(BIN)/ruff check .

@@ -45,10 +45,12 @@ def server(model: Any) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def expected(model: Any) -> dict[str, list[dict[str, Any]]]:
-    """Of users, of histories."""
+    """Of users, of histories, and of the first of each alone: the last bits of a score depend on who is asked for."""
     return {
         "users": ask(model, pd.DataFrame({"user_id": USERS})),
         "histories": ask(model, pd.DataFrame({"history": HISTORIES})),
+        "user": ask(model, pd.DataFrame({"user_id": USERS[:1]})),
+        "history": ask(model, pd.DataFrame({"history": HISTORIES[:1]})),
     }
 
 
@@ -113,11 +115,20 @@ def test_histories_are_scored_in_every_form(
 def test_a_single_user_is_known_in_every_form(
     model: Any, expected: dict[str, list[dict[str, Any]]], request_: dict[str, Any]
 ) -> None:
-    assert ask(model, request_) == expected["users"][:2]
+    assert ask(model, request_) == expected["user"]
 
 
 def test_a_single_history_may_stand_alone(model: Any, expected: dict[str, list[dict[str, Any]]]) -> None:
-    assert ask(model, {"history": HISTORIES[0]}) == expected["histories"][:2]
+    assert ask(model, {"history": HISTORIES[0]}) == expected["history"]
+
+
+@pytest.mark.parametrize(("alone", "together"), [("user", "users"), ("history", "histories")])
+def test_a_list_is_the_same_alone_and_beside_others(
+    expected: dict[str, list[dict[str, Any]]], alone: str, together: str
+) -> None:
+    rows = [row | {"score": pytest.approx(row["score"], rel=1e-6)} for row in expected[alone]]
+    assert len(rows) == PARAMS["k"]
+    assert expected[together][: len(rows)] == rows
 
 
 @pytest.mark.parametrize(
@@ -182,11 +193,12 @@ def test_lines_of_text_are_refused(server: TestClient) -> None:
     assert response.status_code == 400
 
 
-def test_a_record_may_leave_out_what_another_has(server: TestClient, expected: dict[str, list[dict[str, Any]]]) -> None:
+def test_a_record_may_leave_out_what_another_has(server: TestClient, model: Any) -> None:
+    whole = ask(model, pd.DataFrame({"user_id": ["u03", None], "history": [None, HISTORIES[0]]}))
     for name in ("dataframe_records", "inputs"):
         body = {name: [{"user_id": "u03"}, {"history": HISTORIES[0]}], "params": PARAMS}
         rows = server.post("/invocations", json=body).json()["predictions"]
-        assert rows[:2] == expected["users"][:2]
+        assert rows == whole
         assert [row["source"] for row in rows] == ["user", "user", "history", "history"]
 
 
