@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ur4rec.recommender.bundle import PRODUCER, write_bundle
 from ur4rec.recommender.recommender import Recommender
-from ur4rec.registry.mlflow_client import open_mlflow
+from ur4rec.registry.local_database import find_files
+from ur4rec.registry.mlflow_client import database_of, open_mlflow, resolve_tracking_uri
 from ur4rec.registry.served_code import BUNDLE_PATH
-from ur4rec.registry.versions import expect_files
+from ur4rec.registry.versions import expect_files, split_address
 from ur4rec.storage.artifacts import MANIFEST, ArtifactError, read_artifact
 from ur4rec.storage.temporaries import scratch_folder
 from ur4rec.storage.writing import named
@@ -44,11 +45,15 @@ def open_recommender(folder: Path, sequences: Path | None = None) -> Recommender
 
 @contextmanager
 def fetch_bundle(model_uri: str, tracking_uri: str | None = None) -> Iterator[Path]:
-    """Download the bundle of a registered model, which is there until the block ends.
+    """Yield the bundle of a registered model: its own where a local registry keeps it, else a copy for the block.
 
     Raises:
         RegistryError: MLflow cannot be reached or there is no such model.
     """
+    if (kept := _find_local_bundle(model_uri, tracking_uri)) is not None:
+        with named(kept, model_uri):
+            yield kept
+        return
     with scratch_folder("bundle") as scratch:
         with open_mlflow(tracking_uri, read_only=True) as client:
             import mlflow.artifacts
@@ -59,3 +64,9 @@ def fetch_bundle(model_uri: str, tracking_uri: str | None = None) -> Iterator[Pa
             )
         with named(Path(bundle), model_uri):
             yield Path(bundle)
+
+
+def _find_local_bundle(model_uri: str, tracking_uri: str | None) -> Path | None:
+    database, version = database_of(resolve_tracking_uri(tracking_uri)), split_address(model_uri)
+    files = None if database is None or version is None else find_files(database, *version)
+    return None if files is None or not (files / BUNDLE_PATH).is_dir() else files / BUNDLE_PATH

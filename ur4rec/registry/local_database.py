@@ -19,6 +19,12 @@ LONGEST_WAIT_S = 600
 FILE_SCHEME = "file:"
 TAG_FOLDER = "ur4rec.folder"
 """Tag of an experiment: the folder that its database was in when the locations in it were right."""
+FILES_OF_VERSION = """
+SELECT v.storage_location FROM model_versions v
+LEFT JOIN registered_model_aliases a ON a.name = v.name AND a.version = v.version AND a.workspace = v.workspace
+WHERE v.name = :name AND v.workspace = 'default' AND v.status = 'READY' AND (a.alias = :wanted OR v.version = :wanted)
+GROUP BY v.version
+"""
 PLACES_OF_FILES = (
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
@@ -62,6 +68,35 @@ def make_database(database: Path) -> None:
         made.replace(database)
 
 
+def find_files(database: Path, name: str, wanted: str) -> Path | None:
+    """Return the folder of a version's files by a look into the database; None where MLflow has to answer, or refuse.
+
+    MLflow takes two seconds to load, which is most of what a command would take that asks for one user.
+
+    Args:
+        database: File of a local registry.
+        name: Name of the registered model.
+        wanted: Number or alias of the version.
+    """
+    try:
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            moved = any(_is_elsewhere(folder, database) for folder in _recorded_folders(connection))
+            found = connection.execute(FILES_OF_VERSION, {"name": name, "wanted": wanted}).fetchall()
+    except sqlite3.Error:  # another release's tables, or no database
+        return None
+    places = [find_local(location) for (location,) in found]
+    return places[0] if len(places) == 1 and places[0] and places[0].is_dir() and not moved else None
+
+
+def _recorded_folders(connection: sqlite3.Connection) -> list[Path]:
+    recorded = connection.execute("SELECT DISTINCT value FROM experiment_tags WHERE key = ?", (TAG_FOLDER,))
+    return [Path(folder) for (folder,) in recorded.fetchall()]
+
+
+def _is_elsewhere(folder: Path, database: Path) -> bool:
+    return folder != database.parent and not (folder.exists() and folder.samefile(database.parent))
+
+
 def follow_database(database: Path) -> None:
     """Make the locations in a database that was moved or copied with its folder those below the new folder.
 
@@ -71,11 +106,9 @@ def follow_database(database: Path) -> None:
     if not os.access(database, os.W_OK):
         return
     with closing(sqlite3.connect(database)) as connection, connection:
-        recorded = connection.execute("SELECT DISTINCT value FROM experiment_tags WHERE key = ?", (TAG_FOLDER,))
-        for (folder,) in recorded.fetchall():
-            old, new = Path(folder), database.parent
-            if old != new and not (old.exists() and old.samefile(new)):
-                _move_locations(connection, old, new)
+        for folder in _recorded_folders(connection):
+            if _is_elsewhere(folder, database):
+                _move_locations(connection, folder, database.parent)
                 print(f"{database}: was made in {folder}; its files are now looked for beside it", file=sys.stderr)
 
 

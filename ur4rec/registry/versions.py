@@ -70,11 +70,14 @@ def find_version_at(client: MlflowClient, address: str) -> ModelVersion | None:
     Raises:
         MlflowException: There is none.
     """
+    named = split_address(address)
+    return None if named is None else get_version(client, *named)
+
+
+def split_address(address: str) -> tuple[str, str] | None:
+    """Return the name, and the number or alias, of `models:/NAME@ALIAS` or `models:/NAME/NUMBER`; None for others."""
     named = re.fullmatch(rf"{REGISTERED}([^/@]+)(?:@([^/@]+)|/(\d+))/?", address)
-    if named is None:
-        return None
-    name, alias, number = named.groups()
-    return get_version(client, name, alias or number)
+    return None if named is None else (named[1], named[2] or named[3])
 
 
 def pinned_address(version: ModelVersion) -> str:
