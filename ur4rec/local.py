@@ -201,6 +201,7 @@ def train_all(
     device: str = "auto",
     resume: bool = False,
     warm_start: WarmStart | None = None,
+    processes: int = 1,
 ) -> TrainingRun:
     """Trains the stages of the system, evaluates, and exports the files that a user of the old script knows.
 
@@ -212,6 +213,7 @@ def train_all(
         device: `auto`, `cpu` or `cuda`.
         resume: Whether to go on where an earlier run with the same inputs and settings was stopped.
         warm_start: Trained model that the first stage begins with; None: from scratch.
+        processes: That train a stage together.
 
     Returns:
         A summary of each stage, the results and the last stage's folders.
@@ -241,6 +243,7 @@ def train_all(
             state=output_dir / STATE_FOLDER,
             resume=resume,
             warm_start=None if checkpoints else warm_start,
+            processes=processes,
         )
         checkpoints.append(folder / "checkpoint")
         memories.append(folder / "memories")

@@ -26,6 +26,8 @@ from ur4rec.commands.progress import progress_bars
 from ur4rec.storage.locks import lock_folder
 from ur4rec.training.stage_names import Stage
 
+MAX_PROCESSES = 256
+
 if TYPE_CHECKING:
     from ur4rec.config import Config
     from ur4rec.local import TrainingRun
@@ -56,6 +58,10 @@ def train(
         ),
     ] = None,
     tracking_uri: TrackingOption = None,
+    processes: Annotated[
+        int,
+        typer.Option(min=1, max=MAX_PROCESSES, help="Processes that train together: a share of every batch for each."),
+    ] = 1,
     device: DeviceOption = "auto",
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -69,6 +75,8 @@ def train(
         ur4rec train outputs/sequences outputs/text_embeddings --set epochs_per_stage=10 --set patience=5
 
         ur4rec train outputs/sequences outputs/text_embeddings -o outputs/ur4rec_moe --resume
+
+        ur4rec train outputs/sequences outputs/text_embeddings --processes 4
 
         ur4rec train outputs/sequences outputs/text_embeddings --warm-start models:/ur4rec@champion
 
@@ -85,10 +93,10 @@ def train(
     with lock_folder(output, "another -o"), _say_how_to_go_on():
         start = read_warm_start(warm_start, values, tracking_uri) if is_first or warm_start else None
         if stage is not None:
-            _train_one(stage, sequences, embeddings, output, previous, values, device, resume, start)
+            _train_one(stage, sequences, embeddings, output, previous, values, device, resume, start, processes)
         else:
             assert embeddings is not None
-            _train_all(sequences, embeddings, output, values, device, resume, start)
+            _train_all(sequences, embeddings, output, values, device, resume, start, processes)
 
 
 @contextmanager
@@ -108,12 +116,13 @@ def _train_all(
     device: str,
     resume: bool,
     warm_start: WarmStart | None,
+    processes: int,
 ) -> None:
     from ur4rec.commands.evaluation import show_results
     from ur4rec.local import train_all
 
     with progress_bars():
-        run = train_all(sequences, embeddings, output, config, device, resume, warm_start)
+        run = train_all(sequences, embeddings, output, config, device, resume, warm_start, processes)
     show_stages(run.summaries)
     show_results(run.results)
     show(f"outputs: {output}")
@@ -130,6 +139,7 @@ def _train_one(
     device: str,
     resume: bool,
     warm_start: WarmStart | None,
+    processes: int,
 ) -> None:
     from ur4rec.local import STATE_FOLDER
     from ur4rec.training.stages import run_stage, stages_of
@@ -150,6 +160,7 @@ def _train_one(
             state=output / STATE_FOLDER,
             resume=resume,
             warm_start=warm_start,
+            processes=processes,
         )
     show_stages({stage.value: summary})
     show(f"outputs: {output}")

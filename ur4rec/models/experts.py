@@ -54,7 +54,7 @@ class UserPreferenceExpert(nn.Module):
     ) -> tuple[Float[Tensor, "B Q D"], Bool[Tensor, "B Q"]]:
         """Returns what each query has read, zeros where it may read nothing, and whether it may read something."""
         available = context.is_readable.any(dim=2)
-        if not bool(available.any()):
+        if not context.sentences.shape[1]:
             return torch.zeros_like(query), available
         tokens = self.norm(context.sentences)
         mask = context.is_readable | ~available[..., None]  # a query must attend to something; it is dropped below

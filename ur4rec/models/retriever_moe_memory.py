@@ -33,6 +33,12 @@ class Window:
     timestamps: Int[Tensor, "B L"]
     starts: Int[Tensor, "B"]
     """Index in the user's whole history of the first item."""
+    num_snapshots: int | None = None
+    """Texts that the positions of a row may read at most, in a batch of which these are some rows; None: in these."""
+
+    def targets(self) -> Int[Tensor, "B L"]:
+        """Returns the index of the interaction that each position predicts."""
+        return self.starts[:, None] + torch.arange(1, self.items.shape[1] + 1, device=self.items.device)
 
 
 class RetrieverMoEMemory(nn.Module):
@@ -76,11 +82,11 @@ class RetrieverMoEMemory(nn.Module):
             items: What the encoder's `item_side` returned.
             last: Position of the last item of each row, where it alone is wanted.
         """
-        indices = window.starts[:, None] + torch.arange(window.items.shape[1], device=window.items.device)
+        targets = window.targets()
         reads = None
         if self.memory is not None:
             assert state is not None
-            active: Bool[Tensor, "B L"] = (window.items > 0) & (indices >= state.absorbed[:, None])
+            active: Bool[Tensor, "B L"] = (window.items > 0) & (targets > state.absorbed[:, None])
             # Interactions before the window that the memory never saw are passed over, not counted as pending.
             state = replace(state, absorbed=torch.maximum(state.absorbed, window.starts))
             read = items.directions(window.items), window.timestamps, active
@@ -89,7 +95,12 @@ class RetrieverMoEMemory(nn.Module):
             else:
                 state = self.memory.advance(state, *read)
                 reads = self.memory.read(state)[:, None]
-        return self.encoder(window.items, window.user_ids, indices + 1, reads, items, last), state
+        output = self.encoder(window.items, window.user_ids, targets, reads, items, last, window.num_snapshots)
+        return output, state
+
+    def reach(self, window: Window) -> int:
+        """Returns how many texts the positions of a row of the window may read at most."""
+        return self.encoder.text.reach(window.user_ids, window.targets(), window.items > 0)
 
     @torch.no_grad()
     def replay(self, runs: Runs, known: ItemSide | None = None) -> MemoryState | None:

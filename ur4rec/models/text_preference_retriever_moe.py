@@ -176,10 +176,10 @@ class TextPreferenceRetrieverMoE(nn.Module):
         others is to do with its text as well.
         """
         identity: Tensor = self.item_embedding.weight if rows is None else self.item_embedding(rows)
-        kept = self.get_buffer("is_trained") if rows is None else self.get_buffer("is_trained")[rows]
-        if drop_ids and self.id_dropout:
+        kept = self.get_buffer("is_trained")
+        if drop_ids and self.id_dropout:  # drawn for all, so that it does not matter which of them a step names
             kept = kept & (torch.rand(len(kept), device=kept.device) >= self.id_dropout)
-        identity = identity * kept[:, None]
+        identity = identity * (kept if rows is None else kept[rows])[:, None]
         item_text = self.text.items(rows)
         if item_text is None:
             return ItemSide(identity, None)
@@ -194,6 +194,7 @@ class TextPreferenceRetrieverMoE(nn.Module):
         memory: Float[Tensor, "B Q E"] | None,
         items: ItemSide,
         last: Int[Tensor, "B"] | None = None,
+        num_snapshots: int | None = None,
     ) -> RetrieverOutput:
         """User side of every position, or of one; it reads that position and earlier ones only.
 
@@ -204,6 +205,7 @@ class TextPreferenceRetrieverMoE(nn.Module):
             memory: What the memory says at each position; with `last` at that one.
             items: What `item_side` returned.
             last: The only position of each row that is wanted.
+            num_snapshots: Texts in reach of a row, as `Window` has them.
         """
         scale = self.item_embedding.embedding_dim**0.5
         identity = functional.embedding(input_seq, items.identity) * scale
@@ -216,7 +218,7 @@ class TextPreferenceRetrieverMoE(nn.Module):
             query, targets, valid = (at_position(each, last) for each in (query, targets, valid))
         query = self.dropout(query)
         normed = self.query_norm(query)
-        sentences, is_readable = self.text.visible(user_ids, targets, valid)
+        sentences, is_readable = self.text.visible(user_ids, targets, valid, num_snapshots)
         context = Context(identity, described, has_text, self.sentence_projection(sentences), is_readable, last)
         outputs, available = zip(*(self._ask(name, normed, context) for name in self.experts), strict=True)
         stacked = (torch.stack(each, dim=2).flatten(0, 1) for each in (outputs, available))

@@ -96,7 +96,11 @@ class TextTable(ResizableBuffers):
         return (self.item_text if rows is None else self.item_text[rows]).float()
 
     def visible(
-        self, user_ids: Int[Tensor, "B"], targets: Int[Tensor, "B L"], valid: Bool[Tensor, "B L"]
+        self,
+        user_ids: Int[Tensor, "B"],
+        targets: Int[Tensor, "B L"],
+        valid: Bool[Tensor, "B L"],
+        num_snapshots: int | None = None,
     ) -> tuple[Float[Tensor, "B KS C"], Bool[Tensor, "B L KS"]]:
         """Sentences that the score of each target may read: the newest snapshot with `as_of <= target`.
 
@@ -104,10 +108,26 @@ class TextTable(ResizableBuffers):
             user_ids: Users; those outside 1..U have no text.
             targets: Index, from 0, of the interaction that each position predicts; rises along L.
             valid: Positions that hold an item.
+            num_snapshots: K, what `reach` says of these rows and more; by default of these.
 
         Returns:
             Sentences of the K snapshots in reach of each row, and which of them each position may read.
         """
+        newest, first, most = self._find_reach(user_ids, targets, valid)
+        snapshots = first[:, None] + torch.arange(most if num_snapshots is None else num_snapshots, device=first.device)
+        tokens, present = self._gather(snapshots.clamp_max(len(self.as_of) - 1))
+        readable = (snapshots[:, None, :] == newest[:, :, None]) & (newest >= 0)[:, :, None]
+        mask = readable[..., None] & present[:, None]
+        return tokens.flatten(1, 2), mask.flatten(2, 3)
+
+    def reach(self, user_ids: Int[Tensor, "B"], targets: Int[Tensor, "B L"], valid: Bool[Tensor, "B L"]) -> int:
+        """Returns how many snapshots the positions of a row may read, in the row that may read most."""
+        return self._find_reach(user_ids, targets, valid)[2]
+
+    def _find_reach(
+        self, user_ids: Int[Tensor, "B"], targets: Int[Tensor, "B L"], valid: Bool[Tensor, "B L"]
+    ) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B"], int]:
+        """Newest snapshot at each position, −1 for none; the first of each row; the most in a row."""
         num_users = len(self.snapshot_offsets) - 2
         known = (user_ids > 0) & (user_ids <= num_users)
         rows = torch.where(known, user_ids, 0).clamp_max(max(num_users, 0))
@@ -116,12 +136,7 @@ class TextTable(ResizableBuffers):
         newest = self._newest(begin, end, targets)
         first = newest.masked_fill(~valid | (newest < 0), len(self.as_of)).amin(dim=1)
         last = newest.masked_fill(~valid, -1).amax(dim=1)
-        num_snapshots = int((last - first + 1).clamp_min(0).max()) if len(first) else 0
-        snapshots = first[:, None] + torch.arange(num_snapshots, device=first.device)
-        tokens, present = self._gather(snapshots.clamp_max(len(self.as_of) - 1))
-        readable = (snapshots[:, None, :] == newest[:, :, None]) & (newest >= 0)[:, :, None]
-        mask = readable[..., None] & present[:, None]
-        return tokens.flatten(1, 2), mask.flatten(2, 3)
+        return newest, first, int((last - first + 1).clamp_min(0).max()) if len(first) else 0
 
     def _newest(
         self, begin: Int[Tensor, "B"], end: Int[Tensor, "B"], targets: Int[Tensor, "B L"]

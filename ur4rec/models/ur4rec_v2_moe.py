@@ -6,7 +6,7 @@ Dimensions: B users, L positions, C candidates, D width of SASRec, F width of th
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -262,16 +262,19 @@ class UR4RecV2MoE(nn.Module):
             if fault := table.find_fault():
                 raise TensorFileError(path, f"{name}.{fault}")
 
-    def get_memory_stats(self) -> dict[str, int | float]:
-        """Users and users with a memory, whole numbers, and their mean slots in use and interactions read."""
+    def get_memory_stats(self, total: Callable[[Tensor], Tensor] = torch.clone) -> dict[str, int | float]:
+        """Users and users with a memory, whole numbers, and their mean slots in use and interactions read.
+
+        `total` adds up what the processes count that hold the memories of some users each.
+        """
         memory = self.retriever.memory
-        stats = {"total_users": self.num_users, "users_with_memory": 0}
-        means = {"avg_memory_size": 0.0, "avg_interaction_count": 0.0}
-        if memory is not None and bool((used := memory.memory_size > 0).any()):
-            stats["users_with_memory"] = int(used.sum())
-            means["avg_memory_size"] = memory.memory_size[used].double().mean().item()
-            means["avg_interaction_count"] = memory.absorbed[used].double().mean().item()
-        return {**stats, **means}
+        sums = torch.zeros(3, dtype=torch.int64, device=self.device)
+        if memory is not None:
+            used = memory.memory_size > 0
+            sums = torch.stack([used.sum(), memory.memory_size[used].sum(), memory.absorbed[used].sum()])
+        users, slots, read = total(sums).tolist()
+        stats = {"total_users": self.num_users, "users_with_memory": users}
+        return {**stats, "avg_memory_size": slots / max(users, 1), "avg_interaction_count": read / max(users, 1)}
 
     def memory_tensors(self) -> dict[str, Tensor]:
         """The state of every user, a plain dictionary of tensors."""

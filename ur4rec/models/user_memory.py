@@ -51,10 +51,11 @@ class Runs:
     starts: Int[Tensor, "B"]
     lengths: Int[Tensor, "B"]
 
-    def pad(self, extra: int = 0) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B L"]]:
-        """Items and timestamps as rectangles, `extra` rows more a user, filled up with 0 to the longest."""
-        longest = (int(self.lengths.max()) if len(self.lengths) else 0) + extra
-        columns = torch.arange(longest, device=self.items.device)
+    def pad(self, extra: int = 0, longest: int | None = None) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B L"]]:
+        """Items and timestamps as rectangles, `extra` rows more a user, filled up with 0 to the longest or as given."""
+        if longest is None:
+            longest = int(self.lengths.max()) if len(self.lengths) else 0
+        columns = torch.arange(longest + extra, device=self.items.device)
         inside = columns < self.lengths[:, None] + extra
         rows = (self.starts[:, None] + columns).clamp_max(max(len(self.items) - 1, 0))
         return self.items[rows] * inside, self.timestamps[rows] * inside

@@ -6,7 +6,7 @@ Dimensions: P positions, V width of the score's vectors, N items, C negatives.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ur4rec.models.cooccurrence import to_logits
+from ur4rec.training.ranks import ALONE
 
+Total = Callable[[Tensor], Tensor]
 CHUNK_ELEMENTS = 1 << 19
 """Logits held at once: 2 MiB, so that a chunk stays in the cache between its passes."""
 
@@ -27,15 +29,22 @@ def _factor_type(device: torch.device) -> torch.dtype:
 
 
 def _loss_and_gradient(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Summed cross-entropy `[]` and its gradient by the logits `[P, N]`.
+    """Summed cross-entropy `[]` and its gradient by the logits `[P, N]`, whose place it takes.
 
     The largest share of a row is exp(largest logit − log-sum), at least 1/N, and gives the log-sum without another pass
     of exponentials.
     """
-    share = logits.softmax(dim=1)
-    log_sum = logits.amax(dim=1) - share.amax(dim=1).log()
-    loss = (log_sum - logits.gather(1, target).squeeze(1)).sum()
+    largest, wanted = logits.amax(dim=1), logits.gather(1, target).squeeze(1)
+    share = torch.softmax(logits, dim=1, out=logits)
+    loss = (largest - share.amax(dim=1).log() - wanted).sum()
     return loss, share.scatter_add_(1, target, share.new_full(target.shape, -1.0))
+
+
+def _write_product(place: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Writes `left @ right`, whatever their number format, to a place for floats, and returns it."""
+    if left.dtype == place.dtype:
+        return torch.mm(left, right, out=place)
+    return place.copy_(left @ right)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
@@ -55,15 +64,15 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         chunk = max(1, CHUNK_ELEMENTS // len(items))
         user_gradient, item_gradient = torch.empty_like(users), torch.zeros_like(items)
-        loss = users.new_zeros(())
+        loss, place = users.new_zeros(()), users.new_empty(min(chunk, len(users)), len(items))
         users, items = users.to(factor_type), items.to(factor_type)
         for start in range(0, len(users), chunk):
             part, target = users[start : start + chunk], targets[start : start + chunk, None]
-            logits = (part @ items.T).float().index_fill_(1, left_out, float("-inf"))
+            logits = _write_product(place[: len(part)], part, items.T).index_fill_(1, left_out, float("-inf"))
             part_loss, share = _loss_and_gradient(logits, target)
             loss += part_loss
             share = share.to(factor_type)
-            user_gradient[start : start + chunk] = share @ items
+            _write_product(user_gradient[start : start + chunk], share, items)
             _add_product(item_gradient, share.T, part)
         ctx.save_for_backward(user_gradient, item_gradient)
         ctx.count = len(users)
@@ -108,16 +117,17 @@ class _ScoredCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         user_gradient, item_gradient = torch.zeros_like(users), torch.zeros_like(items)
         factor_gradient, loss = torch.zeros_like(factors), users.new_zeros(())
+        place = users.new_empty(len(users), len(items))
         users, items = users.to(factor_type), items.to(factor_type)
         for position, raw in enumerate(raw_scores):
             rows = (targets[:, position] > 0).nonzero().squeeze(1)
             part, target = users[rows, position], targets[rows, position, None]
             given = to_logits(raw[rows])
-            logits = torch.addcmul((part @ items.T).float(), factors[rows, position, None], given)
-            logits.index_fill_(1, left_out, float("-inf"))
+            logits = _write_product(place[: len(part)], part, items.T)
+            logits.addcmul_(factors[rows, position, None], given).index_fill_(1, left_out, float("-inf"))
             part_loss, share = _loss_and_gradient(logits, target)
             loss += part_loss
-            factor_gradient[rows, position] = (share * given).sum(dim=1)
+            factor_gradient[rows, position] = given.mul_(share).sum(dim=1)
             share = share.to(factor_type)
             user_gradient[rows, position] = (share @ items).float()
             _add_product(item_gradient, share.T, part)
@@ -178,13 +188,16 @@ def sampled_cross_entropy(
     return loss
 
 
-def load_balance(expert_weights: Float[Tensor, "B L X"], valid: Bool[Tensor, "B L"]) -> Float[Tensor, ""]:
+def load_balance(
+    expert_weights: Float[Tensor, "B L X"], valid: Bool[Tensor, "B L"], total: Total = ALONE.total
+) -> Float[Tensor, ""]:
     """Squared coefficient of variation of the experts' mean weights; 0 when all are used alike.
 
     Shazeer et al. 2017, "Outrageously Large Neural Networks", §4; an expert's mean is over the positions where it has
-    something to read, and one that never has is left out.
+    something to read, and one that never has is left out. `total` adds up what several processes count.
     """
     weights = expert_weights[valid]
-    present = (weights > 0).sum(dim=0)
-    mean = (weights.sum(dim=0) / present.clamp_min(1))[present > 0]
-    return mean.var(correction=0) / mean.mean().square().clamp_min(torch.finfo(mean.dtype).tiny)
+    sums, present = total(torch.stack([weights.sum(dim=0), (weights > 0).sum(dim=0, dtype=weights.dtype)]))
+    mean = (sums / present.clamp_min(1))[present > 0]
+    balance: Tensor = mean.var(correction=0) / mean.mean().square().clamp_min(torch.finfo(mean.dtype).tiny)
+    return balance

@@ -22,11 +22,13 @@ from ur4rec.models.user_memory import MemoryState
 from ur4rec.training.config import ObjectiveConfig
 from ur4rec.training.cooccurrence import user_folds
 from ur4rec.training.losses import (
+    Total,
     catalogue_cross_entropy,
     load_balance,
     sampled_cross_entropy,
     scored_cross_entropy,
 )
+from ur4rec.training.ranks import ALONE
 
 
 class Objective:
@@ -41,6 +43,7 @@ class Objective:
         tables: Of co-occurrence, one for each fold of users; None without that scorer.
         config: What is minimised.
         generator: Draws the negatives.
+        total: Adds up what the processes that share a batch count.
     """
 
     def __init__(
@@ -50,8 +53,10 @@ class Objective:
         tables: NeighborTables | None,
         config: ObjectiveConfig,
         generator: np.random.Generator,
+        total: Total = ALONE.total,
     ) -> None:
         self.model, self.part, self.tables, self.config, self.generator = model, part, tables, config, generator
+        self.total = total
         known = model.retriever.encoder.get_buffer("is_trained").clone()
         known[0] = False
         self.known, self.left_out = known.nonzero().squeeze(1), (~known).nonzero().squeeze(1)
@@ -97,7 +102,7 @@ class Objective:
         """Returns what the retriever adds: balanced experts, and its own `loss` where every item is its text alone."""
         extra = torch.zeros((), device=self.model.device)
         if encoded.expert_weights is not None and self.config.load_balance_weight:
-            extra = self.config.load_balance_weight * load_balance(encoded.expert_weights, valid)
+            extra = self.config.load_balance_weight * load_balance(encoded.expert_weights, valid, self.total)
         if self.config.alignment_weight and items.retriever is not None and items.retriever.description is not None:
             wanted = self.model.user_vectors(encoded, Part.RETRIEVER)[valid]
             extra = extra + self.config.alignment_weight * loss(wanted, items.retriever.description)

@@ -21,6 +21,7 @@ from ur4rec.storage.objects import StoredObject, StoreError
 from ur4rec.storage.stores import is_cloud, open_store
 from ur4rec.storage.temporaries import replacing, scratch_folder
 from ur4rec.training.checkpoints import CheckpointError
+from ur4rec.training.ranks import LostRankError
 
 DIGEST_LENGTH = 16
 SETTINGS = "settings.json"
@@ -257,7 +258,9 @@ class CloudResumePoint(ResumePoint):
 def open_resume_point(
     home: Path | str | None, stage: str, key: str, settings: Mapping[str, Any] = MappingProxyType({})
 ) -> Iterator[ResumePoint | None]:
-    """Opens the place where the state of a stage is kept; None where it is not. An interruption says what is left.
+    """Opens the place where the state of a stage is kept; None where it is not.
+
+    An interruption, and the loss of a process that trains along, say what is left.
 
     Args:
         home: A folder, `gs://bucket/prefix` or `s3://bucket/prefix`.
@@ -271,7 +274,7 @@ def open_resume_point(
             stack.callback(point.close)
         try:
             yield point
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, LostRankError):
             kept = point.keep() if point else "nothing is kept, for no place of its state is named"
             print(f"stopped: {stage}: {kept}", flush=True)
             raise

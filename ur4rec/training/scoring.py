@@ -22,6 +22,8 @@ from ur4rec.models.retriever_moe_memory import Window
 from ur4rec.models.ur4rec_v2_moe import Encoded, UR4RecV2MoE
 from ur4rec.models.user_memory import MemoryState, Runs
 from ur4rec.ranking.ranks import Scorer
+from ur4rec.training.losses import Total
+from ur4rec.training.ranks import ALONE
 
 NUM_BINS = 20
 
@@ -63,6 +65,12 @@ class ExpertUsage:
         places = (exact * NUM_BINS).long().clamp(0, NUM_BINS - 1)
         self.bins.scatter_add_(1, places.T, torch.ones_like(places.T))
 
+    def add_up(self, total: Total) -> None:
+        """Adds what other processes have counted."""
+        counts = total(torch.cat([self.sums.flatten(), self.bins.flatten(), self.sums.new_tensor([self.count])]))
+        sums, bins, count = counts.split([self.sums.numel(), self.bins.numel(), 1])
+        self.sums, self.bins, self.count = sums.view_as(self.sums), bins.view_as(self.bins).long(), int(count)
+
     def means(self) -> dict[str, float]:
         """Mean weight of each expert; they sum to 1, or to 0 where nothing was counted."""
         total = self.sums[0].sum().clamp_min(torch.finfo(torch.float64).tiny)
@@ -98,6 +106,11 @@ class LossMeter:
         self.count += len(users)
         return scores
 
+    def add_up(self, total: Total) -> None:
+        """Adds what other processes have summed."""
+        self.total, count = total(torch.tensor([self.total, self.count], dtype=torch.float64)).tolist()
+        self.count = int(count)
+
     def mean(self) -> float:
         """Mean loss of the users so far; NaN of none."""
         return self.total / self.count if self.count else math.nan
@@ -111,6 +124,7 @@ class ModelScorer:
         histories: What each user did before the item to score.
         part: Whose score; the system's by default.
         replay: Whether to replay; without it the memories stay as the model holds them.
+        users: Whose memories to replay; everybody's by default.
     """
 
     def __init__(
@@ -119,6 +133,7 @@ class ModelScorer:
         histories: Histories,
         part: Literal["fused", "sasrec", "retriever"] | None = None,
         replay: bool = True,
+        users: Int[np.ndarray, "V"] | None = None,
     ) -> None:
         self.model, self.part = model.eval(), model.config.whole if part is None else Part(part)
         self.device = model.device
@@ -130,13 +145,13 @@ class ModelScorer:
         self.usage = ExpertUsage(tuple(model.retriever.encoder.experts), self.device)
         self._weights = torch.zeros(len(histories.lengths), len(self.usage.experts), device=self.device)
         if replay:
-            self._rebuild_memories()
+            self._rebuild_memories(np.arange(1, len(self._weights)) if users is None else users)
 
-    def _rebuild_memories(self) -> None:
+    def _rebuild_memories(self, whose: Int[np.ndarray, "V"]) -> None:
         memory = self.model.retriever.memory
         if memory is None or self.part is Part.SASREC:
             return
-        users = torch.arange(1, len(self._weights), device=self.device)
+        users = self._to_tensor(whose)
         state = self.model.retriever.replay(self._select(users), self.sides.retriever)
         assert state is not None
         memory.store(users, state)
@@ -214,13 +229,16 @@ class ModelScorer:
         usage.add(self._weights[self._to_tensor(users)])
         return usage.means()
 
-    def statistics(self) -> dict[str, float]:
-        """Returns mean weights of experts and counts of memories, where they take part in the score."""
+    def statistics(self, total: Total = ALONE.total) -> dict[str, float]:
+        """Returns mean weights of experts and counts of memories, where they take part in the score.
+
+        `total` adds up the memories that several processes hold.
+        """
         if not self.usage.count:
             return {}
         weights = {f"expert_weight/{name}": value for name, value in self.expert_weights().items()}
-        return weights | {f"memory/{name}": float(value) for name, value in self.memory_stats().items()}
+        return weights | {f"memory/{name}": float(value) for name, value in self.memory_stats(total).items()}
 
-    def memory_stats(self) -> dict[str, int | float]:
+    def memory_stats(self, total: Total = ALONE.total) -> dict[str, int | float]:
         """Statistics of the replayed memories."""
-        return self.model.get_memory_stats()
+        return self.model.get_memory_stats(total)

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ur4rec.auto.settle import settle
 from ur4rec.config_section import ConfigSection
 from ur4rec.data.sequences import Sequences, load_sequences
@@ -43,6 +45,8 @@ from ur4rec.training.checkpoints import (
 from ur4rec.training.config import READ_BY, StageConfig
 from ur4rec.training.config import stages_of as stages_of
 from ur4rec.training.events import Observe, train_stage
+from ur4rec.training.rank_processes import start_ranks
+from ur4rec.training.ranks import Ranks
 from ur4rec.training.resume import ResumePoint, open_resume_point
 from ur4rec.training.scoring import ModelScorer
 from ur4rec.training.stage_names import Stage
@@ -98,6 +102,7 @@ def run_stage(
     resume: bool = False,
     warm_start: WarmStart | None = None,
     observe: Observe | None = None,
+    processes: int = 1,
 ) -> StageRecord:
     """Trains one stage.
 
@@ -117,8 +122,11 @@ def run_stage(
         resume: Whether to go on from that state, and to leave alone what is finished; the result is the same.
         warm_start: Trained model that `pretrain_sasrec` begins with; None: from scratch.
         observe: Called after every epoch; must return at once, and raise nothing.
+        processes: That train together on this machine, each a share of every batch. It changes the result by no more
+            than the order of additions does, so a state can be gone on from with another number.
 
     Raises:
+        LostRankError: One of them has died, hangs or has failed; names it.
         WarmStartError: That model does not fit the configuration, or was trained on what it is to be measured by.
         CheckpointError: The system has no such stage, an input that the stage needs is missing, the previous
             checkpoint is of another shape or other sequences, or the state is damaged.
@@ -148,13 +156,17 @@ def run_stage(
         elif point:
             point.clear()
         started = time.perf_counter()
-        with write_artifact(checkpoint, stage, settings, inputs) as writer, deterministic(config.seed):
-            text = _load_text(embeddings, data, config) if stage == Stage.PRETRAIN_RETRIEVER else None
-            shape = config.narrow(ModelConfig)
-            model = begin(stage, data, shape, config.seed, previous, text, warm_start).to(resolve_device(device))
+        where = resolve_device(device)
+        task = {"stage": stage, "sequences": sequences, "config": config.to_dict(), "device": where.type}
+        task |= {"embeddings": embeddings, "previous_checkpoint": previous_checkpoint}
+        with (
+            start_ranks(processes, where, task) as ranks,
+            write_artifact(checkpoint, stage, settings, inputs) as writer,
+            deterministic(config.seed),
+        ):
+            trainer = _make_trainer(stage, data, config, previous, embeddings, where, ranks, warm_start)
+            model = trainer.model
             history = _copy_previous(previous_checkpoint, writer.folder, origin)
-            plan = plans_of(config)[stage]
-            trainer = Trainer(model, data.histories("validation"), data.val, plan, config)
             prepared_s = time.perf_counter() - started
             tell = observe and partial(observe, settings.to_dict())
             record = train_stage(trainer, writer.folder / "logs" / stage, point, tell)
@@ -174,6 +186,47 @@ def run_stage(
         if point:
             point.finish()
     return record
+
+
+def train_along(
+    stage: str,
+    sequences: Path,
+    config: StageConfig,
+    embeddings: Path | None,
+    previous_checkpoint: Path | None,
+    device: torch.device,
+    ranks: Ranks,
+) -> None:
+    """Trains a stage as another rank than the first: nothing is written; all are told what the first begins with.
+
+    Args:
+        stage: As `run_stage` has it, and so are the folders.
+        sequences: Folder of `preprocess_sequences`.
+        config: The settings, with what the first rank has settled.
+        embeddings: Folder of `encode_text`.
+        previous_checkpoint: What the stage before wrote.
+        device: Of this rank.
+        ranks: All of them.
+    """
+    previous = _check(stage, config, embeddings, previous_checkpoint)
+    with deterministic(config.seed):
+        trainer = _make_trainer(stage, load_sequences(sequences), config, previous, embeddings, device, ranks)
+        trainer.run(lambda entry, usage: None)
+
+
+def _make_trainer(
+    stage: str,
+    data: Sequences,
+    config: StageConfig,
+    previous: Previous | None,
+    embeddings: Path | None,
+    device: torch.device,
+    ranks: Ranks,
+    warm_start: WarmStart | None = None,
+) -> Trainer:
+    text = _load_text(embeddings, data, config) if stage == Stage.PRETRAIN_RETRIEVER else None
+    model = begin(stage, data, config.narrow(ModelConfig), config.seed, previous, text, warm_start).to(device)
+    return Trainer(model, data.histories("validation"), data.val, plans_of(config)[stage], config, ranks)
 
 
 def _digest(stage: str, settings: ConfigSection, inputs: Mapping[str, Path], device: str, origin: Origin | None) -> str:

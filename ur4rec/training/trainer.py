@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from ur4rec.columns import USER
 from ur4rec.data.sequences import Histories
 from ur4rec.models.config import Part
 from ur4rec.models.content import content_users
 from ur4rec.models.cooccurrence import NeighborTables, to_logits
+from ur4rec.models.dropout import BatchShare, Dropout
 from ur4rec.models.retriever_moe_memory import Window
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.models.user_memory import MemoryState
@@ -30,6 +32,7 @@ from ur4rec.training.cooccurrence import fit_fold_tables, fit_log_temperature, u
 from ur4rec.training.fusion_fit import fit_fusion, place_new_items
 from ur4rec.training.objective import Objective
 from ur4rec.training.optimizer import AdamW, WarmupCosine
+from ur4rec.training.ranks import ALONE, Ranks
 from ur4rec.training.scoring import ExpertUsage, LossMeter, ModelScorer
 from ur4rec.training.windows import Epoch, batches, count_windows, sample_epoch
 
@@ -109,6 +112,20 @@ class Alternation:
         return {"alternation": float(self.active), "alternation_switches": float(self.switches)}
 
 
+@dataclass(frozen=True)
+class Memories:
+    """Memories before some windows of an epoch."""
+
+    rows: Int[Tensor, "V"]
+    """The windows, sorted."""
+    states: MemoryState
+
+    def before(self, rows: Int[Tensor, "B"]) -> MemoryState:
+        """Returns those of some of the windows."""
+        places = torch.searchsorted(self.rows, rows)
+        return self.states.map(lambda tensor: tensor[places])
+
+
 class Trainer:
     """Trains one stage of a model in place; the best averaged weights are left in it.
 
@@ -118,19 +135,26 @@ class Trainer:
         targets: Validation rows `user, item, timestamp_s`, `[V, 3]`.
         plan: What to train.
         config: How to train.
+        ranks: The processes that train together, each with a trainer of the same arguments.
     """
 
     def __init__(
-        self, model: UR4RecV2MoE, histories: Histories, targets: np.ndarray, plan: StagePlan, config: TrainingConfig
+        self,
+        model: UR4RecV2MoE,
+        histories: Histories,
+        targets: np.ndarray,
+        plan: StagePlan,
+        config: TrainingConfig,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.model, self.histories, self.targets, self.plan, self.config = model, histories, targets, plan, config
+        self.ranks, self.dropouts = ranks, [part for part in model.modules() if isinstance(part, Dropout)]
         self.device = model.device
         self.generator = np.random.default_rng(config.seed)
         self.trainable = {name: value for name, value in model.named_parameters() if name.startswith(plan.trainable)}
         for name, value in model.named_parameters():
             value.requires_grad_(name in self.trainable)
-        fixed = [*model.buffers(), *(value for name, value in model.named_parameters() if name not in self.trainable)]
-        self.average = deepcopy(model, {id(tensor): tensor for tensor in fixed})  # what nobody trains is shared
+        self.average = deepcopy(model, {id(tensor): tensor for tensor in self._fixed()})  # what nobody trains is shared
         self.averaged = {name: value for name, value in self.average.named_parameters() if name in self.trainable}
         num_windows = count_windows(histories, model.config.max_seq_len, config.windows_per_user)
         steps = config.epochs_per_stage * math.ceil(num_windows / config.batch_size)
@@ -145,20 +169,24 @@ class Trainer:
         tables = self._fold_tables()
         if plan.calibrate:
             self._calibrate(tables)
-        self.objective = Objective(model, plan.part, tables, config, self.generator)
+        self.objective = Objective(model, plan.part, tables, config, self.generator, ranks.total)
         if plan.alternate:
             self._switch_to(self.alternation.module)
 
     def run(self, on_epoch: OnEpoch) -> StageRecord:
         """Trains until the epochs or the patience end; epoch 0 is the weights it began with."""
+        self._meet()
         while not self._is_over():
             started = time.perf_counter()
             epoch = len(self.record.series)
             entry = self._train_epoch() if epoch else {}
             self.optimizer.clear_gradients()
-            scorer = ModelScorer(self.average, self.histories, self.plan.part.value)
+            users = np.arange(1 + self.ranks.rank, len(self.histories.lengths), self.ranks.size)
+            scorer = ModelScorer(self.average, self.histories, self.plan.part.value, users=users)
             meter = LossMeter(scorer, self.targets)
             metrics = self.validate(meter)
+            for counted in (meter, scorer.usage):
+                counted.add_up(self.ranks.total)
             if not self.best or metrics[SELECTION_METRIC] > self.record.validation[SELECTION_METRIC]:
                 self.record.best_epoch, self.record.validation = epoch, metrics
                 self.best = {name: value.detach().clone() for name, value in self.averaged.items()}
@@ -169,7 +197,7 @@ class Trainer:
                 | entry
                 | {VALIDATION_LOSS: meter.mean()}
                 | metrics
-                | scorer.statistics()
+                | scorer.statistics(self.ranks.total)
             )
             on_epoch(self.record.series[-1], scorer.usage)
         with torch.no_grad():
@@ -181,7 +209,10 @@ class Trainer:
         """Metrics over the validation targets: whole catalogue, seen items excluded unless the model includes them."""
         batch_size = min(max(1, SCORES_AT_ONCE // self.model.num_items), USERS_AT_ONCE)
         seen = self.histories if self.model.config.excludes_seen else None
-        return metrics_from_ranks(rank_users(scorer, self.targets, seen, batch_size))
+        own = (self.targets[:, USER] - 1) % self.ranks.size == self.ranks.rank
+        found = np.zeros((len(self.targets), 2), dtype=np.int64)
+        found[own] = rank_users(scorer, self.targets[own], seen, batch_size)
+        return metrics_from_ranks(self.ranks.total(torch.from_numpy(found)).numpy())
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later `load_state_dict` needs to go on as if nothing had happened: tensors and plain values."""
@@ -227,21 +258,32 @@ class Trainer:
             self.device,
             config.windows_per_user,
         )
-        states = None
-        if self.plan.part is not Part.SASREC:
-            states = self.model.retriever.replay(epoch.before())
-        losses = [self._train_step(epoch, rows, states) for rows in batches(epoch, config.batch_size, self.generator)]
+        steps = list(batches(epoch, config.batch_size, self.generator))
+        memories = None if self.plan.part is Part.SASREC else self._remember(epoch, steps)
+        losses = [self._train_step(epoch, rows, memories) for rows in steps]
         entry = {"loss": float(np.mean(losses)), "lr": self.optimizer.rate * self.schedule(self.step)}
         return entry | (self.alternation.describe() if self.plan.alternate else {})
 
-    def _train_step(self, epoch: Epoch, rows: Int[Tensor, "B"], states: MemoryState | None) -> float:
-        window, targets = epoch.window(rows)
-        state = None if states is None else states.map(lambda tensor: tensor[rows])
+    def _remember(self, epoch: Epoch, steps: Sequence[Int[Tensor, "B"]]) -> Memories | None:
+        """Replays the memories before the windows that this rank computes."""
+        rows = torch.cat([self.ranks.share(len(rows)).of(rows) for rows in steps]).sort().values
+        states = self.model.retriever.replay(epoch.select(rows).before())
+        return None if states is None else Memories(rows, states)
+
+    def _train_step(self, epoch: Epoch, rows: Int[Tensor, "B"], memories: Memories | None) -> float:
+        share = self.ranks.share(len(rows))
+        own = share.of(rows).contiguous()
+        window, targets = epoch.window(own, int(epoch.lengths[rows].max()))
+        if self.ranks.size > 1:
+            window = self._fit_to_batch(window, epoch, rows, share)
+        state = None if memories is None else memories.before(own)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            loss = self.objective(window, targets, state)
+            loss = self.objective(window, targets, state) * self._weigh(epoch, rows, own)
         self.optimizer.clear_gradients()
         loss.backward()
-        nn.utils.clip_grad_norm_(self._active_parameters(), self.config.gradient_clip)
+        active = list(self._active_parameters())
+        loss = self.ranks.add_gradients(loss.detach(), [value.grad for value in active if value.grad is not None])
+        nn.utils.clip_grad_norm_(active, self.config.gradient_clip)
         self.optimizer.step(self.schedule(self.step))
         self.step += 1
         self._update_average()
@@ -249,6 +291,34 @@ class Trainer:
         if self.plan.alternate:
             self._switch_to(self.alternation.observe(value))
         return value
+
+    def _fit_to_batch(self, window: Window, epoch: Epoch, rows: Int[Tensor, "B"], share: BatchShare) -> Window:
+        """Makes some rows of a batch as wide as the whole, so that dropout hits a row alike on whichever rank it is."""
+        for dropout in self.dropouts:
+            dropout.share = share
+        if self.plan.part is Part.SASREC:
+            return window
+        return replace(window, num_snapshots=self.model.retriever.reach(epoch.window(rows)[0]))
+
+    def _weigh(self, epoch: Epoch, rows: Int[Tensor, "B"], own: Int[Tensor, "b"]) -> float:
+        """Share of a batch's targets that this rank has; nothing where it has a row but for company."""
+        if self.ranks.size == 1:
+            return 1.0
+        return float(epoch.lengths[own].sum() / epoch.lengths[rows].sum()) if self.ranks.rank < len(rows) else 0.0
+
+    def _meet(self) -> None:
+        """Every rank begins with what the first one holds, be it fresh or from an earlier run."""
+        if self.ranks.size == 1:
+            return
+        self.ranks.start()
+        state = self.ranks.share_out(self.state_dict())
+        if self.ranks.rank:
+            self.load_state_dict(state)
+        self.ranks.copy_first(self._fixed())
+
+    def _fixed(self) -> Iterator[Tensor]:
+        yield from self.model.buffers()
+        yield from (value for name, value in self.model.named_parameters() if name not in self.trainable)
 
     def _fold_tables(self) -> NeighborTables | None:
         if self.plan.part is not Part.FUSED or self.model.cooccurrence is None:

@@ -39,10 +39,15 @@ class Epoch:
         """Returns what every window's user did before it."""
         return Runs(self.items, self.timestamps, self.offsets, self.starts)
 
-    def window(self, rows: Int[Tensor, "B"]) -> tuple[Window, Int[Tensor, "B L"]]:
-        """Input and target of some windows; target 0 is padding."""
+    def select(self, rows: Int[Tensor, "V"]) -> Epoch:
+        """Returns some of the windows."""
+        of_windows = self.offsets[rows], self.users[rows], self.starts[rows], self.lengths[rows]
+        return Epoch(self.items, self.timestamps, *of_windows)
+
+    def window(self, rows: Int[Tensor, "B"], longest: int | None = None) -> tuple[Window, Int[Tensor, "B L"]]:
+        """Input and target of some windows; target 0 is padding, up to the longest of them or to a given length."""
         begin = self.offsets[rows] + self.starts[rows]
-        items, times = Runs(self.items, self.timestamps, begin, self.lengths[rows]).pad(1)
+        items, times = Runs(self.items, self.timestamps, begin, self.lengths[rows]).pad(1, longest)
         mask = torch.arange(items.shape[1] - 1, device=items.device) < self.lengths[rows][:, None]
         window = Window(self.users[rows], items[:, :-1] * mask, times[:, :-1], self.starts[rows])
         return window, items[:, 1:] * mask
@@ -119,8 +124,12 @@ def shuffled_ties(histories: Histories, generator: np.random.Generator) -> np.nd
     >>> shuffled_ties(histories, np.random.default_rng(0)).tolist()
     [0, 1, 2]
     """
-    users = histories.users
-    return np.lexsort((generator.random(len(users)), histories.timestamps, users))
+    users, times = histories.users, histories.timestamps
+    draws, order = generator.random(len(users)), np.arange(len(users))
+    as_next = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
+    tied = np.flatnonzero(np.append(as_next, False) | np.append(False, as_next))  # neighbours: histories are sorted
+    order[tied] = tied[np.lexsort((draws[tied], times[tied], users[tied]))]
+    return order
 
 
 def batches(epoch: Epoch, batch_size: int, generator: np.random.Generator) -> Iterator[Int[Tensor, "B"]]:
