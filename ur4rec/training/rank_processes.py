@@ -28,6 +28,11 @@ LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 """Platform → the interface over which ranks of one machine reach each other."""
 
 
+def count_processes(device: torch.device) -> int:
+    """Returns one process for each GPU that this one sees; on a CPU one has all threads."""
+    return max(1, torch.cuda.device_count()) if device.type == "cuda" else 1
+
+
 @dataclass(frozen=True)
 class Worker:
     """A process that trains and writes nothing."""

@@ -7,8 +7,10 @@ from pathlib import Path
 from ur4rec.models.config import SystemConfig
 from ur4rec.storage.artifacts import write_artifact
 from ur4rec.storage.folders import publish_folder
+from ur4rec.training.checkpoints import resolve_device
 from ur4rec.training.config import StageConfig, stages_of
 from ur4rec.training.events import Observe
+from ur4rec.training.rank_processes import count_processes
 from ur4rec.training.stages import run_stage
 from ur4rec.training.trainer import StageRecord
 from ur4rec.training.warm_start import WarmStart
@@ -35,7 +37,7 @@ def run_stage_task(
 
     All systems go through the same tasks in this way, and each task is cached by itself. What is handed on is equal
     byte by byte, so that the next stage begins as it does without the tasks between. The first stage of a system leaves
-    aside what comes before it.
+    aside what comes before it. A task with several GPUs trains with a process on each.
 
     Raises:
         ValueError: Typed, as `run_stage` raises it.
@@ -61,6 +63,7 @@ def run_stage_task(
         resume=True,
         warm_start=warm_start,
         observe=observe,
+        processes=count_processes(resolve_device(device)),
     )
 
 
