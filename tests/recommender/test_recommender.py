@@ -14,7 +14,7 @@ from ur4rec.data.sequences import Histories
 from ur4rec.recommender import recommender as module
 from ur4rec.recommender.bundle import Bundle, count_popularity, rank_popularity
 from ur4rec.recommender.recommender import COLUMNS, Recommender
-from ur4rec.recommender.requests import RecommendError
+from ur4rec.recommender.requests import RecommendError, Request, resolve
 from ur4rec.storage.artifacts import Manifest
 
 NUM_ITEMS = 6
@@ -102,6 +102,37 @@ def test_padding_is_never_recommended_and_k_is_cut_at_what_is_left(recommender: 
     table = recommender.recommend(["ann"], k=100)
     assert table["item_id"].tolist() == ["f", "e", "d", "c"]
     assert len(recommender.recommend(["ann"], k=100, exclude_seen=False)) == NUM_ITEMS
+
+
+def test_only_what_is_allowed_and_not_denied_is_recommended(recommender: Recommender) -> None:
+    """Before the best are chosen, so that as many come back as there are."""
+    assert recommender.recommend(["ann"], k=2, deny=["f", "e"])["item_id"].tolist() == ["d", "c"]
+    assert recommender.recommend(["ann"], k=2, allow=["c", "a", "d", "no such"])["item_id"].tolist() == ["d", "c"]
+    assert recommender.recommend(["ann"], k=2, allow=["c", "d"], deny=["d", "no such"])["item_id"].tolist() == ["c"]
+    assert recommender.recommend(histories=[["d"]], k=9, allow=["d", "a"])["item_id"].tolist() == ["a"]
+    again = recommender.recommend(histories=[["d"]], k=9, allow=["d", "a"], exclude_seen=False)
+    assert again["item_id"].tolist() == ["d", "a"]
+    assert recommender.recommend(["ann"], allow=["no such"]).empty
+    assert recommender.recommend(["ann"], allow=[]).empty
+
+
+def test_the_lists_hold_for_what_is_popular_too(recommender: Recommender) -> None:
+    order = recommender.recommend([None], k=9)["item_id"].tolist()
+    assert len(order) == NUM_ITEMS
+    assert recommender.recommend([None], k=2, deny=order[:2])["item_id"].tolist() == order[2:4]
+    assert recommender.recommend([None], k=9, allow=order[3:])["item_id"].tolist() == order[3:]
+
+
+def test_requests_with_lists_and_without_are_answered_together(recommender: Recommender) -> None:
+    requests = [Request("bob"), Request("bob", allow=["a", "d"]), Request("ann", deny=["f"]), Request("ann", allow=[])]
+    answers = recommender.answer([resolve(request, recommender.bundle) for request in requests])
+    assert [answer.items.tolist() for answer in answers] == [[5, 4, 1], [4, 1], [5, 4, 3], []]
+
+
+@pytest.mark.parametrize(("given", "fault"), [("a", "expected a list"), ([1.5], "place 0: expected text or a whole")])
+def test_a_list_of_something_else_is_refused_by_name(recommender: Recommender, given: Any, fault: str) -> None:
+    with pytest.raises(RecommendError, match=f"^deny: {fault}"):
+        recommender.recommend(["ann"], deny=given)
 
 
 def test_inline_history_is_scored_and_excluded(recommender: Recommender) -> None:

@@ -52,6 +52,24 @@ def test_that_nothing_is_left_is_said(client: httpx.Client) -> None:
     assert (len(again["items"]), again["note"]) == (3, None)
 
 
+def test_a_request_may_allow_and_deny_items(client: httpx.Client) -> None:
+    free, *limited = ask(
+        client,
+        requests=[
+            {"user_id": "u3"},
+            {"user_id": "u3", "deny": ["i1"]},
+            {"user_id": "u3", "allow": ["no such item"]},
+            {"allow": [2, "i5"], "deny": ["i2"], "user_id": "u3"},
+        ],
+        k=1000,
+        exclude_seen=False,
+    )
+    ids = [[item["item_id"] for item in answer["items"]] for answer in limited]
+    assert ids == [[item["item_id"] for item in free["items"] if item["item_id"] != "i1"], [], ["i5"]]
+    notes = [answer["note"] for answer in limited]
+    assert notes == [None, "nothing is left of what allow and deny leave over, or all of it has been seen", None]
+
+
 def test_what_a_user_has_seen_is_left_out_unless_asked_for(client: httpx.Client, recommender: Recommender) -> None:
     seen = {f"i{item}" for item in recommender.bundle.histories.items[2 * LENGTH : 3 * LENGTH]}
     (answer,) = ask(client, requests=[{"user_id": "u3"}], k=1000)

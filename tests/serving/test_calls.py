@@ -115,6 +115,8 @@ def test_a_form_that_holds_no_requests_is_refused(client: httpx.Client, call: di
         ({"requests": [{}, {"history": "i1"}]}, ["requests.1.history"]),
         ({"requests": [{"history": ["i1", None]}]}, ["requests.0.history.1"]),
         ({"requests": [{"histories": ["i1"]}], "top": 3}, ["requests.0.histories", "top"]),
+        ({"requests": [{"deny": "i1"}, {"allow": ["i1"] * 10_001}]}, ["requests.0.deny", "requests.1.allow"]),
+        ({"requests": [{"deny": None}]}, ["requests.0.deny"]),
         ({"requests": [{}], "k": "10"}, ["k"]),
         ({"requests": [{}], "k": 0}, ["k"]),
         ({"requests": [{}], "k": 10**9}, ["k"]),
@@ -143,6 +145,8 @@ def test_a_refusal_names_the_field(client: httpx.Client, call: dict[str, Any], f
         {"requests": [{"history": ["i1"] * 2001}]},
         {"requests": [{"top": 3}]},
         {"requests": [{"seq_end": 0}]},
+        {"requests": [{"deny": None}]},
+        {"requests": [{"allow": [1.5]}]},
         {"requests": [{}], "k": 1001},
         {"requests": [{}], "k": "10"},
         {"requests": [{}], "exclude_seen": 1},
@@ -158,7 +162,8 @@ def test_the_schema_refuses_what_the_server_refuses(
 def test_calls_answers_and_refusals_are_as_the_schema_says(
     client: httpx.Client, schema: Callable[[str], Draft202012Validator]
 ) -> None:
-    call = {"requests": [{"user_id": "u3", "seq_end": 2}, {"history": [5, "i9"]}, {}], "k": 4, "exclude_seen": False}
+    limited = {"history": [5, "i9"], "allow": ["i1", 2], "deny": [3]}
+    call = {"requests": [{"user_id": "u3", "seq_end": 2}, limited, {"allow": None}], "k": 4, "exclude_seen": False}
     schema("RecommendCall").validate(call)
     schema("Recommendations").validate(client.post("/recommend", json=call).json())
     table = {"dataframe_records": [{"user_id": "u3", "history": None}, {"user_id": 7}], "params": {"k": 2}}

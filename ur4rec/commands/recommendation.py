@@ -44,6 +44,10 @@ def recommend(
         Path | None, typer.Option("--output", "-o", help="Parquet file to write, for --all-users.", dir_okay=False)
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Items a request.", min=1)] = 10,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Only these item ids, given as --history is.", show_default=False)
+    ] = None,
+    deny: Annotated[list[str] | None, typer.Option(help="None of these item ids, likewise.")] = None,
     model: ModelOption = DEFAULT_MODEL,
     sequences: TrainedSequencesOption = None,
     include_seen: Annotated[
@@ -64,6 +68,8 @@ def recommend(
 
         ur4rec recommend --history "Heat, 1995" --history "Alien, 1979"
 
+        ur4rec recommend --user 1 --deny 50,172
+
         ur4rec recommend --user 1 --user 2 --model outputs/ur4rec_moe --sequences outputs/sequences
 
         ur4rec recommend --all-users -o outputs/recommendations.parquet
@@ -76,6 +82,9 @@ def recommend(
         raise OptionError("expected --all-users and --output together, for example --all-users -o all.parquet")
     if output is not None and output.suffix.lower() not in PARQUET:
         raise OptionError(f"--output {output}: Parquet is written; expected a name with .parquet or no ending")
+    limits = {name: read_ids(given, f"--{name}") for name, given in (("allow", allow), ("deny", deny)) if given}
+    if output is not None and limits:
+        raise OptionError(f"--{min(limits)}: is for --user and --history; expected --all-users without it")
     if output is not None:
         _write_all(model, sequences, output, k, include_seen, tracking_uri)
         return
@@ -86,9 +95,9 @@ def recommend(
     with locations.open_model(model, tracking_uri) as folder:
         recommender = open_recommender(folder, sequences)
         exclude_seen = recommender.bundle.excludes_seen if include_seen is None else not include_seen
-        table = recommender.recommend(user, histories, k, exclude_seen)
+        table = recommender.recommend(user, histories, k, exclude_seen, **limits)
     for number, title in enumerate([f"user {name}" for name in user or []] or ["history"]):
-        _show_recommendations(title, table[table["request"] == number], k, exclude_seen)
+        _show_recommendations(title, table[table["request"] == number], k, exclude_seen, bool(limits))
     for unknown in table.attrs.get(UNKNOWN_ITEMS, {}).values():
         show(f"{unknown} item(s) of the history are not in the catalogue and were ignored")
 
@@ -102,17 +111,28 @@ def read_history(given: list[str] | None, file: Path | None) -> list[str]:
     >>> read_history(["50, 172,181"], None), read_history(["Heat, 1995", "7"], None)
     (['50', '172', '181'], ['Heat, 1995', '7'])
     """
-    if file is not None:
-        try:
-            ids = file.read_text(encoding="utf-8-sig").split("\n")
-        except UnicodeDecodeError:
-            raise OptionError(f"--history-file {file}: expected text in UTF-8, one item id a line") from None
-    else:
-        ids = given or []
-        ids = [item.strip() for item in ids[0].split(",")] if len(ids) == 1 else ids
+    if file is None:
+        return read_ids(given or [], "--history")
+    try:
+        ids = file.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        raise OptionError(f"--history-file {file}: expected text in UTF-8, one item id a line") from None
+    return _keep_ids(ids, f"--history-file {file}")
+
+
+def read_ids(given: list[str], option: str) -> list[str]:
+    """Item ids from what an option was given: once, separated by commas, or several times, one id each.
+
+    Raises:
+        OptionError: There is no id.
+    """
+    return _keep_ids([item.strip() for item in given[0].split(",")] if len(given) == 1 else given, option)
+
+
+def _keep_ids(ids: list[str], origin: str) -> list[str]:
     found = [item for item in ids if item.strip()]
     if not found:
-        raise OptionError(f"{f'--history-file {file}' if file else '--history'}: holds no item id; expected some")
+        raise OptionError(f"{origin}: holds no item id; expected some")
     return found
 
 
@@ -135,9 +155,13 @@ def _write_all(
         show(f"{short}: {_why_short(exclude_seen)}")
 
 
-def _show_recommendations(title: str, rows: pd.DataFrame, k: int, exclude_seen: bool) -> None:
+def _show_recommendations(title: str, rows: pd.DataFrame, k: int, exclude_seen: bool, limited: bool) -> None:
     from ur4rec.recommender.requests import FALLBACK
 
+    if limited and len(rows) < k:
+        show(f"{title}: {len(rows):,} of {k:,} items: no more is left of what --allow and --deny leave over")
+    if rows.empty and limited:
+        return
     if rows.empty:
         show(f"{title}: nothing is left to recommend: everything in the catalogue has been seen ({AGAIN})")
         return
@@ -146,7 +170,7 @@ def _show_recommendations(title: str, rows: pd.DataFrame, k: int, exclude_seen: 
     show_table(f"{title} (source: {source})", columns, rows[columns].to_numpy())
     if source == FALLBACK:
         show("nothing known about this request: these items were popular recently")
-    if len(rows) < k:
+    if len(rows) < k and not limited:
         show(f"{len(rows):,} of {k:,} items: {_why_short(exclude_seen and source != FALLBACK)}")
 
 

@@ -6,6 +6,7 @@ Letters: B requests scored at once, N items, K recommendations a request.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -79,6 +80,8 @@ class Recommender:
         histories: Sequence[object] | None = None,
         k: int = 10,
         exclude_seen: bool | None = None,
+        allow: Sequence[object] | None = None,
+        deny: Sequence[object] | None = None,
     ) -> pd.DataFrame:
         """Find the `k` best items of each request.
 
@@ -91,6 +94,8 @@ class Recommender:
                 are not in the catalogue are ignored and counted in `attrs["unknown_items"]`.
             k: Items a request; fewer come back where fewer are left.
             exclude_seen: Leave out what the request's history holds; None: if the model was made to.
+            allow: Original ids of the only items that any request may get; None: all.
+            deny: Original ids of items that no request gets.
 
         Returns:
             One row a recommendation: `request` (from 0), `user_id`, `rank` (from 1), `item_id`, `title`,
@@ -99,7 +104,9 @@ class Recommender:
         Raises:
             RecommendError: Neither ids nor histories, unequal lengths, an id of another type, or `k` below 1.
         """
-        requests = _pair(user_ids, histories, k, exclude_seen)
+        limits = {name: _read_items(given, name) for name, given in (("allow", allow), ("deny", deny))}
+        paired = _pair(user_ids, histories, k, exclude_seen)
+        requests = [replace(request, allow=limits["allow"], deny=limits["deny"] or ()) for request in paired]
         answers = self.answer([resolve(request, self.bundle) for request in requests])
         return tabulate(self.bundle, [request.user_id for request in requests], answers)
 
@@ -148,11 +155,12 @@ class Recommender:
         return self._scorer.score_prefixes(users, np.array([query.seq_end for query in queries]))
 
     def _answer(self, queries: list[Query]) -> list[Answer]:
-        seen = [query.items if query.exclude_seen else query.items[:0] for query in queries]
-        lengths = np.array([len(items) for items in seen])
+        left_out = [query.left_out for query in queries]
+        lengths = np.array([len(items) for items in left_out])
         most = max(query.k for query in queries)
         with torch.inference_mode():
-            scores, items = _best(self._score(queries), np.concatenate(seen), lengths, most)
+            raw = _keep_allowed(self._score(queries), [query.allowed for query in queries])
+            scores, items = _best(raw, np.concatenate(left_out), lengths, most)
         left = np.isfinite(scores).sum(axis=1).tolist()
         ends = [min(query.k, most) for query, most in zip(queries, left, strict=True)]
         return [
@@ -161,8 +169,27 @@ class Recommender:
         ]
 
     def _fall_back(self, query: Query) -> Answer:
-        items = self.bundle.fallback_order[: query.k]
+        items = self.bundle.fallback_order
+        if query.allowed is not None:
+            items = items[np.isin(items, query.allowed)]
+        if len(query.denied):
+            items = items[~np.isin(items, query.denied)]
+        items = items[: query.k]
         return Answer(query, items, self.bundle.popularity[items].astype(np.float64))
+
+
+def _keep_allowed(
+    scores: Float[Tensor, "B N1"], allowed: Sequence[Int[np.ndarray, "C"] | None]
+) -> Float[Tensor, "B N1"]:
+    """Puts what a row does not allow at minus infinity, in place; a row with None allows everything."""
+    rows = [row for row, items in enumerate(allowed) if items is not None]
+    if rows:
+        lists = [items for items in allowed if items is not None]
+        barred = torch.ones(len(rows), scores.shape[1], dtype=torch.bool)
+        places = np.repeat(np.arange(len(rows)), [len(items) for items in lists])
+        barred[torch.from_numpy(places), torch.from_numpy(np.concatenate(lists))] = False
+        scores[rows] = scores[rows].masked_fill(barred.to(scores.device), float("-inf"))
+    return scores
 
 
 def _best(
@@ -223,6 +250,13 @@ def tabulate(bundle: Bundle, user_ids: Sequence[str | None], answers: Sequence[A
 
 def _join(parts: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
     return np.concatenate(parts).astype(dtype) if parts else np.empty(0, dtype=dtype)
+
+
+def _read_items(given: Sequence[object] | None, name: str) -> list[str] | None:
+    try:
+        return read_history(given, 0)
+    except RecommendError as error:
+        raise RecommendError(error.message.removeprefix("row 0").lstrip(":, "), name) from None
 
 
 def _pair(

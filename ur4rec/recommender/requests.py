@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
@@ -15,6 +15,7 @@ from ur4rec.recommender.bundle import Bundle
 
 EXACT = 2**53
 """From here on not every whole number is a float, so another id may have been meant."""
+NOTHING = np.empty(0, dtype=np.int64)
 Source = Literal["user", "history", "fallback"]
 USER: Source = "user"
 HISTORY: Source = "history"
@@ -46,6 +47,10 @@ class Request:
     k: int = 10
     exclude_seen: bool | None = None
     """Leave out what the history holds; None: if the model does so."""
+    allow: Sequence[str] | None = None
+    """Recommend only these items; None: any."""
+    deny: Sequence[str] = ()
+    """Recommend none of these items."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,16 @@ class Query:
     exclude_seen: bool
     unknown_items: int = 0
     """Items of the request's history that are not in the catalogue."""
+    allowed: np.ndarray | None = None
+    """Dense indices of what may be recommended; None: everything."""
+    denied: np.ndarray = field(default_factory=lambda: NOTHING)
+    """Dense indices of what may not."""
+
+    @property
+    def left_out(self) -> np.ndarray:
+        """Dense indices of what is never in the answer."""
+        seen = self.items if self.exclude_seen else self.items[:0]
+        return np.concatenate([seen, self.denied]) if len(self.denied) else seen
 
 
 @dataclass(frozen=True)
@@ -79,28 +94,37 @@ def resolve(request: Request, bundle: Bundle) -> Query:
     """Find out who and what a request names.
 
     A history that holds a known item is what counts, whoever the user is; else what the known user did; else the
-    request is a stranger's. Items that are not in the catalogue are counted, whatever the answer is from.
+    request is a stranger's. Items that are not in the catalogue are counted, whatever the answer is from. Those that
+    are allowed or denied are passed over.
 
     Raises:
         RecommendError: `k` is below 1, or `seq_end` is not within what the user has done.
     """
     if request.k < 1:
         raise RecommendError(f"expected at least 1, got {request.k}", "k")
-    given = [] if request.history is None else [bundle.item_index.get(item, 0) for item in request.history]
+    given = [bundle.item_index.get(item, 0) for item in request.history or ()]
     if given and request.seq_end is not None:
         raise RecommendError("is for a user_id without a history; shorten the history instead", "seq_end")
     known = np.array([item for item in given if item], dtype=np.int64)
     k, exclude_seen = min(request.k, bundle.num_items), request.exclude_seen
     if exclude_seen is None:
         exclude_seen = bundle.excludes_seen
+    allowed = None if request.allow is None else _find_known(request.allow, bundle)
+    denied = _find_known(request.deny, bundle) if request.deny else NOTHING
     if len(known):
-        return Query(HISTORY, 0, known, None, k, exclude_seen, len(given) - len(known))
+        return Query(HISTORY, 0, known, None, k, exclude_seen, len(given) - len(known), allowed, denied)
     user = 0 if request.user_id is None else bundle.user_index.get(request.user_id, 0)
     start, end = (int(row) for row in bundle.histories.offsets[user : user + 2])
     if request.seq_end is not None:
         end = start + _check_horizon(request.seq_end, end - start, request.user_id)
     items = bundle.histories.items[start:end]
-    return Query(USER if user else FALLBACK, user, items, request.seq_end, k, exclude_seen, len(given))
+    source = USER if user else FALLBACK
+    return Query(source, user, items, request.seq_end, k, exclude_seen, len(given), allowed, denied)
+
+
+def _find_known(item_ids: Sequence[str], bundle: Bundle) -> np.ndarray:
+    found = (bundle.item_index.get(item, 0) for item in item_ids)
+    return np.array([item for item in found if item], dtype=np.int64)
 
 
 def _check_horizon(seq_end: int, most: int, user_id: str | None) -> int:

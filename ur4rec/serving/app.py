@@ -27,6 +27,7 @@ BODY_TIMEOUT_S = 20
 MAX_PROBLEMS = 10
 BUSY = {"Retry-After": "1"}
 NOTHING_LEFT = "everything in the catalogue has been seen; exclude_seen: false recommends it again"
+NOTHING_ALLOWED = "nothing is left of what allow and deny leave over, or all of it has been seen"
 RULES = {
     "exclude": "This model leaves out what a request's history holds, unless `exclude_seen` is false.",
     "include": "This model recommends again what a request's history holds, unless `exclude_seen` is true.",
@@ -157,9 +158,13 @@ class _Routes:
             "user_id": user_id,
             "source": answer.query.source,
             "unknown_items": answer.query.unknown_items,
-            "note": None if len(answer.items) else NOTHING_LEFT,
+            "note": None if len(answer.items) else _say_why_nothing(answer.query),
             "items": [{"item_id": item_id, "title": title, "score": score} for item_id, title, score in columns],
         }
+
+
+def _say_why_nothing(query: Query) -> str:
+    return NOTHING_LEFT if query.allowed is None and not len(query.denied) else NOTHING_ALLOWED
 
 
 async def _cancel_when_left(request: Request, asked: asyncio.Task[list[Answer]]) -> None:

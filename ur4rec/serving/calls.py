@@ -27,6 +27,8 @@ from ur4rec.recommender.requests import Request, Source
 MAX_REQUESTS = 256
 MAX_HISTORY = 2000
 """Items: the memory reads a history one by one."""
+MAX_LISTED = 10_000
+"""Items that a request allows or denies."""
 MAX_K = 1000
 MAX_ID_LENGTH = 512
 RECORDS = "dataframe_records"
@@ -78,6 +80,10 @@ class RecommendRequest(Record):
 
     seq_end: Annotated[StrictInt, Field(ge=1)] | None = None
     """Score as of the user's first interactions, so many; for a known user without a history."""
+    allow: Annotated[list[Id], Field(max_length=MAX_LISTED)] | None = None
+    """Original ids of the only items to recommend; null: any. Ids that are not in the catalogue are passed over."""
+    deny: Annotated[list[Id], Field(max_length=MAX_LISTED)] = []
+    """Original ids of items not to recommend."""
 
 
 class RecommendCall(Options):
