@@ -45,6 +45,10 @@ class ToyScorer:
             scores[row, history[-1]] *= 2
         return scores
 
+    def compare_items(self, items: np.ndarray) -> Tensor:
+        """The nearer in the catalogue, the more alike."""
+        return -(torch.arange(NUM_ITEMS + 1) - torch.from_numpy(items)[:, None]).abs().float()
+
 
 @pytest.fixture
 def scorer() -> ToyScorer:
@@ -127,6 +131,28 @@ def test_requests_with_lists_and_without_are_answered_together(recommender: Reco
     requests = [Request("bob"), Request("bob", allow=["a", "d"]), Request("ann", deny=["f"]), Request("ann", allow=[])]
     answers = recommender.answer([resolve(request, recommender.bundle) for request in requests])
     assert [answer.items.tolist() for answer in answers] == [[5, 4, 1], [4, 1], [5, 4, 3], []]
+
+
+def test_similar_items_are_found_without_the_item_itself(recommender: Recommender) -> None:
+    table = recommender.find_similar(["a", "f"], k=2)
+    assert table["request"].tolist() == [0, 0, 1, 1]
+    assert table["item_id"].tolist() == ["b", "c", "e", "d"]
+    assert set(table["source"]) == {"item"}
+    assert recommender.find_similar(["c"], k=9, allow=["c", "d", "f"], deny=["d"])["item_id"].tolist() == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "fault"),
+    [
+        (Request(similar_to="no such"), "similar_to: item 'no such' is not in the catalogue"),
+        (Request(similar_to="a", history=[]), "similar_to: is for a request without"),
+        (Request(similar_to="a", user_id="ann"), "similar_to: is for a request without"),
+        (Request(similar_to="a", k=0), "k: expected at least 1"),
+    ],
+)
+def test_an_item_to_compare_is_alone_and_known(recommender: Recommender, request_: Request, fault: str) -> None:
+    with pytest.raises(RecommendError, match=f"^{fault}"):
+        resolve(request_, recommender.bundle)
 
 
 @pytest.mark.parametrize(("given", "fault"), [("a", "expected a list"), ([1.5], "place 0: expected text or a whole")])

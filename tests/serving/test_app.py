@@ -70,6 +70,16 @@ def test_a_request_may_allow_and_deny_items(client: httpx.Client) -> None:
     assert notes == [None, "nothing is left of what allow and deny leave over, or all of it has been seen", None]
 
 
+def test_what_is_most_like_an_item_is_answered(client: httpx.Client, recommender: Recommender) -> None:
+    like, user = ask(client, requests=[{"similar_to": "i3", "deny": ["i1"]}, {"user_id": "u3"}], k=5)
+    expected = recommender.find_similar(["i3"], 5, deny=["i1"])
+    assert [item["item_id"] for item in like["items"]] == expected["item_id"].tolist()
+    assert (like["source"], user["source"]) == ("item", "user")
+    assert not {"i1", "i3"} & set(expected["item_id"])
+    refusal = client.post("/recommend", json={"requests": [{"similar_to": "i0"}]})
+    assert (refusal.status_code, refusal.json()["problems"][0]["field"]) == (400, "requests.0.similar_to")
+
+
 def test_what_a_user_has_seen_is_left_out_unless_asked_for(client: httpx.Client, recommender: Recommender) -> None:
     seen = {f"i{item}" for item in recommender.bundle.histories.items[2 * LENGTH : 3 * LENGTH]}
     (answer,) = ask(client, requests=[{"user_id": "u3"}], k=1000)

@@ -39,6 +39,9 @@ def recommend(
     history_file: Annotated[
         Path | None, typer.Option(help="The same from a text file, one id a line.", parser=locations.file)
     ] = None,
+    similar_to: Annotated[
+        list[str] | None, typer.Option(help="Item id to find similar items for; may be repeated.")
+    ] = None,
     all_users: Annotated[bool, typer.Option("--all-users", help="Every user of the model, into --output.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Parquet file to write, for --all-users.", dir_okay=False)
@@ -58,7 +61,7 @@ def recommend(
     ] = None,
     tracking_uri: TrackingOption = None,
 ) -> None:
-    """Top-K items for known users, for a history given here, for anybody, or for all users at once.
+    """Top-K items for known users, for a history given here, for anybody, for all users at once, or like an item.
 
     For example:
 
@@ -70,13 +73,16 @@ def recommend(
 
         ur4rec recommend --user 1 --deny 50,172
 
+        ur4rec recommend --similar-to 50
+
         ur4rec recommend --user 1 --user 2 --model outputs/ur4rec_moe --sequences outputs/sequences
 
         ur4rec recommend --all-users -o outputs/recommendations.parquet
     """
-    if [bool(user), bool(history), history_file is not None, all_users].count(True) != 1:
+    if [bool(user), bool(history), history_file is not None, bool(similar_to), all_users].count(True) != 1:
         raise OptionError(
-            "expected one of --user (once or more), --history, --history-file and --all-users, for example --user 1"
+            "expected one of --user (once or more), --history, --history-file, --similar-to (once or more) and "
+            "--all-users, for example --user 1"
         )
     if all_users != (output is not None):
         raise OptionError("expected --all-users and --output together, for example --all-users -o all.parquet")
@@ -84,19 +90,23 @@ def recommend(
         raise OptionError(f"--output {output}: Parquet is written; expected a name with .parquet or no ending")
     limits = {name: read_ids(given, f"--{name}") for name, given in (("allow", allow), ("deny", deny)) if given}
     if output is not None and limits:
-        raise OptionError(f"--{min(limits)}: is for --user and --history; expected --all-users without it")
+        raise OptionError(f"--{min(limits)}: is for a few requests; expected --all-users without it")
     if output is not None:
         _write_all(model, sequences, output, k, include_seen, tracking_uri)
         return
     from ur4rec.recommender.recommender import UNKNOWN_ITEMS
     from ur4rec.registry.fetch import open_recommender
 
-    histories = None if user else [read_history(history, history_file)]
+    histories = None if user or similar_to else [read_history(history, history_file)]
     with locations.open_model(model, tracking_uri) as folder:
         recommender = open_recommender(folder, sequences)
         exclude_seen = recommender.bundle.excludes_seen if include_seen is None else not include_seen
-        table = recommender.recommend(user, histories, k, exclude_seen, **limits)
-    for number, title in enumerate([f"user {name}" for name in user or []] or ["history"]):
+        if similar_to:
+            table = recommender.find_similar(similar_to, k, **limits)
+        else:
+            table = recommender.recommend(user, histories, k, exclude_seen, **limits)
+    titles = [f"user {name}" for name in user or ()] or [f"like item {name}" for name in similar_to or ()]
+    for number, title in enumerate(titles or ["history"]):
         _show_recommendations(title, table[table["request"] == number], k, exclude_seen, bool(limits))
     for unknown in table.attrs.get(UNKNOWN_ITEMS, {}).values():
         show(f"{unknown} item(s) of the history are not in the catalogue and were ignored")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from ur4rec.recommender.bundle import Bundle, load_bundle, load_scorer
 from ur4rec.recommender.requests import (
     FALLBACK,
     HISTORY,
+    ITEM,
     Answer,
     Query,
     RecommendError,
@@ -54,6 +55,10 @@ class Scorer(Protocol):
 
     def score_histories(self, items: Sequence[np.ndarray], timestamps: Sequence[np.ndarray] | None = None) -> Tensor:
         """Score histories of dense item indices."""
+        ...
+
+    def compare_items(self, items: np.ndarray) -> Tensor:
+        """Tell how alike each of some dense item indices and every item are."""
         ...
 
 
@@ -104,11 +109,37 @@ class Recommender:
         Raises:
             RecommendError: Neither ids nor histories, unequal lengths, an id of another type, or `k` below 1.
         """
-        limits = {name: _read_items(given, name) for name, given in (("allow", allow), ("deny", deny))}
-        paired = _pair(user_ids, histories, k, exclude_seen)
-        requests = [replace(request, allow=limits["allow"], deny=limits["deny"] or ()) for request in paired]
+        limits = _read_limits(allow, deny)
+        requests = [replace(request, **limits) for request in _pair(user_ids, histories, k, exclude_seen)]
         answers = self.answer([resolve(request, self.bundle) for request in requests])
         return tabulate(self.bundle, [request.user_id for request in requests], answers)
+
+    def find_similar(
+        self,
+        item_ids: Sequence[object],
+        k: int = 10,
+        allow: Sequence[object] | None = None,
+        deny: Sequence[object] | None = None,
+    ) -> pd.DataFrame:
+        """Find the `k` items that are most like each of some items, by what the model knows of both.
+
+        Args:
+            item_ids: Original ids, one a request.
+            k: Items a request; fewer come back where fewer are left.
+            allow: Original ids of the only items that any request may get; None: all.
+            deny: Original ids of items that no request gets.
+
+        Returns:
+            The rows of `recommend`, with `item` as their `source`; the score is a mean cosine, from −1 to 1.
+
+        Raises:
+            RecommendError: An item is not in the catalogue, an id is of another type, or `k` is below 1.
+        """
+        given = _read_items(item_ids, "item_ids") or []
+        limits = _read_limits(allow, deny)
+        requests = [Request(k=k, similar_to=item_id, **limits) for item_id in given]
+        answers = self.answer([resolve(request, self.bundle) for request in requests])
+        return tabulate(self.bundle, [None] * len(requests), answers)
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer queries, in their order; those of a kind are scored together."""
@@ -147,6 +178,8 @@ class Recommender:
             return _best(scores, self.bundle.histories.items[offsets[0] : offsets[-1]], np.diff(offsets), k)
 
     def _score(self, queries: Sequence[Query]) -> Tensor:
+        if queries[0].source == ITEM:
+            return self._scorer.compare_items(np.concatenate([query.items for query in queries]))
         if queries[0].source == HISTORY:
             return self._scorer.score_histories([query.items for query in queries])
         users = np.array([query.user for query in queries])
@@ -250,6 +283,10 @@ def tabulate(bundle: Bundle, user_ids: Sequence[str | None], answers: Sequence[A
 
 def _join(parts: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
     return np.concatenate(parts).astype(dtype) if parts else np.empty(0, dtype=dtype)
+
+
+def _read_limits(allow: Sequence[object] | None, deny: Sequence[object] | None) -> dict[str, Any]:
+    return {"allow": _read_items(allow, "allow"), "deny": _read_items(deny, "deny") or ()}
 
 
 def _read_items(given: Sequence[object] | None, name: str) -> list[str] | None:

@@ -16,9 +16,10 @@ from ur4rec.recommender.bundle import Bundle
 EXACT = 2**53
 """From here on not every whole number is a float, so another id may have been meant."""
 NOTHING = np.empty(0, dtype=np.int64)
-Source = Literal["user", "history", "fallback"]
+Source = Literal["user", "history", "item", "fallback"]
 USER: Source = "user"
 HISTORY: Source = "history"
+ITEM: Source = "item"
 FALLBACK: Source = "fallback"
 
 
@@ -51,6 +52,8 @@ class Request:
     """Recommend only these items; None: any."""
     deny: Sequence[str] = ()
     """Recommend none of these items."""
+    similar_to: str | None = None
+    """The item that others are compared with, instead of a user or a history."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,16 @@ def resolve(request: Request, bundle: Bundle) -> Query:
     are allowed or denied are passed over.
 
     Raises:
-        RecommendError: `k` is below 1, or `seq_end` is not within what the user has done.
+        RecommendError: `k` is below 1, `seq_end` is not within what the user has done, or `similar_to` is not in the
+            catalogue or not alone.
     """
     if request.k < 1:
         raise RecommendError(f"expected at least 1, got {request.k}", "k")
+    allowed = None if request.allow is None else _find_known(request.allow, bundle)
+    denied = _find_known(request.deny, bundle) if request.deny else NOTHING
+    if request.similar_to is not None:
+        item = np.array([_find_item(request, bundle)])
+        return Query(ITEM, 0, item, None, min(request.k, bundle.num_items), True, 0, allowed, denied)
     given = [bundle.item_index.get(item, 0) for item in request.history or ()]
     if given and request.seq_end is not None:
         raise RecommendError("is for a user_id without a history; shorten the history instead", "seq_end")
@@ -109,8 +118,6 @@ def resolve(request: Request, bundle: Bundle) -> Query:
     k, exclude_seen = min(request.k, bundle.num_items), request.exclude_seen
     if exclude_seen is None:
         exclude_seen = bundle.excludes_seen
-    allowed = None if request.allow is None else _find_known(request.allow, bundle)
-    denied = _find_known(request.deny, bundle) if request.deny else NOTHING
     if len(known):
         return Query(HISTORY, 0, known, None, k, exclude_seen, len(given) - len(known), allowed, denied)
     user = 0 if request.user_id is None else bundle.user_index.get(request.user_id, 0)
@@ -120,6 +127,15 @@ def resolve(request: Request, bundle: Bundle) -> Query:
     items = bundle.histories.items[start:end]
     source = USER if user else FALLBACK
     return Query(source, user, items, request.seq_end, k, exclude_seen, len(given), allowed, denied)
+
+
+def _find_item(request: Request, bundle: Bundle) -> int:
+    if (request.user_id, request.history, request.seq_end) != (None, None, None):
+        raise RecommendError("is for a request without user_id, history and seq_end", "similar_to")
+    assert request.similar_to is not None
+    if request.similar_to not in bundle.item_index:
+        raise RecommendError(f"item {request.similar_to!r} is not in the catalogue; expected one that is", "similar_to")
+    return bundle.item_index[request.similar_to]
 
 
 def _find_known(item_ids: Sequence[str], bundle: Bundle) -> np.ndarray:

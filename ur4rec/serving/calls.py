@@ -84,6 +84,8 @@ class RecommendRequest(Record):
     """Original ids of the only items to recommend; null: any. Ids that are not in the catalogue are passed over."""
     deny: Annotated[list[Id], Field(max_length=MAX_LISTED)] = []
     """Original ids of items not to recommend."""
+    similar_to: Id | None = None
+    """Original id of an item: the answer is what is most like it; without user, history and horizon."""
 
 
 class RecommendCall(Options):
@@ -201,7 +203,7 @@ class Recommendation(TypedDict):
     user_id: str | None
     """As it was given."""
     source: Source
-    """What it is from: the request's history, what the known user did, or what is popular recently."""
+    """What it is from: the request's history, what the known user did, an item, or what is popular recently."""
     unknown_items: int
     """Ids of the history that are not in the catalogue; they are passed over."""
     note: str | None

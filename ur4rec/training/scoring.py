@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
+from torch.nn import functional
 
 from ur4rec.columns import ITEM, USER
 from ur4rec.data.sequences import Histories
@@ -188,6 +190,25 @@ class ModelScorer:
             times = self._to_tensor(np.concatenate([*timestamps, np.zeros(0, np.int64)]))
         runs = Runs(flat, times, lengths.cumsum(0) - lengths, lengths)
         return self._score_afresh(torch.zeros_like(lengths), runs)
+
+    def compare_items(self, items: Int[np.ndarray, "B"]) -> Float[Tensor, "B N1"]:
+        """Cosines of some items with every item, a mean over the parts that score them; column 0 is padding.
+
+        Parts have vectors of unlike lengths, so each is compared by itself. What all items have in common is taken out
+        of their vectors first: else the popular ones are like everything.
+        """
+        directions: Tensor = self._directions
+        return directions[self._to_tensor(items)] @ directions.T
+
+    @cached_property
+    @torch.no_grad()
+    def _directions(self) -> Float[Tensor, "N1 V"]:
+        """Item vectors whose products are those means."""
+        retriever = None if self.sides.retriever is None else self.sides.retriever.vectors()
+        parts = [part for part in (self.sides.sasrec, retriever, self.sides.content) if part is not None]
+        own = [functional.normalize(part[1:] - part[1:].mean(dim=0), dim=1) for part in parts]
+        directions: Tensor = functional.pad(torch.cat(own, dim=1), (0, 0, 1, 0)) * len(parts) ** -0.5
+        return directions
 
     def _to_tensor(self, numbers: np.ndarray) -> Int[Tensor, "B"]:
         return torch.from_numpy(np.array(numbers, dtype=np.int64)).to(self.device)
