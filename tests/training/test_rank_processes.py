@@ -9,18 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
+from toy_stages import make_embeddings, write_sequences
 
 from ur4rec.config import load_config
-from ur4rec.config_section import ConfigSection
-from ur4rec.data.config import DataConfig
-from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.models.tensor_files import read_tensors
-from ur4rec.storage.artifacts import write_artifact
-from ur4rec.text.embeddings import write_embeddings
 from ur4rec.training import rank_processes, ranks
 from ur4rec.training.checkpoints import memories_file
 from ur4rec.training.config import StageConfig
@@ -31,7 +25,6 @@ from ur4rec.training.trainer import StageRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
-NUM_USERS, NUM_ITEMS, LENGTH, TEXT_DIM = 24, 20, 12, 5
 FIRST, SECOND = "pretrain_sasrec", "pretrain_retriever"
 SETTINGS = {
     "sasrec_hidden_dim": 8,
@@ -48,24 +41,12 @@ CONFIG = load_config("toy", SETTINGS).narrow(StageConfig)
 
 @pytest.fixture(scope="module")
 def sequences(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("plays")
-    rows = [
-        (f"u{user}", f"i{(user * 3 + step) % NUM_ITEMS}", step) for user in range(NUM_USERS) for step in range(LENGTH)
-    ]
-    pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(folder / "plays.csv", index=False)
-    preprocess_sequences(folder / "plays.csv", folder / "sequences", DataConfig(dataset_name="plays"))
-    return folder / "sequences"
+    return write_sequences(tmp_path_factory.mktemp("plays"))
 
 
 @pytest.fixture(scope="module")
 def embeddings(sequences: Path) -> Path:
-    """A vector of each item, one sentence of the first user."""
-    folder = sequences.with_name("embeddings")
-    vectors = np.random.default_rng(0).normal(size=(NUM_ITEMS + 1, TEXT_DIM)).astype(np.float32)
-    with write_artifact(folder, "encode_text", ConfigSection(), {"sequences": sequences}) as writer:
-        one = np.array([NUM_ITEMS]), np.array([0, 1]), np.array([[1, 5]])
-        write_embeddings(writer.folder, vectors, np.arange(NUM_ITEMS), *one)
-    return folder
+    return make_embeddings(sequences.with_name("embeddings"), sequences)
 
 
 def train(stage: str, sequences: Path, folder: Path, processes: int, **given: Any) -> StageRecord:

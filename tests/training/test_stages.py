@@ -4,22 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from toy_stages import NUM_ITEMS, NUM_USERS, make_embeddings, write_sequences
 
 from ur4rec.config import load_config
-from ur4rec.config_section import ConfigSection
-from ur4rec.data.config import DataConfig
-from ur4rec.data.preprocess import preprocess_sequences
 from ur4rec.data.sequences import load_sequences
 from ur4rec.evaluation.results import load_results
 from ur4rec.local import TrainingRun, train_all
 from ur4rec.models.config import CooccurrenceConfig, ModelConfig
 from ur4rec.models.sasrec import EMBEDDING_STD
 from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
-from ur4rec.storage.artifacts import REASONS, ArtifactError, read_artifact, write_artifact
-from ur4rec.text.embeddings import load_embeddings, write_embeddings
+from ur4rec.storage.artifacts import REASONS, ArtifactError, read_artifact
+from ur4rec.text.embeddings import load_embeddings
 from ur4rec.training.checkpoints import CheckpointError, load_model
 from ur4rec.training.config import StageConfig
 from ur4rec.training.cooccurrence import count_pairs, item_factors
@@ -28,7 +25,6 @@ from ur4rec.training.stages import run_stage, stages_of
 from ur4rec.training.start import begin
 from ur4rec.training.trainer import StageRecord, Trainer
 
-NUM_USERS, NUM_ITEMS, LENGTH, TEXT_DIM = 24, 20, 12, 5
 FOUR = ("pretrain_sasrec", "pretrain_retriever", "joint_finetune", "end_to_end")
 TWO = ("pretrain_retriever", "end_to_end")
 TOY = {
@@ -48,30 +44,12 @@ TOY = {
 
 @pytest.fixture(scope="module")
 def sequences(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every user walks through the items in order, from a place of their own."""
     return write_sequences(tmp_path_factory.mktemp("stages"))
-
-
-def write_sequences(folder: Path, first_time: int = 1_000) -> Path:
-    rows = [
-        (f"u{user}", f"i{(user + step) % NUM_ITEMS}", first_time + 60 * step)
-        for user in range(NUM_USERS)
-        for step in range(LENGTH)
-    ]
-    pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).to_csv(folder / "plays.csv", index=False)
-    preprocess_sequences(folder / "plays.csv", folder / "sequences", DataConfig(dataset_name="plays"))
-    return folder / "sequences"
 
 
 @pytest.fixture(scope="module")
 def embeddings(sequences: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A vector of each item, one sentence of the first user."""
-    folder = tmp_path_factory.mktemp("stages") / "embeddings"
-    vectors = np.random.default_rng(0).normal(size=(NUM_ITEMS + 1, TEXT_DIM)).astype(np.float32)
-    with write_artifact(folder, "encode_text", ConfigSection(), {"sequences": sequences}) as writer:
-        one = np.array([NUM_ITEMS]), np.array([0, 1]), np.array([[1, 5]])
-        write_embeddings(writer.folder, vectors, np.arange(NUM_ITEMS), *one)
-    return folder
+    return make_embeddings(tmp_path_factory.mktemp("stages") / "embeddings", sequences)
 
 
 def test_a_stage_settles_what_is_left_to_the_data(

@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from present import present
+from toy_stages import make_embeddings
 
 from ur4rec.auto.settle import INHERITED
 from ur4rec.config import load_config
@@ -26,7 +27,7 @@ from ur4rec.models.ur4rec_v2_moe import UR4RecV2MoE
 from ur4rec.recommender.bundle import load_bundle, write_bundle
 from ur4rec.registry.warm_start import open_warm_start
 from ur4rec.storage.artifacts import REASONS, ArtifactError, read_artifact, write_artifact
-from ur4rec.text.embeddings import load_embeddings, write_embeddings
+from ur4rec.text.embeddings import load_embeddings
 from ur4rec.training.checkpoints import find_weights, read_origin, read_shape
 from ur4rec.training.config import StageConfig
 from ur4rec.training.scoring import ModelScorer
@@ -74,15 +75,6 @@ def make_sequences(folder: Path, length: int, order: int = 1, **fields: Any) -> 
     return folder / "sequences"
 
 
-def make_embeddings(folder: Path, sequences: Path) -> Path:
-    num_items = load_sequences(sequences).num_items
-    vectors = np.random.default_rng(0).normal(size=(num_items + 1, 6)).astype(np.float32)
-    with write_artifact(folder, "encode_text", ConfigSection(), {"sequences": sequences}) as writer:
-        one = np.array([num_items]), np.array([0, 1]), np.array([[1, 5]])
-        write_embeddings(writer.folder, vectors, np.arange(num_items), *one)
-    return folder
-
-
 def make_config(**fields: Any) -> StageConfig:
     return load_config("toy", SETTINGS | fields).narrow(StageConfig)
 
@@ -98,7 +90,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     newer = make_sequences(folder / "newer", LENGTH + LATER, order=-1)
     train_first(older, folder, make_config(epochs_per_stage=10, patience=10, batch_size=8))
     write_bundle(older, folder / "checkpoint", folder / "bundle")
-    return World(older, newer, folder / "bundle", make_embeddings(folder / "embeddings", newer))
+    return World(older, newer, folder / "bundle", make_embeddings(folder / "embeddings", newer, 6))
 
 
 def start_first(world: World, **fields: Any) -> UR4RecV2MoE:

@@ -47,9 +47,7 @@ def recommend(
         Path | None, typer.Option("--output", "-o", help="Parquet file to write, for --all-users.", dir_okay=False)
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Items a request.", min=1)] = 10,
-    allow: Annotated[
-        list[str] | None, typer.Option(help="Only these item ids, given as --history is.", show_default=False)
-    ] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="Only these item ids, given as --history is.")] = None,
     deny: Annotated[list[str] | None, typer.Option(help="None of these item ids, likewise.")] = None,
     model: ModelOption = DEFAULT_MODEL,
     sequences: TrainedSequencesOption = None,
@@ -89,9 +87,9 @@ def recommend(
     if output is not None and output.suffix.lower() not in PARQUET:
         raise OptionError(f"--output {output}: Parquet is written; expected a name with .parquet or no ending")
     limits = {name: read_ids(given, f"--{name}") for name, given in (("allow", allow), ("deny", deny)) if given}
-    if output is not None and limits:
-        raise OptionError(f"--{min(limits)}: is for a few requests; expected --all-users without it")
     if output is not None:
+        if limits:
+            raise OptionError(f"--{min(limits)}: is for a few requests; expected --all-users without it")
         _write_all(model, sequences, output, k, include_seen, tracking_uri)
         return
     from ur4rec.recommender.recommender import UNKNOWN_ITEMS
@@ -170,10 +168,9 @@ def _show_recommendations(title: str, rows: pd.DataFrame, k: int, exclude_seen: 
 
     if limited and len(rows) < k:
         show(f"{title}: {len(rows):,} of {k:,} items: no more is left of what --allow and --deny leave over")
-    if rows.empty and limited:
-        return
-    if rows.empty:
+    elif rows.empty:
         show(f"{title}: nothing is left to recommend: everything in the catalogue has been seen ({AGAIN})")
+    if rows.empty:
         return
     source = rows["source"].iloc[0]
     columns = ["rank", "item_id", "title", "score"]

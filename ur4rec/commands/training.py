@@ -26,13 +26,13 @@ from ur4rec.commands.progress import progress_bars
 from ur4rec.storage.locks import lock_folder
 from ur4rec.training.stage_names import Stage
 
-MAX_PROCESSES = 256
-
 if TYPE_CHECKING:
     from ur4rec.config import Config
     from ur4rec.local import TrainingRun
     from ur4rec.training.trainer import StageRecord
     from ur4rec.training.warm_start import WarmStart
+
+MAX_PROCESSES = 256
 
 
 def train(

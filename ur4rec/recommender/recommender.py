@@ -28,6 +28,7 @@ from ur4rec.recommender.requests import (
     RecommendError,
     Request,
     read_history,
+    read_item_ids,
     read_user,
     resolve,
 )
@@ -135,7 +136,7 @@ class Recommender:
         Raises:
             RecommendError: An item is not in the catalogue, an id is of another type, or `k` is below 1.
         """
-        given = _read_items(item_ids, "item_ids") or []
+        given = read_item_ids(item_ids, "item_ids") or []
         limits = _read_limits(allow, deny)
         requests = [Request(k=k, similar_to=item_id, **limits) for item_id in given]
         answers = self.answer([resolve(request, self.bundle) for request in requests])
@@ -286,14 +287,7 @@ def _join(parts: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
 
 
 def _read_limits(allow: Sequence[object] | None, deny: Sequence[object] | None) -> dict[str, Any]:
-    return {"allow": _read_items(allow, "allow"), "deny": _read_items(deny, "deny") or ()}
-
-
-def _read_items(given: Sequence[object] | None, name: str) -> list[str] | None:
-    try:
-        return read_history(given, 0)
-    except RecommendError as error:
-        raise RecommendError(error.message.removeprefix("row 0").lstrip(":, "), name) from None
+    return {"allow": read_item_ids(allow, "allow"), "deny": read_item_ids(deny, "deny") or ()}
 
 
 def _pair(

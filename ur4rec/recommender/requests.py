@@ -179,12 +179,22 @@ def read_history(value: object, row: int) -> list[str] | None:
     Raises:
         RecommendError: It is no list of texts or whole numbers.
     """
+    return read_item_ids(value, HISTORY, f"row {row}")
+
+
+def read_item_ids(value: object, field: str, row: str = "") -> list[str] | None:
+    """Return item ids, or None where there are none; `field` and `row` say whose, in an error.
+
+    Raises:
+        RecommendError: It is no list of texts or whole numbers.
+    """
     value = _unpack(value)
     if _is_missing(value):
         return None
     if not _is_list(value):
-        raise RecommendError(f"row {row}: expected a list of item ids, got {value!r}", HISTORY)
-    return [_read_id(_unpack(item), f"row {row}, place {place}", HISTORY) for place, item in enumerate(value)]
+        raise RecommendError(f"{row}{': ' if row else ''}expected a list of item ids, got {value!r}", field)
+    places = f"{row}{', ' if row else ''}place"
+    return [_read_id(_unpack(item), f"{places} {place}", field) for place, item in enumerate(value)]
 
 
 def _unpack(value: object) -> object:

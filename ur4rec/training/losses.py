@@ -6,7 +6,7 @@ Dimensions: P positions, V width of the score's vectors, N items, C negatives.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ur4rec.models.cooccurrence import to_logits
-from ur4rec.training.ranks import ALONE
+from ur4rec.training.ranks import ALONE, Total
 
-Total = Callable[[Tensor], Tensor]
 CHUNK_ELEMENTS = 1 << 19
 """Logits held at once: 2 MiB, so that a chunk stays in the cache between its passes."""
 

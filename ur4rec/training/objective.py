@@ -22,13 +22,12 @@ from ur4rec.models.user_memory import MemoryState
 from ur4rec.training.config import ObjectiveConfig
 from ur4rec.training.cooccurrence import user_folds
 from ur4rec.training.losses import (
-    Total,
     catalogue_cross_entropy,
     load_balance,
     sampled_cross_entropy,
     scored_cross_entropy,
 )
-from ur4rec.training.ranks import ALONE
+from ur4rec.training.ranks import ALONE, Total
 
 
 class Objective:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
-from torch import Tensor
+from torch import Tensor, distributed
 
 from ur4rec.models.dropout import BatchShare
 
+Total = Callable[[Tensor], Tensor]
+"""Adds up what the ranks count, as `Ranks.total` does."""
 HOST = "127.0.0.1"
 GRACE_S = 10.0
 """A rank that does not say by then that it lives is taken for the one that the others have waited for."""
@@ -66,8 +68,6 @@ class ConnectedRanks(Ranks):
     """
 
     def __init__(self, rank: int, size: int, port: int, device: torch.device, timeout_s: float) -> None:
-        from torch import distributed  # a second of every start, which one process alone does without
-
         self.rank, self.size, self._device = rank, size, device
         self.timeout_s, self._timeout = timeout_s, timedelta(seconds=timeout_s)
         self._store = distributed.TCPStore(  # type: ignore[attr-defined]
@@ -81,8 +81,6 @@ class ConnectedRanks(Ranks):
 
     def start(self) -> None:
         """Meets the others, once: they must have come or be about to."""
-        from torch import distributed
-
         if distributed.is_initialized():
             return
         self._store.set(f"ready/{self.rank}", "")
@@ -94,8 +92,6 @@ class ConnectedRanks(Ranks):
 
     def stop(self) -> None:
         """Leaves the others."""
-        from torch import distributed
-
         if distributed.is_initialized():
             distributed.destroy_process_group()
 
@@ -140,14 +136,10 @@ class ConnectedRanks(Ranks):
 
     def add_up(self, values: Tensor) -> None:
         """Overwrites values by their sum over all ranks."""
-        from torch import distributed
-
         with self._naming_lost():
             distributed.all_reduce(values)
 
     def _broadcast(self, values: Tensor) -> None:
-        from torch import distributed
-
         with self._naming_lost():
             distributed.broadcast(values, src=0)
 

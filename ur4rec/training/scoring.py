@@ -24,8 +24,7 @@ from ur4rec.models.retriever_moe_memory import Window
 from ur4rec.models.ur4rec_v2_moe import Encoded, UR4RecV2MoE
 from ur4rec.models.user_memory import MemoryState, Runs
 from ur4rec.ranking.ranks import Scorer
-from ur4rec.training.losses import Total
-from ur4rec.training.ranks import ALONE
+from ur4rec.training.ranks import ALONE, Total
 
 NUM_BINS = 20
 

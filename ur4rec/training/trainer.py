@@ -308,8 +308,6 @@ class Trainer:
 
     def _meet(self) -> None:
         """Every rank begins with what the first one holds, be it fresh or from an earlier run."""
-        if self.ranks.size == 1:
-            return
         self.ranks.start()
         state = self.ranks.share_out(self.state_dict())
         if self.ranks.rank:
